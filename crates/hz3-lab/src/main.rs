@@ -1,0 +1,3 @@
+//! The laboratory of hz3.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Chores of the hz3 workspace.
+
+fn main() {}
