@@ -1,0 +1,35 @@
+//! Real programs on hz3: what they need, how they are started, how it is proved that hz3 served them.
+//!
+//! A test does some real work with a program twice in the same directory, first on the system's
+//! allocator, then with the library under test preloaded, and compares what came out:
+//!
+//! ```no_run
+//! # use hz3_programs::{Result, compare};
+//! fn sorts() -> Result {
+//!     compare("sort", 1, |site| {
+//!         site.write("in", "b\na\n")?;
+//!         Ok(site.run("sort")?.arg("in").output()?.stdout)
+//!     })
+//! }
+//! ```
+//!
+//! Three things are demanded of every run with the library besides equal output: each process that
+//! the test starts really mapped the library, at least the stated number of processes served
+//! allocations from it (their statistics say so), and nobody wrote a line that begins with `hz3:`.
+//!
+//! `PRELOAD_UNDER_TEST=/path/to/other.so` runs the same tests on another allocator, which tells
+//! apart a fault of hz3 and a fault of a test.
+
+mod failure;
+pub mod input;
+pub mod packages;
+mod port;
+mod preload;
+mod process;
+mod site;
+
+pub use failure::{Failure, Result};
+pub use port::free_port;
+pub use preload::Preload;
+pub use process::{Output, Process, Run};
+pub use site::{Site, check, compare};

@@ -1,0 +1,135 @@
+//! The Debian packages that the tests and the chores need, in one table.
+
+use std::path::Path;
+
+use crate::{Failure, Result};
+
+/// A program (or file) that the tests need, and the Debian package that brings it.
+#[derive(Debug)]
+pub struct Tool {
+    /// The name by which tests ask for it.
+    pub name: &'static str,
+    /// Where the package puts it. Absolute, so that a version manager's shim is never tested instead.
+    pub path: &'static str,
+    /// The Debian 12 package.
+    pub package: &'static str,
+}
+
+const fn tool(name: &'static str, path: &'static str, package: &'static str) -> Tool {
+    Tool { name, path, package }
+}
+
+/// Everything that `cargo xtask test` needs beyond Rust itself.
+pub const TOOLS: &[Tool] = &[
+    // Programs that the end-to-end tests run.
+    tool("awk", "/usr/bin/awk", "mawk"),
+    tool("bash", "/bin/bash", "bash"),
+    tool("env", "/usr/bin/env", "coreutils"),
+    tool("g++", "/usr/bin/g++", "g++"),
+    tool("gcc", "/usr/bin/gcc", "gcc"),
+    tool("git", "/usr/bin/git", "git"),
+    tool("java", "/usr/bin/java", "default-jdk-headless"),
+    tool("javac", "/usr/bin/javac", "default-jdk-headless"),
+    tool("nginx", "/usr/sbin/nginx", "nginx-light"),
+    tool("node", "/usr/bin/node", "nodejs"),
+    tool("perl", "/usr/bin/perl", "perl"),
+    tool("python3", "/usr/bin/python3", "python3"),
+    tool("redis-benchmark", "/usr/bin/redis-benchmark", "redis-tools"),
+    tool("redis-cli", "/usr/bin/redis-cli", "redis-tools"),
+    tool("redis-server", "/usr/bin/redis-server", "redis-server"),
+    tool("sort", "/usr/bin/sort", "coreutils"),
+    tool("sqlite3", "/usr/bin/sqlite3", "sqlite3"),
+    tool("xz", "/usr/bin/xz", "xz-utils"),
+    // What those programs work on.
+    tool("json.hpp", "/usr/include/nlohmann/json.hpp", "nlohmann-json3-dev"),
+    tool("regrtest", "/usr/lib/python3.11/test/test_pickle.py", "libpython3.11-testsuite"),
+    tool("stb", "/usr/include/stb/stb_image.h", "libstb-dev"),
+    // What the chores measure with and against.
+    tool("objdump", "/usr/bin/objdump", "binutils"),
+    tool("tcmalloc", "/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
+    tool("valgrind", "/usr/bin/valgrind", "valgrind"),
+];
+
+/// The tool of this name, or a failure that says how to install it.
+///
+/// # Errors
+/// When the table has no such name, or the file is not on this machine.
+pub fn find(name: &str) -> Result<&'static Tool> {
+    let Some(tool) = TOOLS.iter().find(|tool| tool.name == name) else {
+        return Err(Failure::new(format!("{name} is not in the table of packages.rs")));
+    };
+    present(tool).map(|()| tool)
+}
+
+fn present(tool: &Tool) -> Result {
+    if Path::new(tool.path).exists() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{} is not on this machine; install it with: {}",
+        tool.path,
+        apt_line(&[tool.package])
+    )))
+}
+
+/// The packages whose files are not on this machine, each once, in the order of the table.
+pub fn missing() -> Vec<&'static str> {
+    missing_from(TOOLS)
+}
+
+fn missing_from(tools: &[Tool]) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    for tool in tools {
+        if !Path::new(tool.path).exists() && !packages.contains(&tool.package) {
+            packages.push(tool.package);
+        }
+    }
+    packages
+}
+
+/// The command that installs these packages.
+pub fn apt_line(packages: &[&str]) -> String {
+    format!("apt-get install -y --no-install-recommends {}", packages.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_paths_absolute() {
+        for (index, tool) in TOOLS.iter().enumerate() {
+            assert!(tool.path.starts_with('/'), "{}", tool.path);
+            assert!(!tool.package.contains(char::is_whitespace), "{}", tool.package);
+            let twin = TOOLS[..index].iter().find(|other| other.name == tool.name);
+            assert!(twin.is_none(), "{} is listed twice", tool.name);
+        }
+    }
+
+    #[test]
+    fn a_missing_file_names_its_package_once() {
+        let tools = [
+            tool("here", "/bin/sh", "dash"),
+            tool("a", "/nonexistent/a", "absent"),
+            tool("b", "/nonexistent/b", "absent"),
+        ];
+        assert_eq!(missing_from(&tools), ["absent"]);
+        assert_eq!(
+            apt_line(&missing_from(&tools)),
+            "apt-get install -y --no-install-recommends absent"
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_a_failure_with_the_command_that_installs_it() {
+        let error = present(&tool("a", "/nonexistent/a", "absent")).expect_err("is not there");
+        assert!(error.to_string().ends_with("apt-get install -y --no-install-recommends absent"));
+        assert!(present(&tool("here", "/bin/sh", "dash")).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused() {
+        let error = find("no-such-tool").expect_err("must not be found");
+        assert!(error.to_string().contains("packages.rs"));
+    }
+}

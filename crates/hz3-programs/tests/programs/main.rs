@@ -1,0 +1,14 @@
+//! Real programs under the preload library: each does real work, and what comes out is compared with
+//! the same work on the system's allocator, or with what is known to be right.
+
+mod cargo;
+mod compilers;
+mod git;
+mod java;
+mod nginx;
+mod node;
+mod perl;
+mod python;
+mod redis;
+mod shell;
+mod sqlite;
