@@ -1,0 +1,92 @@
+//! Ranges of bits in slices of words that one lock protects.
+//!
+//! The words are atomics so that the tables they live in can be shared without `unsafe`; every
+//! access is relaxed and never a read-modify-write, which costs what plain words cost.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::units::{narrow, widen};
+
+/// Bits of a word.
+pub(crate) const WORD_BITS: u32 = u64::BITS;
+
+/// The part of bits `start..start + count` that lies in each word: `(word index, mask)`.
+fn masks(start: u32, count: u32) -> impl Iterator<Item = (usize, u64)> {
+    let end = start + count;
+    let first = start / WORD_BITS;
+    let words = if count == 0 { 0 } else { (end - 1) / WORD_BITS - first + 1 };
+    (first..first + words).map(move |word| {
+        let low = start.max(word * WORD_BITS) - word * WORD_BITS;
+        let high = end.min((word + 1) * WORD_BITS) - word * WORD_BITS;
+        let ones = if high - low == WORD_BITS { u64::MAX } else { (1 << (high - low)) - 1 };
+        (widen(word), ones << low)
+    })
+}
+
+/// Sets the bits `start..start + count`.
+pub(crate) fn set(words: &[AtomicU64], start: u32, count: u32) {
+    for (word, mask) in masks(start, count) {
+        words[word].store(words[word].load(Ordering::Relaxed) | mask, Ordering::Relaxed);
+    }
+}
+
+/// Clears the bits `start..start + count`.
+pub(crate) fn clear(words: &[AtomicU64], start: u32, count: u32) {
+    for (word, mask) in masks(start, count) {
+        words[word].store(words[word].load(Ordering::Relaxed) & !mask, Ordering::Relaxed);
+    }
+}
+
+/// How many of the bits `start..start + count` are set.
+pub(crate) fn count(words: &[AtomicU64], start: u32, count: u32) -> u32 {
+    masks(start, count)
+        .map(|(word, mask)| (words[word].load(Ordering::Relaxed) & mask).count_ones())
+        .sum()
+}
+
+/// The first index at or after `from` whose word, as `word_at` gives it, has the bit set.
+pub(crate) fn next_set(from: u32, words: u32, word_at: impl Fn(usize) -> u64) -> Option<u32> {
+    let mut word = from / WORD_BITS;
+    let mut ignore = (1u64 << (from % WORD_BITS)) - 1;
+    while word < words {
+        let bits = word_at(widen(word)) & !ignore;
+        if bits != 0 {
+            return Some(word * WORD_BITS + bits.trailing_zeros());
+        }
+        ignore = 0;
+        word += 1;
+    }
+    None
+}
+
+/// The number of words that hold `bits` bits.
+pub(crate) const fn words_for(bits: usize) -> usize {
+    bits.div_ceil(widen(WORD_BITS))
+}
+
+/// The number of words as the index type of [`next_set`].
+pub(crate) const fn word_count(words: usize) -> u32 {
+    narrow(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clear, count, next_set, set};
+    use core::sync::atomic::{AtomicU64, Ordering};
+
+    #[test]
+    fn ranges_cross_words_and_touch_nothing_else() {
+        for start in 0..130u32 {
+            for length in 0..(192 - start) {
+                let words = [const { AtomicU64::new(0) }; 3];
+                set(&words, start, length);
+                assert_eq!(count(&words, 0, 192), length);
+                assert_eq!(count(&words, start, length), length);
+                let word_at = |word: usize| words[word].load(Ordering::Relaxed);
+                assert_eq!(next_set(0, 3, word_at), (length > 0).then_some(start));
+                clear(&words, start, length);
+                assert_eq!(count(&words, 0, 192), 0);
+            }
+        }
+    }
+}

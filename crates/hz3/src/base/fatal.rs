@@ -1,0 +1,53 @@
+//! The one way to die: a line on stderr, written without allocating, then abort.
+
+use core::fmt::{self, Write};
+
+/// Text in a fixed buffer; what does not fit is cut off.
+#[derive(Debug)]
+pub(crate) struct Line<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Line<N> {
+    pub(crate) const fn new() -> Self {
+        Line { bytes: [0; N], len: 0 }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Writes the line to stderr. Errors are ignored: there is nobody left to tell.
+    pub(crate) fn print(&self) {
+        // SAFETY: the buffer is initialised and `len` bytes long; write keeps no pointer.
+        unsafe { libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.len) };
+    }
+}
+
+impl<const N: usize> Write for Line<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = N - self.len;
+        let taken = text.len().min(room);
+        self.bytes[self.len..self.len + taken].copy_from_slice(&text.as_bytes()[..taken]);
+        self.len += taken;
+        Ok(())
+    }
+}
+
+/// Ends the process because the program broke a rule of the heap: one line on stderr that names
+/// the address and the reason, then `abort`.
+#[cold]
+pub fn fatal(what: &str, address: usize) -> ! {
+    let mut line = Line::<256>::new();
+    // `Line` never fails; it cuts.
+    let _ = writeln!(line, "hz3: {what}: {address:#x}");
+    line.print();
+    abort()
+}
+
+fn abort() -> ! {
+    // SAFETY: abort has no precondition; unlike `std::process::abort` it raises SIGABRT, which
+    // is what debuggers and supervisors expect of an allocator.
+    unsafe { libc::abort() }
+}

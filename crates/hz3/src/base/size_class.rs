@@ -1,0 +1,249 @@
+//! Size classes: 16-byte steps up to 128 bytes, then eight to a doubling, up to 32 KiB.
+//!
+//! Every table is computed by the same `const` code that proves it: sizes rise, neighbours are at
+//! most 12.5 % (or 16 bytes) apart, and the reciprocal divides exactly over a whole slab.
+
+use super::units::{CHUNK_BYTES, CHUNK_PAGES, Pages, narrow, wide, widen};
+
+/// The largest block, in bytes, that comes from a slab.
+pub(crate) const MAX_SMALL: usize = 32 * 1024;
+/// The alignment, in bytes, of every block; also the smallest block.
+pub(crate) const MIN_ALIGN: usize = 16;
+
+const LINEAR_LIMIT: usize = 128;
+const STEPS_PER_DOUBLING: usize = 8;
+const LINEAR_CLASSES: usize = LINEAR_LIMIT / MIN_ALIGN;
+const DOUBLINGS: usize = (MAX_SMALL / LINEAR_LIMIT).ilog2() as usize;
+/// Number of size classes, the null class 0 included.
+pub(crate) const CLASSES: usize = 1 + LINEAR_CLASSES + DOUBLINGS * STEPS_PER_DOUBLING;
+/// Most blocks that a slab of any class holds.
+pub(crate) const MAX_BLOCKS: usize = CHUNK_BYTES / MIN_ALIGN;
+const MAX_SLAB_CHUNKS: u32 = 8;
+const MIN_BLOCKS: usize = 8;
+const RECIPROCAL_SHIFT: u32 = 40;
+
+/// A size class. Class 0 stands for "not a small block" and has no blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct SizeClass(u8);
+
+/// What is fixed for a class.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    block_bytes: u32,
+    slab_chunks: u32,
+    capacity: u32,
+    /// `ceil(2^40 / block_bytes)`: division by the block size as a multiplication.
+    reciprocal: u64,
+}
+
+const SHAPES: [Shape; CLASSES] = shapes();
+/// The class of a size, by 16-byte steps: index `(size + 15) / 16`.
+static CLASS_OF: [u8; MAX_SMALL / MIN_ALIGN + 1] = class_table();
+
+impl SizeClass {
+    /// The class of everything that is not a small block.
+    pub(crate) const NONE: SizeClass = SizeClass(0);
+
+    /// The smallest class that holds `size` bytes, which must be at most [`MAX_SMALL`].
+    #[inline(always)]
+    pub(crate) fn of_size(size: usize) -> SizeClass {
+        SizeClass(CLASS_OF[size.wrapping_add(MIN_ALIGN - 1) / MIN_ALIGN])
+    }
+
+    /// The class for `size` bytes at `align`, a power of two; `None` when no slab serves it.
+    ///
+    /// Rounding the size up to a multiple of the alignment is enough: where classes lie closer
+    /// than `align`, every multiple of `align` is itself a class; elsewhere all classes are
+    /// multiples of `align`. Slabs start at a multiple of [`CHUNK_BYTES`]. (Tested exhaustively.)
+    pub(crate) fn of_layout(size: usize, align: usize) -> Option<SizeClass> {
+        let rounded = size.max(1).checked_next_multiple_of(align)?;
+        (rounded <= MAX_SMALL).then(|| SizeClass::of_size(rounded))
+    }
+
+    /// The class with this index, which must be below [`CLASSES`].
+    #[inline(always)]
+    pub(crate) const fn from_raw(raw: u8) -> SizeClass {
+        SizeClass(raw)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn raw(self) -> u8 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// All classes that have blocks, smallest first.
+    pub(crate) fn all() -> impl Iterator<Item = SizeClass> {
+        (1..=MAX_CLASS).map(SizeClass)
+    }
+
+    /// Bytes of a block.
+    pub(crate) const fn block_bytes(self) -> usize {
+        widen(SHAPES[self.index()].block_bytes)
+    }
+
+    /// Blocks of a slab.
+    pub(crate) const fn capacity(self) -> u32 {
+        SHAPES[self.index()].capacity
+    }
+
+    /// Chunks of a slab.
+    pub(crate) const fn slab_chunks(self) -> u32 {
+        SHAPES[self.index()].slab_chunks
+    }
+
+    /// Pages of a slab.
+    pub(crate) const fn slab_pages(self) -> Pages {
+        Pages::new(SHAPES[self.index()].slab_chunks * CHUNK_PAGES)
+    }
+
+    /// The block that starts `offset` bytes into a slab; `None` when none starts there.
+    pub(crate) fn block_at(self, offset: usize) -> Option<u32> {
+        let shape = &SHAPES[self.index()];
+        let index = (wide(offset) * shape.reciprocal) >> RECIPROCAL_SHIFT;
+        #[expect(clippy::cast_possible_truncation, reason = "offset < 2^19 and block_bytes >= 16")]
+        let index = index as u32;
+        let exact = widen(index) * widen(shape.block_bytes) == offset;
+        (exact && index < shape.capacity).then_some(index)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "CLASSES is asserted to be below 256")]
+const MAX_CLASS: u8 = (CLASSES - 1) as u8;
+
+const fn size_of_class(class: usize) -> usize {
+    if class <= LINEAR_CLASSES {
+        return class * MIN_ALIGN;
+    }
+    let above = class - LINEAR_CLASSES - 1;
+    let base = LINEAR_LIMIT << (above / STEPS_PER_DOUBLING);
+    base + base / STEPS_PER_DOUBLING * (above % STEPS_PER_DOUBLING + 1)
+}
+
+const fn shapes() -> [Shape; CLASSES] {
+    let empty = Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, reciprocal: 0 };
+    let mut shapes = [empty; CLASSES];
+    let mut class = 1;
+    while class < CLASSES {
+        shapes[class] = shape(size_of_class(class));
+        class += 1;
+    }
+    shapes
+}
+
+/// The smallest slab with at least eight blocks whose tail wastes at most 1/32 of it; failing
+/// that, the one that wastes least.
+const fn shape(block: usize) -> Shape {
+    let mut best_chunks = 0;
+    let mut best_waste = usize::MAX;
+    let mut chunks = 1;
+    while chunks <= MAX_SLAB_CHUNKS {
+        let slab = widen(chunks) * CHUNK_BYTES;
+        let blocks = slab / block;
+        // Waste in parts of 2^20, so that slabs of different lengths compare.
+        let waste = ((slab % block) << 20) / slab;
+        if blocks >= MIN_BLOCKS && waste < best_waste {
+            best_chunks = chunks;
+            best_waste = waste;
+            if waste <= (1 << 20) / 32 {
+                break;
+            }
+        }
+        chunks += 1;
+    }
+    assert!(best_chunks > 0, "a slab of every class holds at least eight blocks");
+    Shape {
+        block_bytes: narrow(block),
+        slab_chunks: best_chunks,
+        capacity: narrow(widen(best_chunks) * CHUNK_BYTES / block),
+        reciprocal: (1u64 << RECIPROCAL_SHIFT).div_ceil(wide(block)),
+    }
+}
+
+const fn class_table() -> [u8; MAX_SMALL / MIN_ALIGN + 1] {
+    let mut table = [0u8; MAX_SMALL / MIN_ALIGN + 1];
+    let mut class = 1;
+    let mut step = 0;
+    while step < table.len() {
+        if step * MIN_ALIGN > size_of_class(class) {
+            class += 1;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "CLASSES is asserted below 256")]
+        {
+            table[step] = class as u8;
+        }
+        step += 1;
+    }
+    table
+}
+
+const _: () = {
+    assert!(CLASSES < 256);
+    assert!(size_of_class(CLASSES - 1) == MAX_SMALL);
+    let mut class = 1;
+    while class < CLASSES {
+        let size = size_of_class(class);
+        assert!(size % MIN_ALIGN == 0);
+        let shape = SHAPES[class];
+        assert!(widen(shape.capacity) <= MAX_BLOCKS);
+        if class > 1 {
+            let below = size_of_class(class - 1);
+            assert!(size > below);
+            assert!(size - below == MIN_ALIGN || (size - below) * 8 <= below);
+        }
+        // n * r >> s == n / d for all n < N when (r * d - 2^s) * N <= 2^s.
+        let excess = shape.reciprocal * wide(size) - (1 << RECIPROCAL_SHIFT);
+        assert!(excess * wide(CHUNK_BYTES) * (shape.slab_chunks as u64) <= 1 << RECIPROCAL_SHIFT);
+        class += 1;
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    use super::{CLASSES, MAX_SMALL, SizeClass};
+
+    #[test]
+    fn every_size_has_the_smallest_class_that_holds_it() {
+        for size in 0..=MAX_SMALL {
+            let class = SizeClass::of_size(size);
+            assert!(class.block_bytes() >= size.max(1), "size {size}");
+            let below = SizeClass::from_raw(class.raw() - 1);
+            assert!(class.raw() == 1 || below.block_bytes() < size, "size {size}");
+        }
+    }
+
+    #[test]
+    fn a_layout_gets_a_class_whose_blocks_are_aligned() {
+        for shift in 0..=15 {
+            let align = 1usize << shift;
+            for size in (1..=MAX_SMALL).step_by(if cfg!(miri) { 997 } else { 1 }) {
+                let Some(class) = SizeClass::of_layout(size, align) else {
+                    assert!(size.next_multiple_of(align) > MAX_SMALL);
+                    continue;
+                };
+                assert!(class.block_bytes() >= size);
+                assert_eq!(class.block_bytes() % align, 0, "size {size} align {align}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_block_starts_have_an_index() {
+        for class in SizeClass::all().step_by(if cfg!(miri) { 17 } else { 1 }) {
+            let size = class.block_bytes();
+            for block in 0..class.capacity() {
+                let offset = block as usize * size;
+                assert_eq!(class.block_at(offset), Some(block));
+                assert_eq!(class.block_at(offset + 1), None);
+                assert_eq!(class.block_at(offset + size - 1), None);
+            }
+            assert_eq!(class.block_at(class.capacity() as usize * size), None);
+        }
+        assert_eq!(SizeClass::all().count(), CLASSES - 1);
+    }
+}

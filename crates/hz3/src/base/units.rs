@@ -1,0 +1,208 @@
+//! Units: pages, chunks and segments of the arena, as types that do not mix.
+//!
+//! A *page* is 4 KiB of the arena whatever the page size of the OS is. A *chunk* is 64 KiB, the
+//! grain of slabs. A *segment* is 4 MiB, the grain of the page bitmaps.
+
+use core::ops::{Add, AddAssign, Sub, SubAssign};
+
+/// log2 of the bytes of a page.
+pub(crate) const PAGE_SHIFT: u32 = 12;
+/// Bytes of a page.
+pub(crate) const PAGE_BYTES: usize = 1 << PAGE_SHIFT;
+/// log2 of the bytes of a chunk.
+pub(crate) const CHUNK_SHIFT: u32 = 16;
+/// Bytes of a chunk.
+pub(crate) const CHUNK_BYTES: usize = 1 << CHUNK_SHIFT;
+/// Pages of a chunk.
+pub(crate) const CHUNK_PAGES: u32 = 1 << (CHUNK_SHIFT - PAGE_SHIFT);
+/// log2 of the pages of a segment.
+pub(crate) const SEGMENT_PAGES_SHIFT: u32 = 10;
+/// Pages of a segment.
+pub(crate) const SEGMENT_PAGES: u32 = 1 << SEGMENT_PAGES_SHIFT;
+/// Bytes of a segment.
+pub(crate) const SEGMENT_BYTES: usize = PAGE_BYTES << SEGMENT_PAGES_SHIFT;
+
+/// A number of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub(crate) struct Pages(u32);
+
+/// The index of a page in the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub(crate) struct PageIndex(u32);
+
+/// The index of a chunk in the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub(crate) struct ChunkIndex(u32);
+
+impl Pages {
+    pub(crate) const ZERO: Pages = Pages(0);
+
+    pub(crate) const fn new(count: u32) -> Pages {
+        Pages(count)
+    }
+
+    /// The pages that hold `bytes`; `None` when there are more than `u32` counts.
+    pub(crate) fn containing(bytes: usize) -> Option<Pages> {
+        u32::try_from(bytes.div_ceil(PAGE_BYTES)).ok().map(Pages)
+    }
+
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) const fn bytes(self) -> usize {
+        widen(self.0) << PAGE_SHIFT
+    }
+}
+
+impl PageIndex {
+    pub(crate) const fn new(index: u32) -> PageIndex {
+        PageIndex(index)
+    }
+
+    /// The page that holds the byte at `offset` of the arena.
+    pub(crate) const fn of_offset(offset: usize) -> PageIndex {
+        PageIndex(narrow(offset >> PAGE_SHIFT))
+    }
+
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        widen(self.0)
+    }
+
+    /// The offset of the page's first byte in the arena.
+    pub(crate) const fn offset(self) -> usize {
+        widen(self.0) << PAGE_SHIFT
+    }
+
+    pub(crate) const fn chunk(self) -> ChunkIndex {
+        ChunkIndex(self.0 / CHUNK_PAGES)
+    }
+
+    /// The first page at or after this one whose index is a multiple of `align`.
+    pub(crate) const fn align_up(self, align: Pages) -> PageIndex {
+        PageIndex(self.0.next_multiple_of(align.0))
+    }
+}
+
+impl ChunkIndex {
+    pub(crate) const fn new(index: u32) -> ChunkIndex {
+        ChunkIndex(index)
+    }
+
+    pub(crate) const fn of_offset(offset: usize) -> ChunkIndex {
+        ChunkIndex(narrow(offset >> CHUNK_SHIFT))
+    }
+
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        widen(self.0)
+    }
+
+    pub(crate) const fn offset(self) -> usize {
+        widen(self.0) << CHUNK_SHIFT
+    }
+
+    pub(crate) const fn first_page(self) -> PageIndex {
+        PageIndex(self.0 * CHUNK_PAGES)
+    }
+}
+
+impl Add<Pages> for PageIndex {
+    type Output = PageIndex;
+    fn add(self, pages: Pages) -> PageIndex {
+        PageIndex(self.0 + pages.0)
+    }
+}
+
+impl Sub<Pages> for PageIndex {
+    type Output = PageIndex;
+    fn sub(self, pages: Pages) -> PageIndex {
+        PageIndex(self.0 - pages.0)
+    }
+}
+
+impl Sub<PageIndex> for PageIndex {
+    type Output = Pages;
+    fn sub(self, start: PageIndex) -> Pages {
+        Pages(self.0 - start.0)
+    }
+}
+
+impl Add for Pages {
+    type Output = Pages;
+    fn add(self, other: Pages) -> Pages {
+        Pages(self.0 + other.0)
+    }
+}
+
+impl Sub for Pages {
+    type Output = Pages;
+    fn sub(self, other: Pages) -> Pages {
+        Pages(self.0 - other.0)
+    }
+}
+
+impl AddAssign for Pages {
+    fn add_assign(&mut self, other: Pages) {
+        self.0 += other.0;
+    }
+}
+
+impl SubAssign for Pages {
+    fn sub_assign(&mut self, other: Pages) {
+        self.0 -= other.0;
+    }
+}
+
+/// A contiguous range of pages of the arena. Whoever holds a `Run` owns its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a dropped run is a leaked run"]
+pub(crate) struct Run {
+    pub(crate) start: PageIndex,
+    pub(crate) pages: Pages,
+}
+
+impl Run {
+    pub(crate) fn new(start: PageIndex, pages: Pages) -> Run {
+        Run { start, pages }
+    }
+
+    /// One past the last page.
+    pub(crate) fn end(self) -> PageIndex {
+        self.start + self.pages
+    }
+
+    pub(crate) fn last(self) -> PageIndex {
+        PageIndex(self.end().0 - 1)
+    }
+}
+
+/// `usize` of a `u32`, in const code, where `From` is not available.
+#[expect(clippy::cast_lossless, reason = "`From` is not const; usize has at least 32 bits here")]
+pub(crate) const fn widen(value: u32) -> usize {
+    value as usize
+}
+
+/// `u64` of a `usize`.
+pub(crate) const fn wide(value: usize) -> u64 {
+    value as u64
+}
+
+/// `u32` of a `usize` that is known to fit: indices of pages, chunks and blocks.
+#[expect(clippy::cast_possible_truncation, reason = "the debug assertion states the range")]
+pub(crate) const fn narrow(value: usize) -> u32 {
+    debug_assert!(value <= u32::MAX as usize);
+    value as u32
+}
+
+const _: () = assert!(usize::BITS >= 64, "hz3 needs a 64-bit address space");

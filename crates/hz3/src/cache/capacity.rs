@@ -1,0 +1,169 @@
+//! How many blocks of each class a thread cache may hold.
+//!
+//! Capacity is counted in bytes. A class starts with a few blocks and doubles whenever the cache
+//! runs empty or full of it (slow start), up to [`most`]; the sum over the classes stays within the
+//! cache's limit, and a class that must grow beyond it takes from the others in turn.
+
+use crate::base::size_class::{CLASSES, SizeClass};
+
+/// A class may hold this many bytes at most, unless that were fewer than [`FEWEST_AT_MOST`] blocks.
+const CLASS_BYTES: usize = 512 * 1024;
+/// Blocks that even the largest class may reach.
+const FEWEST_AT_MOST: usize = 16;
+/// Blocks that even the smallest class stays within.
+const MOST_AT_MOST: usize = 256;
+/// A class starts with this many bytes, within the bounds below.
+const FIRST_BYTES: usize = 4096;
+const FIRST_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
+/// How many other classes are asked for capacity before growth is refused.
+const VICTIMS_TRIED: usize = 8;
+
+/// The largest capacity a class reaches, in blocks; a power of two.
+pub(crate) const fn most(block_bytes: usize) -> usize {
+    let fitting = CLASS_BYTES / block_bytes;
+    if fitting >= MOST_AT_MOST {
+        MOST_AT_MOST
+    } else if fitting <= FEWEST_AT_MOST {
+        FEWEST_AT_MOST
+    } else {
+        1 << fitting.ilog2()
+    }
+}
+
+/// The capacity a class starts with, in blocks.
+fn first(class: SizeClass) -> usize {
+    (FIRST_BYTES / class.block_bytes()).clamp(*FIRST_BLOCKS.start(), *FIRST_BLOCKS.end())
+}
+
+/// The capacities of one cache. The lock of the cache protects it.
+#[derive(Debug)]
+pub(crate) struct Capacity {
+    limit_bytes: usize,
+    granted_bytes: usize,
+    blocks: [u16; CLASSES],
+    /// The class that is asked next when capacity must come from others.
+    next_victim: u8,
+}
+
+impl Capacity {
+    pub(crate) const fn new(limit_bytes: usize) -> Capacity {
+        Capacity { limit_bytes, granted_bytes: 0, blocks: [0; CLASSES], next_victim: 1 }
+    }
+
+    /// The capacity of a class, in blocks.
+    pub(crate) fn of(&self, class: SizeClass) -> usize {
+        usize::from(self.blocks[class.index()])
+    }
+
+    /// How many blocks one refill or flush of a class moves.
+    pub(crate) fn batch(&self, class: SizeClass) -> usize {
+        (self.of(class) / 2).max(1)
+    }
+
+    /// The capacity that a class that ran empty or full should have next.
+    pub(crate) fn next_step(&self, class: SizeClass) -> usize {
+        match self.of(class) {
+            0 => first(class),
+            now => (now * 2).min(most(class.block_bytes())),
+        }
+    }
+
+    /// Whether `class` can have `blocks` blocks without exceeding the limit.
+    pub(crate) fn fits(&self, class: SizeClass, blocks: usize) -> bool {
+        let more = blocks.saturating_sub(self.of(class)) * class.block_bytes();
+        // The first blocks of a class are always granted: a cache without room is no cache.
+        self.of(class) == 0 || self.granted_bytes + more <= self.limit_bytes
+    }
+
+    /// Sets a class's capacity.
+    pub(crate) fn set(&mut self, class: SizeClass, blocks: usize) {
+        let size = class.block_bytes();
+        self.granted_bytes = self.granted_bytes - self.of(class) * size + blocks * size;
+        #[expect(clippy::cast_possible_truncation, reason = "blocks is at most MOST_AT_MOST")]
+        let blocks = blocks as u16;
+        self.blocks[class.index()] = blocks;
+    }
+
+    /// The next classes that should give half of their capacity so that another can grow, in
+    /// turn, each with its new capacity.
+    pub(crate) fn victims(&mut self, class: SizeClass) -> [Option<(SizeClass, usize)>; VICTIMS_TRIED] {
+        let start = self.next_victim;
+        self.next_victim = Self::successor(start, VICTIMS_TRIED);
+        core::array::from_fn(|step| {
+            let victim = SizeClass::from_raw(Self::successor(start, step));
+            let half = self.of(victim) / 2;
+            (victim != class && half >= first(victim)).then_some((victim, half))
+        })
+    }
+
+    /// The class `step` places after `class`, in a circle without class 0.
+    fn successor(class: u8, step: usize) -> u8 {
+        let index = (usize::from(class) - 1 + step) % (CLASSES - 1) + 1;
+        u8::try_from(index).unwrap_or(1)
+    }
+
+    /// Forgets all capacities, for a new thread that inherits the cache.
+    pub(crate) fn reset(&mut self, limit_bytes: usize) {
+        *self = Capacity::new(limit_bytes);
+    }
+}
+
+const _: () = assert!(MOST_AT_MOST <= u16::MAX as usize && MOST_AT_MOST.is_power_of_two());
+
+#[cfg(test)]
+mod tests {
+    use super::{CLASSES, Capacity, SizeClass, first, most};
+
+    #[test]
+    fn growth_doubles_up_to_the_most() {
+        for class in SizeClass::all() {
+            let mut capacity = Capacity::new(usize::MAX);
+            let mut steps = 0;
+            loop {
+                let next = capacity.next_step(class);
+                assert!(next.is_power_of_two() && next >= first(class));
+                if next == capacity.of(class) {
+                    break;
+                }
+                capacity.set(class, next);
+                steps += 1;
+            }
+            assert_eq!(capacity.of(class), most(class.block_bytes()));
+            assert!(steps <= 9, "slow start of {class:?} takes {steps} steps");
+        }
+    }
+
+    #[test]
+    fn granted_bytes_stay_within_the_limit_but_for_first_steps() {
+        let limit = 100_000;
+        let mut capacity = Capacity::new(limit);
+        for class in SizeClass::all().cycle().take(10 * CLASSES) {
+            let next = capacity.next_step(class);
+            let was_new = capacity.of(class) == 0;
+            if capacity.fits(class, next) {
+                capacity.set(class, next);
+                assert!(was_new || capacity.granted_bytes <= limit);
+            }
+        }
+        let sum: usize = SizeClass::all().map(|c| capacity.of(c) * c.block_bytes()).sum();
+        assert_eq!(sum, capacity.granted_bytes);
+    }
+
+    #[test]
+    fn victims_keep_their_first_blocks_and_come_in_turn() {
+        let mut capacity = Capacity::new(usize::MAX);
+        for class in SizeClass::all() {
+            capacity.set(class, 16);
+        }
+        let asked = SizeClass::of_size(64);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..CLASSES {
+            for (victim, half) in capacity.victims(asked).into_iter().flatten() {
+                assert_ne!(victim, asked);
+                assert_eq!(half, 8);
+                seen.insert(victim.raw());
+            }
+        }
+        assert_eq!(seen.len(), CLASSES - 2, "all classes but the null one and the asking one");
+    }
+}

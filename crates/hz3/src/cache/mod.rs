@@ -1,0 +1,233 @@
+//! Thread caches: what makes malloc and free of a small block a matter of a few instructions.
+//!
+//! A cache holds one [`Stack`] of block pointers a class. A freed block goes into the cache of the
+//! thread that frees it, whoever allocated it, and from there in batches to central. Any thread
+//! can empty another's cache (see [`steal`]); the owner pays nothing for that.
+//!
+//! The header with the stacks and the pointer arrays lie in one mapping of their own. Arrays are
+//! small at first and are replaced by larger ones as a class's capacity grows, so a thread that
+//! touches every class has a few pages here and not its worst case.
+
+#[cfg(not(loom))]
+pub(crate) mod capacity;
+#[cfg(not(loom))]
+pub(crate) mod refill;
+#[cfg(not(loom))]
+pub(crate) mod registry;
+pub(crate) mod steal;
+
+#[cfg(not(loom))]
+pub(crate) use thread_cache::{CACHE_BYTES, Counts, Front, Policy, ThreadCache};
+
+#[cfg(not(loom))]
+mod thread_cache {
+    use core::ptr::NonNull;
+    use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+
+    use super::capacity::{Capacity, most};
+    use super::steal::{Slot, Stack};
+    use crate::base::size_class::{CLASSES, SizeClass};
+    use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES};
+    use crate::os::lock::Lock;
+
+    /// One thread's cache. The first fields are all that malloc and free of a cached class read.
+    #[repr(C, align(64))]
+    #[derive(Debug)]
+    pub struct ThreadCache {
+        arena_base: *mut u8,
+        /// 0 in a sentinel: then no address is in the arena and every free misses.
+        arena_bytes: usize,
+        class_map: *const AtomicU8,
+        pub(crate) stacks: [Stack; CLASSES],
+        /// Held by the owner in its cold path and by a thief.
+        pub(crate) policy: Lock<Policy>,
+        /// The next cache of the registry; fixed once the cache is published.
+        pub(super) next: AtomicPtr<ThreadCache>,
+        /// The next unused cache. Guarded by the registry's lock.
+        pub(super) next_unused: AtomicPtr<ThreadCache>,
+        pub(crate) counts: Counts,
+    }
+
+    // SAFETY: the pointers are fixed at creation and lead to the arena; everything else is made of
+    // atomics or behind the lock. Who may pop and push is the contract of `Stack`.
+    unsafe impl Sync for ThreadCache {}
+
+    /// The thread's cache, or what serves in its place before its first call and after its end.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) enum Front<'a> {
+        /// The calling thread's own cache.
+        Cache(&'a ThreadCache),
+        /// No cache: single blocks go to and from central.
+        Direct,
+    }
+
+    /// Single-writer counters: written by the owner, summed by whoever asks.
+    #[derive(Debug, Default)]
+    pub(crate) struct Counts {
+        pub(crate) refills: AtomicU64,
+        pub(crate) flushes: AtomicU64,
+        pub(crate) requests: AtomicU64,
+        pub(crate) frees: AtomicU64,
+    }
+
+    /// What a cache's lock protects.
+    #[derive(Debug)]
+    pub(crate) struct Policy {
+        pub(crate) capacity: Capacity,
+        /// The array of each stack, as log2 of its slots plus one; 0 for none.
+        arrays: [u8; CLASSES],
+        /// Slots handed out to arrays so far.
+        used_slots: usize,
+    }
+
+    /// Slots for the arrays of all classes: each class's arrays double from a few slots to its
+    /// most, and together take less than twice the last.
+    const SLOTS: usize = {
+        let mut slots = 0;
+        let mut class = 1;
+        while class < CLASSES {
+            #[expect(clippy::cast_possible_truncation, reason = "CLASSES is below 256")]
+            let size = SizeClass::from_raw(class as u8).block_bytes();
+            slots += 2 * most(size);
+            class += 1;
+        }
+        slots
+    };
+    const HEADER_BYTES: usize = size_of::<ThreadCache>().next_multiple_of(64);
+    /// Bytes of a cache's mapping: address space, most of which is never touched.
+    pub(crate) const CACHE_BYTES: usize =
+        (HEADER_BYTES + SLOTS * size_of::<Slot>()).next_multiple_of(16 * PAGE_BYTES);
+
+    impl Counts {
+        const fn new() -> Counts {
+            Counts {
+                refills: AtomicU64::new(0),
+                flushes: AtomicU64::new(0),
+                requests: AtomicU64::new(0),
+                frees: AtomicU64::new(0),
+            }
+        }
+
+        /// Adds one to a counter that only this thread writes.
+        pub(crate) fn count(counter: &AtomicU64) {
+            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    impl ThreadCache {
+        /// A cache in which every operation misses: what a thread has before its first
+        /// allocation and after its end.
+        pub(crate) const fn sentinel() -> ThreadCache {
+            ThreadCache {
+                arena_base: core::ptr::null_mut(),
+                arena_bytes: 0,
+                class_map: core::ptr::null(),
+                stacks: [const { Stack::sentinel() }; CLASSES],
+                policy: Lock::new(Policy {
+                    capacity: Capacity::new(0),
+                    arrays: [0; CLASSES],
+                    used_slots: 0,
+                }),
+                next: AtomicPtr::new(core::ptr::null_mut()),
+                next_unused: AtomicPtr::new(core::ptr::null_mut()),
+                counts: Counts::new(),
+            }
+        }
+
+        /// Makes a cache in a fresh mapping of [`CACHE_BYTES`].
+        ///
+        /// # Safety
+        /// The mapping is that long, page-aligned, and the caller's; it is never unmapped.
+        pub(crate) unsafe fn create<'a>(
+            mapping: NonNull<u8>,
+            arena_base: NonNull<u8>,
+            arena_bytes: usize,
+            class_map: NonNull<AtomicU8>,
+        ) -> &'a ThreadCache {
+            let cache = ThreadCache {
+                arena_base: arena_base.as_ptr(),
+                arena_bytes,
+                class_map: class_map.as_ptr(),
+                ..ThreadCache::sentinel()
+            };
+            let place: NonNull<ThreadCache> = mapping.cast();
+            // SAFETY: the caller promises room, alignment and ownership.
+            unsafe { place.write(cache) };
+            // SAFETY: just written; the mapping stays for ever.
+            unsafe { place.as_ref() }
+        }
+
+        /// Makes the cache ready for a thread: all stacks empty, without capacity.
+        ///
+        /// # Safety
+        /// The cache came from [`ThreadCache::create`], no thread owns it, and it holds no blocks.
+        pub(crate) unsafe fn prepare(&self, limit_bytes: usize) {
+            let mut policy = self.policy.lock();
+            policy.capacity.reset(limit_bytes);
+            policy.arrays = [0; CLASSES];
+            policy.used_slots = 0;
+            let floor = self.slot(0);
+            for stack in &self.stacks {
+                // SAFETY: an array without slots; the stack holds no blocks and has no owner.
+                unsafe { stack.restart(floor) };
+            }
+        }
+
+        /// The address of a slot of the cache's own mapping.
+        fn slot(&self, index: usize) -> *mut Slot {
+            let start = core::ptr::from_ref(self).cast_mut().cast::<u8>();
+            start.wrapping_add(HEADER_BYTES).cast::<Slot>().wrapping_add(index)
+        }
+
+        /// The stack of a class.
+        #[inline(always)]
+        pub(crate) fn stack(&self, class: SizeClass) -> &Stack {
+            // SAFETY: a `SizeClass` is below `CLASSES`: it comes from the const-proved table, or
+            // from the class map, which is written from `SizeClass` values only.
+            unsafe { self.stacks.get_unchecked(class.index()) }
+        }
+
+        /// The class of the slab that a block lies in; [`SizeClass::NONE`] for every address that
+        /// is not in a slab.
+        #[inline(always)]
+        pub(crate) fn class_of(&self, block: *mut u8) -> SizeClass {
+            let offset = block.addr().wrapping_sub(self.arena_base.addr());
+            if offset >= self.arena_bytes {
+                return SizeClass::NONE;
+            }
+            let entry = self.class_map.wrapping_add(offset >> CHUNK_SHIFT);
+            // SAFETY: I-4: the class map is readable for every chunk of the arena, and in a
+            // sentinel no offset gets here.
+            let entry = unsafe { &*entry };
+            SizeClass::from_raw(entry.load(Ordering::Relaxed))
+        }
+    }
+
+    impl Policy {
+        /// Gives `stack` an array for `capacity` slots if its present one is smaller.
+        ///
+        /// # Safety
+        /// The caller owns `cache`, whose policy this is, and no batch of the stack is in use.
+        pub(crate) unsafe fn fit_array(
+            &mut self,
+            cache: &ThreadCache,
+            class: SizeClass,
+            capacity: usize,
+        ) {
+            let present = self.arrays[class.index()];
+            if present > 0 && capacity <= 1 << (present - 1) {
+                return;
+            }
+            let slots = capacity.next_power_of_two();
+            #[expect(clippy::cast_possible_truncation, reason = "a logarithm")]
+            let rank = slots.ilog2() as u8 + 1;
+            self.arrays[class.index()] = rank;
+            debug_assert!(self.used_slots + slots <= SLOTS);
+            let array = cache.slot(self.used_slots);
+            self.used_slots += slots;
+            // SAFETY: the slots are fresh ones of the cache's own mapping (SLOTS bounds the sum);
+            // the rest is the caller's promise.
+            unsafe { cache.stack(class).relocate(array, capacity) };
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The cold half of the thread cache: misses, overflows, and emptying.
+
+use core::sync::atomic::Ordering;
+
+use super::steal::Claim;
+use super::{Counts, Policy, ThreadCache};
+use crate::base::size_class::{CLASSES, SizeClass};
+use crate::base::units::wide;
+use crate::central::Central;
+use crate::os::Os;
+use crate::os::lock::Guard;
+use crate::segment::Segments;
+
+/// The layers below the caches.
+pub(crate) struct Below<'a, O> {
+    pub(crate) central: &'a Central,
+    pub(crate) segments: &'a Segments<O>,
+}
+
+impl<O> Clone for Below<'_, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Below<'_, O> {}
+
+/// A cache whose lock is held by its owner.
+struct Owned<'a, O> {
+    cache: &'a ThreadCache,
+    policy: Guard<'a, Policy>,
+    below: Below<'a, O>,
+}
+
+impl ThreadCache {
+    /// After a pop of `class` failed: gets a batch from central and returns one block of it.
+    /// `None` when there is no memory.
+    ///
+    /// # Safety
+    /// The caller owns the cache, and [`super::steal::Stack::pop`] of this class has just failed.
+    pub(crate) unsafe fn refill<O: Os>(
+        &self,
+        below: Below<'_, O>,
+        class: SizeClass,
+    ) -> Option<*mut u8> {
+        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        let stack = self.stack(class);
+        stack.undo_pop();
+        if stack.len() == 0 {
+            // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
+            unsafe { stack.compact() };
+            owned.grow(class);
+            owned.fetch(class);
+            Counts::count(&self.counts.refills);
+        }
+        // A thief needs the lock that is held here, so this pop fails only on an empty stack.
+        // SAFETY: this thread owns the cache.
+        let block = unsafe { stack.pop() };
+        if block.is_none() {
+            stack.undo_pop();
+        }
+        block
+    }
+
+    /// After a push of `class` failed: makes room and adds the block.
+    ///
+    /// # Safety
+    /// The caller owns the cache; the block is a block of `class` that it frees.
+    pub(crate) unsafe fn overflow<O: Os>(
+        &self,
+        below: Below<'_, O>,
+        class: SizeClass,
+        block: *mut u8,
+    ) {
+        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        let stack = self.stack(class);
+        if stack.len() == stack.capacity() && !owned.grow(class) {
+            owned.flush(class, owned.policy.capacity.batch(class));
+        }
+        // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
+        unsafe { stack.compact() };
+        // SAFETY: this thread owns the cache.
+        let pushed = unsafe { stack.push(block) };
+        debug_assert!(pushed, "an array of every class holds a block");
+    }
+
+    /// Puts every block back into central.
+    ///
+    /// # Safety
+    /// The caller owns the cache, or no thread does.
+    pub(crate) unsafe fn drain<O: Os>(&self, below: Below<'_, O>) {
+        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        for class in SizeClass::all() {
+            if self.stack(class).len() > 0 {
+                owned.flush(class, usize::MAX);
+            }
+        }
+    }
+
+    /// Empties the cache while its owner runs. Returns the bytes of the blocks taken; `None` when
+    /// the owner is in its cold path, or the system has no barrier.
+    pub(crate) fn steal<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
+        let _policy = self.policy.try_lock()?;
+        let mut claims = [const { None::<Claim> }; CLASSES];
+        for (claim, stack) in claims.iter_mut().zip(&self.stacks) {
+            *claim = Some(stack.claim());
+        }
+        let fenced = below.segments.os().barrier();
+        let mut bytes = 0;
+        for class in SizeClass::all() {
+            let Some(claim) = claims[class.index()].take() else { continue };
+            let stack = self.stack(class);
+            if !fenced {
+                stack.abandon(claim);
+                continue;
+            }
+            let batch = stack.settle(claim);
+            // SAFETY: the lock is held until the slice is gone.
+            let slots = unsafe { batch.slots() };
+            bytes += wide(slots.len() * class.block_bytes());
+            below.central.put(below.segments, class, slots);
+        }
+        fenced.then_some(bytes)
+    }
+
+    /// Bytes of the blocks in the cache; a hint while its owner runs.
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        let stack_bytes = |class: SizeClass| {
+            let stack = self.stack(class);
+            // A sentinel's or a racing stack's length may be nonsense; its capacity bounds it.
+            wide(stack.len().min(stack.capacity()) * class.block_bytes())
+        };
+        SizeClass::all().map(stack_bytes).sum()
+    }
+}
+
+impl<O: Os> Owned<'_, O> {
+    /// Raises the capacity of a class that ran empty or full; false when it stays what it is.
+    fn grow(&mut self, class: SizeClass) -> bool {
+        let target = self.policy.capacity.next_step(class);
+        if target == self.policy.capacity.of(class) {
+            return false;
+        }
+        if !self.policy.capacity.fits(class, target) {
+            self.take_from_others(class);
+            if !self.policy.capacity.fits(class, target) {
+                return false;
+            }
+        }
+        self.policy.capacity.set(class, target);
+        // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
+        unsafe { self.policy.fit_array(self.cache, class, target) };
+        self.cache.stack(class).set_capacity(target);
+        true
+    }
+
+    /// Lowers the capacity of some other classes, and flushes what is above it.
+    fn take_from_others(&mut self, class: SizeClass) {
+        for (victim, capacity) in self.policy.capacity.victims(class).into_iter().flatten() {
+            let surplus = self.cache.stack(victim).len().saturating_sub(capacity);
+            if surplus > 0 {
+                self.flush(victim, surplus);
+            }
+            // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
+            unsafe { self.cache.stack(victim).compact() };
+            self.cache.stack(victim).set_capacity(capacity);
+            self.policy.capacity.set(victim, capacity);
+        }
+    }
+
+    /// Fills an empty stack with a batch; the lowest address will be popped first.
+    fn fetch(&mut self, class: SizeClass) {
+        let stack = self.cache.stack(class);
+        // SAFETY: this thread owns the cache, holds its lock, and does not pop or push meanwhile.
+        let room = unsafe { stack.room() };
+        let batch = &room[..self.policy.capacity.batch(class).min(room.len())];
+        let count = self.below.central.fetch(self.below.segments, class, batch);
+        for low in 0..count / 2 {
+            let high = count - 1 - low;
+            let lower = batch[low].load(Ordering::Relaxed);
+            batch[low].store(batch[high].load(Ordering::Relaxed), Ordering::Relaxed);
+            batch[high].store(lower, Ordering::Relaxed);
+        }
+        stack.raise(count);
+    }
+
+    /// Puts the `count` oldest blocks of a class back.
+    fn flush(&mut self, class: SizeClass, count: usize) {
+        let batch = self.cache.stack(class).take_oldest(count);
+        // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
+        let slots = unsafe { batch.slots() };
+        self.below.central.put(self.below.segments, class, slots);
+        Counts::count(&self.cache.counts.flushes);
+    }
+}

@@ -1,0 +1,150 @@
+//! All thread caches of the process: to hand one to a new thread, and to walk them.
+
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use super::refill::Below;
+use super::{CACHE_BYTES, ThreadCache};
+use crate::os::Os;
+use crate::os::lock::Lock;
+
+/// All caches together may hold this many bytes before each one's share shrinks.
+const SHARED_LIMIT: usize = 128 * 1024 * 1024;
+/// A cache may hold this many bytes even among very many.
+const LEAST_LIMIT: usize = 512 * 1024;
+
+/// The caches. Those of ended threads wait in a list for the next thread.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    /// Newest first; linked by `ThreadCache::next`. Entries are never removed.
+    all: AtomicPtr<ThreadCache>,
+    unused: Lock<Unused>,
+    in_use: AtomicUsize,
+    created: AtomicUsize,
+    limit_bytes: usize,
+}
+
+/// Caches without a thread; linked by `ThreadCache::next_unused`.
+#[derive(Debug)]
+struct Unused(*mut ThreadCache);
+
+// SAFETY: the pointer leads to caches, which live for ever and are `Sync`.
+unsafe impl Send for Unused {}
+
+impl Registry {
+    /// `limit_bytes`: what one cache may hold at most.
+    pub(crate) const fn new(limit_bytes: usize) -> Registry {
+        Registry {
+            all: AtomicPtr::new(core::ptr::null_mut()),
+            unused: Lock::new(Unused(core::ptr::null_mut())),
+            in_use: AtomicUsize::new(0),
+            created: AtomicUsize::new(0),
+            limit_bytes,
+        }
+    }
+
+    /// Number of caches that belong to a thread.
+    pub(crate) fn in_use(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Number of caches ever made.
+    pub(crate) fn created(&self) -> usize {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    /// A cache for the calling thread; `None` when there is no memory for one.
+    pub(crate) fn acquire<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
+        let cache = match self.reuse() {
+            Some(cache) => cache,
+            None => self.create(below)?,
+        };
+        let threads = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;
+        let share = (SHARED_LIMIT / threads).max(LEAST_LIMIT);
+        // SAFETY: the cache is new or was drained by `release`, and has no owner yet.
+        unsafe { cache.prepare(self.limit_bytes.min(share)) };
+        Some(cache)
+    }
+
+    fn reuse(&self) -> Option<&ThreadCache> {
+        let mut unused = self.unused.lock();
+        // SAFETY: the list holds caches, which live for ever.
+        let cache = unsafe { unused.0.as_ref() }?;
+        unused.0 = cache.next_unused.load(Ordering::Relaxed);
+        Some(cache)
+    }
+
+    fn create<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
+        let os = below.segments.os();
+        let bytes = CACHE_BYTES.next_multiple_of(os.page_size());
+        let mapping = os.map(bytes, os.page_size())?;
+        let arena = below.segments.arena();
+        let class_map = arena.tables().class_map();
+        // SAFETY: a fresh mapping of that length, which is never unmapped.
+        let cache =
+            unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };
+        self.created.fetch_add(1, Ordering::Relaxed);
+        // Publication and reuse share a lock, so the list has one writer at a time.
+        let _unused = self.unused.lock();
+        cache.next.store(self.all.load(Ordering::Relaxed), Ordering::Relaxed);
+        let published = core::ptr::from_ref(cache).cast_mut();
+        // Release pairs with the acquire load in `iter`.
+        self.all.store(published, Ordering::Release);
+        Some(cache)
+    }
+
+    /// Takes a cache back from a thread that ends.
+    ///
+    /// # Safety
+    /// The cache came from [`Registry::acquire`] and its owner does not use it any more.
+    pub(crate) unsafe fn release<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
+        // SAFETY: the owner is the caller, who is done with it.
+        unsafe { cache.drain(below) };
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
+        let mut unused = self.unused.lock();
+        cache.next_unused.store(unused.0, Ordering::Relaxed);
+        unused.0 = core::ptr::from_ref(cache).cast_mut();
+    }
+
+    /// All caches, with and without a thread.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ThreadCache> {
+        // Acquire pairs with the release store in `create`.
+        let mut next = self.all.load(Ordering::Acquire);
+        core::iter::from_fn(move || {
+            // SAFETY: the list holds caches, which live for ever.
+            let cache = unsafe { next.as_ref() }?;
+            next = cache.next.load(Ordering::Relaxed);
+            Some(cache)
+        })
+    }
+
+    /// Takes the registry's lock and every cache's, for fork.
+    pub(crate) fn acquire_all(&self) {
+        self.unused.acquire();
+        for cache in self.iter() {
+            cache.policy.acquire();
+        }
+    }
+
+    /// Releases what [`Registry::acquire_all`] took, perhaps in a forked child.
+    pub(crate) fn release_all(&self) {
+        for cache in self.iter() {
+            cache.policy.release();
+        }
+        self.unused.release();
+    }
+
+    /// In a forked child: takes the caches of the threads that did not come along, all but `own`.
+    pub(crate) fn bury_all_but<O: Os>(&self, own: Option<&ThreadCache>, below: Below<'_, O>) {
+        self.unused.lock().0 = core::ptr::null_mut();
+        self.in_use.store(usize::from(own.is_some()) + self.created(), Ordering::Relaxed);
+        for cache in self.iter() {
+            if own.is_some_and(|own| core::ptr::eq(own, cache)) {
+                continue;
+            }
+            // SAFETY: the thread that owned the cache does not exist in this process; a block
+            // that it was just popping or pushing is lost, never had twice.
+            unsafe { self.release(cache, below) };
+        }
+        self.in_use.store(usize::from(own.is_some()), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,183 @@
+//! A bin: the slabs of one class in one shard that have free blocks, and the lock around them.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::slab::{BadBlock, ByFullness, Slab};
+use crate::base::size_class::SizeClass;
+use crate::base::treap::Treap;
+use crate::base::units::ChunkIndex;
+use crate::os::lock::Lock;
+use crate::segment::tables::Tables;
+
+/// The cell of one bin; a cache line of its own, so that bins do not share one. All zero bytes
+/// are an empty bin.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Bin {
+    pub(crate) state: Lock<BinState>,
+    /// Number of slabs in `state.order`, readable without the lock as a hint.
+    available: AtomicU32,
+}
+
+/// What the lock of a bin protects, besides the headers and bitmaps of its slabs.
+#[derive(Debug)]
+pub(crate) struct BinState {
+    /// Slabs with free blocks, fullest first, then lowest.
+    order: Treap,
+    /// How many of them are empty. One is kept against thrashing; `retire` takes it too.
+    empty: u32,
+    /// Slabs of the bin, full ones included.
+    slabs: u32,
+    /// Free blocks of all slabs of the bin.
+    free_blocks: u64,
+}
+
+/// The slab that became empty and has left its bin; its run goes back to the segments.
+#[must_use = "the slab's run must be given back"]
+#[derive(Debug)]
+pub(crate) struct Retired(pub(crate) ChunkIndex);
+
+/// One locked bin and the tables it needs.
+pub(crate) struct BinView<'a> {
+    pub(crate) bin: &'a Bin,
+    pub(crate) state: &'a mut BinState,
+    pub(crate) tables: &'a Tables,
+    pub(crate) class: SizeClass,
+}
+
+impl Bin {
+    /// Whether the bin has blocks; a hint without the lock.
+    pub(crate) fn has_blocks(&self) -> bool {
+        self.available.load(Ordering::Relaxed) > 0
+    }
+
+    fn add_available(&self, change: i32) {
+        let now = self.available.load(Ordering::Relaxed).wrapping_add_signed(change);
+        self.available.store(now, Ordering::Relaxed);
+    }
+}
+
+impl BinState {
+    pub(crate) fn slabs(&self) -> u32 {
+        self.slabs
+    }
+
+    pub(crate) fn free_blocks(&self) -> u64 {
+        self.free_blocks
+    }
+}
+
+impl BinView<'_> {
+    fn nodes(&self) -> ByFullness<'_> {
+        ByFullness { tables: self.tables, class: self.class }
+    }
+
+    fn link(&mut self, slab: ChunkIndex) {
+        let nodes = ByFullness { tables: self.tables, class: self.class };
+        self.state.order.insert(&nodes, slab.get());
+        self.bin.add_available(1);
+    }
+
+    fn unlink(&mut self, slab: ChunkIndex) {
+        let nodes = ByFullness { tables: self.tables, class: self.class };
+        self.state.order.remove(&nodes, slab.get());
+        self.bin.add_available(-1);
+    }
+
+    fn first(&self) -> Option<ChunkIndex> {
+        self.state.order.first(&self.nodes()).map(ChunkIndex::new)
+    }
+
+    fn is_empty(&self, slab: &Slab) -> bool {
+        slab.free() == self.class.capacity()
+    }
+
+    /// Enters a slab that belongs to nobody else.
+    pub(crate) fn enter(&mut self, first: ChunkIndex) {
+        let slab = Slab::of(self.tables, first);
+        self.state.slabs += 1;
+        self.state.empty += u32::from(self.is_empty(slab));
+        self.state.free_blocks += u64::from(slab.free());
+        self.link(first);
+    }
+
+    /// Takes a slab with free blocks out of the bin.
+    fn leave(&mut self, first: ChunkIndex) {
+        let slab = Slab::of(self.tables, first);
+        self.unlink(first);
+        self.state.slabs -= 1;
+        self.state.empty -= u32::from(self.is_empty(slab));
+        self.state.free_blocks -= u64::from(slab.free());
+    }
+
+    /// The fullest slab leaves for another bin.
+    pub(crate) fn emigrate(&mut self) -> Option<ChunkIndex> {
+        let first = self.first()?;
+        self.leave(first);
+        Some(first)
+    }
+
+    /// Takes up to `wanted` blocks, from the fullest slab on, and passes each one's slab and
+    /// index to `each`. Returns how many.
+    pub(crate) fn take(&mut self, wanted: u32, mut each: impl FnMut(ChunkIndex, u32)) -> u32 {
+        let mut taken = 0;
+        while taken < wanted {
+            let Some(first) = self.first() else { break };
+            let slab = Slab::of(self.tables, first);
+            self.state.empty -= u32::from(self.is_empty(slab));
+            let count = slab.free().min(wanted - taken);
+            // Take the slab out of the order while its key changes, unless it keeps its level.
+            let moves = slab.level_after(self.class, slab.free() - count) || count == slab.free();
+            if moves {
+                self.unlink(first);
+            }
+            slab.take(self.class, count, |block| each(first, block));
+            if moves && slab.free() > 0 {
+                self.link(first);
+            }
+            taken += count;
+        }
+        self.state.free_blocks -= u64::from(taken);
+        taken
+    }
+
+    /// Puts a block at `offset` bytes of a slab of this bin back. When that empties the slab and
+    /// the bin has another empty one, the slab leaves the bin.
+    pub(crate) fn put(
+        &mut self,
+        first: ChunkIndex,
+        offset: usize,
+    ) -> Result<Option<Retired>, BadBlock> {
+        let slab = Slab::of(self.tables, first);
+        let block = slab.check(self.class, offset)?;
+        let shift = slab.shift(self.class);
+        if shift.level_changes && !shift.was_full {
+            self.unlink(first);
+        }
+        slab.put(block);
+        if shift.level_changes || shift.was_full {
+            self.link(first);
+        }
+        self.state.free_blocks += 1;
+        if !self.is_empty(slab) {
+            return Ok(None);
+        }
+        self.state.empty += 1;
+        if self.state.empty == 1 {
+            return Ok(None);
+        }
+        self.leave(first);
+        Ok(Some(Retired(first)))
+    }
+
+    /// Takes an empty slab out of the bin, if it has one.
+    pub(crate) fn retire(&mut self) -> Option<Retired> {
+        if self.state.empty == 0 {
+            return None;
+        }
+        let emptiest = ByFullness::emptiest_key();
+        let first = ChunkIndex::new(self.state.order.at_least(&self.nodes(), emptiest)?);
+        self.leave(first);
+        Some(Retired(first))
+    }
+}

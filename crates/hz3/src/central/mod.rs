@@ -1,0 +1,340 @@
+//! Central: where thread caches get batches of blocks and put them back.
+//!
+//! Two doors: [`Central::fetch`] and [`Central::put`]. Behind them every (shard, class) has a bin.
+//! A shard follows the CPU that refills, not the thread, so that what lies here grows with the
+//! cores of the machine and no thread's end strands anything. A slab serves the shard that opened
+//! it until another shard, out of blocks, adopts it before opening a new one.
+//!
+//! Locks: one bin, or two of one class in the order of their shards (adoption); under one bin the
+//! page heap may be locked. No system call is made under a bin's lock.
+
+pub(crate) mod bin;
+pub(crate) mod slab;
+
+use core::ptr::NonNull;
+
+use crate::base::fatal::fatal;
+use crate::base::size_class::{CLASSES, SizeClass};
+use crate::base::sync::AtomicPtr;
+use crate::base::units::{ChunkIndex, Pages, narrow, wide, widen};
+use crate::os::{Os, Refused};
+use crate::segment::Segments;
+use crate::segment::pages::Fit;
+use bin::{Bin, BinState, BinView, Retired};
+use core::sync::atomic::Ordering;
+use slab::{BadBlock, Slab};
+
+/// A place for a block in a thread cache or a batch.
+pub(crate) type Slot = AtomicPtr<u8>;
+
+/// More shards than this would spread slabs thinner than they relieve locks.
+const MAX_SHARDS: usize = 64;
+
+/// The bins of all shards and classes.
+#[derive(Debug)]
+pub(crate) struct Central {
+    bins: NonNull<Bin>,
+    shards: usize,
+}
+
+// SAFETY: the pointer is fixed at start and leads to bins, which are `Sync`.
+unsafe impl Sync for Central {}
+// SAFETY: as above.
+unsafe impl Send for Central {}
+
+/// Sizes of the layer, in bytes unless said otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Census {
+    /// Number of slabs.
+    pub(crate) slabs: u64,
+    /// Bytes of the slabs' runs.
+    pub(crate) slab_bytes: u64,
+    /// Bytes of free blocks that lie in slabs.
+    pub(crate) free_bytes: u64,
+    /// Bytes of blocks in use by caches or the program.
+    pub(crate) used_bytes: u64,
+}
+
+impl Central {
+    /// Maps the bins: one shard a CPU (a power of two), or as many as wanted.
+    pub(crate) fn create<O: Os>(os: &O, wanted: Option<usize>) -> Result<Central, Refused> {
+        let shards = wanted.unwrap_or_else(|| os.cpus()).clamp(1, MAX_SHARDS).next_power_of_two();
+        let bytes = Self::bytes_for(shards).next_multiple_of(os.page_size());
+        // Fresh memory is zero, and an all-zero bin is an empty one.
+        let bins = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
+        Ok(Central { bins, shards })
+    }
+
+    fn bytes_for(shards: usize) -> usize {
+        shards * CLASSES * size_of::<Bin>()
+    }
+
+    /// Bytes of the bins.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        wide(Self::bytes_for(self.shards))
+    }
+
+    fn bin(&self, shard: usize, class: SizeClass) -> &Bin {
+        let index = shard * CLASSES + class.index();
+        debug_assert!(shard < self.shards);
+        // SAFETY: the table holds a bin for every shard below `shards` and every class.
+        let bin = unsafe { self.bins.add(index) };
+        // SAFETY: as above; a bin is shared by its lock and atomics.
+        unsafe { bin.as_ref() }
+    }
+
+    fn shard_of_this_cpu<O: Os>(&self, os: &O) -> usize {
+        os.cpu() & (self.shards - 1)
+    }
+
+    /// Takes up to `out.len()` blocks of a class into `out`, lowest address first. Returns how
+    /// many; 0 means that no memory is to be had.
+    pub(crate) fn fetch<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        class: SizeClass,
+        out: &[Slot],
+    ) -> usize {
+        let shard = self.shard_of_this_cpu(segments.os());
+        let taken = self.fetch_from(segments, shard, class, out);
+        if taken > 0 {
+            return taken;
+        }
+        if !self.adopt(segments, shard, class) && !self.open_slab(segments, shard, class) {
+            return 0;
+        }
+        // Another thread may have emptied what was just brought; then open a slab again. Each
+        // round that fails has served somebody else, so this ends.
+        loop {
+            let taken = self.fetch_from(segments, shard, class, out);
+            if taken > 0 || !self.open_slab(segments, shard, class) {
+                return taken;
+            }
+        }
+    }
+
+    fn fetch_from<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        shard: usize,
+        class: SizeClass,
+        out: &[Slot],
+    ) -> usize {
+        let bin = self.bin(shard, class);
+        let arena = segments.arena();
+        let mut state = bin.state.lock();
+        let mut view = BinView { bin, state: &mut state, tables: segments.tables(), class };
+        let mut slots = out.iter();
+        let taken = view.take(narrow(out.len()), |slab, block| {
+            let offset = slab.offset() + widen(block) * class.block_bytes();
+            if let Some(slot) = slots.next() {
+                slot.store(arena.address(offset).as_ptr(), Ordering::Relaxed);
+            }
+        });
+        widen(taken)
+    }
+
+    /// Opens a slab for the shard; false when there are no pages for it.
+    fn open_slab<O: Os>(&self, segments: &Segments<O>, shard: usize, class: SizeClass) -> bool {
+        let Some(run) = segments.take(class.slab_pages(), Fit::Chunks) else { return false };
+        let first = Slab::create(segments.tables(), run, class, shard_id(shard));
+        let bin = self.bin(shard, class);
+        let mut state = bin.state.lock();
+        BinView { bin, state: &mut state, tables: segments.tables(), class }.enter(first);
+        true
+    }
+
+    /// Moves a part-used slab of another shard to this one; false when no shard has any.
+    fn adopt<O: Os>(&self, segments: &Segments<O>, shard: usize, class: SizeClass) -> bool {
+        (1..self.shards)
+            .map(|step| (shard + step) & (self.shards - 1))
+            .any(|other| self.bin(other, class).has_blocks() && self.move_slab(segments, other, shard, class))
+    }
+
+    fn move_slab<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        from: usize,
+        to: usize,
+        class: SizeClass,
+    ) -> bool {
+        let tables = segments.tables();
+        let (source, target) = (self.bin(from, class), self.bin(to, class));
+        // Two bins are locked in the order of their shards.
+        let (mut source_state, mut target_state);
+        if from < to {
+            source_state = source.state.lock();
+            target_state = target.state.lock();
+        } else {
+            target_state = target.state.lock();
+            source_state = source.state.lock();
+        }
+        let mut source = BinView { bin: source, state: &mut source_state, tables, class };
+        let Some(first) = source.emigrate() else { return false };
+        Slab::of(tables, first).set_shard(shard_id(to));
+        BinView { bin: target, state: &mut target_state, tables, class }.enter(first);
+        true
+    }
+
+    /// Puts blocks of one class back into their slabs, one lock a shard. The slots are null
+    /// afterwards. Slabs that become empty give their runs back, but for one a bin.
+    pub(crate) fn put<O: Os>(&self, segments: &Segments<O>, class: SizeClass, blocks: &[Slot]) {
+        let mut rest = blocks;
+        loop {
+            // Everything before the first block still here is done.
+            let is_block = |slot: &Slot| !slot.load(Ordering::Relaxed).is_null();
+            let Some(start) = rest.iter().position(is_block) else { return };
+            rest = &rest[start..];
+            let (_, first) = self.locate(segments, class, rest[0].load(Ordering::Relaxed));
+            self.put_shard(segments, class, Slab::of(segments.tables(), first).shard(), rest);
+        }
+    }
+
+    /// Puts those of the blocks back whose slabs belong to `shard`.
+    fn put_shard<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        class: SizeClass,
+        shard: usize,
+        blocks: &[Slot],
+    ) {
+        let tables = segments.tables();
+        let bin = self.bin(shard, class);
+        let mut state = bin.state.lock();
+        for slot in blocks {
+            let block = slot.load(Ordering::Relaxed);
+            if block.is_null() {
+                continue;
+            }
+            let (offset, first) = self.locate(segments, class, block);
+            // While the lock of a slab's bin is held, the slab stays in that bin.
+            if Slab::of(tables, first).shard() != shard {
+                continue;
+            }
+            slot.store(core::ptr::null_mut(), Ordering::Relaxed);
+            let mut view = BinView { bin, state: &mut state, tables, class };
+            match view.put(first, offset - first.offset()) {
+                Ok(None) => {}
+                Ok(Some(retired)) => Self::give_back(segments, class, retired),
+                Err(BadBlock::AlreadyFree) => fatal("double free", block.addr()),
+                Err(BadBlock::NoBlockStart) => fatal("free of an address inside a block", block.addr()),
+            }
+        }
+    }
+
+    /// The offset of a block in the arena and the first chunk of its slab.
+    fn locate<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        class: SizeClass,
+        block: *mut u8,
+    ) -> (usize, ChunkIndex) {
+        let offset = block.addr() - segments.arena().base().addr().get();
+        let chunk = ChunkIndex::of_offset(offset);
+        if segments.tables().class(chunk) != class {
+            // The slab of a cached block cannot go away unless the block was freed twice.
+            fatal("double free (the slab is gone)", block.addr());
+        }
+        (offset, Slab::first_chunk(segments.tables(), chunk))
+    }
+
+    fn give_back<O: Os>(segments: &Segments<O>, class: SizeClass, retired: Retired) {
+        let (run, touched) = Slab::dissolve(segments.tables(), retired.0, class);
+        segments.give(run, touched);
+    }
+
+    /// Gives the runs of all empty slabs back. Returns their pages.
+    pub(crate) fn retire<O: Os>(&self, segments: &Segments<O>) -> Pages {
+        let mut pages = Pages::ZERO;
+        for (shard, class) in self.cells() {
+            let bin = self.bin(shard, class);
+            let mut state = bin.state.lock();
+            let mut view = BinView { bin, state: &mut state, tables: segments.tables(), class };
+            while let Some(retired) = view.retire() {
+                Self::give_back(segments, class, retired);
+                pages += class.slab_pages();
+            }
+        }
+        pages
+    }
+
+    fn cells(&self) -> impl Iterator<Item = (usize, SizeClass)> {
+        (0..self.shards).flat_map(|shard| SizeClass::all().map(move |class| (shard, class)))
+    }
+
+    /// What the layer holds, bin by bin.
+    pub(crate) fn census(&self) -> Census {
+        let mut census = Census::default();
+        for (shard, class) in self.cells() {
+            let (slabs, free) = {
+                let state = self.bin(shard, class).state.lock();
+                (u64::from(state.slabs()), state.free_blocks())
+            };
+            let block = wide(class.block_bytes());
+            census.slabs += slabs;
+            census.slab_bytes += slabs * wide(class.slab_pages().bytes());
+            census.free_bytes += free * block;
+            census.used_bytes += (slabs * u64::from(class.capacity()) - free) * block;
+        }
+        census
+    }
+
+    /// Takes every bin's lock, for fork.
+    pub(crate) fn acquire_all(&self) {
+        for (shard, class) in self.cells() {
+            self.bin(shard, class).state.acquire();
+        }
+    }
+
+    /// Releases what [`Central::acquire_all`] took, perhaps in a forked child.
+    pub(crate) fn release_all(&self) {
+        for (shard, class) in self.cells() {
+            self.bin(shard, class).state.release();
+        }
+    }
+
+    /// Checks I-6 of every slab, and that the bins' counts are the sums over their slabs.
+    #[cfg(any(test, feature = "validate"))]
+    pub(crate) fn validate<O: Os>(&self, segments: &Segments<O>) {
+        let tables = segments.tables();
+        self.acquire_all();
+        let mut free = vec![0u64; self.shards * CLASSES];
+        let mut slabs = vec![0u32; self.shards * CLASSES];
+        let end = segments.arena().frontier().chunk().get();
+        let mut chunk = 1;
+        while chunk < end {
+            let class = tables.class(ChunkIndex::new(chunk));
+            if class == SizeClass::NONE {
+                chunk += 1;
+                continue;
+            }
+            let slab = Slab::of(tables, ChunkIndex::new(chunk));
+            slab.validate(class);
+            let cell = slab.shard() * CLASSES + class.index();
+            free[cell] += u64::from(slab.free());
+            slabs[cell] += 1;
+            chunk += class.slab_chunks();
+        }
+        self.release_all();
+        for (shard, class) in self.cells() {
+            let state = self.bin(shard, class).state.lock();
+            let cell = shard * CLASSES + class.index();
+            assert_eq!(state.free_blocks(), free[cell], "I-6: free blocks of {class:?}");
+            assert_eq!(state.slabs(), slabs[cell], "I-6: slabs of {class:?}");
+        }
+    }
+}
+
+/// A shard's number as slab headers hold it.
+fn shard_id(shard: usize) -> u8 {
+    #[expect(clippy::cast_possible_truncation, reason = "there are at most 64 shards")]
+    let id = shard as u8;
+    id
+}
+
+const _: () = {
+    assert!(MAX_SHARDS <= 256);
+    assert!(size_of::<Bin>() == 64);
+    // An all-zero bin is what `Lock::new(empty state)` is.
+    assert!(align_of::<BinState>() <= 8);
+};

@@ -1,0 +1,235 @@
+//! Slabs: a run of pages cut into blocks of one class, with its bitmap in the chunk metadata.
+//!
+//! ```text
+//!   free = number of set bits = blocks that lie in the slab
+//!   capacity - free = blocks in thread caches or held by the program
+//! ```
+//!
+//! The slab is empty, known exactly, when `free == capacity` (I-6).
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use crate::base::bits::words_for;
+use crate::base::size_class::{MAX_BLOCKS, SizeClass};
+use crate::base::treap::Nodes;
+use crate::base::units::{CHUNK_BYTES, ChunkIndex, PAGE_BYTES, Pages, Run, narrow, widen};
+use crate::segment::tables::{CHUNK_META_BYTES, Tables};
+
+/// Degrees of fullness by which a bin orders its slabs.
+const LEVELS: u32 = 8;
+const WORDS: usize = words_for(MAX_BLOCKS);
+
+/// The header of a slab, laid over the metadata of its first chunk. The other chunks of a longer
+/// slab use `lead` alone. All fields but `lead` and `shard` belong to the lock of the slab's bin.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Slab {
+    /// How many chunks before this one the slab starts.
+    lead: AtomicU8,
+    /// The shard whose bin the slab is in. Changes only under the locks of both bins.
+    shard: AtomicU8,
+    free: AtomicU32,
+    /// Blocks `0..touched` have been handed out at least once: what lies behind is clean.
+    touched: AtomicU32,
+    left: AtomicU32,
+    right: AtomicU32,
+    /// One bit a block; set when the block is free in the slab.
+    bits: [AtomicU64; WORDS],
+}
+
+/// Why a block cannot be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadBlock {
+    /// The address is not that of a block.
+    NoBlockStart,
+    /// The block lies in the slab already.
+    AlreadyFree,
+}
+
+/// What a put did to the slab's place in its bin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shift {
+    pub(crate) was_full: bool,
+    pub(crate) level_changes: bool,
+}
+
+impl Slab {
+    /// The slab header of a chunk.
+    pub(crate) fn of(tables: &Tables, chunk: ChunkIndex) -> &Slab {
+        let meta: NonNull<Slab> = tables.chunk_meta(chunk).cast();
+        // SAFETY: chunk metadata is committed, zeroed, 64-aligned and large enough (asserted
+        // below); a slab header is made of atomics, for which zero is valid.
+        unsafe { meta.as_ref() }
+    }
+
+    /// The first chunk of the slab that `chunk` belongs to.
+    pub(crate) fn first_chunk(tables: &Tables, chunk: ChunkIndex) -> ChunkIndex {
+        let lead = Slab::of(tables, chunk).lead.load(Ordering::Relaxed);
+        ChunkIndex::new(chunk.get() - u32::from(lead))
+    }
+
+    /// Lays a slab of `class` over a run; all its blocks are free.
+    pub(crate) fn create(tables: &Tables, run: Run, class: SizeClass, shard: u8) -> ChunkIndex {
+        let first = run.start.chunk();
+        for lead in 0..class.slab_chunks() {
+            let chunk = ChunkIndex::new(first.get() + lead);
+            #[expect(clippy::cast_possible_truncation, reason = "a slab has at most 8 chunks")]
+            Slab::of(tables, chunk).lead.store(lead as u8, Ordering::Relaxed);
+        }
+        let slab = Slab::of(tables, first);
+        slab.shard.store(shard, Ordering::Relaxed);
+        slab.free.store(class.capacity(), Ordering::Relaxed);
+        slab.touched.store(0, Ordering::Relaxed);
+        let mut left = class.capacity();
+        for word in slab.words(class) {
+            let ones = left.min(u64::BITS);
+            word.store(u64::MAX >> (u64::BITS - ones), Ordering::Relaxed);
+            left -= ones;
+        }
+        tables.set_class(first, class.slab_chunks(), class);
+        first
+    }
+
+    /// Takes the slab, which must be empty and out of its bin, apart: its run, and how many
+    /// leading pages of it were ever written.
+    pub(crate) fn dissolve(tables: &Tables, first: ChunkIndex, class: SizeClass) -> (Run, Pages) {
+        tables.set_class(first, class.slab_chunks(), SizeClass::NONE);
+        let touched = Slab::of(tables, first).touched.load(Ordering::Relaxed);
+        let bytes = widen(touched) * class.block_bytes();
+        let pages = Pages::new(narrow(bytes.div_ceil(PAGE_BYTES)));
+        (Run::new(first.first_page(), class.slab_pages()), pages)
+    }
+
+    fn words(&self, class: SizeClass) -> &[AtomicU64] {
+        &self.bits[..words_for(widen(class.capacity()))]
+    }
+
+    pub(crate) fn shard(&self) -> usize {
+        usize::from(self.shard.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_shard(&self, shard: u8) {
+        self.shard.store(shard, Ordering::Relaxed);
+    }
+
+    /// Number of free blocks.
+    pub(crate) fn free(&self) -> u32 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    fn level(free: u32, class: SizeClass) -> u32 {
+        free * LEVELS / class.capacity()
+    }
+
+    /// Takes up to `wanted` blocks, lowest first, and passes their indices to `each`. Returns how
+    /// many were taken. The caller moves the slab in its bin.
+    pub(crate) fn take(&self, class: SizeClass, wanted: u32, mut each: impl FnMut(u32)) -> u32 {
+        let mut taken = 0;
+        let mut last = 0;
+        for (index, word) in self.words(class).iter().enumerate() {
+            let mut bits = word.load(Ordering::Relaxed);
+            if bits == 0 {
+                continue;
+            }
+            while bits != 0 && taken < wanted {
+                last = narrow(index) * u64::BITS + bits.trailing_zeros();
+                each(last);
+                bits &= bits - 1;
+                taken += 1;
+            }
+            word.store(bits, Ordering::Relaxed);
+            if taken == wanted {
+                break;
+            }
+        }
+        self.free.store(self.free() - taken, Ordering::Relaxed);
+        if taken > 0 && last >= self.touched.load(Ordering::Relaxed) {
+            self.touched.store(last + 1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Whether taking `count` more blocks would move the slab to another level.
+    pub(crate) fn level_after(&self, class: SizeClass, free: u32) -> bool {
+        Slab::level(self.free(), class) != Slab::level(free, class)
+    }
+
+    /// The index of the block at `offset` bytes into the slab, if it may be put back.
+    pub(crate) fn check(&self, class: SizeClass, offset: usize) -> Result<u32, BadBlock> {
+        let block = class.block_at(offset).ok_or(BadBlock::NoBlockStart)?;
+        let word = self.bits[widen(block / u64::BITS)].load(Ordering::Relaxed);
+        if word & (1 << (block % u64::BITS)) != 0 {
+            return Err(BadBlock::AlreadyFree);
+        }
+        Ok(block)
+    }
+
+    /// What [`Slab::put`] of one block will change. The bin's order must be undone before the
+    /// key changes.
+    pub(crate) fn shift(&self, class: SizeClass) -> Shift {
+        let free = self.free();
+        let level_changes = Slab::level(free, class) != Slab::level(free + 1, class);
+        Shift { was_full: free == 0, level_changes }
+    }
+
+    /// Puts a block back that [`Slab::check`] passed.
+    pub(crate) fn put(&self, block: u32) {
+        let word = &self.bits[widen(block / u64::BITS)];
+        let bits = word.load(Ordering::Relaxed) | 1 << (block % u64::BITS);
+        word.store(bits, Ordering::Relaxed);
+        self.free.store(self.free() + 1, Ordering::Relaxed);
+    }
+
+    /// Checks I-6: the count is the number of set bits.
+    #[cfg(any(test, feature = "validate"))]
+    pub(crate) fn validate(&self, class: SizeClass) {
+        let set: u32 =
+            self.words(class).iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();
+        assert_eq!(set, self.free(), "I-6: free bits and count");
+        assert!(set <= class.capacity(), "I-6: more free blocks than blocks");
+    }
+}
+
+/// The order of a bin's part-used slabs: fullest first, then lowest. A slab's node is its first
+/// chunk.
+pub(crate) struct ByFullness<'a> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) class: SizeClass,
+}
+
+impl ByFullness<'_> {
+    /// The smallest key of an empty slab.
+    pub(crate) const fn emptiest_key() -> u64 {
+        (LEVELS as u64) << 32
+    }
+
+    fn slab(&self, node: u32) -> &Slab {
+        Slab::of(self.tables, ChunkIndex::new(node))
+    }
+}
+
+impl Nodes for ByFullness<'_> {
+    fn left(&self, node: u32) -> u32 {
+        self.slab(node).left.load(Ordering::Relaxed)
+    }
+    fn right(&self, node: u32) -> u32 {
+        self.slab(node).right.load(Ordering::Relaxed)
+    }
+    fn set_left(&self, node: u32, child: u32) {
+        self.slab(node).left.store(child, Ordering::Relaxed);
+    }
+    fn set_right(&self, node: u32, child: u32) {
+        self.slab(node).right.store(child, Ordering::Relaxed);
+    }
+    fn key(&self, node: u32) -> u64 {
+        let level = Slab::level(self.slab(node).free(), self.class);
+        (u64::from(level) << 32) | u64::from(node)
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Slab>() <= CHUNK_META_BYTES);
+    assert!(align_of::<Slab>() <= 64);
+    assert!(CHUNK_BYTES.is_multiple_of(PAGE_BYTES));
+};

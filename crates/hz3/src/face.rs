@@ -1,0 +1,148 @@
+//! The Rust face: [`GlobalAlloc`].
+
+use core::alloc::{GlobalAlloc, Layout};
+
+use crate::base::size_class::MIN_ALIGN;
+use crate::heap::Foreign;
+use crate::options::Config;
+use crate::{raw, thread};
+
+/// The allocator with its default configuration.
+///
+/// ```
+/// #[global_allocator]
+/// static ALLOCATOR: hz3::Hz3 = hz3::Hz3;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hz3;
+
+/// The allocator with a configuration of the program's own; the environment overrides it.
+///
+/// ```
+/// use hz3::{Config, Configured};
+///
+/// #[global_allocator]
+/// static ALLOCATOR: Configured =
+///     Configured::new(Config::new().thread_cache_bytes(1 << 20));
+/// ```
+///
+/// All allocators of a program share one heap: the configuration that is seen by the first
+/// allocation counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Configured {
+    config: Config,
+}
+
+impl Configured {
+    /// An allocator with this configuration.
+    pub const fn new(config: Config) -> Configured {
+        Configured { config }
+    }
+}
+
+/// A block of `layout`, by the fast path where the alignment is common.
+#[inline(always)]
+fn allocate(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
+    if layout.align() <= MIN_ALIGN {
+        return raw::malloc(layout.size(), miss);
+    }
+    raw::aligned(layout.align(), layout.size())
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn free_miss(block: *mut u8) {
+    // SAFETY: the caller gave the block up.
+    if unsafe { raw::free_miss(block) } == Err(Foreign) {
+        raw::fatal("free of a block that is not hz3's", block.addr());
+    }
+}
+
+unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    if layout.align() > MIN_ALIGN {
+        // SAFETY: the caller's promises are those of `move_aligned`.
+        return unsafe { move_aligned(block, layout, size) };
+    }
+    // SAFETY: the block is hz3's, the caller's, and not null.
+    match unsafe { raw::realloc(block, size) } {
+        Ok(moved) => moved,
+        Err(Foreign) => raw::fatal("realloc of a block that is not hz3's", block.addr()),
+    }
+}
+
+/// `raw::realloc` keeps no alignment above 16, so an aligned block moves unless it has the room.
+unsafe fn move_aligned(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    // SAFETY: the block is hz3's.
+    let present = unsafe { raw::usable_size(block) }.unwrap_or(layout.size());
+    if size <= present && size >= present / 2 {
+        return block;
+    }
+    let target = raw::aligned(layout.align(), size);
+    if !target.is_null() {
+        // SAFETY: both blocks hold the smaller of the two sizes.
+        unsafe { target.copy_from_nonoverlapping(block, layout.size().min(size)) };
+        // SAFETY: the caller gave the block up for the new one.
+        unsafe { release(block) };
+    }
+    target
+}
+
+#[inline(always)]
+unsafe fn release(block: *mut u8) {
+    // SAFETY: the caller gave the block up.
+    let miss = |block| unsafe { free_miss(block) };
+    // SAFETY: as above.
+    unsafe { raw::free(block, miss) };
+}
+
+// SAFETY: blocks have the size and alignment of their layout, stay where they are until they are
+// freed, and nothing here unwinds.
+unsafe impl GlobalAlloc for Hz3 {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        allocate(layout, raw::malloc_miss)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { release(block) };
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        raw::aligned_zeroed(layout.align(), layout.size())
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { reallocate(block, layout, size) }
+    }
+}
+
+// SAFETY: as for `Hz3`.
+unsafe impl GlobalAlloc for Configured {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let miss = |size| {
+            thread::configure(&self.config);
+            raw::malloc_miss(size)
+        };
+        allocate(layout, miss)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { release(block) };
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        thread::configure(&self.config);
+        raw::aligned_zeroed(layout.align(), layout.size())
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { reallocate(block, layout, size) }
+    }
+}

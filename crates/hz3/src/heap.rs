@@ -1,0 +1,457 @@
+//! The heap: the layers together, and every operation that is not the hot path.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use crate::base::fatal::fatal;
+use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, Run, SEGMENT_PAGES, wide};
+use crate::cache::{CACHE_BYTES, Front, ThreadCache};
+use crate::cache::refill::Below;
+use crate::cache::registry::Registry;
+use crate::central::Central;
+use crate::options::Config;
+use crate::os::{Os, Refused};
+use crate::reclaim::{self, Reclaim};
+use crate::segment::Segments;
+use crate::segment::large::LargeBlock;
+use crate::stats::Stats;
+
+/// The address is not one that hz3 manages; nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foreign;
+
+/// One heap over one operating system.
+#[derive(Debug)]
+pub(crate) struct Heap<O> {
+    segments: Segments<O>,
+    central: Central,
+    registry: Registry,
+    reclaim: Reclaim,
+    counts: LargeCounts,
+}
+
+/// Events of blocks that do not come from slabs.
+#[derive(Debug, Default)]
+struct LargeCounts {
+    large_allocs: AtomicU64,
+    large_frees: AtomicU64,
+    huge_allocs: AtomicU64,
+}
+
+/// What an address turned out to be.
+enum Place {
+    Small(SizeClass),
+    Large(Run),
+    Huge(usize),
+    Foreign,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl<O: Os> Heap<O> {
+    /// Reserves the arena and maps the bins.
+    pub(crate) fn create(os: O, config: &Config) -> Result<Heap<O>, Refused> {
+        let central = Central::create(&os, config.shards)?;
+        Ok(Heap {
+            segments: Segments::reserve(os, config.arena_bytes)?,
+            central,
+            registry: Registry::new(config.thread_cache_bytes),
+            reclaim: Reclaim::new(),
+            counts: LargeCounts::default(),
+        })
+    }
+
+    fn below(&self) -> Below<'_, O> {
+        Below { central: &self.central, segments: &self.segments }
+    }
+
+    pub(crate) fn os(&self) -> &O {
+        self.segments.os()
+    }
+
+    /// A cache for the calling thread; `None` when there is no memory for one.
+    pub(crate) fn attach(&self) -> Option<&ThreadCache> {
+        self.registry.acquire(self.below())
+    }
+
+    /// Takes the cache of a thread that ends.
+    ///
+    /// # Safety
+    /// The cache came from [`Heap::attach`], and its owner does not use it any more.
+    pub(crate) unsafe fn detach(&self, cache: &ThreadCache) {
+        // SAFETY: the caller's promise.
+        unsafe { self.registry.release(cache, self.below()) };
+    }
+
+    /// A block of at least `size` bytes, aligned to 16.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn allocate(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
+        if size > MAX_SMALL {
+            return self.allocate_large(front, size, MIN_ALIGN).map(|(block, _)| block);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.allocate_small(front, SizeClass::of_size(size)) }
+    }
+
+    /// A block of `class`.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    unsafe fn allocate_small(&self, front: Front<'_>, class: SizeClass) -> Option<NonNull<u8>> {
+        let Front::Cache(cache) = front else { return self.allocate_direct(class) };
+        // SAFETY: the cache is the calling thread's.
+        match unsafe { cache.stack(class).pop() } {
+            Some(block) => NonNull::new(block),
+            // SAFETY: as above; the pop has just failed.
+            None => unsafe { self.refill(cache, class) },
+        }
+    }
+
+    /// What follows a failed `hot::malloc` of `size` bytes.
+    ///
+    /// # Safety
+    /// The cache is the calling thread's, and the hot path has just missed on it with this size.
+    pub(crate) unsafe fn allocate_miss(
+        &self,
+        cache: &ThreadCache,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        if size > MAX_SMALL {
+            let front = Front::Cache(cache);
+            return self.allocate_large(front, size, MIN_ALIGN).map(|(block, _)| block);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.refill(cache, SizeClass::of_size(size)) }
+    }
+
+    /// # Safety
+    /// The cache is the calling thread's, and a pop of the class has just failed.
+    unsafe fn refill(&self, cache: &ThreadCache, class: SizeClass) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise.
+        if let Some(block) = unsafe { cache.refill(self.below(), class) } {
+            return NonNull::new(block);
+        }
+        self.make_room(Front::Cache(cache));
+        // SAFETY: the cache is the calling thread's.
+        if let Some(block) = unsafe { cache.stack(class).pop() } {
+            return NonNull::new(block);
+        }
+        // SAFETY: as above; the pop has just failed.
+        unsafe { cache.refill(self.below(), class) }.and_then(NonNull::new)
+    }
+
+    /// A block straight from central, for a thread without a cache.
+    fn allocate_direct(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        let slot = [AtomicPtr::new(core::ptr::null_mut())];
+        if self.central.fetch(&self.segments, class, &slot) == 0 {
+            self.make_room(Front::Direct);
+            self.central.fetch(&self.segments, class, &slot);
+        }
+        NonNull::new(slot[0].load(Ordering::Relaxed))
+    }
+
+    /// A block that is a run of pages, or a mapping of its own where the arena has no room; and
+    /// whether it is known to read as zero.
+    fn allocate_large(
+        &self,
+        front: Front<'_>,
+        size: usize,
+        align: usize,
+    ) -> Option<(NonNull<u8>, Fresh)> {
+        if let Some(found) = self.try_large(size, align) {
+            return Some(found);
+        }
+        self.make_room(front);
+        self.try_large(size, align)
+    }
+
+    fn try_large(&self, size: usize, align: usize) -> Option<(NonNull<u8>, Fresh)> {
+        if let Some(block) = self.segments.allocate_large(size, align) {
+            count(&self.counts.large_allocs);
+            return Some((block.start, Fresh::Large(block)));
+        }
+        let block = self.segments.allocate_huge(size, align)?;
+        count(&self.counts.huge_allocs);
+        Some((block, Fresh::Zero))
+    }
+
+    /// Exhaustion: empties the caches and retires empty slabs, so that their pages can serve.
+    #[cold]
+    fn make_room(&self, front: Front<'_>) {
+        reclaim::gather(&self.registry, self.below(), front);
+    }
+
+    /// A block of at least `size` bytes at a multiple of `align`, a power of two.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn allocate_aligned(
+        &self,
+        front: Front<'_>,
+        align: usize,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        match SizeClass::of_layout(size, align) {
+            // SAFETY: the caller's promise.
+            Some(class) => unsafe { self.allocate_small(front, class) },
+            None => self.allocate_large(front, size.max(1), align).map(|(block, _)| block),
+        }
+    }
+
+    /// As [`Heap::allocate_aligned`], reading as zero. Pages known to be clean are not written.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn allocate_zeroed(
+        &self,
+        front: Front<'_>,
+        align: usize,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        if let Some(class) = SizeClass::of_layout(size, align) {
+            // SAFETY: the caller's promise.
+            let block = unsafe { self.allocate_small(front, class) }?;
+            // SAFETY: the block has at least `size` bytes and is nobody else's.
+            unsafe { block.write_bytes(0, size) };
+            return Some(block);
+        }
+        let (block, fresh) = self.allocate_large(front, size.max(1), align)?;
+        if let Fresh::Large(run) = fresh {
+            self.segments.zero_large(run);
+        }
+        Some(block)
+    }
+
+    fn place(&self, address: usize) -> Place {
+        let Some(offset) = self.segments.arena().offset_of(address) else {
+            if self.segments.arena().contains(address) {
+                fatal("not a block: no memory was ever handed out there", address);
+            }
+            return self.segments.huge_at(address).map_or(Place::Foreign, Place::Huge);
+        };
+        let class = self.segments.tables().class(ChunkIndex::of_offset(offset));
+        if class != SizeClass::NONE {
+            return Place::Small(class);
+        }
+        match self.segments.large_at(offset) {
+            Ok(run) => Place::Large(run),
+            Err(_) => fatal("not a block: inside one, or already free", address),
+        }
+    }
+
+    /// What follows a failed `hot::free`.
+    ///
+    /// # Safety
+    /// The front is the calling thread's, and a free of `block` on it has just missed. A block of
+    /// hz3's is not used again by the program.
+    pub(crate) unsafe fn free_miss(
+        &self,
+        front: Front<'_>,
+        block: *mut u8,
+    ) -> Result<(), Foreign> {
+        let Some(offset) = self.segments.arena().offset_of(block.addr()) else {
+            return self.free_outside(block);
+        };
+        let class = self.segments.tables().class(ChunkIndex::of_offset(offset));
+        if class == SizeClass::NONE {
+            count(&self.counts.large_frees);
+            return match self.segments.free_large(offset) {
+                Ok(()) => Ok(()),
+                Err(_) => fatal("free of an address that is no block, or free already", block.addr()),
+            };
+        }
+        match front {
+            // SAFETY: the cache is the calling thread's; the block is of that class.
+            Front::Cache(cache) => unsafe { cache.overflow(self.below(), class, block) },
+            Front::Direct => {
+                self.central.put(&self.segments, class, &[AtomicPtr::new(block)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Free of an address outside the arena's committed pages.
+    fn free_outside(&self, block: *mut u8) -> Result<(), Foreign> {
+        if block.is_null() || self.segments.free_huge(block.addr()) {
+            return Ok(());
+        }
+        if self.segments.arena().contains(block.addr()) {
+            fatal("free of an address that was never handed out", block.addr());
+        }
+        Err(Foreign)
+    }
+
+    /// Frees a block by whichever path is right.
+    ///
+    /// # Safety
+    /// The front is the calling thread's; the block is not used again by the program.
+    pub(crate) unsafe fn free(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
+        if let Front::Cache(cache) = front
+            // SAFETY: the caller's promise.
+            && unsafe { cache.stack(cache.class_of(block)).push(block) }
+        {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise; the push has just failed.
+        unsafe { self.free_miss(front, block) }
+    }
+
+    /// Bytes that the block at `address` holds.
+    pub(crate) fn usable_size(&self, address: usize) -> Option<usize> {
+        match self.place(address) {
+            Place::Small(class) => Some(class.block_bytes()),
+            Place::Large(run) => Some(run.pages.bytes()),
+            Place::Huge(bytes) => Some(bytes),
+            Place::Foreign => None,
+        }
+    }
+
+    /// Changes the size of a block; the result may be another one. `Ok(None)`: there is no memory
+    /// and the block is what it was.
+    ///
+    /// # Safety
+    /// The front is the calling thread's; the block is the caller's, and only the result is used
+    /// afterwards, unless it is `None`.
+    pub(crate) unsafe fn reallocate(
+        &self,
+        front: Front<'_>,
+        block: NonNull<u8>,
+        size: usize,
+    ) -> Result<Option<NonNull<u8>>, Foreign> {
+        let present = match self.place(block.addr().get()) {
+            Place::Foreign => return Err(Foreign),
+            Place::Small(class) => {
+                let present = class.block_bytes();
+                // Shrinking moves only when it saves at least half.
+                if size <= present && size >= present / 2 {
+                    return Ok(Some(block));
+                }
+                present
+            }
+            Place::Large(run) => {
+                if size > MAX_SMALL {
+                    return Ok(self.segments.resize_large(run, size));
+                }
+                run.pages.bytes()
+            }
+            Place::Huge(bytes) => {
+                if size > bytes / 2 {
+                    return Ok(self.segments.resize_huge(block.addr().get(), size));
+                }
+                bytes
+            }
+        };
+        // SAFETY: the caller's promise.
+        Ok(unsafe { self.move_block(front, block, present.min(size), size) })
+    }
+
+    /// Moves a block's first `kept` bytes to a new block of `size`.
+    ///
+    /// # Safety
+    /// As for [`Heap::reallocate`]; the block holds at least `kept` bytes, and so does `size`.
+    unsafe fn move_block(
+        &self,
+        front: Front<'_>,
+        block: NonNull<u8>,
+        kept: usize,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise.
+        let target = unsafe { self.allocate(front, size) }?;
+        // SAFETY: both blocks hold `kept` bytes, and the new one is nobody else's.
+        unsafe { target.copy_from_nonoverlapping(block, kept) };
+        // SAFETY: the caller gave the block up. It is hz3's, so the free succeeds.
+        let freed = unsafe { self.free(front, block.as_ptr()) };
+        debug_assert!(freed.is_ok());
+        Some(target)
+    }
+
+    /// Empties every cache, retires every empty slab, and gives free pages back to the system
+    /// until at most `keep` bytes of them may hold memory. Returns the bytes given back.
+    pub(crate) fn collect(&self, front: Front<'_>, keep: usize) -> usize {
+        reclaim::gather(&self.registry, self.below(), front);
+        self.reclaim.purge(&self.segments, keep)
+    }
+
+    /// The statistics; the sums add up when nobody allocates meanwhile.
+    pub(crate) fn stats(&self) -> Stats {
+        let cached: u64 = self.registry.iter().map(ThreadCache::cached_bytes).sum();
+        let central = self.central.census();
+        let segment = self.segments.census();
+        let page = wide(PAGE_BYTES);
+        let committed = segment.committed * page + segment.huge_bytes;
+        let active = committed - segment.free * page;
+        let cached = cached.min(central.used_bytes);
+        let large = active - central.slab_bytes;
+        let caches = wide(self.registry.created()) * wide(CACHE_BYTES);
+        let mut stats = Stats {
+            allocated: central.used_bytes - cached + large,
+            cached,
+            slack: central.slab_bytes - central.used_bytes,
+            active,
+            dirty: segment.dirty * page,
+            retained: (segment.free - segment.dirty) * page,
+            committed,
+            metadata: segment.table_bytes + self.central.table_bytes() + caches,
+            reserved: segment.reserved_bytes,
+            threads: wide(self.registry.in_use()),
+            slabs: central.slabs,
+            segments: segment.committed.div_ceil(u64::from(SEGMENT_PAGES)),
+            large_allocs: self.counts.large_allocs.load(Ordering::Relaxed),
+            large_frees: self.counts.large_frees.load(Ordering::Relaxed),
+            huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
+            ..Stats::default()
+        };
+        for cache in self.registry.iter() {
+            stats.refills += cache.counts.refills.load(Ordering::Relaxed);
+            stats.flushes += cache.counts.flushes.load(Ordering::Relaxed);
+            stats.requests += cache.counts.requests.load(Ordering::Relaxed);
+            stats.frees += cache.counts.frees.load(Ordering::Relaxed);
+        }
+        self.reclaim.report(&mut stats);
+        stats
+    }
+
+    /// Takes every lock, in lock order, so that a fork finds the heap at rest.
+    pub(crate) fn acquire_all(&self) {
+        self.registry.acquire_all();
+        self.central.acquire_all();
+        self.segments.acquire_all();
+    }
+
+    /// Releases what [`Heap::acquire_all`] took, perhaps in the forked child.
+    pub(crate) fn release_all(&self) {
+        self.segments.release_all();
+        self.central.release_all();
+        self.registry.release_all();
+    }
+
+    /// In a forked child: takes over what lay in the caches of the other threads.
+    pub(crate) fn bury_other_threads(&self, own: Option<&ThreadCache>) {
+        self.registry.bury_all_but(own, self.below());
+    }
+
+    /// Checks every invariant that can be checked from inside; panics on a breach. The heap must
+    /// be at rest.
+    #[cfg(any(test, feature = "validate"))]
+    pub(crate) fn validate(&self) {
+        self.segments.validate();
+        self.central.validate(&self.segments);
+        let stats = self.stats();
+        assert_eq!(stats.active, stats.allocated + stats.cached + stats.slack, "I-8");
+        assert_eq!(stats.committed, stats.active + stats.dirty + stats.retained, "I-8");
+    }
+}
+
+/// What is known of a fresh block's contents.
+enum Fresh {
+    /// Every byte is zero.
+    Zero,
+    /// A run, whose dirty pages are not zero.
+    Large(LargeBlock),
+}

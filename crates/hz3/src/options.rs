@@ -1,0 +1,247 @@
+//! Options: one table from which the names, the accepted values and the messages come.
+//!
+//! Options are read once, before the first allocation is served, from [`Config`] and then from the
+//! environment, which wins. What cannot be used is named in one line on stderr, with what is
+//! accepted, and the default stays.
+
+use core::fmt::Write;
+
+use crate::base::fatal::Line;
+
+/// What a variable's name starts with when it is meant for hz3.
+pub(crate) const PREFIX: &[u8] = b"HZ3_";
+/// Longest file name for the statistics, with the terminating NUL.
+pub(crate) const PATH_BYTES: usize = 256;
+
+/// How the heap is set up. The environment overrides it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 4 MiB.
+    pub thread_cache_bytes: usize,
+    /// Address space to reserve, in bytes (`HZ3_ARENA`). Default 1 TiB, less where it is limited.
+    pub arena_bytes: Option<usize>,
+    /// Number of shards (`HZ3_SHARDS`). Default: the CPUs that the process may use.
+    pub shards: Option<usize>,
+    /// Count every call (`HZ3_COUNT`), at the price of the fast path. Default off.
+    pub count: bool,
+    /// Where to write statistics at exit (`HZ3_STATS`). Default nowhere.
+    pub report: Report,
+}
+
+/// Where statistics go when the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Report {
+    /// Nowhere.
+    None,
+    /// One line of text on stderr.
+    Text,
+    /// One JSON object on stderr.
+    Json,
+    /// One JSON object, appended to a file: an absolute path, NUL-terminated.
+    File([u8; PATH_BYTES]),
+}
+
+impl Config {
+    /// The defaults.
+    pub const fn new() -> Config {
+        Config {
+            thread_cache_bytes: 4 * 1024 * 1024,
+            arena_bytes: None,
+            shards: None,
+            count: false,
+            report: Report::None,
+        }
+    }
+
+    /// Sets what one thread's cache may hold, in bytes.
+    #[must_use]
+    pub const fn thread_cache_bytes(mut self, bytes: usize) -> Config {
+        self.thread_cache_bytes = bytes;
+        self
+    }
+
+    /// Sets the address space to reserve, in bytes.
+    #[must_use]
+    pub const fn arena_bytes(mut self, bytes: usize) -> Config {
+        self.arena_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets the number of shards.
+    #[must_use]
+    pub const fn shards(mut self, shards: usize) -> Config {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Counts every call.
+    #[must_use]
+    pub const fn count(mut self, count: bool) -> Config {
+        self.count = count;
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+/// One option: its name without the prefix, what it accepts, and how it is set.
+struct Setting {
+    name: &'static str,
+    accepted: &'static str,
+    set: fn(&mut Config, &[u8]) -> bool,
+}
+
+const OPTIONS: [Setting; 5] = [
+    Setting {
+        name: "THREAD_CACHE",
+        accepted: "a number of bytes, with K, M or G if you like",
+        set: |config, value| bytes(value).map(|n| config.thread_cache_bytes = n).is_some(),
+    },
+    Setting {
+        name: "ARENA",
+        accepted: "a number of bytes, with K, M or G if you like",
+        set: |config, value| bytes(value).map(|n| config.arena_bytes = Some(n)).is_some(),
+    },
+    Setting {
+        name: "SHARDS",
+        accepted: "a number from 1 to 64",
+        set: |config, value| match number(value) {
+            Some(n @ 1..=64) => {
+                config.shards = Some(n);
+                true
+            }
+            _ => false,
+        },
+    },
+    Setting {
+        name: "COUNT",
+        accepted: "0 or 1",
+        set: |config, value| flag(value).map(|on| config.count = on).is_some(),
+    },
+    Setting {
+        name: "STATS",
+        accepted: "0, 1, json, or an absolute path",
+        set: |config, value| report(value).map(|report| config.report = report).is_some(),
+    },
+];
+
+/// Applies one entry of the environment, `NAME=value`, if it is meant for hz3.
+pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
+    let Some(rest) = entry.strip_prefix(PREFIX) else { return };
+    let split = rest.iter().position(|&byte| byte == b'=').unwrap_or(rest.len());
+    let (name, value) = (&rest[..split], rest.get(split + 1..).unwrap_or_default());
+    let Some(option) = OPTIONS.iter().find(|option| option.name.as_bytes() == name) else {
+        return complain_name(name);
+    };
+    if !(option.set)(config, value) {
+        complain_value(option, value);
+    }
+}
+
+#[cold]
+fn complain_name(name: &[u8]) {
+    let mut line = Line::<512>::new();
+    let _ = write!(line, "hz3: unknown option HZ3_");
+    write_bytes(&mut line, name);
+    let _ = write!(line, " is ignored; there are");
+    for (index, option) in OPTIONS.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let _ = write!(line, "{comma} HZ3_{}", option.name);
+    }
+    let _ = writeln!(line);
+    line.print();
+}
+
+#[cold]
+fn complain_value(option: &Setting, value: &[u8]) {
+    let mut line = Line::<512>::new();
+    let _ = write!(line, "hz3: HZ3_{}=", option.name);
+    write_bytes(&mut line, value);
+    let _ = writeln!(line, " is ignored; it takes {}", option.accepted);
+    line.print();
+}
+
+/// Writes what may not be UTF-8, at most 100 bytes of it, with other than plain ASCII as `?`.
+fn write_bytes<const N: usize>(line: &mut Line<N>, bytes: &[u8]) {
+    for &byte in bytes.iter().take(100) {
+        let shown = if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
+        let _ = line.write_char(shown);
+    }
+}
+
+fn number(text: &[u8]) -> Option<usize> {
+    core::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A number of bytes: decimal digits, perhaps with a binary unit.
+fn bytes(text: &[u8]) -> Option<usize> {
+    let (digits, shift) = match text.split_last()? {
+        (b'K' | b'k', digits) => (digits, 10),
+        (b'M' | b'm', digits) => (digits, 20),
+        (b'G' | b'g', digits) => (digits, 30),
+        _ => (text, 0),
+    };
+    number(digits)?.checked_mul(1 << shift)
+}
+
+fn flag(text: &[u8]) -> Option<bool> {
+    match text {
+        b"0" => Some(false),
+        b"1" => Some(true),
+        _ => None,
+    }
+}
+
+fn report(text: &[u8]) -> Option<Report> {
+    match text {
+        b"0" => Some(Report::None),
+        b"1" => Some(Report::Text),
+        b"json" => Some(Report::Json),
+        [b'/', ..] if text.len() < PATH_BYTES => {
+            let mut path = [0; PATH_BYTES];
+            path[..text.len()].copy_from_slice(text);
+            Some(Report::File(path))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, Report, apply};
+
+    #[test]
+    fn good_values_are_taken() {
+        let mut config = Config::new();
+        for entry in ["HZ3_THREAD_CACHE=64K", "HZ3_ARENA=2G", "HZ3_SHARDS=8", "HZ3_COUNT=1"] {
+            apply(&mut config, entry.as_bytes());
+        }
+        apply(&mut config, b"HZ3_STATS=/tmp/x");
+        assert_eq!(config.thread_cache_bytes, 65_536);
+        assert_eq!(config.arena_bytes, Some(2 << 30));
+        assert_eq!(config.shards, Some(8));
+        assert!(config.count);
+        assert!(matches!(config.report, Report::File(path) if path.starts_with(b"/tmp/x\0")));
+    }
+
+    #[test]
+    fn bad_values_leave_the_default() {
+        let mut config = Config::new();
+        for entry in [
+            "HZ3_THREAD_CACHE=", "HZ3_THREAD_CACHE=-1", "HZ3_ARENA=99999999999G", "HZ3_SHARDS=0",
+            "HZ3_SHARDS=65", "HZ3_COUNT=yes", "HZ3_STATS=relative", "HZ3_NOTHING=1", "HZ3_", "OTHER=1",
+        ] {
+            apply(&mut config, entry.as_bytes());
+        }
+        let default = Config::new();
+        assert_eq!(config.thread_cache_bytes, default.thread_cache_bytes);
+        assert_eq!((config.arena_bytes, config.shards), (None, None));
+        assert!(!config.count && config.report == Report::None);
+    }
+}

@@ -1,0 +1,166 @@
+//! Linux: mmap, mprotect, madvise, mremap, membarrier.
+
+use core::ffi::{c_int, c_void};
+use core::ptr::NonNull;
+
+use super::{Os, Refused, Span};
+use crate::base::units::CHUNK_BYTES;
+
+/// The real system.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linux;
+
+const MEMBARRIER_PRIVATE_EXPEDITED: c_int = 1 << 3;
+const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
+const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
+/// Room for 4096 CPUs in the affinity mask.
+const CPU_WORDS: usize = 64;
+
+impl Linux {
+    /// Maps `bytes` of private anonymous memory wherever the kernel likes.
+    fn map_anywhere(bytes: usize, protection: c_int) -> Option<NonNull<u8>> {
+        // SAFETY: without MAP_FIXED, mmap touches no existing mapping.
+        let address =
+            unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, ANONYMOUS, -1, 0) };
+        if address == libc::MAP_FAILED { None } else { NonNull::new(address.cast()) }
+    }
+
+    /// Maps at a multiple of `align` by mapping more and cutting the ends off.
+    fn map_aligned(bytes: usize, align: usize, protection: c_int) -> Option<NonNull<u8>> {
+        let first = Self::map_anywhere(bytes, protection)?;
+        if first.addr().get().is_multiple_of(align) {
+            return Some(first);
+        }
+        // SAFETY: the mapping was just made and nobody knows of it.
+        unsafe { Self::unmap_range(first, bytes) };
+        let all = bytes.checked_add(align)?;
+        let wide = Self::map_anywhere(all, protection)?;
+        let skip = wide.addr().get().next_multiple_of(align) - wide.addr().get();
+        // SAFETY: `skip < align`, so the address lies in the mapping of `bytes + align`.
+        let start = unsafe { wide.add(skip) };
+        if skip > 0 {
+            // SAFETY: the first `skip` bytes of the fresh mapping, unused.
+            unsafe { Self::unmap_range(wide, skip) };
+        }
+        let tail = all - skip - bytes;
+        if tail > 0 {
+            // SAFETY: `bytes` from `start` lie in the mapping.
+            let end = unsafe { start.add(bytes) };
+            // SAFETY: the last `tail` bytes of the fresh mapping, unused.
+            unsafe { Self::unmap_range(end, tail) };
+        }
+        Some(start)
+    }
+
+    unsafe fn unmap_range(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller owns the range. A failure leaves it mapped, which is harmless.
+        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+    }
+
+    unsafe fn protect(span: Span, protection: c_int) -> Result<(), Refused> {
+        // SAFETY: the caller owns the range and only ever widens the access to it.
+        done(unsafe { libc::mprotect(span.start.as_ptr().cast(), span.bytes, protection) })
+    }
+
+    fn membarrier(command: c_int) -> bool {
+        // SAFETY: membarrier takes no pointers.
+        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+    }
+
+    /// The mask of CPUs that this process may use; empty when the kernel does not say.
+    fn affinity() -> [u64; CPU_WORDS] {
+        let mut mask = [0u64; CPU_WORDS];
+        let bytes = size_of_val(&mask);
+        // SAFETY: the kernel writes at most `bytes` bytes into the mask.
+        unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, bytes, mask.as_mut_ptr()) };
+        mask
+    }
+}
+
+fn done(result: c_int) -> Result<(), Refused> {
+    if result == 0 { Ok(()) } else { Err(Refused) }
+}
+
+impl Os for Linux {
+    fn page_size(&self) -> usize {
+        // SAFETY: sysconf has no precondition; this name is answered without I/O.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(size).unwrap_or(4096)
+    }
+
+    fn address_space_limit(&self) -> Option<usize> {
+        let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
+        // SAFETY: the structure is valid for writing.
+        let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
+        if failed || limit.rlim_cur == libc::RLIM_INFINITY {
+            return None;
+        }
+        usize::try_from(limit.rlim_cur).ok()
+    }
+
+    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>> {
+        Self::map_aligned(bytes, CHUNK_BYTES, libc::PROT_NONE)
+    }
+
+    unsafe fn allow_reads(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise is that of `protect`.
+        unsafe { Self::protect(span, libc::PROT_READ) }
+    }
+
+    unsafe fn commit(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise is that of `protect`.
+        unsafe { Self::protect(span, READ_WRITE) }
+    }
+
+    unsafe fn purge(&self, span: Span) -> Result<(), Refused> {
+        let address: *mut c_void = span.start.as_ptr().cast();
+        // SAFETY: the caller owns the range and expects its contents to vanish.
+        done(unsafe { libc::madvise(address, span.bytes, libc::MADV_DONTNEED) })
+    }
+
+    unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {
+        // DONTUNMAP keeps the old range mapped (and empty), so that no other mmap of the process
+        // can slip into the arena. It needs Linux 5.7; older kernels refuse and the caller copies.
+        // The kernel chooses the new place: with MREMAP_FIXED a late failure would leave a hole.
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+        let address: *mut c_void = span.start.as_ptr().cast();
+        // SAFETY: the caller owns the range; on failure it stays as it is.
+        let moved = unsafe { libc::mremap(address, span.bytes, span.bytes, flags) };
+        if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
+    }
+
+    fn map(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        Self::map_aligned(bytes, align, READ_WRITE)
+    }
+
+    unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>> {
+        let address: *mut c_void = span.start.as_ptr().cast();
+        // SAFETY: the span is a mapping of the caller's; on failure it stays as it is.
+        let moved = unsafe { libc::mremap(address, span.bytes, bytes, libc::MREMAP_MAYMOVE) };
+        if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
+    }
+
+    unsafe fn unmap(&self, span: Span) {
+        // SAFETY: the caller's promise is that of `unmap_range`.
+        unsafe { Self::unmap_range(span.start, span.bytes) };
+    }
+
+    fn cpus(&self) -> usize {
+        let set: u32 = Self::affinity().iter().map(|word| word.count_ones()).sum();
+        usize::try_from(set).unwrap_or(1).max(1)
+    }
+
+    fn cpu(&self) -> usize {
+        // SAFETY: sched_getcpu has no precondition.
+        usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+    }
+
+    fn barrier(&self) -> bool {
+        // The registration is made on first use, here: it costs a process that never steals
+        // nothing. A forked child may have to register again.
+        Self::membarrier(MEMBARRIER_PRIVATE_EXPEDITED)
+            || (Self::membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED)
+                && Self::membarrier(MEMBARRIER_PRIVATE_EXPEDITED))
+    }
+}

@@ -1,0 +1,168 @@
+//! A lock of four bytes that spins briefly and then sleeps in the kernel.
+//!
+//! It never allocates, has no owner (so a forked child can release what the parent's thread
+//! took), and is not fair. States: 0 free, 1 held, 2 held and somebody may sleep.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const CONTENDED: u32 = 2;
+/// Tries before sleeping. Critical sections are a few hundred nanoseconds; a futex wait costs
+/// some microseconds.
+const SPINS: u32 = 100;
+
+/// A value behind a futex lock.
+pub(crate) struct Lock<T> {
+    word: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock word admits one guard at a time (acquire on lock, release on unlock), so the
+// value is never accessed by two threads at once.
+unsafe impl<T: Send> Sync for Lock<T> {}
+
+/// Access to the value of a held [`Lock`]; releases it on drop.
+#[must_use = "the lock is released at once when the guard is dropped"]
+pub(crate) struct Guard<'a, T> {
+    lock: &'a Lock<T>,
+}
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Lock<T> {
+        Lock { word: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+    }
+
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        self.acquire();
+        Guard { lock: self }
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        // Acquire pairs with the release swap in `release`.
+        self.word
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then_some(Guard { lock: self })
+    }
+
+    /// Takes the lock without a guard, for the fork protocol. [`Lock::release`] ends it.
+    pub(crate) fn acquire(&self) {
+        // Acquire pairs with the release swap in `release`.
+        let taken = self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_err() {
+            self.acquire_contended();
+        }
+    }
+
+    #[cold]
+    fn acquire_contended(&self) {
+        for _ in 0..SPINS {
+            // Acquire pairs with the release swap in `release`.
+            if self.word.load(Ordering::Relaxed) == FREE
+                && self
+                    .word
+                    .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+        // Acquire pairs with the release swap in `release`.
+        while self.word.swap(CONTENDED, Ordering::Acquire) != FREE {
+            futex_wait(&self.word, CONTENDED);
+        }
+    }
+
+    /// Releases a lock taken by [`Lock::acquire`], perhaps by the parent of this process.
+    pub(crate) fn release(&self) {
+        // Release pairs with every acquire above.
+        if self.word.swap(FREE, Ordering::Release) == CONTENDED {
+            futex_wake_one(&self.word);
+        }
+    }
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: a guard exists only while its thread holds the lock.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: a guard exists only while its thread holds the lock, and is borrowed mutably.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        self.lock.release();
+    }
+}
+
+impl<T> fmt::Debug for Lock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock").field("word", &self.word).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Guard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
+/// Sleeps while `word` holds `value`. Returns early on a signal or without a reason.
+fn futex_wait(word: &AtomicU32, value: u32) {
+    let forever = core::ptr::null::<libc::timespec>();
+    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word outlives the call; the kernel only compares it and sleeps.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, value, forever) };
+}
+
+fn futex_wake_one(word: &AtomicU32) {
+    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the kernel uses the address as a key only.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lock;
+
+    #[test]
+    fn holders_exclude_each_other() {
+        let rounds = if cfg!(miri) { 20 } else { 20_000 };
+        let lock = Lock::new(0u64);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..rounds {
+                        let mut value = lock.lock();
+                        let seen = *value;
+                        std::hint::black_box(seen);
+                        *value = seen + 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*lock.lock(), 4 * rounds);
+    }
+
+    #[test]
+    fn a_held_lock_cannot_be_taken() {
+        let lock = Lock::new(());
+        let guard = lock.lock();
+        assert!(lock.try_lock().is_none());
+        drop(guard);
+        assert!(lock.try_lock().is_some());
+    }
+}

@@ -1,0 +1,95 @@
+//! The operating system as the allocator needs it, and the lock that sleeps in it.
+//!
+//! Life of a range of the arena, as [`Os`] sees it:
+//!
+//! ```text
+//!              commit                purge
+//!  reserved ----------> committed ----------> committed, and reads as zero
+//!  (no access)          (read, write)         (the same state: a write makes it dirty again)
+//! ```
+//!
+//! A committed range is never returned to "reserved": the address space is hz3's until the
+//! process ends; what goes back to the kernel is the memory behind it.
+
+#[cfg(any(test, feature = "validate"))]
+pub(crate) mod fake;
+pub(crate) mod linux;
+pub(crate) mod lock;
+
+use core::ptr::NonNull;
+
+/// A range of bytes, aligned to the OS page size at both ends unless said otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) start: NonNull<u8>,
+    pub(crate) bytes: usize,
+}
+
+/// The OS refused; nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+/// What the allocator asks of the operating system.
+///
+/// Every call may fail and none allocates from the heap. `purge` is the only way in which memory
+/// is given back.
+pub(crate) trait Os: Sync {
+    /// Bytes of an OS page: a power of two, at least 4096.
+    fn page_size(&self) -> usize;
+
+    /// The bytes of address space that the process may still expect to get, if limited.
+    fn address_space_limit(&self) -> Option<usize>;
+
+    /// Reserves address space without memory and without access. Aligned to a chunk.
+    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>>;
+
+    /// Makes a reserved range readable; it reads as zero and costs no commit charge.
+    ///
+    /// # Safety
+    /// The range is reserved and was never committed.
+    unsafe fn allow_reads(&self, span: Span) -> Result<(), Refused>;
+
+    /// Makes a reserved range usable; it reads as zero.
+    ///
+    /// # Safety
+    /// The range is reserved and was never committed.
+    unsafe fn commit(&self, span: Span) -> Result<(), Refused>;
+
+    /// Gives the memory of a committed range back; it reads as zero afterwards. After a refusal
+    /// its contents are undefined.
+    ///
+    /// # Safety
+    /// The range is committed or mapped, and nobody else reads or writes it during the call.
+    unsafe fn purge(&self, span: Span) -> Result<(), Refused>;
+
+    /// Moves the memory of a committed range out of the arena without copying, into a mapping as
+    /// [`Os::map`] makes them; the range reads as zero afterwards.
+    ///
+    /// # Safety
+    /// As for [`Os::purge`].
+    unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>>;
+
+    /// Maps zeroed memory outside the arena, at a multiple of `align` (a power of two).
+    fn map(&self, bytes: usize, align: usize) -> Option<NonNull<u8>>;
+
+    /// Changes the length of a mapping made by [`Os::map`], moving it if need be.
+    ///
+    /// # Safety
+    /// The span is such a mapping and belongs to the caller; no pointer into it is used again.
+    unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>>;
+
+    /// Ends a mapping made by [`Os::map`].
+    ///
+    /// # Safety
+    /// The span is such a mapping and nobody uses it any more.
+    unsafe fn unmap(&self, span: Span);
+
+    /// The number of CPUs this process may run on, at least 1.
+    fn cpus(&self) -> usize;
+
+    /// The CPU this thread runs on, as a hint.
+    fn cpu(&self) -> usize;
+
+    /// Runs a full memory barrier on every thread of the process; false when the system has none.
+    fn barrier(&self) -> bool;
+}

@@ -1,0 +1,118 @@
+//! The entry points of the C face, and of anyone who needs malloc's contract in Rust.
+//!
+//! [`malloc`] and [`free`] inline the fast path into the caller and leave the miss to a closure, so
+//! that the face decides what a miss does (set `errno`, forward a foreign pointer) without a price
+//! on the hit.
+
+use core::ptr::NonNull;
+
+use crate::base::size_class::MIN_ALIGN;
+pub use crate::base::fatal::fatal;
+pub use crate::heap::Foreign;
+use crate::os::Os;
+use crate::os::linux::Linux;
+use crate::{hot, thread};
+
+/// The fast path of malloc; `miss` is called with the size when the thread's cache cannot serve.
+#[inline(always)]
+pub fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
+    // SAFETY: the hot cache is the calling thread's or a sentinel.
+    match unsafe { hot::malloc(thread::hot_cache(), size) } {
+        Some(block) => block,
+        None => miss(size),
+    }
+}
+
+/// What follows a miss of [`malloc`], and only that. NULL on exhaustion; `errno` is not set. A
+/// size of 0 gives a block of its own.
+#[cold]
+#[inline(never)]
+pub fn malloc_miss(size: usize) -> *mut u8 {
+    thread::malloc_miss(size)
+}
+
+/// The fast path of free; `miss` is called for NULL, large and foreign blocks, and when the
+/// thread's cache is full.
+///
+/// # Safety
+/// A block of hz3's is not used again by the program.
+#[inline(always)]
+pub unsafe fn free(block: *mut u8, miss: impl FnOnce(*mut u8)) {
+    // SAFETY: the hot cache is the calling thread's or a sentinel; the rest is the caller's
+    // promise.
+    if !unsafe { hot::free(thread::hot_cache(), block) } {
+        miss(block);
+    }
+}
+
+/// What follows a miss of [`free`], and only that. NULL is fine.
+///
+/// # Errors
+/// [`Foreign`]: the address is not one that hz3 manages; nothing was done.
+///
+/// # Safety
+/// A block of hz3's is not used again by the program.
+#[cold]
+#[inline(never)]
+pub unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
+    // SAFETY: the caller's promise.
+    unsafe { thread::free_miss(block) }
+}
+
+/// A block that reads as zero, aligned to 16; NULL on exhaustion.
+pub fn zeroed(size: usize) -> *mut u8 {
+    thread::aligned_zeroed(MIN_ALIGN, size)
+}
+
+/// A block at a multiple of `align`, a power of two; NULL on exhaustion.
+pub fn aligned(align: usize, size: usize) -> *mut u8 {
+    thread::aligned(align, size)
+}
+
+/// As [`aligned`], reading as zero.
+pub fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
+    thread::aligned_zeroed(align, size)
+}
+
+/// Changes the size of a block. `Ok(NULL)`: exhausted, the block is what it was. The result is
+/// aligned to 16, whatever the block was aligned to.
+///
+/// # Errors
+/// [`Foreign`]: the address is not one that hz3 manages; nothing was done.
+///
+/// # Safety
+/// The block is not null and is the caller's; after success only the result is used.
+pub unsafe fn realloc(block: *mut u8, size: usize) -> Result<*mut u8, Foreign> {
+    let Some(block) = NonNull::new(block) else { return Err(Foreign) };
+    // SAFETY: the caller's promise.
+    unsafe { thread::reallocate(block, size) }
+}
+
+/// Bytes that the block holds; `None` when the address is not one that hz3 manages.
+///
+/// # Safety
+/// An address in hz3's arena is that of a block; otherwise the process is aborted.
+pub unsafe fn usable_size(block: *const u8) -> Option<usize> {
+    thread::usable_size(block.addr())
+}
+
+/// See [`crate::collect`].
+pub fn collect() -> usize {
+    thread::collect(0)
+}
+
+/// As [`collect`], but leaves up to `pad` bytes of free memory in place.
+pub fn trim(pad: usize) -> usize {
+    thread::collect(pad)
+}
+
+/// One step of the reclaim pipeline by hand. The pipeline's policies are not built yet; until
+/// they are, the step is a whole [`collect`].
+pub fn epoch_force() {
+    thread::collect(0);
+}
+
+/// Bytes of a page of the operating system.
+pub fn page_size() -> usize {
+    Linux.page_size()
+}

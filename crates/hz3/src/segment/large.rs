@@ -1,0 +1,179 @@
+//! Large blocks: runs of pages handed out whole.
+//!
+//! A block is its run: the record of its first page holds the length. A freed run is joined with
+//! its neighbours and serves the next request without a system call.
+
+use core::ptr::NonNull;
+
+use super::Segments;
+use super::arena::Arena;
+use super::pages::{Fit, PageHeap};
+use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, narrow};
+use crate::os::{Os, Span};
+
+/// A block of at least this length that outgrows its place leaves the arena by its page tables
+/// and grows as a mapping of its own. Shorter ones are copied and keep the arena's fast reuse.
+const MOVE_OUT_PAGES: Pages = Pages::new(SEGMENT_PAGES);
+
+/// What is wrong with an address that should be the start of a large block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotABlock {
+    /// No block starts there: an address inside of a block, or of a freed one.
+    NoBlockStart,
+}
+
+/// A fresh block and whether its pages read as zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LargeBlock {
+    pub(crate) start: NonNull<u8>,
+    run: Run,
+}
+
+impl<O: Os> Segments<O> {
+    /// A block of `bytes` (at least 1) at a multiple of `align`, a power of two.
+    pub(crate) fn allocate_large(&self, bytes: usize, align: usize) -> Option<LargeBlock> {
+        let pages = Pages::containing(bytes)?;
+        let align = Pages::containing(align)?;
+        let all = narrow(self.arena.bytes() / PAGE_BYTES);
+        if pages.get() >= all || align.get() >= all - pages.get() {
+            return None;
+        }
+        let fit = if align.get() > 1 { Fit::Aligned(align) } else { Fit::Any };
+        let run = self.take(pages, fit)?;
+        let record = self.tables().record(run.start);
+        record.set_pages(run.pages);
+        record.set_large(true);
+        Some(LargeBlock { start: self.arena.page_address(run.start), run })
+    }
+
+    /// Makes a fresh block read as zero; only pages that were dirty are written.
+    pub(crate) fn zero_large(&self, block: LargeBlock) {
+        let mut from = block.run.start;
+        while let Some(dirty) = self.tables().next_dirty_range(block.run, from) {
+            let span = self.arena.span(dirty);
+            // SAFETY: I-3: the run was just taken and is the caller's alone, so its committed
+            // pages may be written.
+            unsafe { span.start.write_bytes(0, span.bytes) };
+            from = dirty.end();
+            if from == block.run.end() {
+                break;
+            }
+        }
+    }
+
+    /// The run of the block that starts at `offset` of the arena.
+    pub(crate) fn large_at(&self, offset: usize) -> Result<Run, NotABlock> {
+        let page = PageIndex::of_offset(offset);
+        let record = self.tables().record(page);
+        if page.offset() != offset || !record.is_large() {
+            return Err(NotABlock::NoBlockStart);
+        }
+        Ok(Run::new(page, record.pages()))
+    }
+
+    /// Frees the block that starts at `offset` of the arena.
+    pub(crate) fn free_large(&self, offset: usize) -> Result<(), NotABlock> {
+        let run = {
+            // The check and the claim are one step: of two frees of one block, one fails.
+            let _pages = self.pages.lock();
+            let run = self.large_at(offset)?;
+            self.tables().record(run.start).set_large(false);
+            run
+        };
+        self.give(run, run.pages);
+        Ok(())
+    }
+
+    /// Changes the length of a block to `bytes`, in place or by moving it. `None` when there is
+    /// no memory; the block is then what it was.
+    pub(crate) fn resize_large(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {
+        let pages = Pages::containing(bytes)?;
+        if pages <= run.pages {
+            self.shrink(run, pages);
+            return Some(self.arena.page_address(run.start));
+        }
+        if self.extend(run, pages - run.pages) {
+            return Some(self.arena.page_address(run.start));
+        }
+        self.move_larger(run, bytes)
+    }
+
+    /// Gives the pages behind the first `pages` back.
+    fn shrink(&self, run: Run, pages: Pages) {
+        if pages < run.pages {
+            self.tables().record(run.start).set_pages(pages);
+            let rest = Run::new(run.start + pages, run.pages - pages);
+            self.give(rest, rest.pages);
+        }
+    }
+
+    /// Takes the pages behind the run: free ones, or new ones when the run ends the arena.
+    fn extend(&self, run: Run, more: Pages) -> bool {
+        if !self.extend_into_free(run, more) {
+            let mut growth = self.growth.lock();
+            let frontier = self.arena.frontier();
+            let tail = PageHeap::tail(self.tables(), frontier, Arena::<O>::first_page());
+            if run.end() + tail != frontier {
+                return false;
+            }
+            let missing = Pages::new(more.get().saturating_sub(tail.get()).max(1));
+            let Ok(new) = self.arena.grow(&mut growth, missing) else { return false };
+            self.give(new, Pages::ZERO);
+            drop(growth);
+            if !self.extend_into_free(run, more) {
+                return false;
+            }
+        }
+        self.tables().record(run.start).set_pages(run.pages + more);
+        true
+    }
+
+    fn extend_into_free(&self, run: Run, more: Pages) -> bool {
+        let frontier = self.arena.frontier();
+        self.heap().extend(self.tables(), run, more, frontier).is_some()
+    }
+
+    fn move_larger(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {
+        if run.pages >= MOVE_OUT_PAGES
+            && let Some(moved) = self.move_out(run, bytes)
+        {
+            return Some(moved);
+        }
+        let block = self.allocate_large(bytes, PAGE_BYTES)?;
+        let from = self.arena.span(run);
+        // SAFETY: I-3: both runs belong to this call: the old block is the caller's, the new one
+        // was just taken and is longer; taken runs do not overlap.
+        unsafe { block.start.copy_from_nonoverlapping(from.start, from.bytes) };
+        self.tables().record(run.start).set_large(false);
+        self.give(run, run.pages);
+        Some(block.start)
+    }
+
+    /// Turns a block of the arena into a longer one outside of it, moving page tables only.
+    fn move_out(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {
+        let from = self.arena.span(run);
+        let os_page = self.os().page_size();
+        if !(from.start.addr().get() | from.bytes).is_multiple_of(os_page) {
+            return None;
+        }
+        // SAFETY: I-3: the run is the caller's block, which nobody else uses during realloc.
+        let start = unsafe { self.os().move_out(from) }?;
+        let moved = Span { start, bytes: from.bytes };
+        let Some(block) = self.adopt_huge(moved, bytes) else {
+            // SAFETY: the memory lies at `start` now; both ranges hold `from.bytes` bytes.
+            unsafe { from.start.copy_from_nonoverlapping(start, from.bytes) };
+            // SAFETY: the mapping was just made and nobody knows of it.
+            unsafe { self.os().unmap(moved) };
+            return None;
+        };
+        self.tables().record(run.start).set_large(false);
+        self.mark_clean(run);
+        self.give(run, Pages::ZERO);
+        Some(block)
+    }
+
+    /// The bytes of a run of the arena.
+    pub(crate) fn span(&self, run: Run) -> Span {
+        self.arena.span(run)
+    }
+}

@@ -1,0 +1,172 @@
+//! Page runs: where slabs and large blocks get their pages and give them back.
+//!
+//! Two doors: [`Segments::take`] and [`Segments::give`]. Behind them the page heap finds the best
+//! fit and the arena grows when there is none. A run that came back is reused without a system
+//! call; what gives its memory back to the kernel is `reclaim::purge`.
+//!
+//! Locks: growth, then pages. No system call is made under the lock of the page heap.
+
+pub(crate) mod arena;
+pub(crate) mod huge;
+pub(crate) mod large;
+pub(crate) mod pages;
+pub(crate) mod tables;
+
+use crate::base::units::{PageIndex, Pages, Run};
+use crate::os::lock::{Guard, Lock};
+use crate::os::{Os, Refused};
+use arena::{Arena, Growth};
+use huge::HugeTable;
+use pages::{Fit, PageHeap};
+use tables::Tables;
+
+/// The arena, its free pages, and the blocks that do not fit into it.
+#[derive(Debug)]
+pub(crate) struct Segments<O> {
+    arena: Arena<O>,
+    growth: Lock<Growth>,
+    pages: Lock<PageHeap>,
+    huge: Lock<HugeTable>,
+}
+
+/// Sizes of the layer, in pages unless said otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Census {
+    pub(crate) committed: u64,
+    pub(crate) free: u64,
+    pub(crate) dirty: u64,
+    pub(crate) reserved_bytes: u64,
+    pub(crate) table_bytes: u64,
+    pub(crate) huge_bytes: u64,
+}
+
+impl<O: Os> Segments<O> {
+    /// Reserves the arena; see [`Arena::reserve`].
+    pub(crate) fn reserve(os: O, arena_bytes: Option<usize>) -> Result<Segments<O>, Refused> {
+        Ok(Segments {
+            arena: Arena::reserve(os, arena_bytes)?,
+            growth: Lock::new(Growth::default()),
+            pages: Lock::new(PageHeap::new()),
+            huge: Lock::new(HugeTable::new()),
+        })
+    }
+
+    pub(crate) fn arena(&self) -> &Arena<O> {
+        &self.arena
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        self.arena.tables()
+    }
+
+    pub(crate) fn os(&self) -> &O {
+        self.arena.os()
+    }
+
+    /// Takes a run; `None` when neither the free pages nor the system have one.
+    pub(crate) fn take(&self, pages: Pages, fit: Fit) -> Option<Run> {
+        if let Some(run) = self.pages.lock().take(self.tables(), pages, fit) {
+            return Some(run);
+        }
+        self.take_growing(pages, fit)
+    }
+
+    #[cold]
+    fn take_growing(&self, pages: Pages, fit: Fit) -> Option<Run> {
+        // One thread grows; whoever waited for it looks at what it brought first.
+        let mut growth = self.growth.lock();
+        if let Some(run) = self.pages.lock().take(self.tables(), pages, fit) {
+            return Some(run);
+        }
+        let slack = match fit {
+            Fit::Any => Pages::ZERO,
+            Fit::Chunks => Pages::new(crate::base::units::CHUNK_PAGES),
+            Fit::Aligned(align) => align,
+        };
+        let frontier = self.arena.frontier();
+        let tail = {
+            let _pages = self.pages.lock();
+            PageHeap::tail(self.tables(), frontier, Arena::<O>::first_page())
+        };
+        let needed = (pages + slack).get().saturating_sub(tail.get()).max(1);
+        let new = self.arena.grow(&mut growth, Pages::new(needed)).ok()?;
+        let mut heap = self.pages.lock();
+        // Somebody may have taken the tail meanwhile; then the caller's retry grows again.
+        heap.give(self.tables(), new, Pages::ZERO, self.arena.frontier());
+        if let Some(run) = heap.take(self.tables(), pages, fit) {
+            return Some(run);
+        }
+        drop(heap);
+        let more = self.arena.grow(&mut growth, pages + slack).ok()?;
+        let mut heap = self.pages.lock();
+        heap.give(self.tables(), more, Pages::ZERO, self.arena.frontier());
+        heap.take(self.tables(), pages, fit)
+    }
+
+    /// Gives a run back. Its first `touched` pages have been written since it was taken.
+    pub(crate) fn give(&self, run: Run, touched: Pages) {
+        let frontier = self.arena.frontier();
+        self.pages.lock().give(self.tables(), run, touched, frontier);
+    }
+
+    /// The next free pages that may hold memory, at or after `from`, at most `limit`; they are
+    /// off the free map and belong to the caller, who gives them back by [`Segments::give`].
+    pub(crate) fn take_dirty(&self, from: PageIndex, limit: Pages) -> Option<Run> {
+        let frontier = self.arena.frontier();
+        let mut heap = self.pages.lock();
+        let run = self.tables().next_free_dirty(from, frontier, limit)?;
+        heap.withdraw(self.tables(), run);
+        Some(run)
+    }
+
+    /// Notes that pages of a run of the caller's hold nothing any more.
+    pub(crate) fn mark_clean(&self, run: Run) {
+        let _pages = self.pages.lock();
+        self.tables().set_clean(run);
+    }
+
+    /// Number of free pages that may hold memory.
+    pub(crate) fn dirty_pages(&self) -> u64 {
+        self.pages.lock().dirty_pages()
+    }
+
+    pub(crate) fn census(&self) -> Census {
+        let table_bytes = Arena::<O>::table_bytes(&self.growth.lock());
+        let huge_bytes = self.huge.lock().bytes();
+        let first = Arena::<O>::first_page();
+        let pages = self.pages.lock();
+        Census {
+            committed: u64::from((self.arena.frontier() - first).get()),
+            free: pages.free_pages(),
+            dirty: pages.dirty_pages(),
+            reserved_bytes: crate::base::units::wide(self.arena.bytes()),
+            table_bytes: crate::base::units::wide(table_bytes),
+            huge_bytes,
+        }
+    }
+
+    fn heap(&self) -> Guard<'_, PageHeap> {
+        self.pages.lock()
+    }
+
+    /// Takes every lock of the layer, for fork.
+    pub(crate) fn acquire_all(&self) {
+        self.growth.acquire();
+        self.huge.acquire();
+        self.pages.acquire();
+    }
+
+    /// Releases what [`Segments::acquire_all`] took, perhaps in a forked child.
+    pub(crate) fn release_all(&self) {
+        self.pages.release();
+        self.huge.release();
+        self.growth.release();
+    }
+
+    /// Checks the invariants of the layer; panics on a breach.
+    #[cfg(any(test, feature = "validate"))]
+    pub(crate) fn validate(&self) {
+        let heap = self.pages.lock();
+        heap.validate(self.tables(), Arena::<O>::first_page(), self.arena.frontier());
+    }
+}

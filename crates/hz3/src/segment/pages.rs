@@ -1,0 +1,248 @@
+//! The page heap: which pages are free, and the best fit among their runs.
+//!
+//! Free pages form maximal runs (I-5). Two ordered sets find them: by length, and by the number
+//! of whole chunks inside. Both order equals by address, so the lowest of the best fits serves
+//! and the upper end of the heap empties. The lengths at both ends of a run (boundary tags) and
+//! the free bits find the neighbours of a run that comes back.
+
+use super::tables::{PageRecord, Tables};
+use crate::base::treap::{Nodes, Treap};
+use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run};
+
+/// The free runs. All methods need the tables of the arena that the runs are of.
+#[derive(Debug)]
+pub(crate) struct PageHeap {
+    by_length: Treap,
+    by_chunks: Treap,
+    free: u64,
+    dirty: u64,
+}
+
+/// How a wanted run must lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// Anywhere.
+    Any,
+    /// On whole chunks; the number of pages is a multiple of a chunk's.
+    Chunks,
+    /// At a page index that is a multiple of this.
+    Aligned(Pages),
+}
+
+/// Links of the set ordered by length; a run's node is its first page.
+struct ByLength<'a>(&'a Tables);
+/// Links of the set ordered by whole chunks; a run's node is its second page.
+struct ByChunks<'a>(&'a Tables);
+
+fn key(major: u32, start: u32) -> u64 {
+    (u64::from(major) << 32) | u64::from(start)
+}
+
+/// The number of whole chunks in a run.
+fn whole_chunks(run: Run) -> u32 {
+    let first = run.start.get().div_ceil(CHUNK_PAGES);
+    let end = run.end().get() / CHUNK_PAGES;
+    end.saturating_sub(first)
+}
+
+impl ByLength<'_> {
+    fn record(&self, node: u32) -> &PageRecord {
+        self.0.record(PageIndex::new(node))
+    }
+}
+
+impl Nodes for ByLength<'_> {
+    fn left(&self, node: u32) -> u32 {
+        self.record(node).left()
+    }
+    fn right(&self, node: u32) -> u32 {
+        self.record(node).right()
+    }
+    fn set_left(&self, node: u32, child: u32) {
+        self.record(node).set_left(child);
+    }
+    fn set_right(&self, node: u32, child: u32) {
+        self.record(node).set_right(child);
+    }
+    fn key(&self, node: u32) -> u64 {
+        key(self.record(node).pages().get(), node)
+    }
+}
+
+impl Nodes for ByChunks<'_> {
+    fn left(&self, node: u32) -> u32 {
+        self.0.record(PageIndex::new(node)).left()
+    }
+    fn right(&self, node: u32) -> u32 {
+        self.0.record(PageIndex::new(node)).right()
+    }
+    fn set_left(&self, node: u32, child: u32) {
+        self.0.record(PageIndex::new(node)).set_left(child);
+    }
+    fn set_right(&self, node: u32, child: u32) {
+        self.0.record(PageIndex::new(node)).set_right(child);
+    }
+    fn key(&self, node: u32) -> u64 {
+        let start = PageIndex::new(node - 1);
+        key(whole_chunks(free_run_at(self.0, start)), start.get())
+    }
+}
+
+/// The free run that starts at `start`.
+fn free_run_at(tables: &Tables, start: PageIndex) -> Run {
+    Run::new(start, tables.record(start).pages())
+}
+
+impl PageHeap {
+    pub(crate) const fn new() -> PageHeap {
+        PageHeap { by_length: Treap::new(), by_chunks: Treap::new(), free: 0, dirty: 0 }
+    }
+
+    /// Number of free pages.
+    pub(crate) fn free_pages(&self) -> u64 {
+        self.free
+    }
+
+    /// Number of free pages that may hold memory.
+    pub(crate) fn dirty_pages(&self) -> u64 {
+        self.dirty
+    }
+
+    fn insert(&mut self, tables: &Tables, run: Run) {
+        let first = tables.record(run.start);
+        first.set_pages(run.pages);
+        tables.record(run.last()).set_pages(run.pages);
+        self.by_length.insert(&ByLength(tables), run.start.get());
+        if whole_chunks(run) > 0 {
+            self.by_chunks.insert(&ByChunks(tables), run.start.get() + 1);
+        }
+    }
+
+    fn remove(&mut self, tables: &Tables, run: Run) {
+        self.by_length.remove(&ByLength(tables), run.start.get());
+        if whole_chunks(run) > 0 {
+            self.by_chunks.remove(&ByChunks(tables), run.start.get() + 1);
+        }
+    }
+
+    /// Takes the best fit for `pages` pages: the shortest free run that holds them, the lowest
+    /// of those.
+    pub(crate) fn take(&mut self, tables: &Tables, pages: Pages, fit: Fit) -> Option<Run> {
+        let by_length = |needed: u32| self.by_length.at_least(&ByLength(tables), key(needed, 0));
+        let (start, align) = match fit {
+            Fit::Any => (by_length(pages.get())?, Pages::new(1)),
+            Fit::Chunks => {
+                let wanted = key(pages.get() / CHUNK_PAGES, 0);
+                let node = self.by_chunks.at_least(&ByChunks(tables), wanted)?;
+                (node - 1, Pages::new(CHUNK_PAGES))
+            }
+            Fit::Aligned(align) => (by_length(pages.get() + align.get() - 1)?, align),
+        };
+        let free = free_run_at(tables, PageIndex::new(start));
+        let run = Run::new(free.start.align_up(align), pages);
+        self.cut(tables, free, run);
+        Some(run)
+    }
+
+    /// Takes `run` out of the free run `free` that contains it.
+    fn cut(&mut self, tables: &Tables, free: Run, run: Run) {
+        self.remove(tables, free);
+        let before = run.start - free.start;
+        if before > Pages::ZERO {
+            self.insert(tables, Run::new(free.start, before));
+        }
+        let after = free.end() - run.end();
+        if after > Pages::ZERO {
+            self.insert(tables, Run::new(run.end(), after));
+        }
+        self.free -= u64::from(run.pages.get());
+        self.dirty -= u64::from(tables.mark_taken(run));
+    }
+
+    /// Takes the pages right behind `run` if they are free: growth in place.
+    pub(crate) fn extend(
+        &mut self,
+        tables: &Tables,
+        run: Run,
+        more: Pages,
+        frontier: PageIndex,
+    ) -> Option<Run> {
+        let next = run.end();
+        if next >= frontier || !tables.is_free(next) {
+            return None;
+        }
+        let free = free_run_at(tables, next);
+        if free.pages < more {
+            return None;
+        }
+        let extension = Run::new(next, more);
+        self.cut(tables, free, extension);
+        Some(extension)
+    }
+
+    /// Takes a range of free pages, for the purge.
+    pub(crate) fn withdraw(&mut self, tables: &Tables, run: Run) {
+        let free = free_run_at(tables, tables.free_run_start(run.start));
+        self.cut(tables, free, run);
+    }
+
+    /// Takes a run back and joins it with its free neighbours. Its first `touched` pages are
+    /// dirty now; the others are as dirty as they were when it was taken.
+    pub(crate) fn give(&mut self, tables: &Tables, run: Run, touched: Pages, frontier: PageIndex) {
+        self.free += u64::from(run.pages.get());
+        self.dirty += u64::from(tables.mark_free(run, touched));
+        let mut joined = run;
+        // Page 0 and its chunk are never free, so there is a page before every run.
+        let before = run.start - Pages::new(1);
+        if tables.is_free(before) {
+            let pages = tables.record(before).pages();
+            let previous = Run::new(run.start - pages, pages);
+            self.remove(tables, previous);
+            joined = Run::new(previous.start, pages + run.pages);
+        }
+        if run.end() < frontier && tables.is_free(run.end()) {
+            let next = free_run_at(tables, run.end());
+            self.remove(tables, next);
+            joined.pages += next.pages;
+        }
+        self.insert(tables, joined);
+    }
+
+    /// The free pages at the very end of the committed arena.
+    pub(crate) fn tail(tables: &Tables, frontier: PageIndex, first: PageIndex) -> Pages {
+        if frontier == first {
+            return Pages::ZERO;
+        }
+        let last = frontier - Pages::new(1);
+        if tables.is_free(last) { tables.record(last).pages() } else { Pages::ZERO }
+    }
+
+    /// Checks I-5 over the whole heap: free bits, boundary tags and counts agree, and no two
+    /// free runs touch.
+    #[cfg(any(test, feature = "validate"))]
+    pub(crate) fn validate(&self, tables: &Tables, first: PageIndex, frontier: PageIndex) {
+        let (mut free, mut dirty, mut runs) = (0u64, 0u64, 0u64);
+        let mut at = first;
+        while at < frontier {
+            if !tables.is_free(at) {
+                at = at + Pages::new(1);
+                continue;
+            }
+            let run = free_run_at(tables, at);
+            assert!(run.pages > Pages::ZERO && run.end() <= frontier, "I-5: tag of {run:?}");
+            assert_eq!(tables.record(run.last()).pages(), run.pages, "I-5: end tag of {run:?}");
+            for page in run.start.get()..run.end().get() {
+                assert!(tables.is_free(PageIndex::new(page)), "I-5: hole in {run:?}");
+            }
+            assert!(run.end() == frontier || !tables.is_free(run.end()), "I-5: {run:?} not joined");
+            assert_eq!(tables.free_run_start(run.last()), run.start, "I-5: start of {run:?}");
+            free += u64::from(run.pages.get());
+            dirty += u64::from(tables.dirty_pages(run));
+            runs += 1;
+            at = run.end();
+        }
+        assert_eq!(free, self.free, "I-5: free pages");
+        assert_eq!(dirty, self.dirty, "I-5: dirty pages");
+        assert_eq!(runs == 0, self.by_length.is_empty(), "I-5: runs and their index");
+    }
+}

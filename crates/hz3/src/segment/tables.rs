@@ -1,0 +1,319 @@
+//! The arena's tables: what is known of every page, chunk and segment, outside the memory itself.
+//!
+//! | table | grain | bytes | what it says |
+//! |---|---|---|---|
+//! | class map | chunk | 1 | the size class of the slab there, 0 when there is none |
+//! | records | page | 16 | length of the run that starts there, links of free runs |
+//! | chunk metadata | chunk | 576 | the slab header that `central::slab` lays over it |
+//! | segment metadata | segment | 320 | free and dirty bits of its pages, counts |
+//!
+//! The tables are views of reserved memory that is committed in step with the frontier
+//! (invariant I-4): an index below the frontier has its entries, zero at first.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use crate::base::bits;
+use crate::base::size_class::SizeClass;
+use crate::base::units::{ChunkIndex, PageIndex, Pages, Run, SEGMENT_PAGES, widen};
+
+/// Bytes of chunk metadata, zeroed when the chunk is first committed.
+pub(crate) const CHUNK_META_BYTES: usize = 576;
+/// Words of a segment's page bitmaps.
+const SEGMENT_WORDS: usize = bits::words_for(SEGMENT_PAGES as usize);
+
+/// The record of one page. Which fields mean something depends on the page's place in its run:
+/// `pages` holds at the first page of a large block and at both ends of a free run; the links
+/// hold at the first page (index by length) and the second (index by chunks) of a free run.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct PageRecord {
+    pages: AtomicU32,
+    large: AtomicU32,
+    left: AtomicU32,
+    right: AtomicU32,
+}
+
+/// Free and dirty bits of one segment's pages.
+///
+/// The dirty bit of a free page means that it may hold memory; of a page in a run, that it did
+/// when the run was taken. Both bitmaps belong to the lock of the page heap.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct SegmentMeta {
+    free: [AtomicU64; SEGMENT_WORDS],
+    dirty: [AtomicU64; SEGMENT_WORDS],
+    free_pages: AtomicU32,
+    free_dirty_pages: AtomicU32,
+}
+
+impl PageRecord {
+    pub(crate) fn pages(&self) -> Pages {
+        Pages::new(self.pages.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_pages(&self, pages: Pages) {
+        self.pages.store(pages.get(), Ordering::Relaxed);
+    }
+
+    /// Whether a large block starts at this page.
+    pub(crate) fn is_large(&self) -> bool {
+        self.large.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn set_large(&self, large: bool) {
+        self.large.store(u32::from(large), Ordering::Relaxed);
+    }
+
+    pub(crate) fn left(&self) -> u32 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_left(&self, child: u32) {
+        self.left.store(child, Ordering::Relaxed);
+    }
+
+    pub(crate) fn right(&self) -> u32 {
+        self.right.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_right(&self, child: u32) {
+        self.right.store(child, Ordering::Relaxed);
+    }
+}
+
+impl SegmentMeta {
+    pub(crate) fn free_pages(&self) -> u32 {
+        self.free_pages.load(Ordering::Relaxed)
+    }
+
+    /// Pages that are free and dirty: what a purge of the segment would give back.
+    pub(crate) fn free_dirty_pages(&self) -> u32 {
+        self.free_dirty_pages.load(Ordering::Relaxed)
+    }
+
+    fn free_dirty_word(&self, word: usize) -> u64 {
+        self.free[word].load(Ordering::Relaxed) & self.dirty[word].load(Ordering::Relaxed)
+    }
+}
+
+/// The four tables. Every index given to it must lie below the frontier; only pages that the
+/// arena handed out, and the frontier check for addresses of the program, produce indices.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(super) class_map: NonNull<AtomicU8>,
+    pub(super) records: NonNull<PageRecord>,
+    pub(super) chunks: NonNull<u8>,
+    pub(super) segments: NonNull<SegmentMeta>,
+}
+
+/// The part of one segment that a range of pages covers.
+struct Part {
+    segment: usize,
+    start: u32,
+    pages: u32,
+}
+
+/// Splits a range of pages at segment borders.
+fn parts(run: Run) -> impl Iterator<Item = Part> {
+    let mut at = run.start.get();
+    let end = run.end().get();
+    core::iter::from_fn(move || {
+        if at == end {
+            return None;
+        }
+        let start = at % SEGMENT_PAGES;
+        let pages = (SEGMENT_PAGES - start).min(end - at);
+        let part = Part { segment: widen(at / SEGMENT_PAGES), start, pages };
+        at += pages;
+        Some(part)
+    })
+}
+
+impl Tables {
+    pub(crate) fn record(&self, page: PageIndex) -> &PageRecord {
+        // SAFETY: I-4: the record of a page below the frontier is committed memory.
+        let record = unsafe { self.records.add(page.index()) };
+        // SAFETY: as above; a record is made of atomics, so sharing it is fine.
+        unsafe { record.as_ref() }
+    }
+
+    pub(crate) fn segment(&self, segment: usize) -> &SegmentMeta {
+        // SAFETY: I-4: the metadata of a segment below the frontier is committed memory.
+        let meta = unsafe { self.segments.add(segment) };
+        // SAFETY: as above; it is made of atomics.
+        unsafe { meta.as_ref() }
+    }
+
+    /// The metadata bytes of a chunk, aligned to 64 and at first zero.
+    pub(crate) fn chunk_meta(&self, chunk: ChunkIndex) -> NonNull<u8> {
+        // SAFETY: I-4: the metadata of a chunk below the frontier is committed memory.
+        unsafe { self.chunks.add(chunk.index() * CHUNK_META_BYTES) }
+    }
+
+    /// The class map, for the hot path of free.
+    pub(crate) fn class_map(&self) -> NonNull<AtomicU8> {
+        self.class_map
+    }
+
+    fn class_entry(&self, chunk: ChunkIndex) -> &AtomicU8 {
+        // SAFETY: the class map is readable for every chunk of the arena.
+        let entry = unsafe { self.class_map.add(chunk.index()) };
+        // SAFETY: as above; the entry is an atomic.
+        unsafe { entry.as_ref() }
+    }
+
+    /// The class of the slab that covers a chunk.
+    pub(crate) fn class(&self, chunk: ChunkIndex) -> SizeClass {
+        SizeClass::from_raw(self.class_entry(chunk).load(Ordering::Relaxed))
+    }
+
+    /// Publishes the class of a slab's chunks, or withdraws it. The blocks themselves carry the
+    /// happens-before: nobody frees a block that was not handed to them after this.
+    pub(crate) fn set_class(&self, first: ChunkIndex, chunks: u32, class: SizeClass) {
+        for chunk in first.get()..first.get() + chunks {
+            self.class_entry(ChunkIndex::new(chunk)).store(class.raw(), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_free(&self, page: PageIndex) -> bool {
+        let segment = self.segment(widen(page.get() / SEGMENT_PAGES));
+        bits::count(&segment.free, page.get() % SEGMENT_PAGES, 1) == 1
+    }
+
+    /// Marks the pages free. `touched` leading pages become dirty; the others stay what they
+    /// were. Returns how many of the pages are dirty now.
+    pub(crate) fn mark_free(&self, run: Run, touched: Pages) -> u32 {
+        self.set_dirty(Run::new(run.start, touched));
+        let mut dirty = 0;
+        for part in parts(run) {
+            let meta = self.segment(part.segment);
+            bits::set(&meta.free, part.start, part.pages);
+            let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
+            add(&meta.free_pages, part.pages);
+            add(&meta.free_dirty_pages, part_dirty);
+            dirty += part_dirty;
+        }
+        dirty
+    }
+
+    /// Marks the pages as part of a run. Returns how many of them are dirty.
+    pub(crate) fn mark_taken(&self, run: Run) -> u32 {
+        let mut dirty = 0;
+        for part in parts(run) {
+            let meta = self.segment(part.segment);
+            bits::clear(&meta.free, part.start, part.pages);
+            let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
+            sub(&meta.free_pages, part.pages);
+            sub(&meta.free_dirty_pages, part_dirty);
+            dirty += part_dirty;
+        }
+        dirty
+    }
+
+    fn set_dirty(&self, run: Run) {
+        for part in parts(run) {
+            bits::set(&self.segment(part.segment).dirty, part.start, part.pages);
+        }
+    }
+
+    /// Forgets the dirt of pages that are in a run of the caller.
+    pub(crate) fn set_clean(&self, run: Run) {
+        for part in parts(run) {
+            bits::clear(&self.segment(part.segment).dirty, part.start, part.pages);
+        }
+    }
+
+    /// How many pages of the run are dirty.
+    pub(crate) fn dirty_pages(&self, run: Run) -> u32 {
+        parts(run)
+            .map(|part| bits::count(&self.segment(part.segment).dirty, part.start, part.pages))
+            .sum()
+    }
+
+    /// The first maximal range of dirty pages in `run`, at or after `from`.
+    pub(crate) fn next_dirty_range(&self, run: Run, from: PageIndex) -> Option<Run> {
+        let end = run.end().get();
+        let start = self.scan(from.get(), end, |meta, word| meta.dirty_bits(word))?;
+        let stop = self.scan(start, end, |meta, word| !meta.dirty_bits(word)).unwrap_or(end);
+        Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
+    }
+
+    /// The first maximal range of pages that are free and dirty, at or after `from` and below
+    /// `end`, at most `limit` pages of it.
+    pub(crate) fn next_free_dirty(
+        &self,
+        from: PageIndex,
+        end: PageIndex,
+        limit: Pages,
+    ) -> Option<Run> {
+        let start = self.scan(from.get(), end.get(), SegmentMeta::free_dirty_word)?;
+        let last = end.get().min(start.saturating_add(limit.get()));
+        let stop = self.scan(start, last, |meta, word| !meta.free_dirty_word(word)).unwrap_or(last);
+        Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
+    }
+
+    /// The first page of the free run that `page` lies in.
+    pub(crate) fn free_run_start(&self, page: PageIndex) -> PageIndex {
+        let mut at = page.get();
+        loop {
+            let meta = self.segment(widen(at / SEGMENT_PAGES));
+            let word = (at % SEGMENT_PAGES) / bits::WORD_BITS;
+            let below = at % bits::WORD_BITS;
+            // Shift the bit of `at` to the top: leading ones are the free pages up to it.
+            let free = meta.free[widen(word)].load(Ordering::Relaxed) << (63 - below);
+            let run = free.leading_ones();
+            if run <= below || at < bits::WORD_BITS {
+                return PageIndex::new(at + 1 - run);
+            }
+            at -= below + 1;
+            if !self.is_free(PageIndex::new(at)) {
+                return PageIndex::new(at + 1);
+            }
+        }
+    }
+
+    /// The first page in `from..end` whose bit is set in the words that `word_of` gives.
+    fn scan(
+        &self,
+        from: u32,
+        end: u32,
+        word_of: impl Fn(&SegmentMeta, usize) -> u64,
+    ) -> Option<u32> {
+        let mut at = from;
+        while at < end {
+            let segment = at / SEGMENT_PAGES;
+            let meta = self.segment(widen(segment));
+            let words = bits::word_count(SEGMENT_WORDS);
+            let found = bits::next_set(at % SEGMENT_PAGES, words, |word| word_of(meta, word));
+            if let Some(page) = found {
+                let page = segment * SEGMENT_PAGES + page;
+                return (page < end).then_some(page);
+            }
+            at = (segment + 1) * SEGMENT_PAGES;
+        }
+        None
+    }
+}
+
+impl SegmentMeta {
+    fn dirty_bits(&self, word: usize) -> u64 {
+        self.dirty[word].load(Ordering::Relaxed)
+    }
+}
+
+/// Adds to a counter that one lock protects.
+fn add(counter: &AtomicU32, amount: u32) {
+    counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+}
+
+/// Subtracts from a counter that one lock protects.
+fn sub(counter: &AtomicU32, amount: u32) {
+    counter.store(counter.load(Ordering::Relaxed) - amount, Ordering::Relaxed);
+}
+
+const _: () = {
+    assert!(size_of::<PageRecord>() == 16);
+    assert!(size_of::<SegmentMeta>() == 320);
+    assert!(CHUNK_META_BYTES.is_multiple_of(64));
+};

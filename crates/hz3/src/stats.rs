@@ -1,0 +1,117 @@
+//! Statistics: one table from which the struct, its documentation and its text forms come.
+
+use core::fmt::{self, Write};
+
+macro_rules! stats {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What the heap holds and what it did. Sizes are bytes unless said otherwise.
+        ///
+        /// ```text
+        ///   active    = allocated + cached + slack
+        ///   committed = active + dirty + retained
+        /// ```
+        ///
+        /// The numbers are read one after the other; the sums hold exactly when no other thread
+        /// allocates meanwhile.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Stats {
+            /// The names and values of all fields, in order.
+            pub fn fields(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),+].into_iter()
+            }
+        }
+    };
+}
+
+stats! {
+    /// Held by the program, each block as large as its size class.
+    allocated,
+    /// In thread caches.
+    cached,
+    /// Free blocks and tails in slabs.
+    slack,
+    /// In slabs and large blocks: `allocated + cached + slack`.
+    active,
+    /// Free pages that may hold memory.
+    dirty,
+    /// Free pages that are known to hold none.
+    retained,
+    /// Address space made usable: `active + dirty + retained`.
+    committed,
+    /// hz3's own tables and thread caches, as mapped; less of it is resident.
+    metadata,
+    /// Address space of the arena.
+    reserved,
+    /// Resident set of the process, as the system counts it; 0 when it does not say.
+    resident,
+    /// Number of threads that have a cache.
+    threads,
+    /// Number of allocation calls; 0 unless `HZ3_COUNT=1`.
+    requests,
+    /// Number of free calls; 0 unless `HZ3_COUNT=1`.
+    frees,
+    /// Number of batches that caches fetched from central.
+    refills,
+    /// Number of batches that caches put back into central.
+    flushes,
+    /// Number of blocks handed out as runs of pages.
+    large_allocs,
+    /// Number of such blocks freed.
+    large_frees,
+    /// Number of blocks handed out as mappings of their own.
+    huge_allocs,
+    /// Number of segments (4 MiB each) committed at least in part.
+    segments,
+    /// Number of slabs.
+    slabs,
+    /// Number of calls that gave memory back to the system.
+    madvise_calls,
+    /// Number of those calls that the system refused.
+    madvise_refused,
+    /// Bytes given back to the system.
+    purged_bytes,
+}
+
+impl Stats {
+    /// Writes the statistics as one JSON object on one line, without a newline.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_json<W: Write>(&self, out: &mut W) -> fmt::Result {
+        for (index, (name, value)) in self.fields().enumerate() {
+            let opening = if index == 0 { '{' } else { ',' };
+            write!(out, "{opening}\"{name}\":{value}")?;
+        }
+        out.write_char('}')
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.fields().enumerate() {
+            let gap = if index == 0 { "" } else { " " };
+            write!(f, "{gap}{name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stats;
+
+    #[test]
+    fn json_has_every_field_once() {
+        let stats = Stats { allocated: 7, purged_bytes: 9, ..Stats::default() };
+        let mut json = String::new();
+        stats.write_json(&mut json).unwrap();
+        assert!(json.starts_with("{\"allocated\":7,") && json.ends_with("\"purged_bytes\":9}"));
+        assert_eq!(json.matches(':').count(), stats.fields().count());
+        assert_eq!(stats.to_string().split(' ').count(), stats.fields().count());
+    }
+}

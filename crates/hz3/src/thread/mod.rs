@@ -1,0 +1,277 @@
+//! One process-wide heap, and each thread's way into and out of it.
+//!
+//! A thread's first allocation attaches it: it gets a cache. Its end, by a `pthread` key's
+//! destructor, takes the cache back. What the thread does after that, in later destructors, goes
+//! straight to central. The first attachment also registers the fork handlers and the report at
+//! exit, with the thread's cache already in place, because both registrations may allocate.
+
+mod environment;
+mod report;
+mod word;
+
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+use crate::cache::{Counts, Front, ThreadCache};
+use crate::heap::{Foreign, Heap};
+use crate::options::{Config, Report};
+use crate::os::linux::Linux;
+use crate::os::lock::Lock;
+use crate::stats::Stats;
+
+/// The heap of the process, made by the first call that needs it.
+struct Global {
+    ready: AtomicPtr<Heap<Linux>>,
+    place: UnsafeCell<MaybeUninit<Heap<Linux>>>,
+    start: Lock<Option<Config>>,
+    counting: AtomicBool,
+    exit_key: AtomicU32,
+    registered: AtomicBool,
+}
+
+// SAFETY: `place` is written once, under the lock `start`, before `ready` is published.
+unsafe impl Sync for Global {}
+
+static GLOBAL: Global = Global {
+    ready: AtomicPtr::new(core::ptr::null_mut()),
+    place: UnsafeCell::new(MaybeUninit::uninit()),
+    start: Lock::new(None),
+    counting: AtomicBool::new(false),
+    exit_key: AtomicU32::new(u32::MAX),
+    registered: AtomicBool::new(false),
+};
+
+/// The heap; `None` when the system has no room for one.
+fn heap() -> Option<&'static Heap<Linux>> {
+    // Acquire pairs with the release store in `start_heap`.
+    let ready = GLOBAL.ready.load(Ordering::Acquire);
+    // SAFETY: null or the heap in `place`, which stays for ever.
+    unsafe { ready.as_ref() }.or_else(start_heap)
+}
+
+/// The heap if it exists already.
+fn existing_heap() -> Option<&'static Heap<Linux>> {
+    // Acquire pairs with the release store in `start_heap`.
+    let ready = GLOBAL.ready.load(Ordering::Acquire);
+    // SAFETY: null or the heap in `place`, which stays for ever.
+    unsafe { ready.as_ref() }
+}
+
+#[cold]
+fn start_heap() -> Option<&'static Heap<Linux>> {
+    let mut start = GLOBAL.start.lock();
+    if let Some(heap) = existing_heap() {
+        return Some(heap);
+    }
+    let config = start.get_or_insert(Config::new());
+    environment::read(config);
+    let heap = Heap::create(Linux, config).ok()?;
+    GLOBAL.counting.store(config.count, Ordering::Relaxed);
+    let mut key: libc::pthread_key_t = 0;
+    // SAFETY: the destructor is a function of this program; the call allocates nothing.
+    if unsafe { libc::pthread_key_create(&raw mut key, Some(on_thread_exit)) } == 0 {
+        GLOBAL.exit_key.store(key, Ordering::Relaxed);
+    }
+    let place = GLOBAL.place.get();
+    // SAFETY: the lock is held and nothing was published: nobody else accesses the place.
+    let place = unsafe { &mut *place };
+    let heap = place.write(heap);
+    // Release pairs with the acquire loads of `ready`.
+    GLOBAL.ready.store(heap, Ordering::Release);
+    Some(heap)
+}
+
+/// Sets the configuration that the heap will start with; does nothing once it has started.
+pub(crate) fn configure(config: &Config) {
+    if existing_heap().is_none() {
+        GLOBAL.start.lock().get_or_insert(*config);
+    }
+}
+
+/// The cache that the calling thread's hot path uses.
+#[inline(always)]
+pub(crate) fn hot_cache() -> &'static ThreadCache {
+    word::hot()
+}
+
+fn is_hot(sentinel: &'static ThreadCache) -> bool {
+    core::ptr::eq(word::hot(), sentinel)
+}
+
+/// The calling thread's front, attaching the thread if it is new.
+fn front(heap: &'static Heap<Linux>) -> Front<'static> {
+    if let Some(cache) = word::own() {
+        return Front::Cache(cache);
+    }
+    if is_hot(&word::ENDED) {
+        return Front::Direct;
+    }
+    attach(heap)
+}
+
+#[cold]
+fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
+    let Some(cache) = heap.attach() else { return Front::Direct };
+    let counting = GLOBAL.counting.load(Ordering::Relaxed);
+    word::set(if counting { &word::COUNTING } else { cache }, Some(cache));
+    let key = GLOBAL.exit_key.load(Ordering::Relaxed);
+    if key != u32::MAX {
+        // SAFETY: the key exists. The call may allocate: the cache is in place.
+        unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(cache).cast()) };
+    }
+    if !GLOBAL.registered.swap(true, Ordering::Relaxed) {
+        register_process_hooks();
+    }
+    Front::Cache(cache)
+}
+
+/// What must happen once a process and may allocate.
+#[cold]
+fn register_process_hooks() {
+    // SAFETY: the three handlers are functions of this program that stay loaded.
+    unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_forked_child)) };
+    let reports = GLOBAL.start.lock().is_some_and(|config| config.report != Report::None);
+    if reports {
+        // SAFETY: the handler is a function of this program that stays loaded.
+        unsafe { libc::atexit(report_at_exit) };
+    }
+}
+
+/// The destructor of the thread's key: gives the thread's cache back.
+unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
+    let (Some(heap), Some(cache)) = (existing_heap(), word::own()) else { return };
+    word::set(&word::ENDED, None);
+    // SAFETY: the cache came from `attach`; the words do not lead to it any more.
+    unsafe { heap.detach(cache) };
+}
+
+extern "C" fn before_fork() {
+    GLOBAL.start.acquire();
+    if let Some(heap) = existing_heap() {
+        heap.acquire_all();
+    }
+}
+
+extern "C" fn after_fork() {
+    if let Some(heap) = existing_heap() {
+        heap.release_all();
+    }
+    GLOBAL.start.release();
+}
+
+extern "C" fn in_forked_child() {
+    after_fork();
+    if let Some(heap) = existing_heap() {
+        heap.bury_other_threads(word::own());
+    }
+}
+
+extern "C" fn report_at_exit() {
+    let report = GLOBAL.start.lock().map_or(Report::None, |config| config.report);
+    report::write(&stats(), &report);
+}
+
+/// Counts a request when calls are counted. Returns whether they are.
+fn count(request: bool) -> bool {
+    if !is_hot(&word::COUNTING) {
+        return false;
+    }
+    if let Some(cache) = word::own() {
+        Counts::count(if request { &cache.counts.requests } else { &cache.counts.frees });
+    }
+    true
+}
+
+/// Address of a block for a C-like caller.
+fn address(block: Option<NonNull<u8>>) -> *mut u8 {
+    block.map_or(core::ptr::null_mut(), NonNull::as_ptr)
+}
+
+/// What follows a miss of [`crate::hot::malloc`]: NULL on exhaustion.
+pub(crate) fn malloc_miss(size: usize) -> *mut u8 {
+    let Some(heap) = heap() else { return core::ptr::null_mut() };
+    let missed_on_own = word::own().is_some_and(|own| core::ptr::eq(own, word::hot()));
+    let block = match front(heap) {
+        // SAFETY: the hot path has just missed on this thread's own cache.
+        Front::Cache(cache) if missed_on_own => unsafe { heap.allocate_miss(cache, size) },
+        front => {
+            count(true);
+            // SAFETY: the front is this thread's; the miss was on a sentinel.
+            unsafe { heap.allocate(front, size) }
+        }
+    };
+    address(block)
+}
+
+/// What follows a miss of [`crate::hot::free`].
+///
+/// # Safety
+/// The block, if it is hz3's, is not used again by the program.
+pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
+    // Before the heap exists every block is somebody else's.
+    let Some(heap) = existing_heap() else {
+        return if block.is_null() { Ok(()) } else { Err(Foreign) };
+    };
+    let missed_on_own = word::own().is_some_and(|own| core::ptr::eq(own, word::hot()));
+    let front = front(heap);
+    if missed_on_own {
+        // SAFETY: the front is this thread's, and the hot path has just missed on it.
+        return unsafe { heap.free_miss(front, block) };
+    }
+    if !block.is_null() {
+        count(false);
+    }
+    // SAFETY: the front is this thread's; the miss was on a sentinel.
+    unsafe { heap.free(front, block) }
+}
+
+/// A block at a multiple of `align`, a power of two; NULL on exhaustion.
+pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
+    let Some(heap) = heap() else { return core::ptr::null_mut() };
+    let front = front(heap);
+    count(true);
+    // SAFETY: the front is this thread's.
+    address(unsafe { heap.allocate_aligned(front, align, size) })
+}
+
+/// As [`aligned`], reading as zero.
+pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
+    let Some(heap) = heap() else { return core::ptr::null_mut() };
+    let front = front(heap);
+    count(true);
+    // SAFETY: the front is this thread's.
+    address(unsafe { heap.allocate_zeroed(front, align, size) })
+}
+
+/// Changes the size of a block. `Ok(NULL)`: exhausted, the block is what it was.
+///
+/// # Safety
+/// The block is the caller's, and only the result is used afterwards, unless it is NULL.
+pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut u8, Foreign> {
+    let Some(heap) = existing_heap() else { return Err(Foreign) };
+    let front = front(heap);
+    count(true);
+    // SAFETY: the front is this thread's; the rest is the caller's promise.
+    unsafe { heap.reallocate(front, block, size) }.map(address)
+}
+
+/// Bytes that the block at an address holds; `None` when it is not hz3's.
+pub(crate) fn usable_size(address: usize) -> Option<usize> {
+    existing_heap()?.usable_size(address)
+}
+
+/// See [`crate::collect`] and [`crate::raw::trim`].
+pub(crate) fn collect(keep: usize) -> usize {
+    let Some(heap) = existing_heap() else { return 0 };
+    heap.collect(front(heap), keep)
+}
+
+/// See [`crate::stats`].
+pub(crate) fn stats() -> Stats {
+    let mut stats = existing_heap().map(Heap::stats).unwrap_or_default();
+    stats.resident = report::resident_bytes();
+    stats
+}
