@@ -1,3 +1,43 @@
-//! The laboratory of hz3.
+//! `hz3`: the laboratory of the hz3 memory allocator.
+//!
+//! The layers call downwards only:
+//!
+//! ```text
+//! cli        what the user may say            (clap)
+//! commands   one directory or file a subcommand
+//! workloads  what a benchmark does     |  peers    which allocators there are
+//! measure    a process watched from outside: its samples, its output, its cost
+//! stats      medians, percentiles      |  text     numbers and tables for people
+//! ```
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks on its standard streams"
+)]
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "counts become f64 only to be shown or compared at four digits"
+)]
 
-fn main() {}
+mod cli;
+mod commands;
+mod counts;
+mod failure;
+mod measure;
+mod preload;
+mod stats;
+mod text;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match commands::dispatch(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("hz3: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

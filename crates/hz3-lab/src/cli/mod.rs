@@ -1,0 +1,31 @@
+//! What the user may say.
+
+mod run;
+mod watch;
+
+pub(crate) use run::RunArgs;
+pub(crate) use watch::WatchArgs;
+
+use clap::{Parser, Subcommand};
+
+/// The laboratory of the hz3 memory allocator: runs programs on it, measures it, and compares it with
+/// other allocators.
+#[derive(Debug, Parser)]
+#[command(name = "hz3", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command on the system's malloc and on hz3, and show both side by side
+    #[command(long_about = run::LONG, after_long_help = run::NOTES)]
+    Run(RunArgs),
+
+    /// Watch a command's memory from outside and write it down as CSV
+    #[command(long_about = watch::LONG, after_long_help = watch::NOTES)]
+    Watch(WatchArgs),
+}

@@ -1,0 +1,15 @@
+//! One module a subcommand.
+
+mod run;
+mod watch;
+
+use crate::cli::Command;
+use crate::failure::Result;
+
+/// Does what the user asked for; the value is the exit code.
+pub(crate) fn dispatch(command: Command) -> Result<u8> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Watch(args) => watch::run(&args),
+    }
+}

@@ -1,0 +1,152 @@
+//! The report in sentences.
+
+use super::report::{Agreement, Report};
+use crate::measure::capture::Difference;
+use crate::text;
+
+/// What happened, in plain sentences, one a line.
+pub(crate) fn sentences(report: &Report) -> String {
+    let mut lines = vec![served(report), compared(report), agreed(report)];
+    lines.extend(doubt(report));
+    lines.join("\n")
+}
+
+fn served(report: &Report) -> String {
+    match report.counts {
+        Some(counts) if counts.processes > 0 => {
+            let processes = match counts.processes {
+                1 => String::new(),
+                n => format!(" in {n} processes"),
+            };
+            format!("{} served {} requests{processes}.", report.name, text::count(counts.requests))
+        }
+        Some(_) => format!("No process reported how many requests {} served.", report.name),
+        None => "The requests were not counted (--no-count).".to_owned(),
+    }
+}
+
+fn compared(report: &Report) -> String {
+    let (system, hz3) = (&report.system, &report.hz3);
+    let runs = match report.runs {
+        1 => String::new(),
+        n => format!(" (medians of {n} runs)"),
+    };
+    format!(
+        "On {} the command took {} ({} on the system's malloc), and its resident set peaked at {} \
+         ({} there){runs}.",
+        report.name,
+        text::seconds(hz3.wall_s),
+        text::relation(hz3.wall_s, system.wall_s, "longer", "shorter"),
+        text::kib(hz3.peak_rss_kb),
+        text::relation(hz3.peak_rss_kb, system.peak_rss_kb, "more", "less"),
+    )
+}
+
+fn agreed(report: &Report) -> String {
+    let Agreement { same_exit, stdout, stderr, differs_by_itself } = &report.agreement;
+    let mut differences = Vec::new();
+    if !same_exit {
+        differences.push(format!(
+            "it ended with {} on {}, with {} on the system's malloc",
+            report.hz3.exit, report.name, report.system.exit
+        ));
+    }
+    let place =
+        |name: &str, at: &Difference| format!("its {name} differs from line {} on", at.line);
+    differences.extend(stdout.as_ref().map(|at| place("standard output", at)));
+    differences.extend(stderr.as_ref().map(|at| place("standard error", at)));
+    if differences.is_empty() {
+        return format!("Output and exit status ({}) are the same on both.", report.hz3.exit);
+    }
+    let own = match differs_by_itself {
+        Some(true) => " (Two runs on the system's malloc differ in their output as well.)",
+        Some(false) => " (Two runs on the system's malloc agree in their output.)",
+        None => " (--runs 2 shows whether it differs by itself.)",
+    };
+    format!("DIFFERENT: {}.{own}", differences.join("; "))
+}
+
+/// A warning when it is not certain that the library took part at all.
+fn doubt(report: &Report) -> Option<String> {
+    let reported = report.counts.is_some_and(|counts| counts.processes > 0);
+    let mapped = report.hz3.library_mapped;
+    (!reported && mapped != Some(true)).then(|| {
+        let seen = if mapped == Some(false) { "was not mapped by" } else { "was not seen in" };
+        format!(
+            "WARNING: {} {seen} the command, so both rows may be the system's malloc. Programs that \
+             are linked statically, or run with more privileges than their user, ignore LD_PRELOAD.",
+            report.library
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::run::figures::Figures;
+    use crate::counts::Counts;
+
+    fn figures(wall_s: f64, peak_rss_kb: f64) -> Figures {
+        Figures {
+            wall_s,
+            cpu_s: wall_s,
+            peak_rss_kb,
+            last_rss_kb: Some(peak_rss_kb),
+            faults: 10.0,
+            exit: "0".to_owned(),
+            library_mapped: Some(true),
+        }
+    }
+
+    fn report() -> Report {
+        Report {
+            command: vec!["work".to_owned()],
+            name: "hz3".to_owned(),
+            library: "/lib/libhz3.so".to_owned(),
+            runs: 1,
+            system: figures(2.0, 2048.0),
+            hz3: figures(1.0, 1024.0),
+            counts: Some(Counts { processes: 2, requests: 12_345 }),
+            agreement: Agreement {
+                same_exit: true,
+                stdout: None,
+                stderr: None,
+                differs_by_itself: None,
+            },
+        }
+    }
+
+    #[test]
+    fn a_good_run_reads_plainly_and_without_a_warning() {
+        let text = sentences(&report());
+        assert!(text.contains("hz3 served 12,345 requests in 2 processes."), "{text}");
+        assert!(text.contains("1.000 s (50 % shorter than on the system's malloc)"), "{text}");
+        assert!(text.contains("1.0 MiB (50 % less than there)"), "{text}");
+        assert!(text.contains("Output and exit status (0) are the same"), "{text}");
+        assert!(!text.contains("WARNING"), "{text}");
+    }
+
+    #[test]
+    fn a_library_that_took_no_part_is_said_loudly() {
+        let mut report = report();
+        report.counts = Some(Counts::default());
+        assert!(!sentences(&report).contains("WARNING"), "mapped, though it reports nothing");
+        report.hz3.library_mapped = Some(false);
+        assert!(sentences(&report).contains("WARNING: /lib/libhz3.so was not mapped"));
+        report.hz3.library_mapped = None;
+        assert!(sentences(&report).contains("WARNING: /lib/libhz3.so was not seen"));
+    }
+
+    #[test]
+    fn every_difference_is_named() {
+        let mut report = report();
+        report.agreement.same_exit = false;
+        report.hz3.exit = "signal 11".to_owned();
+        report.agreement.stderr = Some(Difference { line: 4, byte: 99 });
+        report.agreement.differs_by_itself = Some(false);
+        let text = sentences(&report);
+        assert!(text.contains("ended with signal 11 on hz3, with 0 on the system's"), "{text}");
+        assert!(text.contains("standard error differs from line 4 on"), "{text}");
+        assert!(text.contains("system's malloc agree"), "{text}");
+    }
+}

@@ -1,0 +1,62 @@
+//! What hz3 says of itself: the JSON lines that its processes append at exit.
+
+use crate::failure::{Failure, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The part of hz3's statistics line that the laboratory adds up.
+#[derive(Debug, Deserialize)]
+struct Line {
+    requests: u64,
+}
+
+/// The sums over all processes that wrote a line.
+#[derive(Debug, Default, PartialEq, Eq, Clone, Copy, Serialize)]
+pub(crate) struct Counts {
+    /// Processes that wrote a line; one that was killed or called `_exit` writes none.
+    pub(crate) processes: usize,
+    /// Allocation calls that these processes made.
+    pub(crate) requests: u64,
+}
+
+/// Reads the statistics file. No file, or an empty one, means that hz3 served nothing.
+pub(crate) fn read(path: &Path) -> Result<Counts> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => sum(&text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Counts::default()),
+        Err(e) => Err(Failure::io(format!("read hz3's statistics in {}", path.display()), e)),
+    }
+}
+
+fn sum(text: &str) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let parsed: Line = serde_json::from_str(line)
+            .map_err(|e| Failure::io(format!("understand hz3's statistics line `{line}`"), e))?;
+        counts.processes += 1;
+        counts.requests += parsed.requests;
+    }
+    Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_all_processes_are_added() {
+        let text = "{\"requests\": 3, \"frees\": 1}\n\n{\"frees\": 0, \"requests\": 4}\n";
+        assert_eq!(sum(text).unwrap(), Counts { processes: 2, requests: 7 });
+        assert_eq!(sum("").unwrap(), Counts::default());
+    }
+
+    #[test]
+    fn a_broken_line_is_an_error_not_a_zero() {
+        assert!(sum("{\"requests\": 3}\n{\"requ").unwrap_err().to_string().contains("{\"requ"));
+    }
+
+    #[test]
+    fn no_file_means_that_nothing_was_served() {
+        assert_eq!(read(Path::new("/nonexistent/stats")).unwrap(), Counts::default());
+    }
+}

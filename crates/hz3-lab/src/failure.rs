@@ -1,0 +1,64 @@
+//! The one error type: what went wrong, what to do about it, and the exit code.
+
+use std::fmt;
+
+/// Exit code of the laboratory's own failures, as `env` and `timeout` use it.
+pub(crate) const OWN_FAILURE: u8 = 125;
+/// Exit code for a command that exists but cannot be executed.
+pub(crate) const CANNOT_EXECUTE: u8 = 126;
+/// Exit code for a command that does not exist.
+pub(crate) const NOT_FOUND: u8 = 127;
+
+/// A result whose error already reads as a message.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+/// An error with its exit code and, where there is one, the way out.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    what: String,
+    remedy: Option<String>,
+}
+
+impl Failure {
+    /// A failure of the laboratory itself.
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { code: OWN_FAILURE, what: what.into(), remedy: None }
+    }
+
+    /// A failed system call or file operation: what was tried, and the system's reason.
+    pub(crate) fn io(tried: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self::new(format!("cannot {tried}: {error}"))
+    }
+
+    /// Ends the program with `code` instead of 125.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The exit code of the program.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n{remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}

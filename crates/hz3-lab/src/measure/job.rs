@@ -1,0 +1,148 @@
+//! One run of a command: started, watched, waited for.
+
+use super::feed::Input;
+pub(crate) use super::pump::Tee;
+use super::pump::{Output, Pump};
+use super::sampler::{Plan, Sampler, Series};
+use super::signals::Interruption;
+use super::tree::{Before, Tree};
+use super::wait::{self, Cost};
+use crate::failure::{CANNOT_EXECUTE, Failure, NOT_FOUND, Result};
+use std::ffi::OsString;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// What to run: a program, its arguments, and changes to the environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// The program (looked up in `PATH`) and its arguments; at least one word.
+    pub(crate) words: Vec<OsString>,
+    /// Variables to set, or to unset where there is no value.
+    pub(crate) environment: Vec<(OsString, Option<OsString>)>,
+}
+
+/// What to do with the command's standard streams.
+#[derive(Debug)]
+pub(crate) enum Streams<'a> {
+    /// The command has ours.
+    Inherit,
+    /// Input from `input`; output is kept, and passed through as `tee` says.
+    Keep { input: &'a mut Input, tee: Tee },
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// How the command ended.
+    pub(crate) status: ExitStatus,
+    /// Time from just before the start to the end.
+    pub(crate) wall: Duration,
+    /// What the kernel says it cost.
+    pub(crate) cost: Cost,
+    /// What the sampler saw.
+    pub(crate) series: Series,
+    /// What it wrote, where that was kept.
+    pub(crate) output: Option<Output>,
+}
+
+impl Outcome {
+    /// The largest resident set: of the whole tree as sampled, or of one process as the kernel knows
+    /// it, which is exact but does not see two processes at once.
+    pub(crate) fn peak_rss_kb(&self) -> u64 {
+        let sampled = self.series.samples.iter().map(|sample| sample.rss_kb).max();
+        sampled.unwrap_or(0).max(self.cost.max_rss_kb)
+    }
+
+    /// The resident set at the last look before the end.
+    pub(crate) fn last_rss_kb(&self) -> Option<u64> {
+        self.series.samples.last().map(|sample| sample.rss_kb)
+    }
+
+    /// The exit code as a shell gives it: 128 and the number for a signal.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let code = self.status.code().or_else(|| self.status.signal().map(|signal| 128 + signal));
+        code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+    }
+
+    /// How the command ended, in a word: `0`, `3`, `signal 11`.
+    pub(crate) fn exit_word(&self) -> String {
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => code.to_string(),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "unknown".to_owned(),
+        }
+    }
+}
+
+/// Runs `job` to its end.
+pub(crate) fn run(
+    job: &Job,
+    plan: Plan,
+    mut streams: Streams<'_>,
+    signals: &Interruption,
+) -> Result<Outcome> {
+    let mut command = prepare(job, &streams)?;
+    let before = Before::now();
+    let start = Instant::now();
+    let mut child = command.spawn().map_err(|e| cannot_start(job, &e))?;
+    let pid = i32::try_from(child.id()).map_err(|e| Failure::io("use the process number", e))?;
+    let sampler = Sampler::start(Tree::of(pid, before), start, plan, signals.clone());
+    let pump = start_pump(&mut child, &mut streams)?;
+    let (status, cost) = wait::wait(pid)?;
+    let wall = start.elapsed();
+    let series = sampler.finish();
+    let output = pump.map(|pump| finish_pump(pump, &mut streams)).transpose()?;
+    Ok(Outcome { status, wall, cost, series, output })
+}
+
+fn prepare(job: &Job, streams: &Streams<'_>) -> Result<Command> {
+    let mut words = job.words.iter();
+    let program = words.next().ok_or_else(|| Failure::new("no command was given"))?;
+    let mut command = Command::new(program);
+    command.args(words);
+    for (name, value) in &job.environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Streams::Keep { input, .. } = streams {
+        command.stdin(input.stdio()?).stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+    // SAFETY: the closure does nothing at all, so it is safe after a fork. It is here because with
+    // one the standard library starts the child by `fork`, without it by `posix_spawn`, that is in
+    // our address space; the kernel then counts our own peak as the child's (`ru_maxrss`).
+    unsafe { command.pre_exec(|| Ok(())) };
+    Ok(command)
+}
+
+fn start_pump(child: &mut std::process::Child, streams: &mut Streams<'_>) -> Result<Option<Pump>> {
+    let Streams::Keep { input, tee } = streams else { return Ok(None) };
+    let feed = match std::mem::replace(*input, Input::Device) {
+        Input::Stream(feed) => Some(feed),
+        other => {
+            **input = other;
+            None
+        }
+    };
+    Pump::start(child, feed, *tee).map(Some)
+}
+
+fn finish_pump(pump: Pump, streams: &mut Streams<'_>) -> Result<Output> {
+    let (output, feed) = pump.finish()?;
+    if let (Streams::Keep { input, .. }, Some(feed)) = (streams, feed) {
+        **input = Input::Stream(feed);
+    }
+    Ok(output)
+}
+
+fn cannot_start(job: &Job, error: &std::io::Error) -> Failure {
+    let name = job.words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    if error.kind() == std::io::ErrorKind::NotFound {
+        let place = if name.contains('/') { "there is no such file" } else { "not found in PATH" };
+        Failure::new(format!("{name}: {place}")).with_code(NOT_FOUND)
+    } else {
+        Failure::io(format!("execute {name}"), error).with_code(CANNOT_EXECUTE)
+    }
+}

@@ -1,0 +1,16 @@
+//! A process watched from outside: started, sampled, waited for, its output kept.
+
+pub(crate) mod capture;
+mod cgroup;
+pub(crate) mod feed;
+pub(crate) mod job;
+mod pump;
+pub(crate) mod sample;
+pub(crate) mod sampler;
+pub(crate) mod series_csv;
+pub(crate) mod signals;
+pub(crate) mod summary;
+mod tree;
+mod wait;
+
+pub(crate) use tree::adopt_orphans;

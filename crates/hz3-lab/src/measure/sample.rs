@@ -1,0 +1,108 @@
+//! One look at a process tree: what `/proc` says of every process in it, added up.
+
+use super::tree::Tree;
+use procfs::process::{MMapPath, Process};
+use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
+
+/// The sums over all living processes of the tree at one moment.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Sample {
+    /// Milliseconds since the start of the command.
+    pub(crate) t_ms: f64,
+    /// Resident set; pages that processes share are counted once for each of them.
+    pub(crate) rss_kb: u64,
+    /// Address space.
+    pub(crate) vms_kb: u64,
+    /// What only `smaps_rollup` knows; it walks the page tables, so not every sample has it.
+    #[serde(flatten)]
+    pub(crate) detail: Option<Detail>,
+    /// Page faults so far, those of finished and awaited children included.
+    pub(crate) faults: u64,
+    /// Processes alive.
+    pub(crate) processes: usize,
+    /// Memory charged to the control group of this program, where it can be read.
+    pub(crate) cgroup_kb: Option<u64>,
+}
+
+/// The part of a sample that comes from `smaps_rollup`.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names are those of the CSV columns")]
+pub(crate) struct Detail {
+    /// Proportional set: a shared page counts by its share.
+    pub(crate) pss_kb: u64,
+    /// Unique set: pages that no other process has.
+    pub(crate) uss_kb: u64,
+    /// Pages given back lazily (`MADV_FREE`): resident until the kernel needs them.
+    pub(crate) lazyfree_kb: u64,
+    /// Anonymous memory on huge pages.
+    pub(crate) anon_huge_kb: u64,
+}
+
+/// Looks at every process of `tree`. `None` when none is alive any more.
+pub(crate) fn take(tree: &mut Tree, at: Duration, detailed: bool) -> Option<Sample> {
+    let mut sum = Sample { t_ms: at.as_secs_f64() * 1e3, ..Sample::default() };
+    let mut detail = Detail::default();
+    for pid in tree.members() {
+        // A process may end between two reads; what is gone has no memory left to count.
+        let Ok(process) = Process::new(pid) else { continue };
+        let Ok(stat) = process.stat() else { continue };
+        if stat.rss == 0 {
+            continue;
+        }
+        sum.processes += 1;
+        sum.rss_kb += stat.rss * procfs::page_size() / 1024;
+        sum.vms_kb += stat.vsize / 1024;
+        sum.faults += stat.minflt + stat.majflt + stat.cminflt + stat.cmajflt;
+        if detailed {
+            add_rollup(&mut detail, &process);
+        }
+    }
+    sum.detail = detailed.then_some(detail);
+    sum.cgroup_kb = super::cgroup::current_kb();
+    (sum.processes > 0).then_some(sum)
+}
+
+fn add_rollup(detail: &mut Detail, process: &Process) {
+    let Ok(rollup) = process.smaps_rollup() else { return };
+    for map in &rollup.memory_map_rollup {
+        let kb = |key: &str| map.extension.map.get(key).copied().unwrap_or(0) / 1024;
+        detail.pss_kb += kb("Pss");
+        detail.uss_kb += kb("Private_Clean") + kb("Private_Dirty");
+        detail.lazyfree_kb += kb("LazyFree");
+        detail.anon_huge_kb += kb("AnonHugePages");
+    }
+}
+
+/// Whether process `pid` has `library` mapped. `None` when the process cannot be read.
+pub(crate) fn maps_library(pid: i32, library: &Path) -> Option<bool> {
+    let maps = Process::new(pid).and_then(|process| process.maps()).ok()?;
+    Some(maps.iter().any(|map| matches!(&map.pathname, MMapPath::Path(path) if path == library)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::tree::Before;
+
+    #[test]
+    fn this_process_has_a_resident_set_and_a_unique_part() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        let sample =
+            take(&mut Tree::of(me, Before::now()), Duration::from_millis(7), true).unwrap();
+        let detail = sample.detail.unwrap();
+        assert!((sample.t_ms - 7.0).abs() < 1e-9);
+        assert!(sample.rss_kb > 0 && sample.vms_kb >= sample.rss_kb);
+        assert!(detail.uss_kb > 0 && detail.uss_kb <= sample.rss_kb);
+        assert!(sample.faults > 0 && sample.processes >= 1);
+    }
+
+    #[test]
+    fn a_mapped_library_is_seen_and_an_unmapped_one_is_not() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        let own = std::env::current_exe().unwrap().canonicalize().unwrap();
+        assert_eq!(maps_library(me, &own), Some(true));
+        assert_eq!(maps_library(me, Path::new("/nonexistent.so")), Some(false));
+    }
+}

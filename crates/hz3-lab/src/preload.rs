@@ -1,0 +1,140 @@
+//! Finding an allocator library and composing `LD_PRELOAD`.
+
+use crate::failure::{Failure, Result};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The file name of the C face of hz3.
+pub(crate) const LIBRARY: &str = "libhz3.so";
+/// What the loader reads.
+pub(crate) const VARIABLE: &str = "LD_PRELOAD";
+const BUILD: &str = "cargo build --release -p hz3-c";
+
+/// The library to preload: the one that was named, or `libhz3.so` where a build puts it.
+pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
+    let exe = std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
+    match named {
+        Some(path) => usable(path),
+        None => find_beside(&exe),
+    }
+}
+
+fn find_beside(exe: &Path) -> Result<PathBuf> {
+    let directory = exe.parent().unwrap_or(Path::new("."));
+    let places = [directory.join(LIBRARY), directory.join("../lib").join(LIBRARY)];
+    if let Some(found) = places.iter().find(|place| place.is_file()) {
+        return usable(found);
+    }
+    let looked: Vec<String> = places.iter().map(|p| format!("  {}", p.display())).collect();
+    Err(Failure::new(format!("{LIBRARY} not found; looked at\n{}", looked.join("\n")))
+        .with_remedy(format!("build it with `{BUILD}`, or name a library with --lib PATH")))
+}
+
+/// Checks that the loader will take `path`, and makes it absolute: the command may change its
+/// directory before it starts a child of its own.
+pub(crate) fn usable(path: &Path) -> Result<PathBuf> {
+    let full = path.canonicalize().map_err(|e| {
+        Failure::io(format!("use the library {}", path.display()), e)
+            .with_remedy(format!("build hz3's with `{BUILD}`, or name another file"))
+    })?;
+    if !is_shared_object(&full) {
+        return Err(Failure::new(format!("{} is not a shared library (ELF)", full.display())));
+    }
+    if full.as_os_str().as_bytes().iter().any(|byte| b" :\t\n".contains(byte)) {
+        return Err(Failure::new(format!(
+            "{}: the loader splits {VARIABLE} at spaces and colons",
+            full.display()
+        ))
+        .with_remedy("copy the library to a path without them and name it with --lib PATH"));
+    }
+    Ok(full)
+}
+
+/// What to call the allocator in `library`: `hz3`, or the file's name up to its first dot.
+pub(crate) fn name(library: &Path) -> String {
+    let file = library.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+    let stem = file.split('.').next().unwrap_or_default();
+    stem.strip_prefix("lib").filter(|name| !name.is_empty()).unwrap_or(stem).to_owned()
+}
+
+fn is_shared_object(path: &Path) -> bool {
+    use std::io::Read;
+    let mut magic = [0; 4];
+    std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut magic)).is_ok()
+        && magic == *b"\x7fELF"
+}
+
+/// `LD_PRELOAD` for a run on the system's malloc: what the user has set, without hz3.
+/// `None` means that the variable must not be set.
+pub(crate) fn without_hz3(current: Option<&OsStr>) -> Option<OsString> {
+    let kept: Vec<&[u8]> = entries(current).filter(|entry| !is_hz3(entry)).collect();
+    (!kept.is_empty()).then(|| OsStr::from_bytes(&kept.join(&b':')).to_owned())
+}
+
+/// `LD_PRELOAD` for a run on `library`: the library first, then what the user has set.
+pub(crate) fn with_library(library: &Path, current: Option<&OsStr>) -> OsString {
+    let mut value = library.as_os_str().to_owned();
+    if let Some(rest) = without_hz3(current) {
+        value.push(":");
+        value.push(rest);
+    }
+    value
+}
+
+fn entries(current: Option<&OsStr>) -> impl Iterator<Item = &[u8]> {
+    let bytes = current.map_or(&b""[..], OsStr::as_bytes);
+    bytes.split(|byte| b" :\t\n".contains(byte)).filter(|entry| !entry.is_empty())
+}
+
+fn is_hz3(entry: &[u8]) -> bool {
+    Path::new(OsStr::from_bytes(entry)).file_name() == Some(OsStr::new(LIBRARY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_preloads_are_kept_and_hz3_is_dropped_from_the_system_run() {
+        let set = OsStr::new("/x/libhz3.so:/y/libfaketime.so /z/libother.so");
+        assert_eq!(without_hz3(Some(set)).unwrap(), "/y/libfaketime.so:/z/libother.so");
+        assert_eq!(without_hz3(Some(OsStr::new("/x/libhz3.so"))), None);
+        assert_eq!(without_hz3(None), None);
+    }
+
+    #[test]
+    fn the_library_comes_first_and_once() {
+        let set = OsStr::new("/old/libhz3.so:/y/a.so");
+        assert_eq!(with_library(Path::new("/new/libhz3.so"), Some(set)), "/new/libhz3.so:/y/a.so");
+        assert_eq!(with_library(Path::new("/new/libhz3.so"), None), "/new/libhz3.so");
+    }
+
+    #[test]
+    fn an_allocator_is_called_by_its_file() {
+        for (path, expected) in
+            [("/x/libhz3.so", "hz3"), ("libfoo_min.so.4.5", "foo_min"), ("a", "a")]
+        {
+            assert_eq!(name(Path::new(path)), expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_library_names_every_place_and_the_build_command() {
+        let message = find_beside(Path::new("/nowhere/bin/hz3")).unwrap_err().to_string();
+        assert!(message.contains("/nowhere/bin/libhz3.so"), "{message}");
+        assert!(message.contains("/nowhere/bin/../lib/libhz3.so"), "{message}");
+        assert!(message.contains(BUILD), "{message}");
+    }
+
+    #[test]
+    fn a_path_that_the_loader_would_split_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lib with space.so");
+        std::fs::write(&path, b"\x7fELF and more").unwrap();
+        assert!(usable(&path).unwrap_err().to_string().contains("spaces"));
+        let text = directory.path().join("text.so");
+        std::fs::write(&text, b"no library").unwrap();
+        assert!(usable(&text).unwrap_err().to_string().contains("not a shared library"));
+    }
+}

@@ -1,0 +1,15 @@
+//! A plain table: names left, numbers right, one rule under the head.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+/// A table with these column heads; the first `names` columns are left-aligned.
+pub(crate) fn plain(heads: &[&str], names: usize) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(heads);
+    for (i, column) in table.column_iter_mut().enumerate() {
+        let side = if i < names { CellAlignment::Left } else { CellAlignment::Right };
+        column.set_cell_alignment(side);
+    }
+    table
+}

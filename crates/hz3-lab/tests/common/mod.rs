@@ -1,0 +1,45 @@
+//! What the integration tests share: the program, and a library to preload that needs no hz3.
+#![allow(dead_code, reason = "each test file uses its own part of this module")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// The program under test.
+pub(crate) fn hz3() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hz3"));
+    command.env_remove("LD_PRELOAD");
+    command
+}
+
+/// A preload library that allocates nothing, but reports 41 requests of its process at exit in the way
+/// hz3 does, when hz3's options ask for it. Built once by the compiler that built this test.
+pub(crate) fn stand_in() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/stand_in.rs");
+        // Test binaries run side by side: each builds under its own name, then renames.
+        let own = directory.join(format!("libstand_in.{}.so", std::process::id()));
+        let library = directory.join("libstand_in.so");
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let built = Command::new(rustc)
+            .args(["--edition=2024", "--crate-type=cdylib", "--crate-name=stand_in", "-O", "-o"])
+            .args([&own, &source])
+            .status()
+            .expect("the compiler runs");
+        assert!(built.success(), "the stand-in library builds");
+        std::fs::rename(&own, &library).expect("the library moves to its place");
+        library
+    })
+}
+
+/// Standard output as text.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+/// Standard error as text.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}

@@ -1,0 +1,15 @@
+//! The stand-in for libhz3.so: see `stand_in()` in `mod.rs`.
+
+use std::io::Write;
+
+extern "C" fn report() {
+    let Some(path) = std::env::var_os("HZ3_STATS") else { return };
+    let requests = if std::env::var_os("HZ3_COUNT").is_some() { 41 } else { 0 };
+    if let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
+        let _ = file.write_all(format!("{{\"requests\":{requests},\"frees\":1}}\n").as_bytes());
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = report;

@@ -1,0 +1,229 @@
+//! `hz3 run` on real commands.
+
+mod common;
+
+use common::{hz3, stand_in, stderr, stdout};
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// `hz3 run --lib STAND_IN OPTIONS -- sh -c SCRIPT`
+fn run(options: &[&str], script: &str) -> Output {
+    let mut command = hz3();
+    command.arg("run").arg("--lib").arg(stand_in()).args(options);
+    command.args(["--", "sh", "-c", script]).stdin(Stdio::null()).output().unwrap()
+}
+
+fn report(options: &[&str], script: &str) -> Value {
+    let output = run(&[&["--json"], options].concat(), script);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)))
+}
+
+#[test]
+fn true_runs_and_the_table_has_both_rows() {
+    let output =
+        hz3().args(["run", "--lib"]).arg(stand_in()).args(["--", "true"]).output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert_eq!(stdout(&output), "");
+    assert!(text.lines().any(|line| line.trim_start().starts_with("system ")), "{text}");
+    assert!(text.lines().any(|line| line.contains(" 41 ")), "{text}");
+    assert!(text.contains("stand_in served 41 requests."), "{text}");
+    assert!(text.contains("are the same on both"), "{text}");
+}
+
+#[test]
+fn the_exit_code_is_the_commands() {
+    assert_eq!(run(&[], "exit 7").status.code(), Some(7));
+    assert_eq!(run(&[], "kill -9 $$").status.code(), Some(137));
+    let signal = report(&[], "kill -11 $$");
+    assert_eq!(signal["hz3"]["exit"], "signal 11");
+}
+
+#[test]
+fn commands_that_cannot_run_have_the_usual_codes() {
+    let start = |word: &str| {
+        let mut command = hz3();
+        command.arg("run").arg("--lib").arg(stand_in()).args(["--", word]).output().unwrap()
+    };
+    let missing = start("no-such-command-anywhere");
+    assert_eq!(missing.status.code(), Some(127));
+    assert!(stderr(&missing).contains("no-such-command-anywhere: not found in PATH"));
+    let no_program = start("/etc/passwd");
+    assert_eq!(no_program.status.code(), Some(126));
+    assert!(stderr(&no_program).contains("cannot execute /etc/passwd"));
+    assert_eq!(hz3().arg("run").output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_missing_library_is_named_with_the_way_out() {
+    let output = hz3().args(["run", "--lib", "/nowhere/libhz3.so", "--", "true"]).output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(
+        text.contains("/nowhere/libhz3.so") && text.contains("cargo build --release -p hz3-c"),
+        "{text}"
+    );
+}
+
+#[test]
+fn output_is_passed_through_once_and_streams_stay_apart() {
+    let output = run(&[], "echo out; echo err >&2");
+    assert_eq!(stdout(&output), "out\n");
+    assert_eq!(stderr(&output).matches("err\n").count(), 1);
+}
+
+#[test]
+fn requests_are_added_over_all_processes() {
+    // The shell itself ends by `_exit` or becomes its last command, as shells do.
+    let report = report(&[], "cat /dev/null; cat /dev/null");
+    assert_eq!(report["counts"]["processes"], 2);
+    assert_eq!(report["counts"]["requests"], 82);
+}
+
+#[test]
+fn the_number_of_runs_is_as_documented() {
+    for (options, expected) in [
+        (&[][..], 3),
+        (&["--no-count"], 2),
+        (&["--runs", "3"], 7),
+        (&["--runs", "2", "--no-count"], 4),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        run(options, &format!("echo run >> {}", file.path().display()));
+        let runs = std::fs::read_to_string(file.path()).unwrap().lines().count();
+        assert_eq!(runs, expected, "{options:?}");
+    }
+}
+
+#[test]
+fn only_the_right_runs_are_preloaded_and_counted() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    run(&[], &format!("echo \"$LD_PRELOAD,$HZ3_COUNT\" >> {}", file.path().display()));
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    let library = stand_in().display().to_string();
+    let expected = [",".to_owned(), format!("{library},"), format!("{library},1")];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn different_output_and_a_different_exit_are_shown() {
+    let script = "echo same; if test -n \"$LD_PRELOAD\"; then echo hz3; exit 3; fi; echo system";
+    let report = report(&["--runs", "2"], script);
+    assert_eq!(report["agreement"]["stdout"]["line"], 2);
+    assert_eq!(report["agreement"]["stderr"], Value::Null);
+    assert_eq!(report["agreement"]["same_exit"], false);
+    assert_eq!(report["agreement"]["differs_by_itself"], false);
+
+    let text = stderr(&run(&[], script));
+    assert!(
+        text.contains("DIFFERENT: it ended with 3 on stand_in, with 0 on the system's"),
+        "{text}"
+    );
+    assert!(text.contains("standard output differs from line 2 on"), "{text}");
+}
+
+#[test]
+fn output_that_never_repeats_is_recognised() {
+    let report = report(&["--runs", "2", "--no-count"], "echo $$");
+    assert_eq!(report["agreement"]["differs_by_itself"], true);
+}
+
+#[test]
+fn every_run_reads_the_same_input() {
+    let command = |stdin: Stdio| {
+        let mut command = hz3();
+        command.args(["run", "--json", "--lib"]).arg(stand_in());
+        command.args(["--", "sh", "-c", "wc -c"]).stdin(stdin);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // More than a pipe holds, so that feeding and reading must take turns.
+    let input = vec![b'x'; 300_000];
+    let mut piped = command(Stdio::piped());
+    piped.stdin.take().unwrap().write_all(&input).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&input).unwrap();
+    let from_file = command(Stdio::from(file.reopen().unwrap()));
+    for child in [piped, from_file] {
+        let output = child.wait_with_output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(stderr(&output).trim(), "300000");
+        assert_eq!(report["agreement"]["stdout"], Value::Null, "{report}");
+    }
+}
+
+#[test]
+fn an_input_that_never_ends_does_not_hang() {
+    let mut child = hz3()
+        .args(["run", "--lib"])
+        .arg(stand_in())
+        .args(["--", "head", "-c", "3"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"abcdef").unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(stdout(&output), "abc");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn peak_memory_is_that_of_the_command() {
+    // `tail -c` keeps what it may have to print: about 48 MiB.
+    let large =
+        report(&["--no-count"], "head -c 50000000 /dev/zero | tail -c 50000000 > /dev/null");
+    let small = report(&["--no-count"], "exit 0");
+    let peak = |report: &Value, row: &str| report[row]["peak_rss_kb"].as_f64().unwrap();
+    for row in ["system", "hz3"] {
+        assert!(peak(&large, row) > 45_000.0, "{large}");
+        // Not our own peak, which the kernel would report for a child that shares our memory.
+        assert!(peak(&small, row) < 10_000.0, "{small}");
+    }
+    assert!(large["hz3"]["faults"].as_f64().unwrap() > small["hz3"]["faults"].as_f64().unwrap());
+}
+
+#[test]
+fn the_memory_of_several_processes_is_added_up() {
+    // Each `tail` holds its 30 MB until its input ends, a good while after it has them.
+    let holder = "(head -c 30000000 /dev/zero; sleep 0.5) | tail -c 30000000 > /dev/null";
+    let script = format!("{holder} & {holder}; wait");
+    let report = report(&["--no-count"], &script);
+    assert!(report["hz3"]["peak_rss_kb"].as_f64().unwrap() > 55_000.0, "{report}");
+}
+
+#[test]
+fn termination_reaches_the_command_and_ends_the_series() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display().to_string();
+    let script =
+        format!("trap 'echo told >> {path}; exit 9' TERM; echo up >> {path}; sleep 30 & wait");
+    let mut child = hz3()
+        .args(["run", "--lib"])
+        .arg(stand_in())
+        .args(["--", "sh", "-c", &script])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !std::fs::read_to_string(&path).unwrap().contains("up") {
+        std::thread::yield_now();
+    }
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    let code = child.wait().unwrap().code();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "up\ntold\n", "the command was told once, and no second run began");
+    assert_eq!(code, Some(143));
+}
+
+#[test]
+fn help_documents_the_counted_run_and_the_exit_codes() {
+    let text = stdout(&hz3().args(["run", "--help"]).output().unwrap());
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["counts every call", "--no-count", "125", "126", "127", "Examples:"] {
+        assert!(text.contains(part), "{part} is missing from\n{text}");
+    }
+}

@@ -1,0 +1,69 @@
+//! `hz3 watch` on real commands.
+
+mod common;
+
+use common::{hz3, stderr, stdout};
+use serde_json::Value;
+use std::path::Path;
+
+fn rows(path: &Path) -> Vec<csv::StringRecord> {
+    csv::Reader::from_path(path).unwrap().records().map(|row| row.unwrap()).collect()
+}
+
+#[test]
+fn samples_are_written_in_the_seeds_columns_and_summed_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("out.csv");
+    let script = "(head -c 30000000 /dev/zero; sleep 0.6) | tail -c 30000000 > /dev/null; exit 5";
+    let output = hz3()
+        .args(["watch", "--interval", "20", "--pss-every", "2", "--out"])
+        .arg(&file)
+        .args(["--", "sh", "-c", script])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("t_ms,rss_kb,vms_kb,pss_kb,uss_kb,"), "{text}");
+    let rows = rows(&file);
+    assert!(rows.len() >= 5, "{text}");
+    let number = |row: &csv::StringRecord, i: usize| row[i].parse::<f64>().unwrap();
+    assert!(rows.windows(2).all(|pair| number(&pair[0], 0) < number(&pair[1], 0)), "{text}");
+    let peak = rows.iter().map(|row| number(row, 1)).fold(0.0, f64::max);
+    assert!(peak > 28_000.0, "{text}");
+    assert!(rows.iter().step_by(2).all(|row| !row[3].is_empty()), "{text}");
+    assert!(rows.iter().skip(1).step_by(2).all(|row| row[3].is_empty()), "{text}");
+
+    let summary = stderr(&output);
+    let line = summary.lines().last().unwrap();
+    assert!(line.contains("rc=5") && line.contains(&format!("n={}", rows.len())), "{line}");
+    assert!(line.contains(&format!("max_kb={peak}")), "{line}");
+}
+
+#[test]
+fn the_command_keeps_its_streams_and_json_has_the_summary() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = hz3()
+        .args(["watch", "--json", "--interval", "10"])
+        .args(["--", "sh", "-c", "echo hello; sleep 0.2"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let text = stdout(&output);
+    let (hello, json) = text.split_once('\n').unwrap();
+    assert_eq!(hello, "hello");
+    let report: Value = serde_json::from_str(json).unwrap();
+    assert_eq!(report["exit_code"], 0);
+    assert_eq!(report["quantities"][0]["quantity"], "rss");
+    assert!(report["max_rss_kb"].as_u64().unwrap() > 0);
+    assert!(directory.path().join("hz3-watch.csv").is_file());
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_reported_before_the_command_runs() {
+    let output =
+        hz3().args(["watch", "--out", "/nowhere/x.csv", "--", "echo", "ran"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains("/nowhere/x.csv"));
+}
