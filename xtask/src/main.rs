@@ -1,3 +1,130 @@
-//! Chores of the hz3 workspace.
+//! Chores of the hz3 workspace: `cargo xtask --help` lists them.
 
-fn main() {}
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people: printing is what it does"
+)]
+
+mod check;
+mod cost;
+mod counts;
+mod demo;
+mod fastpath;
+mod install;
+mod nightly;
+mod shell;
+mod targets;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use hz3_programs::Result;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Chores of the hz3 workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Builds everything and runs a Python program on hz3, with a table of what hz3 did
+    Demo,
+    /// Runs all tests; installs the Debian packages that they need when it may
+    Test {
+        /// Never install packages, fail when one is missing
+        #[arg(long)]
+        no_install: bool,
+        /// Run only the suites whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
+    /// Checks that the picture is true: layers, documents, invariants, orderings, unsafe code
+    Check,
+    /// Counts the instructions of malloc and free against the golden figure
+    Fastpath {
+        /// Take today's figure as the golden one
+        #[arg(long, requires = "why")]
+        bless: bool,
+        /// The reason for the change of the golden figure
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+        /// Count another library (nothing is compared)
+        #[arg(long, value_name = "PATH", conflicts_with = "bless")]
+        library: Option<PathBuf>,
+    },
+    /// Measures what hz3 costs beside other allocators, and fails when a bar is missed
+    Cost {
+        /// Repetitions of every measurement; the median counts
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..))]
+        repetitions: u32,
+        /// Measure another library instead of libhz3.so
+        #[arg(long, value_name = "PATH")]
+        library: Option<PathBuf>,
+    },
+    /// Static musl build that runs, check for aarch64, proof that no C compiler is used
+    Targets,
+    /// Runs the tests of crate hz3 under Miri
+    Miri {
+        /// Under the Tree Borrows model instead of Stacked Borrows
+        #[arg(long)]
+        tree_borrows: bool,
+        /// Run only the tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Runs the stress tests of crate hz3 under `ThreadSanitizer`
+    Tsan,
+    /// Runs the loom models of crate hz3
+    Loom,
+    /// Installs the Debian packages that the tests and chores need
+    Install,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result {
+    match chore {
+        Chore::Demo => demo::run(),
+        Chore::Test { no_install, only } => test::run(!no_install, only.as_deref()),
+        Chore::Check => check::run(),
+        Chore::Fastpath { bless, why, library } => {
+            fastpath::run(library.as_deref(), why.filter(|_| bless).as_deref())
+        }
+        Chore::Cost { repetitions, library } => cost::run(repetitions, library.as_deref()),
+        Chore::Targets => targets::run(),
+        Chore::Miri { tree_borrows, filter } => nightly::miri(tree_borrows, filter.as_deref()),
+        Chore::Tsan => nightly::tsan(),
+        Chore::Loom => test::loom(),
+        Chore::Install => install::ensure(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_golden_figure_is_not_changed_without_a_reason() {
+        assert!(Arguments::try_parse_from(["xtask", "fastpath", "--bless"]).is_err());
+        assert!(Arguments::try_parse_from(["xtask", "fastpath", "--bless", "--why", "x"]).is_ok());
+    }
+}

@@ -1,0 +1,140 @@
+//! The documents name what exists: every path and every function in backticks.
+
+use std::collections::BTreeSet;
+
+use super::Finding;
+use super::source::{Tree, code, has_extension, words};
+
+/// Extensions of files that live in this repository.
+const EXTENSIONS: [&str; 11] =
+    ["rs", "md", "toml", "c", "cpp", "h", "py", "pl", "sh", "yml", "lock"];
+
+/// Paths of the system, of build results and of other crates are not ours to check.
+const ELSEWHERE: [&str; 9] =
+    ["/", "~", "target/", "http", "std::", "core::", "alloc::", "libc::", "loom::"];
+
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    let known = vocabulary(tree);
+    let mut findings = Vec::new();
+    for (file, text) in tree.files().filter(|(file, _)| is_document(file)) {
+        let mut fenced = false;
+        for (index, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("```") {
+                fenced = !fenced;
+            } else if !fenced {
+                let faults = quoted(line).filter_map(|term| fault(tree, &known, file, term));
+                findings.extend(faults.map(|what| Finding::new(file, index + 1, what)));
+            }
+        }
+    }
+    findings
+}
+
+/// README, ARCHITECTURE and docs; the ledger of experiments tells of what is gone by its nature.
+fn is_document(file: &str) -> bool {
+    let ours = ["README.md", "ARCHITECTURE.md"].contains(&file) || file.starts_with("docs/");
+    ours && has_extension(file, "md") && !file.starts_with("docs/experiments/")
+}
+
+/// Every identifier that stands in code, as opposed to comments and strings.
+fn vocabulary(tree: &Tree) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    for (file, text) in tree.files() {
+        let text = if has_extension(file, "rs") { code(text) } else { text.to_owned() };
+        if ["rs", "c", "cpp", "h", "py"].iter().any(|extension| has_extension(file, extension)) {
+            known.extend(words(&text).map(str::to_owned));
+        }
+    }
+    known
+}
+
+/// The terms in backticks of a line.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// What is wrong with a term, if it names a path or a function and that is not there.
+fn fault(tree: &Tree, known: &BTreeSet<String>, document: &str, term: &str) -> Option<String> {
+    if term.contains(char::is_whitespace) || ELSEWHERE.iter().any(|start| term.starts_with(start)) {
+        return None;
+    }
+    if is_path(term) {
+        return (!exists(tree, document, term))
+            .then(|| format!("`{term}` is not in the repository"));
+    }
+    let name = function(term)?;
+    (!known.contains(name)).then(|| format!("`{term}`: no code has the name `{name}`"))
+}
+
+fn is_path(term: &str) -> bool {
+    let plain = term.chars().all(|c| c.is_alphanumeric() || "_-./".contains(c));
+    let file = EXTENSIONS.iter().any(|extension| has_extension(term, extension));
+    plain && (file || (term.ends_with('/') && term.len() > 1))
+}
+
+/// Whether a path exists from the root, from the document, or as the end of a longer path.
+fn exists(tree: &Tree, document: &str, term: &str) -> bool {
+    let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let beside = term.strip_prefix("./").unwrap_or(term);
+    let inside = format!("/{beside}");
+    tree.files().any(|(file, _)| {
+        let near = file.strip_prefix(folder).unwrap_or(file).trim_start_matches('/');
+        if term.ends_with('/') {
+            file.starts_with(beside) || near.starts_with(beside) || file.contains(&inside)
+        } else {
+            file == beside || near == beside || file.ends_with(&inside)
+        }
+    })
+}
+
+/// The identifier that a term such as `f()`, `a::b` or `Type::f(x)` ends in.
+fn function(term: &str) -> Option<&str> {
+    let path = term.split(['(', '<', '!', '{']).next()?;
+    let calls = term[path.len()..].starts_with('(');
+    let plain = path.chars().all(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '.');
+    let name = path.rsplit(['.', ':']).next().filter(|name| !name.is_empty())?;
+    (plain && (calls || path.contains("::"))).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lines;
+    use super::*;
+
+    const CODE: (&str, &str) =
+        ("crates/hz3/src/cache/steal.rs", "// gone_name\npub fn claim() {}\nstruct Deck;\n");
+
+    #[test]
+    fn what_exists_is_fine() {
+        let text = "See `cache/steal.rs`, `crates/hz3/`, `docs/life.md`, `claim()`, `cache::steal::claim`, \
+                    `Deck::claim(x)`, `target/release/x.rs`, `/proc/self/maps`, `std::thread::spawn`, \
+                    `cargo xtask test`, `top - 1`, `HZ3_STATS=1`, `libhz3.so`.\n";
+        let tree = Tree::of([CODE, ("README.md", text), ("docs/life.md", "Also `life.md`.")]);
+        assert_eq!(check(&tree), []);
+    }
+
+    #[test]
+    fn what_is_gone_is_found() {
+        let text = "`cache/stolen.rs` and\n`gone_name()`, `Deck::shuffle`, `attic/`\n";
+        let tree = Tree::of([CODE, ("README.md", text)]);
+        let expected = [
+            "README.md:1: `cache/stolen.rs` is not in the repository",
+            "README.md:2: `gone_name()`: no code has the name `gone_name`",
+            "README.md:2: `Deck::shuffle`: no code has the name `shuffle`",
+            "README.md:2: `attic/` is not in the repository",
+        ];
+        assert_eq!(lines(&check(&tree)), expected);
+    }
+
+    #[test]
+    fn fenced_text_experiments_and_other_pages_are_left_alone() {
+        let fenced = "```\n`gone.rs`\n```\n";
+        let tree = Tree::of([
+            CODE,
+            ("README.md", fenced),
+            ("docs/experiments/one.md", "`gone.rs`"),
+            ("NOTES.md", "`gone.rs`"),
+        ]);
+        assert_eq!(check(&tree), []);
+    }
+}

@@ -1,0 +1,57 @@
+//! Structural checks: what the documents and the tree say about the code is compared with the code.
+
+mod documents;
+mod invariants;
+mod layers;
+mod orderings;
+mod source;
+mod unsafety;
+
+use hz3_programs::{Failure, Result};
+
+use source::Tree;
+
+/// Something that is not as it should be, with its place.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    /// `file:line`, or a file.
+    place: String,
+    what: String,
+}
+
+impl Finding {
+    fn new(file: &str, line: usize, what: impl Into<String>) -> Self {
+        Self { place: format!("{file}:{line}"), what: what.into() }
+    }
+}
+
+type Check = fn(&Tree) -> Vec<Finding>;
+
+const CHECKS: [(&str, Check); 5] = [
+    ("layers: calls go down only", layers::check),
+    ("documents name what exists", documents::check),
+    ("invariants are stated and cited", invariants::check),
+    ("orderings say what they pair with", orderings::check),
+    ("policy files are safe code", unsafety::check),
+];
+
+/// Runs every check and prints what it finds.
+pub(crate) fn run() -> Result {
+    let tree = Tree::read()?;
+    let mut faults = 0;
+    for (name, check) in CHECKS {
+        let findings = check(&tree);
+        println!("{} {name}", if findings.is_empty() { "ok  " } else { "FAIL" });
+        for Finding { place, what } in &findings {
+            println!("     {place}: {what}");
+        }
+        faults += findings.len();
+    }
+    if faults == 0 { Ok(()) } else { Err(Failure::new(format!("{faults} structural faults"))) }
+}
+
+/// The lines of what a check found, for its tests.
+#[cfg(test)]
+fn lines(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|found| format!("{}: {}", found.place, found.what)).collect()
+}

@@ -1,0 +1,264 @@
+//! The rows of the cost table and how each is measured.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use hz3_programs::{Failure, Result, packages};
+
+use super::median::median;
+use crate::shell;
+
+/// The C programs, built.
+#[derive(Debug)]
+pub(super) struct Programs(PathBuf);
+
+impl Programs {
+    pub(super) fn compile(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        for name in ["slots", "threads", "idle", "metadata"] {
+            let source = shell::root().join("xtask/cost").join(name).with_extension("c");
+            let mut compiler = shell::program(packages::find("gcc")?.path);
+            // Without -fno-builtin gcc may remove an allocation.
+            compiler
+                .args(["-O2", "-fno-builtin", "-pthread", "-o"])
+                .arg(folder.join(name))
+                .arg(source);
+            shell::capture(&mut compiler)?;
+        }
+        Ok(Self(folder.to_owned()))
+    }
+
+    /// Runs a program on this preload library, or on the system's malloc; what it printed.
+    pub(super) fn output(
+        &self,
+        name: &str,
+        preload: Option<&Path>,
+        arguments: &[&str],
+    ) -> Result<String> {
+        let mut command = shell::program(self.0.join(name));
+        command.args(arguments).env_remove("LD_PRELOAD");
+        if let Some(library) = preload {
+            command.env("LD_PRELOAD", library);
+        }
+        shell::capture(&mut command)
+    }
+}
+
+/// What one run gives.
+#[derive(Debug, Clone, Copy)]
+enum Quantity {
+    /// Steps per second of the loop with this many threads and these sizes; more is better.
+    Loop { threads: &'static str, low: &'static str, high: &'static str },
+    /// Nanoseconds a short thread.
+    Threads,
+    /// Milliseconds from start to end of a program that allocates nothing.
+    StartUp,
+    /// Resident kibibytes of a program that allocates nothing.
+    Resident,
+}
+
+/// What is asked of the two medians.
+#[derive(Debug, Clone, Copy)]
+enum Bar {
+    /// hz3 has at least this multiple of the other's.
+    AtLeast(f64),
+    /// hz3 has at most this multiple of the other's.
+    AtMost(f64),
+    /// hz3 has at most this much more than the other.
+    More(f64),
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub(super) struct Row {
+    name: &'static str,
+    unit: &'static str,
+    quantity: Quantity,
+    bar: Bar,
+    /// hz3 and what it is measured beside.
+    libraries: [Option<PathBuf>; 2],
+    found: [Vec<f64>; 2],
+}
+
+/// Runs of the program that allocates nothing in one repetition: one takes about a millisecond.
+const STARTS: u32 = 40;
+
+/// All rows, nothing measured yet.
+pub(super) fn rows(subject: &Path, tcmalloc: &Path) -> Vec<Row> {
+    let row = |name, unit, quantity, bar, beside: Option<&Path>| Row {
+        name,
+        unit,
+        quantity,
+        bar,
+        libraries: [Some(subject.to_owned()), beside.map(Path::to_owned)],
+        found: [Vec::new(), Vec::new()],
+    };
+    let small = |threads| Quantity::Loop { threads, low: "16", high: "2048" };
+    let large = |threads| Quantity::Loop { threads, low: "4096", high: "32768" };
+    let per_second = "M steps/s";
+    vec![
+        row(
+            "16..2048 bytes, 1 thread, beside tcmalloc",
+            per_second,
+            small("1"),
+            Bar::AtLeast(1.0),
+            Some(tcmalloc),
+        ),
+        row(
+            "16..2048 bytes, 2 threads, beside tcmalloc",
+            per_second,
+            small("2"),
+            Bar::AtLeast(1.0),
+            Some(tcmalloc),
+        ),
+        row(
+            "4096..32768 bytes, 1 thread, beside tcmalloc",
+            per_second,
+            large("1"),
+            Bar::AtLeast(0.5),
+            Some(tcmalloc),
+        ),
+        row(
+            "4096..32768 bytes, 2 threads, beside tcmalloc",
+            per_second,
+            large("2"),
+            Bar::AtLeast(0.5),
+            Some(tcmalloc),
+        ),
+        row(
+            "a thread with 100 blocks, beside glibc",
+            "us",
+            Quantity::Threads,
+            Bar::AtMost(1.0),
+            None,
+        ),
+        row(
+            "start and end of an idle program, beside glibc",
+            "ms",
+            Quantity::StartUp,
+            Bar::More(1.0),
+            None,
+        ),
+        row(
+            "resident set of an idle program, beside glibc",
+            "KiB",
+            Quantity::Resident,
+            Bar::More(1024.0),
+            None,
+        ),
+    ]
+}
+
+impl Row {
+    /// Measures both allocators once, in the given order.
+    pub(super) fn repeat(&mut self, programs: &Programs, reverse: bool) -> Result {
+        for turn in [0, 1] {
+            let which = if reverse { 1 - turn } else { turn };
+            let preload = self.libraries[which].as_deref();
+            let value = self.quantity.measure(programs, preload);
+            self.found[which].push(value.map_err(|failure| failure.during(self.name))?);
+        }
+        Ok(())
+    }
+
+    /// Prints the line; the name when the bar is missed.
+    pub(super) fn report(&self) -> Option<String> {
+        let [Some(own), Some(other)] = [median(&self.found[0]), median(&self.found[1])] else {
+            return Some(format!("{} was not measured", self.name));
+        };
+        let (met, relation, bar) = self.bar.judge(own, other);
+        let verdict = if met { "met" } else { "MISSED" };
+        let (name, unit) = (self.name, self.unit);
+        println!(
+            "| {name} | {own:.2} {unit} | {other:.2} {unit} | {relation} | {bar} | {verdict} |"
+        );
+        (!met).then(|| self.name.to_owned())
+    }
+}
+
+impl Bar {
+    /// Whether it's met, how the two stand to each other, and the bar itself in words.
+    fn judge(self, own: f64, other: f64) -> (bool, String, String) {
+        let ratio = own / other;
+        match self {
+            Self::AtLeast(bar) => (ratio >= bar, format!("{ratio:.3}"), format!("at least {bar}")),
+            Self::AtMost(bar) => (ratio <= bar, format!("{ratio:.3}"), format!("at most {bar}")),
+            Self::More(bar) => {
+                let more = own - other;
+                (more <= bar, format!("{more:+.2}"), format!("at most {bar} more"))
+            }
+        }
+    }
+}
+
+impl Quantity {
+    fn measure(self, programs: &Programs, preload: Option<&Path>) -> Result<f64> {
+        match self {
+            Self::Loop { threads, low, high } => {
+                // About half a second on one core of today.
+                let steps = if low == "16" { "20000000" } else { "6000000" };
+                let text = programs.output("slots", preload, &[threads, low, high, steps])?;
+                Ok(text.trim().parse::<f64>()? / 1e6)
+            }
+            Self::Threads => {
+                let text = programs.output("threads", preload, &["5000"])?;
+                Ok(text.trim().parse::<f64>()? / 1e3)
+            }
+            Self::StartUp => {
+                let mut times = Vec::new();
+                for _ in 0..STARTS {
+                    let start = Instant::now();
+                    programs.output("idle", preload, &[])?;
+                    times.push(start.elapsed().as_secs_f64() * 1e3);
+                }
+                median(&times).ok_or_else(|| Failure::new("no start was timed"))
+            }
+            Self::Resident => resident(&programs.output("idle", preload, &[])?),
+        }
+    }
+}
+
+/// The number in `VmRSS:    1234 kB`.
+fn resident(line: &str) -> Result<f64> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        ["VmRSS:", number, "kB"] => Ok(number.parse()?),
+        _ => Err(Failure::new(format!("not a resident set: {line:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_met_on_the_bar_and_missed_beyond() {
+        assert!(Bar::AtLeast(1.0).judge(10.0, 10.0).0);
+        assert!(!Bar::AtLeast(1.0).judge(9.9, 10.0).0);
+        assert!(Bar::AtMost(1.0).judge(9.9, 10.0).0);
+        assert!(!Bar::AtMost(1.0).judge(10.1, 10.0).0);
+        assert!(Bar::More(1.0).judge(2.0, 1.0).0);
+        assert!(!Bar::More(1.0).judge(2.1, 1.0).0);
+    }
+
+    #[test]
+    fn a_row_without_measurements_is_missed() {
+        let rows = rows(Path::new("/a"), Path::new("/b"));
+        assert!(rows.iter().all(|row| row.report().is_some()));
+    }
+
+    #[test]
+    fn a_row_reports_its_median_against_its_bar() {
+        let mut rows = rows(Path::new("/a"), Path::new("/b"));
+        rows[0].found = [vec![1.0, 50.0, 1.1], vec![1.0, 1.0, 1.0]];
+        assert_eq!(rows[0].report(), None);
+        rows[0].found = [vec![0.9, 50.0, 0.8], vec![1.0, 1.0, 1.0]];
+        assert_eq!(rows[0].report(), Some(rows[0].name.to_owned()));
+    }
+
+    #[test]
+    fn the_resident_set_is_read() {
+        assert!(resident("VmRSS:\t    1234 kB\n").is_ok_and(|found| (found - 1234.0).abs() < 1e-9));
+        assert!(resident("VmHWM: 12 kB").is_err());
+    }
+}

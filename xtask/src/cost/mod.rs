@@ -1,0 +1,96 @@
+//! What hz3 costs beside other allocators: every bar that the design sets, measured in one run.
+//!
+//! Each row is a small C program, run on both allocators in turn, again and again; the median of the
+//! repetitions counts, and what counts of two medians is their ratio (or difference, where the bar is
+//! one). All rows are interleaved, so that a slow minute of the machine falls on both.
+
+mod measure;
+mod median;
+
+use std::path::{Path, PathBuf};
+
+use hz3_programs::{Failure, Result, packages};
+
+use crate::{install, shell};
+use measure::{Programs, Row};
+
+/// Measures all rows and prints the table; fails when a bar is missed.
+pub(crate) fn run(repetitions: u32, library: Option<&Path>) -> Result {
+    install::ensure(true)?;
+    let subject = match library {
+        Some(path) => std::fs::canonicalize(path)?,
+        None => built()?,
+    };
+    let tcmalloc = Path::new(packages::find("tcmalloc")?.path);
+    let programs = Programs::compile(&shell::target().join("cost"))?;
+    let mut rows = measure::rows(&subject, tcmalloc);
+    for repetition in 1..=repetitions {
+        eprintln!("repetition {repetition} of {repetitions}");
+        for row in &mut rows {
+            row.repeat(&programs, repetition % 2 == 0)?;
+        }
+    }
+    println!(
+        "| measured | hz3 | beside | ratio or difference | bar | |\n|---|---|---|---|---|---|"
+    );
+    let mut missed: Vec<String> = rows.iter().filter_map(Row::report).collect();
+    missed.extend(metadata(&programs, &subject)?);
+    println!("\nMedians of {repetitions} interleaved repetitions.");
+    if missed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("missed: {}", missed.join("; "))))
+    }
+}
+
+fn built() -> Result<PathBuf> {
+    shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
+    Ok(shell::target().join("release/libhz3.so"))
+}
+
+/// The share of hz3's own tables in a heap of 1 GiB of small blocks. The name of the row if it's too large.
+fn metadata(programs: &Programs, subject: &Path) -> Result<Option<String>> {
+    /// Percent of the heap.
+    const BAR: f64 = 2.0;
+    let name = "metadata of 1 GiB in 64-byte blocks";
+    let text = programs.output("metadata", Some(subject), &[])?;
+    let json: toml::Table = as_toml(&text).parse()?;
+    let bytes = |key: &str| {
+        let value = json.get(key).and_then(toml::Value::as_integer);
+        value.ok_or_else(|| Failure::new(format!("no number {key} in {text}")))
+    };
+    let (metadata, allocated) = (bytes("metadata")?, bytes("allocated")?);
+    if allocated < 1 << 30 {
+        return Err(Failure::new(format!(
+            "{name}: only {allocated} bytes are said to be allocated"
+        )));
+    }
+    let share = to_float(metadata) / to_float(allocated) * 100.0;
+    let verdict = if share <= BAR { "met" } else { "MISSED" };
+    println!(
+        "| {name} | {metadata} B | {allocated} B | {share:.2} % | at most {BAR} % | {verdict} |"
+    );
+    Ok((share > BAR).then(|| name.to_owned()))
+}
+
+/// A flat JSON object of numbers as TOML, which the chores read already.
+fn as_toml(json: &str) -> String {
+    json.trim().trim_matches(['{', '}']).replace(':', " = ").replace(',', "\n")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "byte counts far below 2^52")]
+fn to_float(bytes: i64) -> f64 {
+    bytes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_read() {
+        let table: toml::Table = as_toml("{\"allocated\":12,\"metadata\": 3}\n").parse().unwrap();
+        assert_eq!(table["allocated"].as_integer(), Some(12));
+        assert_eq!(table["metadata"].as_integer(), Some(3));
+    }
+}

@@ -1,0 +1,126 @@
+//! Running other programs, visibly.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use hz3_programs::{Failure, Result};
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The directory of build results.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
+/// A program in the root of the workspace, without what `cargo run` put into the environment for us.
+pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(name);
+    command.current_dir(root()).env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+/// Cargo of the toolchain that runs us.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+/// Release builds for tests: the shipped profile but for link-time optimisation, which costs a
+/// minute a test binary. They live in a directory of their own, so that libhz3.so stays as shipped.
+pub(crate) fn quick_release(command: &mut Command, directory: &str) {
+    command
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_TARGET_DIR", target().join(directory));
+}
+
+/// Says what is run, runs it, fails when it fails.
+pub(crate) fn run(command: &mut Command) -> Result {
+    announce(command);
+    let status = command.status().map_err(|error| Failure::from(error).during(&line(command)))?;
+    succeeded(command, status)
+}
+
+/// Runs a program silently and returns its standard output, which must be text.
+pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    let output = command.output().map_err(|error| Failure::from(error).during(&line(command)))?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Failure::new(stderr).during(&line(command)))
+}
+
+/// Says what is run, passes its standard output on line by line, and shows each line to `look`.
+pub(crate) fn watch(command: &mut Command, mut look: impl FnMut(&str)) -> Result<ExitStatus> {
+    announce(command);
+    let started = command.stdout(Stdio::piped()).spawn();
+    let mut child = started.map_err(|error| Failure::from(error).during(&line(command)))?;
+    if let Some(stdout) = child.stdout.take() {
+        let mut reader = BufReader::new(stdout);
+        let mut bytes = Vec::new();
+        while reader.read_until(b'\n', &mut bytes)? > 0 {
+            // A test may print anything: what is not UTF-8 is shown as well as it can be.
+            let text = String::from_utf8_lossy(&bytes);
+            print!("{text}");
+            look(text.trim_end());
+            bytes.clear();
+        }
+    }
+    Ok(child.wait()?)
+}
+
+/// An error unless the status is a success.
+pub(crate) fn succeeded(command: &Command, status: ExitStatus) -> Result {
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("{}: {status}", line(command))))
+    }
+}
+
+fn announce(command: &Command) {
+    println!("$ {}", line(command));
+}
+
+/// The command as one would type it.
+fn line(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let mut line = program.to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&argument.to_string_lossy());
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("[workspace]"));
+    }
+
+    #[test]
+    fn lines_are_seen_and_a_failure_is_one() {
+        let mut seen = Vec::new();
+        let mut command = program("/bin/sh");
+        command.args(["-c", "echo one; echo two; exit 3"]);
+        let status = watch(&mut command, |line| seen.push(line.to_owned())).unwrap();
+        assert_eq!(seen, ["one", "two"]);
+        assert!(succeeded(&command, status).is_err());
+        assert!(run(program("/bin/sh").args(["-c", "exit 1"])).is_err());
+        assert!(capture(program("/bin/sh").args(["-c", "echo no >&2; exit 1"])).is_err());
+        assert_eq!(capture(program("/bin/sh").args(["-c", "echo yes"])).unwrap(), "yes\n");
+    }
+}
