@@ -1,1 +1,28 @@
-//! The C face of hz3.
+//! The C face of hz3: `libhz3.so`, `libhz3.a`, `include/hz3.h`.
+//!
+//! A thin layer. What C programs expect (names, `errno`, edge cases, exceptions) lives here, the
+//! allocator itself in the crate `hz3`. Nothing in this crate allocates or takes a lock.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`posix`] | `malloc` to `posix_memalign`; `errno` |
+//! | [`gnu`] | what glibc adds: `memalign`, `malloc_usable_size`, `reallocarray`, the `__libc_` names |
+//! | [`report`] | what glibc tells about the heap: `mallinfo2`, `malloc_info`, `malloc_stats`, `mallopt` |
+//! | [`cxx`] | operators `new` and `delete` |
+//! | [`throw`] | the frames that C++ exceptions pass through |
+//! | [`foreign`] | blocks that another allocator gave out |
+//! | [`lookup`] | functions that the process may or may not have |
+//! | [`load`] | what happens when the library is loaded |
+//! | [`hz3_api`] | what only hz3 has: `hz3_collect`, `hz3_epoch_force`, `hz3_stats_json` |
+
+#![no_std]
+
+mod cxx;
+mod foreign;
+mod gnu;
+mod hz3_api;
+mod load;
+mod lookup;
+mod posix;
+mod report;
+mod throw;

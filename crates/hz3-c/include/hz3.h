@@ -1,0 +1,117 @@
+/*
+ * hz3: a memory allocator whose resident set follows the live bytes.
+ *
+ * A program needs this header only for what is declared below. malloc, free and their family are
+ * declared by <stdlib.h> and <malloc.h>, the operators new and delete by <new>; hz3 serves them
+ * when it is preloaded (LD_PRELOAD=/path/to/libhz3.so), linked (-lhz3) or linked statically
+ * (libhz3.a), without a change to the program.
+ *
+ * All sizes are in bytes. All functions may be called from any thread at any time, before main
+ * and after exit included, but not from a signal handler. None of them changes errno.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef HZ3_H
+#define HZ3_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+#define HZ3_NOEXCEPT noexcept
+extern "C" {
+#else
+#define HZ3_NOEXCEPT
+#endif
+
+/*
+ * Gives all free memory back to the operating system: empties the caches of all threads, and
+ * returns every free page. Blocks that the program holds stay as they are. Returns the bytes given
+ * back, which may be 0.
+ *
+ * Takes time in proportion to what there is to give back; a program that does not call it gets
+ * its memory returned in the background. malloc_trim(pad) does the same but keeps up to `pad`
+ * bytes of free memory ready; it returns 1 if it gave anything back, else 0.
+ */
+size_t hz3_collect(void) HZ3_NOEXCEPT;
+
+/*
+ * Takes one step of the reclaim pipeline, which otherwise goes on by itself with time and
+ * allocation activity. For tests and measurements.
+ */
+void hz3_epoch_force(void) HZ3_NOEXCEPT;
+
+/*
+ * Writes statistics as one JSON object on one line, as snprintf does: at most `size` bytes to
+ * `buffer`, of which the last is a NUL; `buffer` may be NULL when `size` is 0. Returns the length
+ * of the whole text without the NUL: if that is `size` or more, the text was cut off.
+ *
+ * Every value is a whole number, in bytes unless said otherwise. The keys are
+ *   allocated      held by the program, rounded up to size classes
+ *   cached         in the caches of threads
+ *   slack          free blocks and tails inside slabs that are partly used
+ *   active         allocated + cached + slack
+ *   dirty          free pages that may be resident
+ *   retained       free pages known not to be resident
+ *   committed      active + dirty + retained
+ *   metadata       the tables of hz3 itself, at most
+ *   reserved       address space
+ *   resident       resident set of the process according to the system, 0 if unknown
+ *   threads        caches that belong to a thread (number)
+ *   requests       allocation calls (number; 0 unless started with HZ3_COUNT=1)
+ *   frees          calls that free (number; 0 unless started with HZ3_COUNT=1)
+ *   segments, slabs   regions of 4 MiB and runs of one size class in use (numbers)
+ *   refills, flushes, large_allocs, large_frees, huge_allocs, madvise_calls, madvise_refused
+ *                  events so far (numbers)
+ *   purged_bytes   given back to the system so far
+ * More keys may be added. Activity of other threads during the call may show in some keys and not
+ * in others.
+ */
+size_t hz3_stats_json(char *buffer, size_t size) HZ3_NOEXCEPT;
+
+/*
+ * C23, and not yet in every <stdlib.h>. hz3 knows the size and the alignment of each block itself,
+ * and accepts wrong ones.
+ */
+void free_sized(void *block, size_t size) HZ3_NOEXCEPT;
+void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT;
+
+/*
+ * Where the family has room for choice, hz3 does what glibc 2.36 does:
+ *
+ *   malloc(0)          a block of its own, to be freed as any
+ *   realloc(p, 0)      frees p and returns NULL
+ *   calloc, reallocarray   NULL and ENOMEM when the product overflows
+ *   requests above PTRDIFF_MAX   NULL and ENOMEM
+ *   memalign, aligned_alloc   an alignment that is no power of two is rounded up to one; NULL and
+ *                      EINVAL when that is impossible; the size may be any
+ *   posix_memalign     returns EINVAL or ENOMEM; neither errno nor *memptr change on failure
+ *   free               keeps errno
+ *   malloc_info        EINVAL for options other than 0; EIO when the stream fails
+ *
+ * and in its own way:
+ *
+ *   alignment          every block is aligned to 16 bytes
+ *   mallopt            returns 1 for the parameters that glibc has, without effect, and 0 for others
+ *   mallinfo2          arena     committed
+ *                      uordblks  allocated
+ *                      fordblks  committed - allocated
+ *                      fsmblks   cached
+ *                      keepcost  dirty: what malloc_trim could give back
+ *                      ordblks   the number of slabs
+ *                      hblks, hblkhd, smblks, usmblks   0
+ *   mallinfo           the same; values that do not fit are INT_MAX
+ *   malloc_stats       writes to file descriptor 2
+ *
+ *   operator new       an alignment that is no power of two throws bad_alloc. The array, sized and
+ *                      nothrow forms end in the plain forms, also when the program has its own.
+ *
+ * A pointer that another allocator gave out is passed on to that allocator's free, realloc or
+ * malloc_usable_size. A pointer that nobody can have given out, or that was freed before, ends the
+ * program with abort() and one line on the standard error stream.
+ */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

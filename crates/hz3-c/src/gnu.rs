@@ -1,0 +1,143 @@
+//! What glibc adds to POSIX, what C23 adds, and the `__libc_` names that programs bind to.
+
+use core::ffi::{c_int, c_void};
+
+use hz3_alloc::raw;
+
+use crate::posix::{
+    aligned, aligned_rounding, free_cold, keeping_errno, malloc_cold, posix_memalign, release,
+    resize, zeroed,
+};
+use crate::{foreign, report};
+
+/// `realloc` for `count` elements of `size` bytes; `ENOMEM` when the product overflows.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    // SAFETY: the caller's contract is that of realloc.
+    unsafe { resize(block, count.checked_mul(size)) }
+}
+
+/// An aligned block; an alignment that is no power of two is rounded up to one.
+#[unsafe(no_mangle)]
+extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
+    aligned_rounding(align, size)
+}
+
+/// A block that starts on a page.
+#[unsafe(no_mangle)]
+extern "C" fn valloc(size: usize) -> *mut c_void {
+    aligned(raw::page_size(), size)
+}
+
+/// Whole pages.
+#[unsafe(no_mangle)]
+extern "C" fn pvalloc(size: usize) -> *mut c_void {
+    let page = raw::page_size();
+    // Sizes that can't be rounded up are too large as they are.
+    aligned(page, size.checked_next_multiple_of(page).unwrap_or(size))
+}
+
+/// The bytes of a block that the program may use; 0 for NULL.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
+    if block.is_null() {
+        return 0;
+    }
+    keeping_errno(|| {
+        // SAFETY: the caller passes what an allocation function returned; the core checks it.
+        match unsafe { raw::usable_size(block.cast()) } {
+            Some(size) => size,
+            // SAFETY: as above, and the core says that the block isn't ours.
+            None => unsafe { foreign::usable_size(block.cast()) },
+        }
+    })
+}
+
+/// Gives free memory back to the system, but for `pad` bytes; 1 when something was given back.
+#[unsafe(no_mangle)]
+extern "C" fn malloc_trim(pad: usize) -> c_int {
+    c_int::from(keeping_errno(|| raw::trim(pad)) > 0)
+}
+
+/// The old name of `free`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cfree(block: *mut c_void) {
+    release(block);
+}
+
+/// C23: `free` with the size that was asked for. hz3 finds the size itself.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free_sized(block: *mut c_void, _size: usize) {
+    // SAFETY: the caller's contract is that of free.
+    unsafe { raw::free(block.cast(), free_cold) };
+}
+
+/// C23: `free` with the alignment and the size that were asked for. hz3 finds them itself.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free_aligned_sized(block: *mut c_void, _align: usize, _size: usize) {
+    // SAFETY: the caller's contract is that of free.
+    unsafe { raw::free(block.cast(), free_cold) };
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __libc_malloc(size: usize) -> *mut c_void {
+    raw::malloc(size, malloc_cold).cast()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __libc_free(block: *mut c_void) {
+    // SAFETY: the caller's contract is that of free.
+    unsafe { raw::free(block.cast(), free_cold) };
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __libc_calloc(count: usize, size: usize) -> *mut c_void {
+    zeroed(count.checked_mul(size))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __libc_realloc(block: *mut c_void, size: usize) -> *mut c_void {
+    // SAFETY: the caller's contract is that of realloc.
+    unsafe { resize(block, Some(size)) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __libc_reallocarray(
+    block: *mut c_void,
+    count: usize,
+    size: usize,
+) -> *mut c_void {
+    // SAFETY: the caller's contract is that of realloc.
+    unsafe { resize(block, count.checked_mul(size)) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __libc_memalign(align: usize, size: usize) -> *mut c_void {
+    aligned_rounding(align, size)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __libc_valloc(size: usize) -> *mut c_void {
+    valloc(size)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __libc_pvalloc(size: usize) -> *mut c_void {
+    pvalloc(size)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __posix_memalign(out: *mut *mut c_void, align: usize, size: usize) -> c_int {
+    // SAFETY: the caller's contract is the same.
+    unsafe { posix_memalign(out, align, size) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __libc_mallinfo() -> report::MallInfo {
+    report::mallinfo()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __libc_mallopt(parameter: c_int, value: c_int) -> c_int {
+    report::mallopt(parameter, value)
+}

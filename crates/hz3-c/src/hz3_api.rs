@@ -1,0 +1,77 @@
+//! What only hz3 has; `include/hz3.h` is the documentation for its users.
+
+use core::ffi::c_char;
+use core::fmt::{self, Write};
+
+use hz3_alloc::raw;
+
+use crate::posix::keeping_errno;
+
+/// Text for a C buffer of fixed size, as `snprintf` does it: writes what fits, counts all.
+#[derive(Debug)]
+pub(crate) struct Text<'a> {
+    room: &'a mut [u8],
+    length: usize,
+}
+
+impl<'a> Text<'a> {
+    pub(crate) fn new(room: &'a mut [u8]) -> Self {
+        Self { room, length: 0 }
+    }
+
+    /// How long the text is, or would be if there were room.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// What fitted.
+    pub(crate) fn written(&self) -> &[u8] {
+        let end = self.length.min(self.room.len());
+        self.room.get(..end).unwrap_or_default()
+    }
+}
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let free = self.room.iter_mut().skip(self.length);
+        for (slot, byte) in free.zip(text.bytes()) {
+            *slot = byte;
+        }
+        self.length += text.len();
+        Ok(())
+    }
+}
+
+/// Gives everything that is free back to the system; the bytes given back.
+#[unsafe(no_mangle)]
+extern "C" fn hz3_collect() -> usize {
+    keeping_errno(raw::collect)
+}
+
+/// One epoch step of the reclaim pipeline.
+#[unsafe(no_mangle)]
+extern "C" fn hz3_epoch_force() {
+    keeping_errno(raw::epoch_force);
+}
+
+/// Writes the statistics as one JSON object into `buffer`, at most `size` bytes with the
+/// terminating NUL; the length of the whole text.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hz3_stats_json(buffer: *mut c_char, size: usize) -> usize {
+    let room: &mut [u8] = match size.checked_sub(1) {
+        // SAFETY: the caller gives `size` bytes at `buffer`; one is kept for the NUL.
+        Some(room) => unsafe { core::slice::from_raw_parts_mut(buffer.cast(), room) },
+        None => &mut [],
+    };
+    let mut text = Text::new(room);
+    // A `Text` takes everything.
+    let _ = hz3_alloc::stats().write_json(&mut text);
+    let length = text.length();
+    if size > 0 {
+        // SAFETY: the index is at most `size - 1`.
+        let end = unsafe { buffer.add(length.min(size - 1)) };
+        // SAFETY: one byte of the caller's buffer, see above.
+        unsafe { end.write(0) };
+    }
+    length
+}

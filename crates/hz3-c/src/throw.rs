@@ -1,0 +1,237 @@
+//! The frames that C++ exceptions pass through.
+//!
+//! With `panic = "abort"` the compiler takes it that nothing unwinds out of a Rust function. So
+//! whatever calls code that may throw is assembly here, with unwind tables of its own; what it
+//! decides, it asks Rust functions that return. `operator new` gets here by a jump: its own frame
+//! is gone by the time somebody throws.
+
+use core::arch::naked_asm;
+use core::ffi::{c_int, c_void};
+
+use crate::cxx;
+
+/// What [`guarded_call`] returns, in two registers.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Outcome {
+    pub(crate) value: *mut c_void,
+    /// 1 when the function returned, 0 when it threw.
+    pub(crate) returned: usize,
+}
+
+/// The cold half of `operator new(size)`.
+#[cold]
+#[unsafe(naked)]
+pub(crate) extern "C" fn new_cold(_size: usize) -> *mut u8 {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!(
+        ".cfi_startproc",
+        "xor esi, esi",
+        "jmp {new_or_throw}",
+        ".cfi_endproc",
+        new_or_throw = sym new_or_throw,
+    );
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!(
+        ".cfi_startproc",
+        "mov x1, xzr",
+        "b {new_or_throw}",
+        ".cfi_endproc",
+        new_or_throw = sym new_or_throw,
+    );
+}
+
+/// Allocates; as long as that fails, calls what [`cxx::next_step`] names: the program's new
+/// handler, or the function that throws `bad_alloc`. Exceptions leave from here to the caller.
+/// `align` 0 asks for nothing in particular.
+#[cold]
+#[unsafe(naked)]
+pub(crate) extern "C" fn new_or_throw(_size: usize, _align: usize) -> *mut u8 {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbx",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbx, -16",
+        "push rbp",
+        ".cfi_def_cfa_offset 24",
+        ".cfi_offset rbp, -24",
+        "sub rsp, 8",
+        ".cfi_def_cfa_offset 32",
+        "mov rbx, rdi",
+        "mov rbp, rsi",
+        "2:",
+        "mov rdi, rbx",
+        "mov rsi, rbp",
+        "call {attempt}",
+        "test rax, rax",
+        "jne 3f",
+        "mov rdi, rbp",
+        "call {next_step}",
+        "call rax",
+        "jmp 2b",
+        "3:",
+        "add rsp, 8",
+        ".cfi_def_cfa_offset 24",
+        "pop rbp",
+        ".cfi_def_cfa_offset 16",
+        "pop rbx",
+        ".cfi_def_cfa_offset 8",
+        "ret",
+        ".cfi_endproc",
+        attempt = sym cxx::attempt,
+        next_step = sym cxx::next_step,
+    );
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!(
+        ".cfi_startproc",
+        "stp x29, x30, [sp, #-32]!",
+        ".cfi_def_cfa_offset 32",
+        ".cfi_offset x29, -32",
+        ".cfi_offset x30, -24",
+        "stp x19, x20, [sp, #16]",
+        ".cfi_offset x19, -16",
+        ".cfi_offset x20, -8",
+        "mov x29, sp",
+        "mov x19, x0",
+        "mov x20, x1",
+        "2:",
+        "mov x0, x19",
+        "mov x1, x20",
+        "bl {attempt}",
+        "cbnz x0, 3f",
+        "mov x0, x20",
+        "bl {next_step}",
+        "blr x0",
+        "b 2b",
+        "3:",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x29, x30, [sp], #32",
+        ".cfi_def_cfa_offset 0",
+        "ret",
+        ".cfi_endproc",
+        attempt = sym cxx::attempt,
+        next_step = sym cxx::next_step,
+    );
+}
+
+/// Calls `function(first, second)`. An exception that it throws ends here.
+///
+/// # Safety
+/// `function` is a C or C++ function that takes these arguments, or fewer.
+#[cold]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn guarded_call(
+    _first: usize,
+    _second: usize,
+    _function: *mut c_void,
+) -> Outcome {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!(
+        ".cfi_startproc",
+        // 0x1b: a relative, signed, four-byte address.
+        ".cfi_personality 0x1b, {personality}",
+        "sub rsp, 8",
+        ".cfi_def_cfa_offset 16",
+        "call rdx",
+        "mov edx, 1",
+        "add rsp, 8",
+        ".cfi_def_cfa_offset 8",
+        "ret",
+        ".cfi_endproc",
+        personality = sym catch_everything,
+    );
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_personality 0x1b, {personality}",
+        "stp x29, x30, [sp, #-16]!",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset x29, -16",
+        ".cfi_offset x30, -8",
+        "mov x29, sp",
+        "blr x2",
+        "mov x1, #1",
+        "ldp x29, x30, [sp], #16",
+        ".cfi_def_cfa_offset 0",
+        "ret",
+        ".cfi_endproc",
+        personality = sym catch_everything,
+    );
+}
+
+/// Where [`guarded_call`] goes on after an exception, in the same frame. The exception is in the
+/// first register of [`catch_everything`]'s choice.
+#[cold]
+#[unsafe(naked)]
+unsafe extern "C" fn landing() {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa_offset 16",
+        "mov rdi, rax",
+        "call {swallow}",
+        "xor eax, eax",
+        "xor edx, edx",
+        "add rsp, 8",
+        ".cfi_def_cfa_offset 8",
+        "ret",
+        ".cfi_endproc",
+        swallow = sym cxx::swallow,
+    );
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset x29, -16",
+        ".cfi_offset x30, -8",
+        "bl {swallow}",
+        "mov x0, xzr",
+        "mov x1, xzr",
+        "ldp x29, x30, [sp], #16",
+        ".cfi_def_cfa_offset 0",
+        "ret",
+        ".cfi_endproc",
+        swallow = sym cxx::swallow,
+    );
+}
+
+// From the Itanium C++ ABI, level I.
+const UA_SEARCH_PHASE: c_int = 1;
+const UA_HANDLER_FRAME: c_int = 4;
+const UA_FORCE_UNWIND: c_int = 8;
+const URC_HANDLER_FOUND: c_int = 6;
+const URC_INSTALL_CONTEXT: c_int = 7;
+const URC_CONTINUE_UNWIND: c_int = 8;
+
+/// The unwinder asks this function what [`guarded_call`] does about an exception. It catches them
+/// all, as `catch (...)` does, but lets the end of a cancelled thread pass.
+///
+/// Own, because the C++ runtime's would have to be there when we are linked; the runtime of a C
+/// program comes, if ever, with a plugin.
+unsafe extern "C" fn catch_everything(
+    _version: c_int,
+    actions: c_int,
+    _class: u64,
+    exception: *mut c_void,
+    context: *mut c_void,
+) -> c_int {
+    if actions & UA_FORCE_UNWIND != 0 {
+        return URC_CONTINUE_UNWIND;
+    }
+    let Some(unwinder) = cxx::unwinder() else {
+        return URC_CONTINUE_UNWIND;
+    };
+    if actions & UA_SEARCH_PHASE != 0 {
+        return URC_HANDLER_FOUND;
+    }
+    if actions & UA_HANDLER_FRAME == 0 {
+        return URC_CONTINUE_UNWIND;
+    }
+    // SAFETY: the unwinder's own function and context. Register 0 is the first of those that the
+    // ABI keeps for landing pads: rax, or x0.
+    unsafe { (unwinder.set_register)(context, 0, exception.addr()) };
+    // SAFETY: as above; `landing` goes on in the frame that is being unwound to.
+    unsafe { (unwinder.set_instruction)(context, landing as *const () as usize) };
+    URC_INSTALL_CONTEXT
+}

@@ -1,0 +1,108 @@
+/* With a limit on memory: does malloc end in NULL and ENOMEM for blocks of each kind, are the blocks
+ * intact, and does memory come back? Argument: what limits it ("outside": whoever started us). */
+#define _GNU_SOURCE
+#include "check.h"
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+/* No limit here allows more; past it the limit is not in force, and the machine is in danger. */
+#define CEILING ((size_t)5 << 30)
+
+struct link {
+    struct link *next;
+    size_t size;
+};
+
+static struct link *allocate_until_null(size_t size, size_t *count)
+{
+    struct link *list = NULL;
+    size_t total = 0;
+    *count = 0;
+    for (;;) {
+        errno = 0;
+        struct link *block = malloc(size);
+        if (!block) {
+            CHECK(errno == ENOMEM, "size %zu: errno %d", size, errno);
+            return list;
+        }
+        /* All of a small block, the edges of a large one: the contents must survive exhaustion. */
+        size_t body = size - sizeof *block, edge = body < 128 ? body : 64;
+        fill(block + 1, edge, size);
+        fill((char *)block + size - edge, edge, size);
+        block->next = list;
+        block->size = size;
+        list = block;
+        *count += 1;
+        total += size;
+        REQUIRE(total < CEILING, "size %zu: no limit in force", size);
+    }
+}
+
+static void check_and_free(struct link *list)
+{
+    while (list) {
+        struct link *next = list->next;
+        size_t body = list->size - sizeof *list, edge = body < 128 ? body : 64;
+        CHECK(intact((char *)list + list->size - edge, edge, list->size) == edge, "size %zu", list->size);
+        if (edge != body) {
+            CHECK(intact(list + 1, edge, list->size) == edge, "size %zu", list->size);
+        }
+        free(list);
+        list = next;
+    }
+}
+
+/* All other ways to fail, while there is nothing left of one size. */
+static void everything_fails(struct link *held)
+{
+    void *out = &out;
+    errno = 0;
+    CHECK(!calloc(1, CEILING) && errno == ENOMEM, "calloc, errno %d", errno);
+    errno = 0;
+    CHECK(!realloc(NULL, CEILING) && errno == ENOMEM, "realloc of NULL, errno %d", errno);
+    errno = 0;
+    CHECK(!realloc(held, CEILING) && errno == ENOMEM, "realloc, errno %d", errno);
+    errno = 0;
+    CHECK(!aligned_alloc(1 << 20, CEILING) && errno == ENOMEM, "aligned_alloc, errno %d", errno);
+    CHECK(posix_memalign(&out, 64, CEILING) == ENOMEM && out == &out, "posix_memalign");
+}
+
+int main(int argc, char **argv)
+{
+    static const size_t sizes[] = {64, 1000, 20000, 100000, 3 << 20, 100 << 20};
+    require_hz3();
+    REQUIRE(argc == 2, "no limit named");
+    if (!strcmp(argv[1], "data")) {
+        struct rlimit limit = {1 << 30, 1 << 30};
+        REQUIRE(setrlimit(RLIMIT_DATA, &limit) == 0, "setrlimit: errno %d", errno);
+    } else if (!strcmp(argv[1], "locked")) {
+        REQUIRE(mlockall(MCL_CURRENT | MCL_FUTURE) == 0, "mlockall: errno %d", errno);
+    }
+    int rounds = strcmp(argv[1], "outside") ? 2 : 1;
+    for (int round = 0; round < rounds; round++) {
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            size_t count, again;
+            struct link *list = allocate_until_null(sizes[i], &count);
+            CHECK(count * sizes[i] > 200 << 20, "size %zu: %zu blocks only", sizes[i], count);
+            everything_fails(list);
+            /* Room for one, and one is served. */
+            if (list) {
+                struct link *next = list->next;
+                free(list);
+                struct link *block = malloc(sizes[i]);
+                CHECK(block, "size %zu: freed one, and got none", sizes[i]);
+                free(block);
+                list = next;
+            }
+            check_and_free(list);
+            list = allocate_until_null(sizes[i], &again);
+            CHECK(again >= count / 10 * 9, "size %zu: %zu blocks, after free %zu", sizes[i], count, again);
+            check_and_free(list);
+        }
+    }
+    char *large = malloc(150 << 20);
+    CHECK(large, "nothing is left of what was freed");
+    free(large);
+    return finish();
+}

@@ -1,0 +1,92 @@
+/* One abuse of the heap, chosen by the argument. hz3 must end the process. The program tells the
+ * address on stdout, and exits with 0 when nobody stopped it. */
+#include "check.h"
+#include <malloc.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+static char global[64];
+
+static void *tell(void *pointer)
+{
+    printf("%p\n", pointer);
+    fflush(stdout);
+    return pointer;
+}
+
+static void *on_thread_stack(void *unused)
+{
+    char local[64] __attribute__((aligned(16)));
+    free(tell(local));
+    return unused;
+}
+
+static void abuse(const char *how)
+{
+    char local[64] __attribute__((aligned(16)));
+    char *block = malloc(200), *other = malloc(200), *large = malloc(100000), *huge = malloc(300 << 20);
+    if (!strcmp(how, "interior")) {
+        free(tell(block + 64));
+    } else if (!strcmp(how, "misaligned")) {
+        free(tell(block + 1));
+    } else if (!strcmp(how, "large-interior")) {
+        free(tell(large + 4096));
+    } else if (!strcmp(how, "huge-interior")) {
+        free(tell(huge + (64 << 20)));
+    } else if (!strcmp(how, "double")) {
+        free(tell(block));
+        free(block);
+    } else if (!strcmp(how, "double-later")) {
+        free(tell(block));
+        free(other);
+        for (int i = 0; i < 100; i++) {
+            free(malloc(10 + i));
+        }
+        free(block);
+    } else if (!strcmp(how, "double-collected")) {
+        free(tell(block));
+        hz3_collect();
+        free(block);
+    } else if (!strcmp(how, "large-double")) {
+        free(tell(large));
+        free(large);
+    } else if (!strcmp(how, "huge-double")) {
+        free(tell(huge));
+        free(huge);
+    } else if (!strcmp(how, "huge-realloc")) {
+        free(tell(huge));
+        huge = realloc(huge, 400 << 20);
+    } else if (!strcmp(how, "large-realloc")) {
+        free(tell(large));
+        large = realloc(large, 200000);
+    } else if (!strcmp(how, "usable-size")) {
+        free(tell(huge));
+        printf("%zu\n", malloc_usable_size(huge));
+    } else if (!strcmp(how, "stack")) {
+        free(tell(local));
+    } else if (!strcmp(how, "thread-stack")) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, on_thread_stack, NULL);
+        pthread_join(thread, NULL);
+    } else if (!strcmp(how, "global")) {
+        free(tell(global));
+    } else if (!strcmp(how, "misaligned-foreign")) {
+        free(tell((char *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) + 12));
+    } else if (!strcmp(how, "realloc-stack")) {
+        block = realloc(tell(local), 500);
+    } else {
+        printf("unknown: %s\n", how);
+    }
+    /* What the fast path took is looked at when it reaches the bitmap, at the latest here. */
+    hz3_collect();
+}
+
+int main(int argc, char **argv)
+{
+    require_hz3();
+    REQUIRE(argc == 2, "no abuse named");
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    abuse(argv[1]);
+    return 0;
+}

@@ -1,0 +1,47 @@
+//! Operators `new` and `delete`, and the exceptions that come out of them.
+
+use crate::harness::{Link, helper_library, preloaded, program, run};
+
+#[test]
+fn all_forms_of_new_and_delete() {
+    run(&mut preloaded(program("cxx_operators.cc", Link::None))).expect_ok();
+}
+
+#[test]
+fn new_handler_and_bad_alloc() {
+    run(&mut preloaded(program("cxx_handler.cc", Link::None))).expect_ok();
+}
+
+#[test]
+fn a_handler_that_frees_its_reserve() {
+    let program = program("cxx_reserve.cc", Link::None);
+    let mut limited = preloaded("/bin/sh");
+    limited.args(["-c", "ulimit -v 1500000 && exec \"$0\""]).arg(program);
+    run(&mut limited).expect_ok();
+}
+
+#[test]
+fn containers_and_exceptions_in_four_threads() {
+    run(&mut preloaded(program("cxx_workload.cc", Link::None))).expect_ok();
+}
+
+#[test]
+fn a_program_that_replaces_the_plain_operators() {
+    run(&mut preloaded(program("cxx_replaced.cc", Link::None))).expect_ok();
+    run(&mut crate::harness::command(program("cxx_replaced.cc", Link::Shared))).expect_ok();
+}
+
+#[test]
+fn a_plugin_that_brings_the_runtime() {
+    let plugin = helper_library("cxx_plugin_lib.cc");
+    run(preloaded(program("cxx_plugin.c", Link::None)).arg(plugin)).expect_ok();
+}
+
+#[test]
+fn a_process_without_the_runtime() {
+    let outcome = run(&mut preloaded(program("cxx_without_runtime.c", Link::None)));
+    assert_eq!(outcome.signal(), Some(libc::SIGABRT), "{outcome}");
+    assert_eq!(outcome.stdout, "ok\n", "{outcome}");
+    assert!(outcome.stderr.contains("no C++ runtime"), "{outcome}");
+    assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
+}

@@ -1,0 +1,219 @@
+//! Builds the library and the test programs, runs them, and judges.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a program may hang before that is a failure. The slowest takes well under a minute.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How a program gets hz3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Not at build time: by `LD_PRELOAD`, or not at all.
+    None,
+    /// `-lhz3`
+    Shared,
+    /// `libhz3.a` in an executable at a fixed address.
+    Archive,
+    /// `libhz3.a` in a position-independent executable.
+    ArchivePie,
+    /// `libhz3.a` and every other library.
+    Static,
+}
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// cargo's directory for files of this test.
+fn scratch() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The directory that has `libhz3.so` and `libhz3.a`, built on first use.
+fn libraries() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let target =
+            scratch().parent().expect("the scratch directory lies in the target directory");
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--release", "--lib", "--package", "hz3-c"])
+            .arg("--manifest-path")
+            .arg(package().join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(target)
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "libhz3 does not build");
+        target.join("release")
+    })
+}
+
+pub(crate) fn shared_library() -> PathBuf {
+    libraries().join("libhz3.so")
+}
+
+/// Compiles `tests/c/<source>` with `flags`, once; `output` is the name of what comes out.
+fn compile(source: &str, output: &str, flags: &[&str]) -> PathBuf {
+    type Outputs = BTreeMap<String, Arc<OnceLock<PathBuf>>>;
+    static OUTPUTS: Mutex<Outputs> = Mutex::new(BTreeMap::new());
+    // Tests run in threads: the second one that wants a program must not overwrite it while it
+    // runs. A compilation that failed may have poisoned the lock; the map is whole.
+    let mut outputs = OUTPUTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let cell = Arc::clone(outputs.entry(output.to_owned()).or_default());
+    drop(outputs);
+    cell.get_or_init(|| compile_now(source, output, flags)).clone()
+}
+
+fn compile_now(source: &str, output: &str, flags: &[&str]) -> PathBuf {
+    let directory = package().join("tests/c");
+    let path = scratch().join(output);
+    let cxx = Path::new(source).extension().is_some_and(|extension| extension == "cc");
+    let (compiler, standard) = if cxx { ("g++", "-std=c++17") } else { ("gcc", "-std=gnu11") };
+    let mut command = Command::new(compiler);
+    // No builtins: the compiler must not reason away what is tested.
+    command
+        .args([standard, "-O1", "-g", "-pthread", "-fno-builtin", "-fno-allocation-dce"])
+        .args(["-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"])
+        .args(["-Wno-use-after-free", "-Wno-free-nonheap-object", "-Wno-alloc-size-larger-than"])
+        .arg("-I")
+        .arg(package().join("include"))
+        .arg(directory.join(source));
+    if cxx {
+        command.args([
+            "-Wno-mismatched-new-delete",
+            "-Wno-sized-deallocation",
+            "-Wno-unused-result",
+        ]);
+    }
+    command.args(flags).arg("-o").arg(&path);
+    let done = command.output().unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    let text = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?} failed:\n{text}");
+    path
+}
+
+/// A program with hz3 linked in.
+pub(crate) fn program(source: &str, link: Link) -> PathBuf {
+    let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
+    let output = format!("{stem}-{link:?}");
+    let directory = libraries().to_string_lossy().into_owned();
+    let archive = format!("{directory}/libhz3.a");
+    let search = format!("-L{directory}");
+    let run_path = format!("-Wl,-rpath,{directory}");
+    let flags: Vec<&str> = match link {
+        Link::None => vec!["-DDYNAMIC"],
+        // The program may name no symbol that makes the linker keep the library.
+        Link::Shared => vec!["-DDYNAMIC", "-Wl,--no-as-needed", &search, "-lhz3", &run_path],
+        Link::Archive => vec!["-DDYNAMIC", "-no-pie", &archive],
+        Link::ArchivePie => vec!["-DDYNAMIC", "-pie", "-fPIE", &archive],
+        Link::Static => vec!["-static", &archive],
+    };
+    compile(source, &output, &flags)
+}
+
+/// A library of the tests, for dlopen or `LD_PRELOAD`.
+pub(crate) fn helper_library(source: &str) -> PathBuf {
+    let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
+    compile(source, &format!("{stem}.so"), &["-shared", "-fPIC"])
+}
+
+/// A command in an environment without hz3's variables.
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("HZ3_") || name == "LD_PRELOAD" || name.starts_with("MALLOC_") {
+            command.env_remove(&*name);
+        }
+    }
+    command.current_dir(scratch());
+    command
+}
+
+/// A command that runs on hz3 by `LD_PRELOAD`.
+pub(crate) fn preloaded(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = command(program);
+    command.env("LD_PRELOAD", shared_library());
+    command
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    /// The signal that ended the program.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+
+    /// The program found nothing wrong, and neither it nor hz3 said anything else.
+    #[track_caller]
+    pub(crate) fn expect_ok(&self) {
+        self.expect_output("ok\n");
+    }
+
+    /// As [`Outcome::expect_ok`], with other words on stdout.
+    #[track_caller]
+    pub(crate) fn expect_output(&self, stdout: &str) {
+        assert!(self.status.success() && self.stdout == stdout && self.stderr.is_empty(), "{self}");
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::new();
+        writeln!(text, "{}", self.status)?;
+        writeln!(text, "--- stdout\n{}", self.stdout)?;
+        writeln!(text, "--- stderr\n{}", self.stderr)?;
+        f.write_str(&text)
+    }
+}
+
+/// Runs a command to its end. One that hangs is killed, with its children, and fails the test.
+pub(crate) fn run(command: &mut Command) -> Outcome {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stdout = collect(child.stdout.take().expect("stdout is piped"));
+    let stderr = collect(child.stderr.take().expect("stderr is piped"));
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("the child can be waited for") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let group = i32::try_from(child.id()).expect("a process id");
+            // SAFETY: sends a signal to the process group that was created above.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+            panic!("{command:?} hangs");
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let text = |reader: thread::JoinHandle<String>| reader.join().expect("the reader ends");
+    Outcome { status, stdout: text(stdout), stderr: text(stderr) }
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).expect("the stream can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}

@@ -1,0 +1,21 @@
+//! Programs in C and C++ on `libhz3.so` and `libhz3.a`.
+//!
+//! One small program in `tests/c` answers one question. It prints what failed, and "ok" if nothing
+//! did; here it is compiled, run, and held to its answer. No test depends on the time it takes:
+//! a watchdog ends what hangs.
+
+mod harness;
+
+mod cxx;
+mod dlopen;
+mod early;
+mod exhaustion;
+mod exports;
+mod family;
+mod foreign;
+mod fork_threads;
+mod linked;
+mod misuse;
+mod options;
+mod signals;
+mod threads;

@@ -1,0 +1,49 @@
+//! Bad input ends the program, with one line that names the address and the reason.
+
+use crate::harness::{Link, preloaded, program, run};
+
+/// `abuse` is an argument of misuse.c; the line names the address and has `reason` in it.
+#[track_caller]
+fn dies_of(abuse: &str, reason: &str) {
+    let outcome = run(preloaded(program("misuse.c", Link::None)).arg(abuse));
+    assert_eq!(outcome.signal(), Some(libc::SIGABRT), "{abuse}: {outcome}");
+    let address = outcome.stdout.trim();
+    assert!(address.starts_with("0x"), "{abuse}: {outcome}");
+    let line = outcome.stderr.trim_end();
+    assert!(!line.contains('\n') && line.starts_with("hz3: "), "{abuse}: {outcome}");
+    assert!(line.ends_with(&format!(": {address}")), "{abuse}: {outcome}");
+    assert!(line.contains(reason), "{abuse}: {outcome}");
+}
+
+#[test]
+fn addresses_inside_a_block() {
+    dies_of("interior", "inside");
+    dies_of("misaligned", "inside");
+    dies_of("large-interior", "no block");
+    dies_of("huge-interior", "no block");
+}
+
+#[test]
+fn a_block_freed_twice() {
+    dies_of("double", "double free");
+    dies_of("double-later", "double free");
+    dies_of("double-collected", "double free");
+    dies_of("large-double", "free");
+    dies_of("huge-double", "free");
+}
+
+#[test]
+fn a_freed_block_used_again() {
+    dies_of("huge-realloc", "free");
+    dies_of("large-realloc", "free");
+    dies_of("usable-size", "free");
+}
+
+#[test]
+fn addresses_that_no_allocator_gives_out() {
+    dies_of("stack", "in a stack");
+    dies_of("thread-stack", "in a stack");
+    dies_of("realloc-stack", "in a stack");
+    dies_of("global", "in the data");
+    dies_of("misaligned-foreign", "misaligned");
+}

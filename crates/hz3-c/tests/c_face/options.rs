@@ -1,0 +1,107 @@
+//! What a wrong option in the environment does: one line that names it, and nothing else.
+
+use crate::harness::{Link, preloaded, program, run};
+
+/// The program works, and hz3 says one line that has all of `words`.
+#[track_caller]
+fn complains(variable: &str, value: &str, words: &[&str]) {
+    let mut command = preloaded(program("options.c", Link::None));
+    let outcome = run(command.env(variable, value));
+    assert!(outcome.status.success() && outcome.stdout == "ok\n", "{outcome}");
+    assert_eq!(outcome.stderr.lines().count(), 1, "{variable}={value}: {outcome}");
+    assert!(outcome.stderr.starts_with("hz3: ") && outcome.stderr.ends_with('\n'), "{outcome}");
+    for word in words {
+        assert!(outcome.stderr.contains(word), "{variable}={value}: no {word}: {outcome}");
+    }
+}
+
+#[test]
+fn unknown_ones_are_named_with_those_that_exist() {
+    let known = ["HZ3_STATS", "HZ3_COUNT", "HZ3_THREAD_CACHE", "HZ3_ARENA", "HZ3_SHARDS"];
+    for name in ["HZ3_UNKNOWN", "HZ3_STAT", "HZ3_stats", "HZ3_"] {
+        complains(name, "1", &[name]);
+        complains(name, "1", &known);
+    }
+}
+
+#[test]
+fn malformed_values_are_named_with_what_is_accepted() {
+    for value in ["", "yes", "2", "-1", "1 "] {
+        complains("HZ3_COUNT", value, &["HZ3_COUNT", "0 or 1"]);
+    }
+    for value in ["relative/path", "2", "JSON", ""] {
+        complains("HZ3_STATS", value, &["HZ3_STATS", "json", "path"]);
+    }
+    for value in ["", "lots", "-5", "1T", "99999999999999999999", "99999999999G", "1.5M", "K"] {
+        complains("HZ3_THREAD_CACHE", value, &["HZ3_THREAD_CACHE", "bytes"]);
+        complains("HZ3_ARENA", value, &["HZ3_ARENA", "bytes"]);
+    }
+    for value in ["0", "65", "two", ""] {
+        complains("HZ3_SHARDS", value, &["HZ3_SHARDS", "1 to 64"]);
+    }
+}
+
+#[test]
+fn a_value_with_strange_bytes_stays_one_line() {
+    complains("HZ3_COUNT", "a\nb\u{1b}[31m", &["HZ3_COUNT"]);
+    complains("HZ3_COUNT", &"x".repeat(900), &["HZ3_COUNT", "0 or 1"]);
+    complains(&format!("HZ3_{}", "Y".repeat(900)), "1", &["HZ3_YYY"]);
+}
+
+#[test]
+fn good_values_say_nothing() {
+    let good = [
+        ("HZ3_STATS", "0"),
+        ("HZ3_COUNT", "0"),
+        ("HZ3_COUNT", "1"),
+        ("HZ3_THREAD_CACHE", "0"),
+        ("HZ3_THREAD_CACHE", "64K"),
+        ("HZ3_THREAD_CACHE", "1G"),
+        ("HZ3_ARENA", "4G"),
+        ("HZ3_SHARDS", "1"),
+        ("HZ3_SHARDS", "64"),
+        // Not ours: the prefix ends with an underscore.
+        ("HZ3", "anything"),
+        ("hz3_count", "anything"),
+    ];
+    for (name, value) in good {
+        run(preloaded(program("options.c", Link::None)).env(name, value)).expect_ok();
+    }
+}
+
+#[test]
+fn each_of_several_wrong_ones_has_its_line() {
+    let mut command = preloaded(program("options.c", Link::None));
+    let outcome =
+        run(command.env("HZ3_COUNT", "no").env("HZ3_NONSENSE", "1").env("HZ3_SHARDS", "1"));
+    assert!(outcome.status.success() && outcome.stdout == "ok\n", "{outcome}");
+    assert_eq!(outcome.stderr.lines().count(), 2, "{outcome}");
+    assert!(outcome.stderr.contains("HZ3_NONSENSE"), "{outcome}");
+    assert!(outcome.stderr.contains("HZ3_COUNT"), "{outcome}");
+}
+
+#[test]
+fn statistics_go_where_they_are_told() {
+    let program = program("options.c", Link::None);
+    let json = run(preloaded(&program).env("HZ3_STATS", "json"));
+    assert!(json.status.success() && json.stdout == "ok\n", "{json}");
+    assert!(json.stderr.starts_with("{\"") && json.stderr.ends_with("}\n"), "{json}");
+    assert_eq!(json.stderr.lines().count(), 1, "{json}");
+
+    let text = run(preloaded(&program).env("HZ3_STATS", "1"));
+    assert!(text.status.success() && text.stdout == "ok\n", "{text}");
+    assert_eq!(text.stderr.lines().count(), 1, "{text}");
+    assert!(text.stderr.contains("allocated"), "{text}");
+
+    let path = format!("{}/statistics-{}.json", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    for lines in 1..=2 {
+        run(preloaded(&program).env("HZ3_STATS", &path)).expect_ok();
+        let written = std::fs::read_to_string(&path).expect("the file was written");
+        assert_eq!(written.lines().count(), lines, "{written}");
+        assert!(
+            written.lines().all(|line| line.starts_with("{\"") && line.ends_with('}')),
+            "{written}"
+        );
+    }
+    std::fs::remove_file(&path).expect("the file is ours");
+}

@@ -1,0 +1,8 @@
+//! Signals that interrupt an allocation.
+
+use crate::harness::{Link, preloaded, program, run};
+
+#[test]
+fn timers_at_a_high_rate() {
+    run(&mut preloaded(program("signals.c", Link::None))).expect_ok();
+}

@@ -1,0 +1,32 @@
+//! Threads that come and go.
+
+use crate::harness::{Link, preloaded, program, run};
+
+fn run_with(way: &str) {
+    run(preloaded(program("threads.c", Link::None)).arg(way)).expect_ok();
+}
+
+#[test]
+fn five_thousand_short_ones() {
+    run_with("short");
+}
+
+#[test]
+fn sixty_four_that_end_in_any_order() {
+    run_with("order");
+}
+
+#[test]
+fn destructors_that_allocate() {
+    run_with("keys");
+}
+
+#[test]
+fn detached() {
+    run_with("detached");
+}
+
+#[test]
+fn blocks_of_threads_that_have_ended() {
+    run_with("remote");
+}
