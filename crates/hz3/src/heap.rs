@@ -6,9 +6,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use crate::base::fatal::fatal;
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 use crate::base::units::{ChunkIndex, PAGE_BYTES, Run, SEGMENT_PAGES, wide};
-use crate::cache::{CACHE_BYTES, Front, ThreadCache};
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
+use crate::cache::{CACHE_BYTES, Front, ThreadCache};
 use crate::central::Central;
 use crate::options::Config;
 use crate::os::{Os, Refused};
@@ -68,6 +68,7 @@ impl<O: Os> Heap<O> {
         Below { central: &self.central, segments: &self.segments }
     }
 
+    #[cfg(test)]
     pub(crate) fn os(&self) -> &O {
         self.segments.os()
     }
@@ -249,11 +250,7 @@ impl<O: Os> Heap<O> {
     /// # Safety
     /// The front is the calling thread's, and a free of `block` on it has just missed. A block of
     /// hz3's is not used again by the program.
-    pub(crate) unsafe fn free_miss(
-        &self,
-        front: Front<'_>,
-        block: *mut u8,
-    ) -> Result<(), Foreign> {
+    pub(crate) unsafe fn free_miss(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
         let Some(offset) = self.segments.arena().offset_of(block.addr()) else {
             return self.free_outside(block);
         };
@@ -262,7 +259,9 @@ impl<O: Os> Heap<O> {
             count(&self.counts.large_frees);
             return match self.segments.free_large(offset) {
                 Ok(()) => Ok(()),
-                Err(_) => fatal("free of an address that is no block, or free already", block.addr()),
+                Err(_) => {
+                    fatal("free of an address that is no block, or free already", block.addr())
+                }
             };
         }
         match front {
@@ -292,8 +291,9 @@ impl<O: Os> Heap<O> {
     /// The front is the calling thread's; the block is not used again by the program.
     pub(crate) unsafe fn free(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
         if let Front::Cache(cache) = front
+            && let Some(class) = cache.class_of(block)
             // SAFETY: the caller's promise.
-            && unsafe { cache.stack(cache.class_of(block)).push(block) }
+            && unsafe { cache.stack(class).push(block) }
         {
             return Ok(());
         }
@@ -436,9 +436,15 @@ impl<O: Os> Heap<O> {
         self.registry.bury_all_but(own, self.below());
     }
 
+    /// Empties a cache as a thief does, for tests.
+    #[cfg(test)]
+    pub(crate) fn steal_from(&self, cache: &ThreadCache) -> Option<u64> {
+        cache.steal(self.below())
+    }
+
     /// Checks every invariant that can be checked from inside; panics on a breach. The heap must
     /// be at rest.
-    #[cfg(any(test, feature = "validate"))]
+    #[cfg(test)]
     pub(crate) fn validate(&self) {
         self.segments.validate();
         self.central.validate(&self.segments);

@@ -30,7 +30,9 @@ pub(crate) unsafe fn malloc(cache: &ThreadCache, size: usize) -> Option<*mut u8>
 /// again by the program.
 #[inline(always)]
 pub(crate) unsafe fn free(cache: &ThreadCache, block: *mut u8) -> bool {
+    // Outside the arena: null, somebody else's, or any address as long as the cache is a sentinel.
+    let Some(class) = cache.class_of(block) else { return false };
     // What is not in a slab has class 0, whose stack never has room.
     // SAFETY: the caller's promise is that of `push`.
-    unsafe { cache.stack(cache.class_of(block)).push(block) }
+    unsafe { cache.stack(class).push(block) }
 }

@@ -72,6 +72,10 @@ mod thread;
 #[expect(unsafe_code, reason = "implements GlobalAlloc")]
 mod face;
 
+#[cfg(all(test, not(loom)))]
+#[expect(unsafe_code, reason = "tests play the program: they write to blocks and free them")]
+mod tests;
+
 #[cfg(not(loom))]
 pub use face::{Configured, Hz3};
 #[cfg(not(loom))]

@@ -17,7 +17,7 @@ pub(crate) const PATH_BYTES: usize = 256;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 4 MiB.
+    /// Bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 8 MiB.
     pub thread_cache_bytes: usize,
     /// Address space to reserve, in bytes (`HZ3_ARENA`). Default 1 TiB, less where it is limited.
     pub arena_bytes: Option<usize>,
@@ -47,7 +47,7 @@ impl Config {
     /// The defaults.
     pub const fn new() -> Config {
         Config {
-            thread_cache_bytes: 4 * 1024 * 1024,
+            thread_cache_bytes: 8 * 1024 * 1024,
             arena_bytes: None,
             shards: None,
             count: false,
@@ -234,8 +234,16 @@ mod tests {
     fn bad_values_leave_the_default() {
         let mut config = Config::new();
         for entry in [
-            "HZ3_THREAD_CACHE=", "HZ3_THREAD_CACHE=-1", "HZ3_ARENA=99999999999G", "HZ3_SHARDS=0",
-            "HZ3_SHARDS=65", "HZ3_COUNT=yes", "HZ3_STATS=relative", "HZ3_NOTHING=1", "HZ3_", "OTHER=1",
+            "HZ3_THREAD_CACHE=",
+            "HZ3_THREAD_CACHE=-1",
+            "HZ3_ARENA=99999999999G",
+            "HZ3_SHARDS=0",
+            "HZ3_SHARDS=65",
+            "HZ3_COUNT=yes",
+            "HZ3_STATS=relative",
+            "HZ3_NOTHING=1",
+            "HZ3_",
+            "OTHER=1",
         ] {
             apply(&mut config, entry.as_bytes());
         }

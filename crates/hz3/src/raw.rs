@@ -6,8 +6,8 @@
 
 use core::ptr::NonNull;
 
-use crate::base::size_class::MIN_ALIGN;
 pub use crate::base::fatal::fatal;
+use crate::base::size_class::MIN_ALIGN;
 pub use crate::heap::Foreign;
 use crate::os::Os;
 use crate::os::linux::Linux;

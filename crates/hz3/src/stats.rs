@@ -104,6 +104,7 @@ impl fmt::Display for Stats {
 #[cfg(test)]
 mod tests {
     use super::Stats;
+    use std::string::{String, ToString};
 
     #[test]
     fn json_has_every_field_once() {

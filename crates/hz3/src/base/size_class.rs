@@ -78,7 +78,7 @@ impl SizeClass {
     }
 
     /// All classes that have blocks, smallest first.
-    pub(crate) fn all() -> impl Iterator<Item = SizeClass> {
+    pub(crate) fn all() -> impl Iterator<Item = SizeClass> + Clone {
         (1..=MAX_CLASS).map(SizeClass)
     }
 

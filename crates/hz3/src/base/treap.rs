@@ -148,6 +148,7 @@ mod tests {
     use super::{Nodes, Treap};
     use core::cell::Cell;
     use std::collections::BTreeSet;
+    use std::vec::Vec;
 
     struct Table(Vec<(Cell<u32>, Cell<u32>, u64)>);
 

@@ -32,7 +32,8 @@ pub(crate) const fn most(block_bytes: usize) -> usize {
 
 /// The capacity a class starts with, in blocks.
 fn first(class: SizeClass) -> usize {
-    (FIRST_BYTES / class.block_bytes()).clamp(*FIRST_BLOCKS.start(), *FIRST_BLOCKS.end())
+    let fitting = (FIRST_BYTES / class.block_bytes()).max(1);
+    (1 << fitting.ilog2()).clamp(*FIRST_BLOCKS.start(), *FIRST_BLOCKS.end())
 }
 
 /// The capacities of one cache. The lock of the cache protects it.
@@ -86,7 +87,10 @@ impl Capacity {
 
     /// The next classes that should give half of their capacity so that another can grow, in
     /// turn, each with its new capacity.
-    pub(crate) fn victims(&mut self, class: SizeClass) -> [Option<(SizeClass, usize)>; VICTIMS_TRIED] {
+    pub(crate) fn victims(
+        &mut self,
+        class: SizeClass,
+    ) -> [Option<(SizeClass, usize)>; VICTIMS_TRIED] {
         let start = self.next_victim;
         self.next_victim = Self::successor(start, VICTIMS_TRIED);
         core::array::from_fn(|step| {

@@ -33,7 +33,7 @@ mod thread_cache {
     /// One thread's cache. The first fields are all that malloc and free of a cached class read.
     #[repr(C, align(64))]
     #[derive(Debug)]
-    pub struct ThreadCache {
+    pub(crate) struct ThreadCache {
         arena_base: *mut u8,
         /// 0 in a sentinel: then no address is in the arena and every free misses.
         arena_bytes: usize,
@@ -93,10 +93,15 @@ mod thread_cache {
         }
         slots
     };
+    /// Where the header starts in its mapping. Blocks of 4 KiB and more tend to start at the start
+    /// of a page, where programs write first; a CPU that compares the low 12 bits of addresses
+    /// takes a load from the same place of another page for a load of that store. So the fields
+    /// that every malloc and free reads lie elsewhere in their page.
+    const HEADER_AT: usize = 64 * 5;
     const HEADER_BYTES: usize = size_of::<ThreadCache>().next_multiple_of(64);
     /// Bytes of a cache's mapping: address space, most of which is never touched.
     pub(crate) const CACHE_BYTES: usize =
-        (HEADER_BYTES + SLOTS * size_of::<Slot>()).next_multiple_of(16 * PAGE_BYTES);
+        (HEADER_AT + HEADER_BYTES + SLOTS * size_of::<Slot>()).next_multiple_of(16 * PAGE_BYTES);
 
     impl Counts {
         const fn new() -> Counts {
@@ -150,7 +155,8 @@ mod thread_cache {
                 class_map: class_map.as_ptr(),
                 ..ThreadCache::sentinel()
             };
-            let place: NonNull<ThreadCache> = mapping.cast();
+            // SAFETY: the mapping is longer than that.
+            let place: NonNull<ThreadCache> = unsafe { mapping.add(HEADER_AT) }.cast();
             // SAFETY: the caller promises room, alignment and ownership.
             unsafe { place.write(cache) };
             // SAFETY: just written; the mapping stays for ever.
@@ -187,19 +193,19 @@ mod thread_cache {
             unsafe { self.stacks.get_unchecked(class.index()) }
         }
 
-        /// The class of the slab that a block lies in; [`SizeClass::NONE`] for every address that
-        /// is not in a slab.
+        /// The class of the slab that a block lies in: `None` outside the arena,
+        /// [`SizeClass::NONE`] where there is no slab.
         #[inline(always)]
-        pub(crate) fn class_of(&self, block: *mut u8) -> SizeClass {
+        pub(crate) fn class_of(&self, block: *mut u8) -> Option<SizeClass> {
             let offset = block.addr().wrapping_sub(self.arena_base.addr());
             if offset >= self.arena_bytes {
-                return SizeClass::NONE;
+                return None;
             }
             let entry = self.class_map.wrapping_add(offset >> CHUNK_SHIFT);
             // SAFETY: I-4: the class map is readable for every chunk of the arena, and in a
             // sentinel no offset gets here.
             let entry = unsafe { &*entry };
-            SizeClass::from_raw(entry.load(Ordering::Relaxed))
+            Some(SizeClass::from_raw(entry.load(Ordering::Relaxed)))
         }
     }
 

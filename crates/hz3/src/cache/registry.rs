@@ -80,8 +80,7 @@ impl Registry {
         let arena = below.segments.arena();
         let class_map = arena.tables().class_map();
         // SAFETY: a fresh mapping of that length, which is never unmapped.
-        let cache =
-            unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };
+        let cache = unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };
         self.created.fetch_add(1, Ordering::Relaxed);
         // Publication and reuse share a lock, so the list has one writer at a time.
         let _unused = self.unused.lock();

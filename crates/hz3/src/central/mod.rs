@@ -146,9 +146,9 @@ impl Central {
 
     /// Moves a part-used slab of another shard to this one; false when no shard has any.
     fn adopt<O: Os>(&self, segments: &Segments<O>, shard: usize, class: SizeClass) -> bool {
-        (1..self.shards)
-            .map(|step| (shard + step) & (self.shards - 1))
-            .any(|other| self.bin(other, class).has_blocks() && self.move_slab(segments, other, shard, class))
+        (1..self.shards).map(|step| (shard + step) & (self.shards - 1)).any(|other| {
+            self.bin(other, class).has_blocks() && self.move_slab(segments, other, shard, class)
+        })
     }
 
     fn move_slab<O: Os>(
@@ -217,7 +217,9 @@ impl Central {
                 Ok(None) => {}
                 Ok(Some(retired)) => Self::give_back(segments, class, retired),
                 Err(BadBlock::AlreadyFree) => fatal("double free", block.addr()),
-                Err(BadBlock::NoBlockStart) => fatal("free of an address inside a block", block.addr()),
+                Err(BadBlock::NoBlockStart) => {
+                    fatal("free of an address inside a block", block.addr())
+                }
             }
         }
     }
@@ -294,12 +296,12 @@ impl Central {
     }
 
     /// Checks I-6 of every slab, and that the bins' counts are the sums over their slabs.
-    #[cfg(any(test, feature = "validate"))]
+    #[cfg(test)]
     pub(crate) fn validate<O: Os>(&self, segments: &Segments<O>) {
         let tables = segments.tables();
         self.acquire_all();
-        let mut free = vec![0u64; self.shards * CLASSES];
-        let mut slabs = vec![0u32; self.shards * CLASSES];
+        let mut free = std::vec![0u64; self.shards * CLASSES];
+        let mut slabs = std::vec![0u32; self.shards * CLASSES];
         let end = segments.arena().frontier().chunk().get();
         let mut chunk = 1;
         while chunk < end {

@@ -182,7 +182,7 @@ impl Slab {
     }
 
     /// Checks I-6: the count is the number of set bits.
-    #[cfg(any(test, feature = "validate"))]
+    #[cfg(test)]
     pub(crate) fn validate(&self, class: SizeClass) {
         let set: u32 =
             self.words(class).iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();

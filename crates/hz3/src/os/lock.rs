@@ -46,7 +46,8 @@ impl<T> Lock<T> {
         self.word
             .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
-            .then_some(Guard { lock: self })
+            // Lazily: a guard that is made is also dropped, and would release another's lock.
+            .then(|| Guard { lock: self })
     }
 
     /// Takes the lock without a guard, for the fork protocol. [`Lock::release`] ends it.
@@ -161,7 +162,9 @@ mod tests {
     fn a_held_lock_cannot_be_taken() {
         let lock = Lock::new(());
         let guard = lock.lock();
-        assert!(lock.try_lock().is_none());
+        for _ in 0..3 {
+            assert!(lock.try_lock().is_none(), "a failed try must leave the lock held");
+        }
         drop(guard);
         assert!(lock.try_lock().is_some());
     }

@@ -11,7 +11,7 @@
 //! A committed range is never returned to "reserved": the address space is hz3's until the
 //! process ends; what goes back to the kernel is the memory behind it.
 
-#[cfg(any(test, feature = "validate"))]
+#[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod linux;
 pub(crate) mod lock;

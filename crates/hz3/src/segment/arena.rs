@@ -69,7 +69,13 @@ impl Layout {
         let segments = chunks + round(chunk_count * CHUNK_META_BYTES);
         let tables = segments + round(arena_bytes / SEGMENT_BYTES * size_of::<SegmentMeta>());
         // One segment more than the pages need, to start them at a multiple of a segment.
-        Layout { records, chunks, segments, pages: tables, total: tables + arena_bytes + SEGMENT_BYTES }
+        Layout {
+            records,
+            chunks,
+            segments,
+            pages: tables,
+            total: tables + arena_bytes + SEGMENT_BYTES,
+        }
     }
 }
 
@@ -188,7 +194,8 @@ impl<O: Os> Arena<O> {
         }
         let step = (start.get() >> GROWTH_SHIFT).clamp(SMALLEST_GROWTH, LARGEST_GROWTH);
         // End at a segment border where possible, so that segments are committed whole.
-        let generous = (start.get() + needed.max(step)).next_multiple_of(SEGMENT_PAGES) - start.get();
+        let generous =
+            (start.get() + needed.max(step)).next_multiple_of(SEGMENT_PAGES) - start.get();
         let run = |count: u32| Run::new(start, Pages::new(count.min(room)));
         let committed = self.commit(growth, run(generous));
         committed.or_else(|Refused| self.commit(growth, run(needed)))

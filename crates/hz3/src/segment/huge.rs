@@ -63,7 +63,8 @@ impl HugeTable {
         if self.len + self.promised < self.capacity {
             return true;
         }
-        let table_bytes = |entries: usize| (entries * size_of::<Span>()).next_multiple_of(os.page_size());
+        let table_bytes =
+            |entries: usize| (entries * size_of::<Span>()).next_multiple_of(os.page_size());
         let capacity = (self.capacity * 2).max(FIRST_CAPACITY);
         let Some(memory) = os.map(table_bytes(capacity), os.page_size()) else { return false };
         let entries = memory.cast::<Span>();

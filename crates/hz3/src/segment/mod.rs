@@ -164,7 +164,7 @@ impl<O: Os> Segments<O> {
     }
 
     /// Checks the invariants of the layer; panics on a breach.
-    #[cfg(any(test, feature = "validate"))]
+    #[cfg(test)]
     pub(crate) fn validate(&self) {
         let heap = self.pages.lock();
         heap.validate(self.tables(), Arena::<O>::first_page(), self.arena.frontier());

@@ -219,7 +219,7 @@ impl PageHeap {
 
     /// Checks I-5 over the whole heap: free bits, boundary tags and counts agree, and no two
     /// free runs touch.
-    #[cfg(any(test, feature = "validate"))]
+    #[cfg(test)]
     pub(crate) fn validate(&self, tables: &Tables, first: PageIndex, frontier: PageIndex) {
         let (mut free, mut dirty, mut runs) = (0u64, 0u64, 0u64);
         let mut at = first;

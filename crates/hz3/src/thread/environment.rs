@@ -38,7 +38,8 @@ pub(crate) fn read(config: &mut Config) {
 /// Reads `/proc/self/environ`, entry by entry; longer entries than [`ENTRY_BYTES`] are not for us.
 fn read_from_kernel(config: &mut Config) {
     // SAFETY: the path is a NUL-terminated string.
-    let file = unsafe { libc::open(c"/proc/self/environ".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let file =
+        unsafe { libc::open(c"/proc/self/environ".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     if file < 0 {
         return;
     }

@@ -44,7 +44,8 @@ fn put(file: c_int, bytes: &[u8]) {
 /// The resident set of the process in bytes, from `/proc/self/statm`; 0 when that is not there.
 pub(crate) fn resident_bytes() -> u64 {
     // SAFETY: the path is a NUL-terminated string.
-    let file = unsafe { libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let file =
+        unsafe { libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     if file < 0 {
         return 0;
     }

@@ -31,7 +31,12 @@ mod fast {
     /// together.
     macro_rules! symbol {
         () => {
-            concat!("__hz3_thread_words_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"))
+            concat!(
+                "__hz3_thread_words_",
+                env!("CARGO_PKG_VERSION_MAJOR"),
+                "_",
+                env!("CARGO_PKG_VERSION_MINOR")
+            )
         };
     }
 

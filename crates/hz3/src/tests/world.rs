@@ -1,0 +1,227 @@
+//! A heap, the threads that a test plays, and the model that the heap must agree with.
+
+use core::ptr::NonNull;
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+use crate::cache::{Front, ThreadCache};
+use crate::heap::Heap;
+use crate::hot;
+use crate::options::Config;
+use crate::os::Os;
+
+/// Bytes at either end of a block that carry its stamp.
+const STAMPED: usize = 64;
+
+/// A block as the model knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    start: NonNull<u8>,
+    size: usize,
+    stamp: u8,
+}
+
+/// One step of a test. Threads and blocks are chosen modulo their number.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Allocate { thread: u8, size: usize },
+    Zeroed { thread: u8, size: usize, align_log2: u8 },
+    Aligned { thread: u8, size: usize, align_log2: u8 },
+    Reallocate { thread: u8, block: u16, size: usize },
+    Free { thread: u8, block: u16 },
+    Exit { thread: u8 },
+    Collect { thread: u8, keep: usize },
+    Steal { thread: u8 },
+}
+
+/// The heap under test beside its model.
+pub(super) struct World<'a, O> {
+    pub(super) heap: &'a Heap<O>,
+    threads: Vec<Option<&'a ThreadCache>>,
+    blocks: Vec<Block>,
+    /// Live ranges by their start: end.
+    ranges: BTreeMap<usize, usize>,
+    next_stamp: u8,
+    /// Whether the system may refuse: then a NULL is no breach.
+    pub(super) may_fail: bool,
+}
+
+/// A heap with its default configuration, but for the size of the arena.
+pub(super) fn heap_over<O: Os>(os: O, arena_bytes: usize) -> Heap<O> {
+    Heap::create(os, &Config::new().arena_bytes(arena_bytes)).expect("a heap")
+}
+
+impl<'a, O: Os> World<'a, O> {
+    pub(super) fn new(heap: &'a Heap<O>, threads: usize) -> World<'a, O> {
+        World {
+            heap,
+            threads: (0..threads).map(|_| None).collect(),
+            blocks: Vec::new(),
+            ranges: BTreeMap::new(),
+            next_stamp: 1,
+            may_fail: false,
+        }
+    }
+
+    fn front(&mut self, thread: u8) -> Front<'a> {
+        let index = usize::from(thread) % self.threads.len();
+        if self.threads[index].is_none() {
+            self.threads[index] = self.heap.attach();
+        }
+        self.threads[index].map_or(Front::Direct, Front::Cache)
+    }
+
+    /// Performs one step and checks what it returned.
+    pub(super) fn perform(&mut self, op: &Op) {
+        match *op {
+            Op::Allocate { thread, size } => {
+                let front = self.front(thread);
+                let block = self.malloc(front, size);
+                self.enter(block, size, 16);
+            }
+            Op::Zeroed { thread, size, align_log2 } => {
+                let (front, align) = (self.front(thread), 1 << align_log2);
+                let block = unsafe { self.heap.allocate_zeroed(front, align, size) };
+                if let Some(start) = block {
+                    let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), size) };
+                    assert!(bytes.iter().all(|&byte| byte == 0), "zeroed memory is not zero");
+                }
+                self.enter(block, size, align.max(16));
+            }
+            Op::Aligned { thread, size, align_log2 } => {
+                let (front, align) = (self.front(thread), 1 << align_log2);
+                let block = unsafe { self.heap.allocate_aligned(front, align, size) };
+                self.enter(block, size, align.max(16));
+            }
+            Op::Reallocate { thread, block, size } => self.reallocate(thread, block, size),
+            Op::Free { thread, block } => {
+                if let Some(block) = self.pick(block) {
+                    let front = self.front(thread);
+                    self.free(front, block);
+                }
+            }
+            Op::Exit { thread } => {
+                let index = usize::from(thread) % self.threads.len();
+                if let Some(cache) = self.threads[index].take() {
+                    unsafe { self.heap.detach(cache) };
+                }
+            }
+            Op::Collect { thread, keep } => {
+                let front = self.front(thread);
+                self.heap.collect(front, keep);
+            }
+            Op::Steal { thread } => {
+                let index = usize::from(thread) % self.threads.len();
+                if let Some(cache) = self.threads[index] {
+                    self.heap.steal_from(cache);
+                }
+            }
+        }
+    }
+
+    /// The path of a program: the hot path, then its miss.
+    fn malloc(&self, front: Front<'a>, size: usize) -> Option<NonNull<u8>> {
+        let Front::Cache(cache) = front else {
+            return unsafe { self.heap.allocate(front, size) };
+        };
+        match unsafe { hot::malloc(cache, size) } {
+            Some(block) => NonNull::new(block),
+            None => unsafe { self.heap.allocate_miss(cache, size) },
+        }
+    }
+
+    fn free(&mut self, front: Front<'a>, block: Block) {
+        self.check_stamp(block);
+        self.ranges.remove(&block.start.addr().get());
+        let start = block.start.as_ptr();
+        if let Front::Cache(cache) = front
+            && unsafe { hot::free(cache, start) }
+        {
+            return;
+        }
+        assert_eq!(unsafe { self.heap.free_miss(front, start) }, Ok(()));
+    }
+
+    fn reallocate(&mut self, thread: u8, block: u16, size: usize) {
+        let Some(block) = self.pick(block) else { return };
+        let front = self.front(thread);
+        self.check_stamp(block);
+        let moved = unsafe { self.heap.reallocate(front, block.start, size) };
+        let Some(start) = moved.expect("a block of the heap's") else {
+            assert!(self.may_fail, "realloc to {size} failed");
+            // The block is what it was.
+            self.check_stamp(block);
+            self.blocks.push(block);
+            return;
+        };
+        let kept = block.size.min(size).min(STAMPED);
+        let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), kept) };
+        assert!(bytes.iter().all(|&byte| byte == block.stamp), "realloc lost the contents");
+        self.ranges.remove(&block.start.addr().get());
+        self.enter(Some(start), size, 16);
+    }
+
+    /// Takes a block out of the model's list.
+    fn pick(&mut self, block: u16) -> Option<Block> {
+        if self.blocks.is_empty() {
+            return None;
+        }
+        let index = usize::from(block) % self.blocks.len();
+        Some(self.blocks.swap_remove(index))
+    }
+
+    /// Enters a fresh block into the model and stamps it.
+    fn enter(&mut self, block: Option<NonNull<u8>>, size: usize, align: usize) {
+        let Some(start) = block else {
+            assert!(self.may_fail, "allocation of {size} at {align} failed");
+            return;
+        };
+        let address = start.addr().get();
+        assert!(address.is_multiple_of(align), "{address:#x} is not at a multiple of {align}");
+        let usable = self.heap.usable_size(address).expect("a block of the heap's");
+        assert!(usable >= size.max(1), "usable size {usable} of a block of {size}");
+        let end = address + usable;
+        if let Some((&other, &other_end)) = self.ranges.range(..end).next_back() {
+            assert!(other_end <= address, "{address:#x}..{end:#x} overlaps {other:#x}");
+        }
+        self.ranges.insert(address, end);
+        let stamp = self.next_stamp;
+        self.next_stamp = self.next_stamp.wrapping_add(1).max(1);
+        let block = Block { start, size: usable, stamp };
+        let edge = usable.min(STAMPED);
+        unsafe { start.write_bytes(stamp, edge) };
+        unsafe { start.add(usable - edge).write_bytes(stamp, edge) };
+        self.blocks.push(block);
+    }
+
+    fn check_stamp(&self, block: Block) {
+        let edge = block.size.min(STAMPED);
+        for at in [0, block.size - edge] {
+            let bytes = unsafe { core::slice::from_raw_parts(block.start.add(at).as_ptr(), edge) };
+            assert!(bytes.iter().all(|&byte| byte == block.stamp), "a block was overwritten");
+        }
+    }
+
+    /// Checks the heap's own invariants.
+    pub(super) fn validate(&self) {
+        self.heap.validate();
+    }
+
+    /// Frees everything, ends all threads, and checks that every run came back.
+    pub(super) fn end(mut self) {
+        while let Some(block) = self.pick(0) {
+            let front = self.front(0);
+            self.free(front, block);
+        }
+        for index in 0..self.threads.len() {
+            if let Some(cache) = self.threads[index].take() {
+                unsafe { self.heap.detach(cache) };
+            }
+        }
+        self.heap.collect(Front::Direct, 0);
+        self.validate();
+        let stats = self.heap.stats();
+        assert_eq!((stats.active, stats.slabs, stats.cached), (0, 0, 0), "a run did not come back");
+        assert!(self.may_fail || stats.dirty == 0, "a dirty page was not purged");
+    }
+}
