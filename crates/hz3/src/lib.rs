@@ -73,7 +73,12 @@ mod thread;
 mod face;
 
 #[cfg(all(test, not(loom)))]
-#[expect(unsafe_code, reason = "tests play the program: they write to blocks and free them")]
+#[expect(
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "tests play the program: each owns the blocks that it writes to and frees"
+)]
 mod tests;
 
 #[cfg(not(loom))]

@@ -32,6 +32,7 @@ pub struct Config {
 /// Where statistics go when the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a process has one, and nothing to box it in")]
 pub enum Report {
     /// Nowhere.
     None,

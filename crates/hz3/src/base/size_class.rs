@@ -106,8 +106,8 @@ impl SizeClass {
     pub(crate) fn block_at(self, offset: usize) -> Option<u32> {
         let shape = &SHAPES[self.index()];
         let index = (wide(offset) * shape.reciprocal) >> RECIPROCAL_SHIFT;
-        #[expect(clippy::cast_possible_truncation, reason = "offset < 2^19 and block_bytes >= 16")]
-        let index = index as u32;
+        // A slab is shorter than 2^19 bytes, so the quotient fits.
+        let index = (index & 0xFFFF_FFFF) as u32;
         let exact = widen(index) * widen(shape.block_bytes) == offset;
         (exact && index < shape.capacity).then_some(index)
     }
@@ -188,7 +188,7 @@ const _: () = {
     let mut class = 1;
     while class < CLASSES {
         let size = size_of_class(class);
-        assert!(size % MIN_ALIGN == 0);
+        assert!(size.is_multiple_of(MIN_ALIGN));
         let shape = SHAPES[class];
         assert!(widen(shape.capacity) <= MAX_BLOCKS);
         if class > 1 {

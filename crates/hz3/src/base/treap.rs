@@ -42,6 +42,7 @@ impl Treap {
         Treap { root: NIL }
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.root == NIL
     }
@@ -178,6 +179,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "the high bits of a random number")]
     fn agrees_with_a_btree_and_stays_shallow() {
         let count = if cfg!(miri) { 64 } else { 4096u32 };
         let table = Table(

@@ -188,7 +188,6 @@ impl Run {
 }
 
 /// `usize` of a `u32`, in const code, where `From` is not available.
-#[expect(clippy::cast_lossless, reason = "`From` is not const; usize has at least 32 bits here")]
 pub(crate) const fn widen(value: u32) -> usize {
     value as usize
 }

@@ -45,6 +45,8 @@ mod thread_cache {
         pub(super) next: AtomicPtr<ThreadCache>,
         /// The next unused cache. Guarded by the registry's lock.
         pub(super) next_unused: AtomicPtr<ThreadCache>,
+        /// The slots for the stacks' arrays, behind this header.
+        slots: *mut Slot,
         pub(crate) counts: Counts,
     }
 
@@ -135,6 +137,7 @@ mod thread_cache {
                 }),
                 next: AtomicPtr::new(core::ptr::null_mut()),
                 next_unused: AtomicPtr::new(core::ptr::null_mut()),
+                slots: core::ptr::null_mut(),
                 counts: Counts::new(),
             }
         }
@@ -149,7 +152,10 @@ mod thread_cache {
             arena_bytes: usize,
             class_map: NonNull<AtomicU8>,
         ) -> &'a ThreadCache {
+            // SAFETY: the mapping is longer than that.
+            let slots: NonNull<Slot> = unsafe { mapping.add(HEADER_AT + HEADER_BYTES) }.cast();
             let cache = ThreadCache {
+                slots: slots.as_ptr(),
                 arena_base: arena_base.as_ptr(),
                 arena_bytes,
                 class_map: class_map.as_ptr(),
@@ -172,17 +178,11 @@ mod thread_cache {
             policy.capacity.reset(limit_bytes);
             policy.arrays = [0; CLASSES];
             policy.used_slots = 0;
-            let floor = self.slot(0);
+            let floor = self.slots;
             for stack in &self.stacks {
                 // SAFETY: an array without slots; the stack holds no blocks and has no owner.
                 unsafe { stack.restart(floor) };
             }
-        }
-
-        /// The address of a slot of the cache's own mapping.
-        fn slot(&self, index: usize) -> *mut Slot {
-            let start = core::ptr::from_ref(self).cast_mut().cast::<u8>();
-            start.wrapping_add(HEADER_BYTES).cast::<Slot>().wrapping_add(index)
         }
 
         /// The stack of a class.
@@ -229,7 +229,7 @@ mod thread_cache {
             let rank = slots.ilog2() as u8 + 1;
             self.arrays[class.index()] = rank;
             debug_assert!(self.used_slots + slots <= SLOTS);
-            let array = cache.slot(self.used_slots);
+            let array = cache.slots.wrapping_add(self.used_slots);
             self.used_slots += slots;
             // SAFETY: the slots are fresh ones of the cache's own mapping (SLOTS bounds the sum);
             // the rest is the caller's promise.

@@ -270,6 +270,8 @@ mod tests {
     use super::{Slot, Stack};
     use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
     use loom::sync::{Arc, Mutex};
+    use std::boxed::Box;
+    use std::vec::Vec;
 
     const SLOTS: usize = 4;
 

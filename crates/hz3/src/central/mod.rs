@@ -185,7 +185,7 @@ impl Central {
             let is_block = |slot: &Slot| !slot.load(Ordering::Relaxed).is_null();
             let Some(start) = rest.iter().position(is_block) else { return };
             rest = &rest[start..];
-            let (_, first) = self.locate(segments, class, rest[0].load(Ordering::Relaxed));
+            let (_, first) = Self::locate(segments, class, rest[0].load(Ordering::Relaxed));
             self.put_shard(segments, class, Slab::of(segments.tables(), first).shard(), rest);
         }
     }
@@ -206,7 +206,7 @@ impl Central {
             if block.is_null() {
                 continue;
             }
-            let (offset, first) = self.locate(segments, class, block);
+            let (offset, first) = Self::locate(segments, class, block);
             // While the lock of a slab's bin is held, the slab stays in that bin.
             if Slab::of(tables, first).shard() != shard {
                 continue;
@@ -226,7 +226,6 @@ impl Central {
 
     /// The offset of a block in the arena and the first chunk of its slab.
     fn locate<O: Os>(
-        &self,
         segments: &Segments<O>,
         class: SizeClass,
         block: *mut u8,

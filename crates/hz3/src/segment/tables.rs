@@ -83,15 +83,6 @@ impl PageRecord {
 }
 
 impl SegmentMeta {
-    pub(crate) fn free_pages(&self) -> u32 {
-        self.free_pages.load(Ordering::Relaxed)
-    }
-
-    /// Pages that are free and dirty: what a purge of the segment would give back.
-    pub(crate) fn free_dirty_pages(&self) -> u32 {
-        self.free_dirty_pages.load(Ordering::Relaxed)
-    }
-
     fn free_dirty_word(&self, word: usize) -> u64 {
         self.free[word].load(Ordering::Relaxed) & self.dirty[word].load(Ordering::Relaxed)
     }
@@ -225,6 +216,7 @@ impl Tables {
     }
 
     /// How many pages of the run are dirty.
+    #[cfg(test)]
     pub(crate) fn dirty_pages(&self, run: Run) -> u32 {
         parts(run)
             .map(|part| bits::count(&self.segment(part.segment).dirty, part.start, part.pages))
@@ -234,7 +226,7 @@ impl Tables {
     /// The first maximal range of dirty pages in `run`, at or after `from`.
     pub(crate) fn next_dirty_range(&self, run: Run, from: PageIndex) -> Option<Run> {
         let end = run.end().get();
-        let start = self.scan(from.get(), end, |meta, word| meta.dirty_bits(word))?;
+        let start = self.scan(from.get(), end, SegmentMeta::dirty_bits)?;
         let stop = self.scan(start, end, |meta, word| !meta.dirty_bits(word)).unwrap_or(end);
         Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
     }

@@ -98,7 +98,8 @@ fn work(heap: &Heap<Linux>, seed: u64, out: &SyncSender<Parcel>, inbox: &Receive
     for _ in 0..OPERATIONS {
         let slot = usize::try_from(random.next()).unwrap_or(0) % SLOTS;
         if let Some(parcel) = slots[slot].take() {
-            let kept = if random.next() % 4 == 0 { offer(out, parcel) } else { Some(parcel) };
+            let kept =
+                if random.next().is_multiple_of(4) { offer(out, parcel) } else { Some(parcel) };
             if let Some(parcel) = kept {
                 free(heap, front, parcel);
             }

@@ -131,7 +131,7 @@ impl<'a, O: Os> World<'a, O> {
     }
 
     fn free(&mut self, front: Front<'a>, block: Block) {
-        self.check_stamp(block);
+        Self::check_stamp(block);
         self.ranges.remove(&block.start.addr().get());
         let start = block.start.as_ptr();
         if let Front::Cache(cache) = front
@@ -145,12 +145,12 @@ impl<'a, O: Os> World<'a, O> {
     fn reallocate(&mut self, thread: u8, block: u16, size: usize) {
         let Some(block) = self.pick(block) else { return };
         let front = self.front(thread);
-        self.check_stamp(block);
+        Self::check_stamp(block);
         let moved = unsafe { self.heap.reallocate(front, block.start, size) };
         let Some(start) = moved.expect("a block of the heap's") else {
             assert!(self.may_fail, "realloc to {size} failed");
             // The block is what it was.
-            self.check_stamp(block);
+            Self::check_stamp(block);
             self.blocks.push(block);
             return;
         };
@@ -194,7 +194,7 @@ impl<'a, O: Os> World<'a, O> {
         self.blocks.push(block);
     }
 
-    fn check_stamp(&self, block: Block) {
+    fn check_stamp(block: Block) {
         let edge = block.size.min(STAMPED);
         for at in [0, block.size - edge] {
             let bytes = unsafe { core::slice::from_raw_parts(block.start.add(at).as_ptr(), edge) };

@@ -130,8 +130,9 @@ mod fast {
         // SAFETY: the first word of this thread, which only this thread accesses.
         unsafe { words.write(hot) };
         let own = own.map_or(core::ptr::null(), core::ptr::from_ref);
+        let second = words.wrapping_add(1);
         // SAFETY: the second word of this thread.
-        unsafe { words.add(1).write(own) };
+        unsafe { second.write(own) };
     }
 }
 
