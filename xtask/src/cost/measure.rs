@@ -80,9 +80,6 @@ pub(super) struct Row {
     found: [Vec<f64>; 2],
 }
 
-/// Runs of the program that allocates nothing in one repetition: one takes about a millisecond.
-const STARTS: u32 = 40;
-
 /// All rows, nothing measured yet.
 pub(super) fn rows(subject: &Path, tcmalloc: &Path) -> Vec<Row> {
     let row = |name, unit, quantity, bar, beside: Option<&Path>| Row {
@@ -150,13 +147,19 @@ pub(super) fn rows(subject: &Path, tcmalloc: &Path) -> Vec<Row> {
 }
 
 impl Row {
-    /// Measures both allocators once, in the given order.
+    /// Measures both allocators, a short run of one after a short run of the other; which of the two
+    /// begins is the caller's choice.
     pub(super) fn repeat(&mut self, programs: &Programs, reverse: bool) -> Result {
-        for turn in [0, 1] {
-            let which = if reverse { 1 - turn } else { turn };
-            let preload = self.libraries[which].as_deref();
-            let value = self.quantity.measure(programs, preload);
-            self.found[which].push(value.map_err(|failure| failure.during(self.name))?);
+        let mut found = [Vec::new(), Vec::new()];
+        for _ in 0..self.quantity.rounds() {
+            for turn in [0, 1] {
+                let which = if reverse { 1 - turn } else { turn };
+                let value = self.quantity.measure(programs, self.libraries[which].as_deref());
+                found[which].push(value.map_err(|failure| failure.during(self.name))?);
+            }
+        }
+        for (all, rounds) in self.found.iter_mut().zip(&found) {
+            all.extend(median(rounds));
         }
         Ok(())
     }
@@ -192,26 +195,32 @@ impl Bar {
 }
 
 impl Quantity {
+    /// Short runs of each allocator in one repetition: the shorter, the less a busy moment of the
+    /// machine falls on one of the two alone.
+    fn rounds(self) -> u32 {
+        match self {
+            Self::Loop { .. } => 3,
+            Self::Threads => 15,
+            Self::StartUp => 40,
+            Self::Resident => 1,
+        }
+    }
+
     fn measure(self, programs: &Programs, preload: Option<&Path>) -> Result<f64> {
         match self {
             Self::Loop { threads, low, high } => {
-                // About half a second on one core of today.
-                let steps = if low == "16" { "20000000" } else { "6000000" };
-                let text = programs.output("slots", preload, &[threads, low, high, steps])?;
+                // A tenth of a second on one core of today.
+                let text = programs.output("slots", preload, &[threads, low, high, "6000000"])?;
                 Ok(text.trim().parse::<f64>()? / 1e6)
             }
             Self::Threads => {
-                let text = programs.output("threads", preload, &["5000"])?;
+                let text = programs.output("threads", preload, &["1000"])?;
                 Ok(text.trim().parse::<f64>()? / 1e3)
             }
             Self::StartUp => {
-                let mut times = Vec::new();
-                for _ in 0..STARTS {
-                    let start = Instant::now();
-                    programs.output("idle", preload, &[])?;
-                    times.push(start.elapsed().as_secs_f64() * 1e3);
-                }
-                median(&times).ok_or_else(|| Failure::new("no start was timed"))
+                let start = Instant::now();
+                programs.output("idle", preload, &[])?;
+                Ok(start.elapsed().as_secs_f64() * 1e3)
             }
             Self::Resident => resident(&programs.output("idle", preload, &[])?),
         }
