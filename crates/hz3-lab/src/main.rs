@@ -27,6 +27,7 @@ mod measure;
 mod preload;
 mod stats;
 mod text;
+mod workloads;
 
 use clap::Parser;
 use std::process::ExitCode;

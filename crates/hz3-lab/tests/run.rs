@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 fn run(options: &[&str], script: &str) -> Output {
     let mut command = hz3();
     command.arg("run").arg("--lib").arg(stand_in()).args(options);
-    command.args(["--", "sh", "-c", script]).stdin(Stdio::null()).output().unwrap()
+    command.args(["--", "sh", "-c", script]).stdin(Stdio::null()).output().expect("hz3 starts")
 }
 
 fn report(options: &[&str], script: &str) -> Value {

@@ -7,7 +7,8 @@ use serde_json::Value;
 use std::path::Path;
 
 fn rows(path: &Path) -> Vec<csv::StringRecord> {
-    csv::Reader::from_path(path).unwrap().records().map(|row| row.unwrap()).collect()
+    let mut reader = csv::Reader::from_path(path).expect("the CSV exists");
+    reader.records().collect::<Result<_, _>>().expect("the CSV is well formed")
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What the user may say.
 
+mod bench;
 mod run;
 mod watch;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use watch::WatchArgs;
 
@@ -28,4 +30,8 @@ pub(crate) enum Command {
     /// Watch a command's memory from outside and write it down as CSV
     #[command(long_about = watch::LONG, after_long_help = watch::NOTES)]
     Watch(WatchArgs),
+
+    /// Run one workload on this process's malloc and report its speed
+    #[command(long_about = bench::LONG, after_long_help = bench::NOTES)]
+    Bench(BenchArgs),
 }

@@ -1,5 +1,6 @@
 //! One module a subcommand.
 
+mod bench;
 mod run;
 mod watch;
 
@@ -10,6 +11,7 @@ use crate::failure::Result;
 pub(crate) fn dispatch(command: Command) -> Result<u8> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Watch(args) => watch::run(&args),
     }
 }

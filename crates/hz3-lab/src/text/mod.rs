@@ -35,6 +35,25 @@ pub(crate) fn seconds(s: f64) -> String {
     }
 }
 
+/// Nanoseconds as people read them: `35 ns`, `1.2 us`, `3.4 ms`, `1.234 s`.
+pub(crate) fn nanoseconds(ns: u64) -> String {
+    match ns {
+        ns if ns < 1000 => format!("{ns} ns"),
+        ns if ns < 1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
+        ns => seconds(ns as f64 / 1e9),
+    }
+}
+
+/// A rate with its thousands in a letter: `950`, `12.3 k`, `98.7 M`, `1.23 G`.
+pub(crate) fn si(rate: f64) -> String {
+    match rate {
+        r if r < 1e3 => format!("{r:.0}"),
+        r if r < 1e6 => format!("{:.1} k", r / 1e3),
+        r if r < 1e9 => format!("{:.1} M", r / 1e6),
+        r => format!("{:.2} G", r / 1e9),
+    }
+}
+
 /// How `value` stands to `base` in words: `12 % less than`, `3 % more than`, `the same as`.
 pub(crate) fn relation(value: f64, base: f64, more: &str, less: &str) -> String {
     if base <= 0.0 {
@@ -68,6 +87,15 @@ mod tests {
         assert_eq!(seconds(0.000_85), "850 us");
         assert_eq!(seconds(0.012_34), "12.3 ms");
         assert_eq!(seconds(1.2345), "1.234 s");
+    }
+
+    #[test]
+    fn rates_and_nanoseconds() {
+        assert_eq!(
+            [950.0, 12_345.0, 98.7e6, 1.234e9].map(si),
+            ["950", "12.3 k", "98.7 M", "1.23 G"]
+        );
+        assert_eq!([35, 1234, 3_400_000].map(nanoseconds), ["35 ns", "1.2 us", "3.4 ms"]);
     }
 
     #[test]

@@ -13,25 +13,29 @@ pub(crate) fn hz3() -> Command {
 }
 
 /// A preload library that allocates nothing, but reports 41 requests of its process at exit in the way
-/// hz3 does, when hz3's options ask for it. Built once by the compiler that built this test.
+/// hz3 does, when hz3's options ask for it.
 pub(crate) fn stand_in() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/stand_in.rs");
-        // Test binaries run side by side: each builds under its own name, then renames.
-        let own = directory.join(format!("libstand_in.{}.so", std::process::id()));
-        let library = directory.join("libstand_in.so");
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let built = Command::new(rustc)
-            .args(["--edition=2024", "--crate-type=cdylib", "--crate-name=stand_in", "-O", "-o"])
-            .args([&own, &source])
-            .status()
-            .expect("the compiler runs");
-        assert!(built.success(), "the stand-in library builds");
-        std::fs::rename(&own, &library).expect("the library moves to its place");
-        library
-    })
+    LIBRARY.get_or_init(|| library("stand_in"))
+}
+
+/// The preload library of `tests/common/NAME.rs`, built by the compiler that built this test.
+pub(crate) fn library(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/common/{name}.rs"));
+    // Test binaries run side by side: each builds under its own name, then renames.
+    let own = directory.join(format!("lib{name}.{}.so", std::process::id()));
+    let library = directory.join(format!("lib{name}.so"));
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let built = Command::new(rustc)
+        .args(["--edition=2024", "--crate-type=cdylib", "-Cpanic=abort", "-O", "-o"])
+        .args([&own, &source])
+        .arg(format!("--crate-name={name}"))
+        .status()
+        .expect("the compiler runs");
+    assert!(built.success(), "the library {name} builds");
+    std::fs::rename(&own, &library).expect("the library moves to its place");
+    library
 }
 
 /// Standard output as text.

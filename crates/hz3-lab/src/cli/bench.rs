@@ -1,0 +1,56 @@
+//! `hz3 bench`.
+
+use crate::workloads::Workload;
+use clap::Args;
+
+pub(super) const LONG: &str = "\
+Run one workload in this process, on this process's malloc, and report its speed.
+
+The workload calls plain malloc and free, so preload whichever allocator you want to measure; \
+without one it is the C library's. `hz3 compare` does that for several allocators in turn, and \
+`hz3 watch` shows the memory from outside.
+
+Every block carries a mark that is checked when it is freed; a workload that finds a wrong mark, a \
+misaligned or missing block, ends with an error.";
+
+pub(super) const NOTES: &str = "\
+The passes, in order:
+  throughput  nothing but the workload; gives the operations per second
+  harness     the same loop on no allocator at all (random numbers, slots,
+              marks); only for workloads of short operations. Its cost is
+              reported, and `net` is what is left for the allocator
+  latency     fewer operations, and a clock around every 8th call on average
+The harness's own memory is mapped directly: between start and end of a pass
+only the workload calls malloc.
+
+Exit status:
+  0    done
+  1    the allocator failed the workload's check
+  2    wrong usage
+  125  hz3 itself failed
+
+Examples:
+  hz3 bench mixed --sizes small --threads 2
+  LD_PRELOAD=target/release/libhz3.so hz3 bench remote
+  LD_PRELOAD=libjemalloc.so.2 hz3 bench burst-idle 200000 10 3 0 4
+  hz3 watch --lib target/release/libhz3.so -- hz3 bench holes";
+
+/// The options of `hz3 bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Print one JSON object instead of the table
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Leave out the latency pass
+    #[arg(long, global = true)]
+    pub(crate) no_latency: bool,
+
+    /// Leave out the harness pass
+    #[arg(long, global = true)]
+    pub(crate) no_harness: bool,
+
+    /// What to run
+    #[command(subcommand)]
+    pub(crate) workload: Workload,
+}

@@ -1,0 +1,48 @@
+//! `hz3 bench`: the passes of one workload in this process.
+
+mod report;
+
+use crate::cli::BenchArgs;
+use crate::failure::Result;
+use crate::workloads::kit::heap::{Nothing, Plain, Timed};
+use crate::workloads::kit::team::Tally;
+use crate::workloads::{Visitor, Work};
+use report::Report;
+
+/// Runs the passes and reports.
+pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
+    let workload = args.workload.settled()?;
+    let passes = workload.accept(&Run { latency: !args.no_latency, harness: !args.no_harness })?;
+    let report = Report::of(&workload, passes)?;
+    if args.json {
+        report.print_json()?;
+    } else {
+        report.print_table();
+    }
+    Ok(0)
+}
+
+/// What the passes came to.
+#[derive(Debug)]
+pub(crate) struct Passes {
+    throughput: Tally,
+    harness: Option<Tally>,
+    latency: Option<Tally>,
+}
+
+struct Run {
+    latency: bool,
+    harness: bool,
+}
+
+impl Visitor for Run {
+    type Output = Result<Passes>;
+
+    fn visit<W: Work>(&self, work: &W) -> Result<Passes> {
+        let throughput = work.pass::<Plain>()?;
+        let harness =
+            (self.harness && W::TIGHT).then(|| work.shorter().pass::<Nothing>()).transpose()?;
+        let latency = self.latency.then(|| work.shorter().pass::<Timed>()).transpose()?;
+        Ok(Passes { throughput, harness, latency })
+    }
+}

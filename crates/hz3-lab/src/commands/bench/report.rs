@@ -1,0 +1,129 @@
+//! The result of a benchmark, as a table and as JSON.
+
+use super::Passes;
+use crate::failure::{Failure, Result};
+use crate::text;
+use crate::workloads::Workload;
+use crate::workloads::kit::heap::Latency;
+use crate::workloads::kit::histogram::{Histogram, Percentiles};
+use crate::workloads::outside;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Everything that one run of a workload found out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    workload: &'static str,
+    parameters: Value,
+    /// The file that malloc came from.
+    allocator: String,
+    operations: u64,
+    seconds: f64,
+    ops_per_s: f64,
+    ns_per_op: f64,
+    /// What an operation costs on no allocator at all.
+    harness_ns_per_op: Option<f64>,
+    malloc_ns: Option<Percentiles>,
+    free_ns: Option<Percentiles>,
+    /// For plots: pairs of nanoseconds and the share of calls that take no longer.
+    malloc_curve: Vec<(u64, f64)>,
+    free_curve: Vec<(u64, f64)>,
+    details: Map<String, Value>,
+}
+
+impl Report {
+    pub(super) fn of(workload: &Workload, passes: Passes) -> Result<Self> {
+        let Passes { throughput, harness, latency } = passes;
+        let parameters =
+            serde_json::to_value(workload).map_err(|e| Failure::io("write the parameters", e))?;
+        let latency = latency.and_then(|tally| tally.latency);
+        let figures = |which: fn(&Latency) -> &Histogram| {
+            let histogram = latency.as_ref().map(which);
+            (histogram.and_then(Histogram::percentiles), histogram.map(Histogram::curve))
+        };
+        let (malloc_ns, malloc_curve) = figures(|latency| &latency.malloc);
+        let (free_ns, free_curve) = figures(|latency| &latency.free);
+        Ok(Self {
+            workload: workload.name(),
+            parameters,
+            allocator: outside::malloc_origin(),
+            operations: throughput.operations,
+            seconds: throughput.elapsed.as_secs_f64(),
+            ops_per_s: throughput.rate(),
+            ns_per_op: 1e9 / throughput.rate(),
+            harness_ns_per_op: harness.map(|tally| 1e9 / tally.rate()),
+            malloc_ns,
+            free_ns,
+            malloc_curve: malloc_curve.unwrap_or_default(),
+            free_curve: free_curve.unwrap_or_default(),
+            details: throughput.details,
+        })
+    }
+
+    pub(super) fn print_json(&self) -> Result<()> {
+        let line = serde_json::to_string(self).map_err(|e| Failure::io("write JSON", e))?;
+        println!("{line}");
+        Ok(())
+    }
+
+    pub(super) fn print_table(&self) {
+        println!("{} on {}", self.workload, self.allocator);
+        println!("  parameters  {}", words(self.parameters.as_object()));
+        println!(
+            "  speed       {} operations/s: {} in {}, {:.1} ns each",
+            text::si(self.ops_per_s),
+            text::count(self.operations),
+            text::seconds(self.seconds),
+            self.ns_per_op
+        );
+        if let Some(harness) = self.harness_ns_per_op {
+            let net = (self.ns_per_op - harness).max(0.0);
+            println!(
+                "  net         {net:.1} ns each without the harness, which takes {harness:.1} ns"
+            );
+        }
+        let mut table = text::table::plain(&["  latency", "p50", "p99", "p99.9", "max", "n"], 1);
+        for (name, figures) in [("  malloc", self.malloc_ns), ("  free", self.free_ns)] {
+            if let Some(p) = figures {
+                let times = [p.p50, p.p99, p.p999, p.max].map(text::nanoseconds);
+                let row = std::iter::once(name.to_owned()).chain(times);
+                table.add_row(row.chain([text::count(p.n)]).collect::<Vec<_>>());
+            }
+        }
+        if !table.is_empty() {
+            println!("{}", table.trim_fmt());
+        }
+        for (name, value) in self.details.iter().filter(|(name, _)| *name != "phases") {
+            print_detail(name, value);
+        }
+    }
+}
+
+fn print_detail(name: &str, value: &Value) {
+    match value {
+        Value::Array(items) => {
+            println!("  {name}");
+            for (i, item) in items.iter().enumerate() {
+                println!("    {:>2}  {}", i + 1, words(item.as_object()));
+            }
+        }
+        single => println!("  {name}  {}", word(single)),
+    }
+}
+
+/// `key value` pairs in one line.
+fn words(object: Option<&Map<String, Value>>) -> String {
+    let pairs = object.into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let words: Vec<String> = pairs.map(|(name, value)| format!("{name} {}", word(value))).collect();
+    words.join(", ")
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => {
+            format!("{:.4}", number.as_f64().unwrap_or(f64::NAN))
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,117 @@
+//! What do large buffers cost that one thread fills and another one frees?
+
+use super::Work;
+use super::kit::block::{Block, Fault};
+use super::kit::gate::Gate;
+use super::kit::heap::Heap;
+use super::kit::random::Random;
+use super::kit::ring::{Putter, Ring, Taker};
+use super::kit::sizes::Sizes;
+use super::kit::team::{self, Share, Tally};
+use crate::failure::Result;
+use clap::Args;
+use serde::Serialize;
+
+/// Producers that fill buffers, consumers that check and free them.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Buffers {
+    /// Pairs of one producer and one consumer
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// Buffers that each pair passes
+    #[arg(long = "buffers", default_value_t = 2000)]
+    #[serde(rename = "buffers")]
+    count: u64,
+    /// Sizes as MIN-MAX in bytes [64 KiB to 4 MiB]
+    #[arg(long, default_value = "65536-4194304")]
+    sizes: Sizes,
+    /// Buffers that wait between the two
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    ring: u32,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = Random::SEED)]
+    seed: u32,
+}
+
+enum Lane<'a> {
+    Produces(Putter<'a>),
+    Consumes(Taker<'a>),
+}
+
+impl Buffers {
+    fn produce<H: Heap>(
+        &self,
+        heap: &mut H,
+        mut onward: Putter<'_>,
+        mut random: Random,
+        gate: &Gate,
+    ) -> Result<(), Fault> {
+        for _ in 0..self.count {
+            let mut block = heap.allocate(self.sizes.draw(&mut random))?;
+            block.stamp_pages(0);
+            while let Err(back) = onward.put(block) {
+                block = back;
+                if gate.has_failed() {
+                    return heap.release(block);
+                }
+                std::thread::yield_now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees everything; returns the bytes that came through.
+    fn consume<H: Heap>(
+        &self,
+        heap: &mut H,
+        mut incoming: Taker<'_>,
+        gate: &Gate,
+    ) -> Result<u64, Fault> {
+        let mut bytes = 0;
+        for _ in 0..self.count {
+            let block: Block = loop {
+                match incoming.take() {
+                    Some(block) => break block,
+                    None if gate.has_failed() => return Err(Fault::Abandoned),
+                    None => std::thread::yield_now(),
+                }
+            };
+            block.check_pages()?;
+            bytes += block.size() as u64;
+            heap.release(block)?;
+        }
+        Ok(bytes)
+    }
+}
+
+impl Work for Buffers {
+    const TIGHT: bool = false;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let rings = (0..self.pairs).map(|_| Ring::new(self.ring as usize));
+        let mut rings = rings.collect::<Result<Vec<_>>>()?;
+        let lanes = rings.iter_mut().flat_map(|ring| {
+            let (putter, taker) = ring.ends();
+            [Lane::Produces(putter), Lane::Consumes(taker)]
+        });
+        let (mut tally, bytes) = team::run(lanes.collect(), |index, heap: &mut H, lane, gate| {
+            let mut share = Share { operations: self.count, ..Share::default() };
+            match lane {
+                Lane::Produces(onward) => {
+                    self.produce(heap, onward, Random::for_thread(self.seed, index), gate)?;
+                }
+                Lane::Consumes(incoming) => share.special = self.consume(heap, incoming, gate)?,
+            }
+            Ok(share)
+        })?;
+        tally.note(
+            "gib_per_s",
+            bytes as f64 / tally.elapsed.as_secs_f64().max(1e-9) / (1u64 << 30) as f64,
+        );
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { count: (self.count / 4).max(1), ..self.clone() }
+    }
+}

@@ -1,0 +1,309 @@
+//! Does the resident set fall when a program has freed a burst and idles? (S59-2)
+//!
+//! Every cycle: the threads allocate their shares of the total and write every byte; then they free all but
+//! the survivors; then the process idles. The judge of the memory is a watcher outside (`hz3 watch`); the
+//! resident sets reported here are for orientation.
+
+mod dump;
+mod idle;
+mod stash;
+
+use super::Work;
+use super::kit::block::Fault;
+use super::kit::gate::Gate;
+use super::kit::heap::Heap;
+use super::kit::phases::Phases;
+use super::kit::random::Random;
+use super::kit::sizes::Sizes;
+use super::kit::team::{self, Share, Tally, broken};
+use crate::failure::{Failure, Result};
+use clap::Args;
+use dump::{Dump, Level};
+use idle::{Idle, Window};
+use serde::Serialize;
+use stash::Stashes;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The parameters and their defaults are those of the seeds' `bench_burst_idle_v2`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct BurstIdle {
+    /// The seeds' form: `TOTAL IDLE_S CYCLES KEEP% THREADS MIN MAX KEEP_HOLD IDLE_TICK_MS DUMP_MODE`;
+    /// what is given overrides the options
+    #[arg(value_name = "NUMBER", num_args = 0..=10)]
+    #[serde(skip)]
+    positional: Vec<u32>,
+    /// Blocks of a burst, over all threads
+    #[arg(long, default_value_t = 200_000)]
+    total: u32,
+    /// Idle seconds after each burst
+    #[arg(long, default_value_t = 10.0)]
+    idle: f64,
+    /// Bursts
+    #[arg(long, default_value_t = 3)]
+    cycles: u32,
+    /// How many blocks of a hundred survive
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    keep: u32,
+    /// Threads
+    #[arg(long, short = 't', default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Smallest and largest size as MIN-MAX
+    #[arg(long, default_value = "256-4096")]
+    sizes: Sizes,
+    /// Survivors stay through the idle time; without this they are freed just before it
+    #[arg(long)]
+    keep_hold: bool,
+    /// Call `hz3_epoch_force` at this interval while idle, if the allocator has it; 0 is never
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    idle_tick: u32,
+    /// What to write down of the process's memory map at the start, middle and end of the idle time
+    #[arg(long, value_enum, default_value_t = Level::Off)]
+    dump: Level,
+    /// Where to write it [default: standard error]
+    #[arg(long, value_name = "FILE", env = "S59_2_DUMP_PATH")]
+    dump_path: Option<PathBuf>,
+    /// What the threads do after their burst
+    #[arg(long, value_enum, default_value_t = Shape::Exit)]
+    shape: Shape,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = Random::SEED)]
+    seed: u32,
+}
+
+/// Which thread frees, and what becomes of the threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Shape {
+    /// Every thread frees its own blocks and exits; every cycle has new threads (the seeds' case)
+    Exit,
+    /// Every thread frees its own blocks and stays, blocked, until the end
+    Stay,
+    /// Every thread frees the blocks of its neighbour and stays, blocked, until the end
+    Remote,
+}
+
+/// What one cycle came to.
+#[derive(Debug, Serialize)]
+struct Cycle {
+    burst_s: f64,
+    free_s: f64,
+    #[serde(flatten)]
+    idle: Window,
+}
+
+/// What the conducting thread collects over the cycles.
+struct Log {
+    cycles: Vec<Cycle>,
+    phases: Phases,
+    idle: Idle,
+}
+
+impl BurstIdle {
+    /// The parameters with the positional form put in.
+    pub(super) fn settled(&self) -> Result<Self> {
+        let mut settled = self.clone();
+        let given = |i: usize| self.positional.get(i).copied();
+        settled.total = given(0).unwrap_or(self.total);
+        settled.idle = given(1).map_or(self.idle, f64::from);
+        settled.cycles = given(2).unwrap_or(self.cycles);
+        settled.keep = given(3).unwrap_or(self.keep);
+        settled.threads = given(4).unwrap_or(self.threads);
+        match (given(5), given(6)) {
+            (Some(min), Some(max)) => {
+                settled.sizes = format!("{min}-{max}").parse().map_err(Failure::new)?;
+            }
+            (Some(_), None) => return Err(Failure::new("MIN is given without MAX")),
+            _ => {}
+        }
+        settled.keep_hold = given(7).map_or(self.keep_hold, |hold| hold != 0);
+        settled.idle_tick = given(8).unwrap_or(self.idle_tick);
+        settled.dump = given(9).map_or(Ok(self.dump), Level::from_number)?;
+        if settled.threads == 0 || settled.keep > 100 {
+            return Err(Failure::new("THREADS is at least 1 and KEEP% at most 100"));
+        }
+        Ok(settled)
+    }
+
+    fn log(&self) -> Result<Log> {
+        let dump = Dump::open(self.dump, self.dump_path.as_deref())?;
+        let cycles = self.cycles as usize;
+        Ok(Log {
+            cycles: Vec::with_capacity(cycles),
+            phases: Phases::new(3 * cycles),
+            idle: Idle::new(self.idle, self.idle_tick, dump),
+        })
+    }
+
+    /// New threads every cycle; the process's first thread conducts.
+    fn with_passing_threads<H: Heap>(&self, stashes: &Stashes, log: &mut Log) -> Result<Tally> {
+        let mut all = Tally::default();
+        for cycle in 0..self.cycles {
+            let times = Mutex::new((0.0, 0.0));
+            let lanes = vec![(); self.threads as usize];
+            let phases = Mutex::new(&mut log.phases);
+            let (tally, _) = team::run(lanes, |index, heap: &mut H, (), gate| {
+                let conducts = index == 0;
+                let burst = together(conducts, gate, &phases, "burst", || {
+                    stashes.fill(heap, index, self.random(cycle, index))
+                });
+                let free = together(conducts, gate, &phases, "free", || {
+                    stashes.thin_out(heap, index, self.random(cycle, index))
+                });
+                if conducts {
+                    *lock(&times) = (burst.1, free.1);
+                }
+                Ok(Share { operations: burst.0? + free.0?, ..Share::default() })
+            })?;
+            let (burst_s, free_s) = *lock(&times);
+            log.rest(burst_s, free_s);
+            let survivors = stashes.check_and_free_all(&mut H::open(0)?).map_err(broken)?;
+            all.operations += tally.operations + survivors;
+            all.elapsed += Duration::from_secs_f64(burst_s + free_s);
+            all.absorb(tally.latency);
+        }
+        Ok(all)
+    }
+
+    /// The same threads throughout; one more conducts, so that all that allocated are blocked while idle.
+    fn with_lasting_threads<H: Heap>(&self, stashes: &Stashes, log: &mut Log) -> Result<Tally> {
+        let threads = self.threads as usize;
+        let lanes = vec![(); threads + 1];
+        let log = Mutex::new(log);
+        let frees = |index: usize| match self.shape {
+            Shape::Remote => (index + 1) % threads,
+            Shape::Exit | Shape::Stay => index,
+        };
+        let (mut tally, _) = team::run(lanes, |index, heap: &mut H, (), gate| {
+            let mut results = Vec::with_capacity(3 * self.cycles as usize);
+            for cycle in 0..self.cycles {
+                if index == threads {
+                    conduct(&mut lock(&log), gate);
+                    continue;
+                }
+                // A fault is looked at only after the last meeting: the others wait for this thread.
+                results.push(stashes.fill(heap, index, self.random(cycle, index)));
+                gate.meet();
+                let theirs = frees(index);
+                results.push(stashes.thin_out(heap, theirs, self.random(cycle, theirs)));
+                gate.meet();
+                // Here the conductor idles, and everybody else is blocked.
+                gate.meet();
+                results.push(stashes.check_and_free(heap, theirs));
+                // Nobody fills a stash again that a neighbour has yet to empty.
+                gate.meet();
+            }
+            let operations = results.into_iter().sum::<Result<u64, Fault>>()?;
+            Ok(Share { operations, ..Share::default() })
+        })?;
+        let busy: f64 = lock(&log).cycles.iter().map(|cycle| cycle.burst_s + cycle.free_s).sum();
+        tally.elapsed = Duration::from_secs_f64(busy);
+        Ok(tally)
+    }
+
+    fn random(&self, cycle: u32, index: usize) -> Random {
+        Random::for_thread(self.seed.wrapping_add(cycle.wrapping_mul(0x0001_0001)), index)
+    }
+}
+
+impl Log {
+    /// Idles, and writes the cycle down.
+    fn rest(&mut self, burst_s: f64, free_s: f64) {
+        let cycle = self.cycles.len() + 1;
+        let (idle, _) = self.phases.during("idle", || self.idle.spend(cycle));
+        self.cycles.push(Cycle { burst_s, free_s, idle });
+    }
+}
+
+/// The conductor's part of a cycle: the four meetings, and the idle time before the third.
+fn conduct(log: &mut Log, gate: &Gate) {
+    let ((), burst_s) = log.phases.during("burst", || gate.meet());
+    let ((), free_s) = log.phases.during("free", || gate.meet());
+    log.rest(burst_s, free_s);
+    gate.meet();
+    gate.meet();
+}
+
+/// A panic ends the program, so no lock is ever poisoned in it.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All threads do `work` between two meetings; the conductor writes the part down.
+fn together<T>(
+    conducts: bool,
+    gate: &Gate,
+    phases: &Mutex<&mut Phases>,
+    name: &'static str,
+    work: impl FnOnce() -> T,
+) -> (T, f64) {
+    gate.meet();
+    let work_and_meet = || {
+        let result = work();
+        gate.meet();
+        result
+    };
+    if conducts { lock(phases).during(name, work_and_meet) } else { (work_and_meet(), 0.0) }
+}
+
+impl Work for BurstIdle {
+    const TIGHT: bool = false;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let stashes = Stashes::new(self)?;
+        let mut log = self.log()?;
+        let mut tally = match self.shape {
+            Shape::Exit => self.with_passing_threads::<H>(&stashes, &mut log)?,
+            Shape::Stay | Shape::Remote => self.with_lasting_threads::<H>(&stashes, &mut log)?,
+        };
+        tally.note("epoch_force", log.idle.can_force());
+        tally.note("harness_kb", stashes.bytes() / 1024);
+        tally.note("cycles", serde_json::to_value(&log.cycles).unwrap_or_default());
+        tally.note("phases", log.phases.to_json());
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { idle: 0.0, cycles: 1, dump: Level::Off, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        burst: BurstIdle,
+    }
+
+    fn settled(words: &[&str]) -> Result<BurstIdle> {
+        Line::try_parse_from([&["bench"], words].concat()).unwrap().burst.settled()
+    }
+
+    #[test]
+    fn the_seeds_positional_form_is_understood() {
+        let short = settled(&["200000", "10", "3", "0", "4"]).unwrap();
+        assert_eq!((short.total, short.cycles, short.keep, short.threads), (200_000, 3, 0, 4));
+        assert_eq!(short.sizes.to_string(), "256-4096");
+        let full =
+            settled(&["1000", "1", "1", "20", "2", "2304", "3840", "1", "100", "2"]).unwrap();
+        assert_eq!(full.sizes, Sizes::Uniform { min: 2304, max: 3840 });
+        assert!(full.keep_hold && full.idle_tick == 100 && full.dump == Level::Smaps);
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused() {
+        for words in [
+            &["1", "1", "1", "101"][..],
+            &["1", "1", "1", "0", "0"],
+            &["1", "1", "1", "0", "1", "5"],
+        ] {
+            assert!(settled(words).is_err(), "{words:?}");
+        }
+        assert!(settled(&["1", "1", "1", "0", "1", "64", "32"]).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! What does a short life of a thread cost: create, a thousand operations, free everything, exit, join?
+
+use super::Work;
+use super::kit::block::Fault;
+use super::kit::heap::Heap;
+use super::kit::random::Random;
+use super::kit::short_thread;
+use super::kit::sizes::Sizes;
+use super::kit::slots::{Slots, Turn};
+use super::kit::team::{self, Share, Tally};
+use crate::failure::Result;
+use clap::Args;
+use serde::Serialize;
+
+/// Many short threads, a few at a time.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Churn {
+    /// Threads that live at the same time
+    #[arg(long, short = 't', default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Threads that follow each other
+    #[arg(long, default_value_t = 2000)]
+    generations: u32,
+    /// Operations in the life of a thread
+    #[arg(long, default_value_t = 1000)]
+    ops: u64,
+    /// Slots of a thread
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Sizes: small, medium, mixed, app, or MIN-MAX
+    #[arg(long, default_value = "small")]
+    sizes: Sizes,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = Random::SEED)]
+    seed: u32,
+}
+
+impl Churn {
+    fn life<H: Heap>(
+        &self,
+        heap: &mut H,
+        slots: &mut Slots,
+        random: &mut Random,
+    ) -> Result<u64, Fault> {
+        let mut operations = 0;
+        for _ in 0..self.ops {
+            operations += slots.step(heap, random, self.sizes, Turn::Toggle)?;
+        }
+        Ok(operations + slots.clear(heap)?)
+    }
+}
+
+impl Work for Churn {
+    const TIGHT: bool = true;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let slots = (0..self.threads).map(|_| Slots::new(self.slots));
+        let lanes = slots.collect::<Result<Vec<_>>>()?;
+        let (mut tally, threads) = team::run(lanes, |index, heap: &mut H, mut slots, _| {
+            let mut random = Random::for_thread(self.seed, index);
+            let mut operations = 0;
+            for _ in 0..self.generations {
+                operations += short_thread::run(|| self.life(heap, &mut slots, &mut random))??;
+            }
+            Ok(Share { operations, special: self.generations.into(), end: None })
+        })?;
+        tally.note("threads_created", threads);
+        tally.note("threads_per_s", threads as f64 / tally.elapsed.as_secs_f64().max(1e-9));
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { generations: (self.generations / 10).max(1), ..self.clone() }
+    }
+}

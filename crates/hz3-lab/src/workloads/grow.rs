@@ -1,0 +1,62 @@
+//! What does a block cost that grows by doubling? (realloc to 1 GiB; every new page is touched)
+
+use super::Work;
+use super::kit::block::Fault;
+use super::kit::heap::Heap;
+use super::kit::team::{self, Share, Tally};
+use crate::failure::Result;
+use clap::Args;
+use serde::Serialize;
+
+/// One block that doubles from 64 bytes up.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Grow {
+    /// Grow up to this size in MiB
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    to_mib: u32,
+    /// How often from the start
+    #[arg(long, default_value_t = 3)]
+    rounds: u64,
+}
+
+impl Grow {
+    fn round<H: Heap>(&self, heap: &mut H) -> Result<u64, Fault> {
+        const FIRST: usize = 64;
+        let end = (self.to_mib as usize) << 20;
+        let mut block = heap.allocate(FIRST)?;
+        let mut operations = 2;
+        while block.size() < end {
+            let old = block.size();
+            block = heap.reallocate(block, old * 2)?;
+            block.mark_from(old);
+            operations += 1;
+        }
+        // The first word is the block's stamp, which a realloc renews; the marks stand behind it.
+        let mut from = FIRST;
+        while from < block.size() {
+            block.check_marks(from, from * 2)?;
+            from *= 2;
+        }
+        heap.release(block)?;
+        Ok(operations)
+    }
+}
+
+impl Work for Grow {
+    const TIGHT: bool = false;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let (tally, _) = team::run(vec![()], |_, heap: &mut H, (), _| {
+            let mut share = Share::default();
+            for _ in 0..self.rounds {
+                share.operations += self.round(heap)?;
+            }
+            Ok(share)
+        })?;
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { rounds: 1, ..self.clone() }
+    }
+}

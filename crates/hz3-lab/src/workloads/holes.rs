@@ -1,0 +1,109 @@
+//! What stays resident when one block in twenty survives, scattered over the whole heap?
+//!
+//! The case that others publish: 150,000 blocks of 512 bytes, 100,000 of 1 KiB and 50,000 of 2 KiB, mixed
+//! with each other, all written; every twentieth stays. No allocator that cannot move blocks gets below one
+//! OS page a survivor.
+
+use super::Work;
+use super::kit::block::{Block, Fault};
+use super::kit::heap::Heap;
+use super::kit::mapped::Mapped;
+use super::kit::phases::Phases;
+use super::kit::team::{Tally, broken};
+use super::outside;
+use crate::failure::Result;
+use clap::Args;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Six blocks in a row: three of 512, two of 1024, one of 2048.
+const ROW: [usize; 6] = [512, 1024, 512, 1024, 512, 2048];
+
+/// A heap full of holes.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Holes {
+    /// Rows of six blocks: three of 512 bytes, two of 1 KiB, one of 2 KiB
+    #[arg(long, default_value_t = 50_000)]
+    rows: usize,
+    /// One block in this many survives
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    keep_every: u32,
+    /// Idle time in seconds
+    #[arg(long, default_value_t = 10.0)]
+    idle: f64,
+}
+
+impl Holes {
+    fn survives(&self, index: usize) -> bool {
+        index.is_multiple_of(self.keep_every as usize)
+    }
+
+    fn thin_out<H: Heap>(
+        &self,
+        heap: &mut H,
+        blocks: &mut Mapped<Option<Block>>,
+    ) -> Result<(), Fault> {
+        let doomed = blocks.iter_mut().enumerate().filter(|(i, _)| !self.survives(*i));
+        for (_, place) in doomed {
+            place.take().map_or(Ok(()), |block| heap.release(block))?;
+        }
+        Ok(())
+    }
+}
+
+fn fill<H: Heap>(heap: &mut H, blocks: &mut Mapped<Option<Block>>) -> Result<(), Fault> {
+    for (i, place) in blocks.iter_mut().enumerate() {
+        let mut block = heap.allocate(ROW[i % ROW.len()])?;
+        block.fill();
+        *place = Some(block);
+    }
+    Ok(())
+}
+
+fn check_and_free<H: Heap>(heap: &mut H, blocks: &mut Mapped<Option<Block>>) -> Result<(), Fault> {
+    for place in blocks.iter_mut() {
+        if let Some(block) = place.take() {
+            block.check_all()?;
+            heap.release(block)?;
+        }
+    }
+    Ok(())
+}
+
+impl Work for Holes {
+    const TIGHT: bool = false;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let mut heap = H::open(0)?;
+        let mut phases = Phases::new(3);
+        let mut blocks = Mapped::new(self.rows * ROW.len(), || None)?;
+        let (filled, fill_s) = phases.during("burst", || fill(&mut heap, &mut blocks));
+        filled.map_err(broken)?;
+        let peak_kb = outside::rss_kb();
+        let (thinned, free_s) = phases.during("free", || self.thin_out(&mut heap, &mut blocks));
+        thinned.map_err(broken)?;
+        let live_bytes: usize = blocks.iter().flatten().map(Block::size).sum();
+        let survivors = blocks.iter().flatten().count();
+        phases.during("idle", || std::thread::sleep(Duration::from_secs_f64(self.idle)));
+        let idle_kb = outside::rss_kb();
+        check_and_free(&mut heap, &mut blocks).map_err(broken)?;
+
+        let mut tally = Tally {
+            operations: (blocks.len() * 2 - survivors) as u64,
+            elapsed: Duration::from_secs_f64(fill_s + free_s),
+            ..Tally::default()
+        };
+        tally.note("peak_rss_kb", peak_kb);
+        tally.note("idle_rss_kb", idle_kb);
+        tally.note("live_kb", live_bytes as u64 / 1024);
+        tally.note("survivors", survivors as u64);
+        tally.note("returned_percent", 100.0 * (1.0 - idle_kb as f64 / peak_kb.max(1) as f64));
+        tally.note("phases", phases.to_json());
+        tally.absorb(heap.into_latency());
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { idle: 0.0, ..self.clone() }
+    }
+}

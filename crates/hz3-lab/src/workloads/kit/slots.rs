@@ -1,0 +1,95 @@
+//! A working set: slots that hold a block or nothing.
+
+use super::block::{Block, Fault};
+use super::heap::Heap;
+use super::mapped::Mapped;
+use super::random::Random;
+use super::sizes::Sizes;
+use crate::failure;
+
+/// What happens to the slot that was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Turn {
+    /// Free it when it is taken, fill it when it is empty; each is one operation (the seeds' loop)
+    Toggle,
+    /// Free what is there and allocate anew; each of the two is one operation
+    Replace,
+}
+
+/// The slots of one thread.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    slots: Mapped<Option<Block>>,
+    len: u32,
+}
+
+impl Slots {
+    /// `len` empty slots.
+    pub(crate) fn new(len: u32) -> failure::Result<Self> {
+        Ok(Self { slots: Mapped::new(len as usize, || None)?, len })
+    }
+
+    /// Draws a slot, and a size if one is needed, and does the turn. Returns the operations done.
+    #[inline]
+    pub(crate) fn step<H: Heap>(
+        &mut self,
+        heap: &mut H,
+        random: &mut Random,
+        sizes: Sizes,
+        turn: Turn,
+    ) -> Result<u64, Fault> {
+        let slot = &mut self.slots[random.below(self.len) as usize];
+        match (slot.take(), turn) {
+            (Some(block), Turn::Toggle) => {
+                heap.release(block)?;
+                Ok(1)
+            }
+            (Some(block), Turn::Replace) => {
+                heap.release(block)?;
+                *slot = Some(heap.allocate(sizes.draw(random))?);
+                Ok(2)
+            }
+            (None, _) => {
+                *slot = Some(heap.allocate(sizes.draw(random))?);
+                Ok(1)
+            }
+        }
+    }
+
+    /// Gives everything back. Returns the operations done.
+    pub(crate) fn clear<H: Heap>(&mut self, heap: &mut H) -> Result<u64, Fault> {
+        let mut operations = 0;
+        for slot in self.slots.iter_mut() {
+            if let Some(block) = slot.take() {
+                heap.release(block)?;
+                operations += 1;
+            }
+        }
+        Ok(operations)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workloads::kit::heap::Plain;
+
+    #[test]
+    fn operations_are_counted_and_everything_comes_back() {
+        for turn in [Turn::Toggle, Turn::Replace] {
+            let mut slots = Slots::new(10).unwrap();
+            let mut random = Random::for_thread(3, 0);
+            let sizes = Sizes::Uniform { min: 16, max: 64 };
+            let mut operations = 0;
+            for _ in 0..1001 {
+                operations += slots.step(&mut Plain, &mut random, sizes, turn).unwrap();
+            }
+            let left = slots.slots.iter().filter(|slot| slot.is_some()).count() as u64;
+            assert_eq!(slots.clear(&mut Plain), Ok(left));
+            // Every block was allocated once and freed once.
+            assert!((operations + left).is_multiple_of(2), "{turn:?}");
+            assert_eq!(slots.clear(&mut Plain), Ok(0));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A workload's threads: started together, timed together, their results added up.
+
+use super::block::Fault;
+use super::gate::Gate;
+use super::heap::{Heap, Latency};
+use crate::failure::{Failure, Result};
+use std::time::{Duration, Instant};
+
+/// What a pass of a workload came to.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Calls of malloc and free (and realloc), each one operation.
+    pub(crate) operations: u64,
+    /// From the first thread's start to the last one's end, idle times excluded.
+    pub(crate) elapsed: Duration,
+    /// Further figures with their names.
+    pub(crate) details: serde_json::Map<String, serde_json::Value>,
+    /// What the heaps measured.
+    pub(crate) latency: Option<Latency>,
+}
+
+impl Tally {
+    /// Adds a named figure.
+    pub(crate) fn note(&mut self, name: &str, value: impl Into<serde_json::Value>) {
+        self.details.insert(name.to_owned(), value.into());
+    }
+
+    /// Operations a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.operations as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Takes in what one heap measured.
+    pub(crate) fn absorb(&mut self, latency: Option<Latency>) {
+        match (&mut self.latency, latency) {
+            (Some(mine), Some(theirs)) => {
+                mine.malloc.merge(&theirs.malloc);
+                mine.free.merge(&theirs.free);
+            }
+            (mine @ None, theirs) => *mine = theirs,
+            (Some(_), None) => {}
+        }
+    }
+}
+
+/// What one member of a team did.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Share {
+    /// Its operations.
+    pub(crate) operations: u64,
+    /// A count whose meaning is the workload's.
+    pub(crate) special: u64,
+    /// When the timed part ended, if that was before the thread did.
+    pub(crate) end: Option<Instant>,
+}
+
+/// Runs one thread for each of `lanes`. All set up first, then start at once; each does `work` with its
+/// index, its own heap, its lane, and the gate. The sum of the `special` counts is returned beside.
+pub(crate) fn run<H: Heap, L: Send>(
+    lanes: Vec<L>,
+    work: impl Fn(usize, &mut H, L, &Gate) -> Result<Share, Fault> + Sync,
+) -> Result<(Tally, u64)> {
+    let gate = Gate::new(lanes.len());
+    let heaps = (0..lanes.len()).map(H::open).collect::<Result<Vec<H>>>()?;
+    let ends: Vec<End<H>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = lanes
+            .into_iter()
+            .zip(heaps)
+            .enumerate()
+            .map(|(index, (lane, heap))| {
+                let (gate, work) = (&gate, &work);
+                scope.spawn(move || member(index, heap, lane, gate, work))
+            })
+            .collect();
+        threads.into_iter().map(join).collect::<Result<_>>()
+    })?;
+    // The heaps live on until here: a block of one may have been with another thread to the end.
+    add_up(ends)
+}
+
+/// How a member of a team ended.
+struct End<H> {
+    done: Result<Share, Fault>,
+    start: Instant,
+    stop: Instant,
+    heap: H,
+}
+
+fn member<H: Heap, L>(
+    index: usize,
+    mut heap: H,
+    lane: L,
+    gate: &Gate,
+    work: impl Fn(usize, &mut H, L, &Gate) -> Result<Share, Fault>,
+) -> End<H> {
+    gate.meet();
+    let start = Instant::now();
+    let done = work(index, &mut heap, lane, gate);
+    let stop = Instant::now();
+    if done.is_err() {
+        gate.fail();
+    }
+    End { done, start, stop, heap }
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T> {
+    thread.join().map_err(|_| Failure::new("a thread of the workload panicked"))
+}
+
+fn add_up<H: Heap>(ends: Vec<End<H>>) -> Result<(Tally, u64)> {
+    let faults = ends.iter().filter_map(|end| end.done.err());
+    // Most threads of a failed team only stopped because of the one that failed.
+    if let Some(fault) = faults.min_by_key(|fault| *fault == Fault::Abandoned) {
+        return Err(broken(fault));
+    }
+    let mut tally = Tally::default();
+    let mut special = 0;
+    let start = ends.iter().map(|end| end.start).min();
+    let mut last = None;
+    for End { done, stop, heap, .. } in ends {
+        let share = done.map_err(broken)?;
+        tally.operations += share.operations;
+        special += share.special;
+        last = last.max(share.end.or(Some(stop)));
+        tally.absorb(heap.into_latency());
+    }
+    tally.elapsed = start.zip(last).map(|(start, end)| end - start).unwrap_or_default();
+    Ok((tally, special))
+}
+
+/// A fault as the failure of the program.
+pub(crate) fn broken(fault: Fault) -> Failure {
+    Failure::new(format!("the allocator failed the workload's check: {fault}"))
+        .with_code(crate::workloads::CHECK_FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workloads::kit::heap::Plain;
+
+    #[test]
+    fn shares_are_added_up() {
+        let (tally, special) = run::<Plain, u64>(vec![1, 2, 3], |index, _, lane, _| {
+            Ok(Share { operations: lane, special: index as u64, end: None })
+        })
+        .unwrap();
+        assert_eq!((tally.operations, special), (6, 3));
+    }
+
+    #[test]
+    fn the_fault_of_one_thread_is_the_teams() {
+        let failure = run::<Plain, u32>(vec![0, 1], |_, _, lane, gate| {
+            if lane == 1 {
+                return Err(Fault::Exhausted { size: 77 });
+            }
+            while !gate.has_failed() {
+                std::thread::yield_now();
+            }
+            Err(Fault::Abandoned)
+        })
+        .unwrap_err();
+        assert!(failure.to_string().contains("malloc(77)"), "{failure}");
+        assert_eq!(failure.code(), crate::workloads::CHECK_FAILED);
+    }
+}

@@ -1,0 +1,69 @@
+//! What does it cost when threads end and leave their blocks to others? (after Larson and Krishnan)
+//!
+//! Each lane has a set of blocks. A thread replaces random ones for a while and ends; the next thread of
+//! the lane goes on with the same set, so it frees what dead threads have allocated.
+
+use super::Work;
+use super::kit::block::Fault;
+use super::kit::heap::Heap;
+use super::kit::random::Random;
+use super::kit::short_thread;
+use super::kit::sizes::Sizes;
+use super::kit::slots::{Slots, Turn};
+use super::kit::team::{self, Share, Tally};
+use crate::failure::Result;
+use clap::Args;
+use serde::Serialize;
+
+/// Lanes of threads that follow each other.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Larson {
+    /// Lanes: threads that live at the same time
+    #[arg(long, short = 't', default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Threads that follow each other in a lane
+    #[arg(long, default_value_t = 100)]
+    generations: u32,
+    /// Blocks that each thread replaces (two operations each)
+    #[arg(long, default_value_t = 50_000)]
+    replacements: u64,
+    /// Blocks of a lane
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Sizes: small, medium, mixed, app, or MIN-MAX
+    #[arg(long, default_value = "8-1024")]
+    sizes: Sizes,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = Random::SEED)]
+    seed: u32,
+}
+
+impl Work for Larson {
+    const TIGHT: bool = true;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let slots = (0..self.threads).map(|_| Slots::new(self.slots));
+        let lanes = slots.collect::<Result<Vec<_>>>()?;
+        let (mut tally, threads) = team::run(lanes, |index, heap: &mut H, mut slots, _| {
+            let mut random = Random::for_thread(self.seed, index);
+            let mut operations = 0;
+            for _ in 0..self.generations {
+                operations += short_thread::run(|| -> Result<u64, Fault> {
+                    let mut operations = 0;
+                    for _ in 0..self.replacements {
+                        operations += slots.step(heap, &mut random, self.sizes, Turn::Replace)?;
+                    }
+                    Ok(operations)
+                })??;
+            }
+            operations += slots.clear(heap)?;
+            Ok(Share { operations, special: self.generations.into(), end: None })
+        })?;
+        tally.note("threads_created", threads);
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { replacements: (self.replacements / 10).max(1), ..self.clone() }
+    }
+}

@@ -1,0 +1,94 @@
+//! What does a malloc or free cost when sizes and lifetimes are random? (the seeds' SSOT loop)
+
+use super::Work;
+use super::kit::heap::Heap;
+use super::kit::random::Random;
+use super::kit::sizes::Sizes;
+use super::kit::slots::{Slots, Turn};
+use super::kit::team::{self, Share, Tally};
+use crate::failure::Result;
+use clap::Args;
+use serde::Serialize;
+
+/// The loop over random sizes of one range.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Mixed {
+    /// Sizes: small (16-2048), medium (4096-32768), mixed (16-32768), app, or MIN-MAX
+    #[arg(long, default_value = "small")]
+    sizes: Sizes,
+    #[command(flatten)]
+    #[serde(flatten)]
+    turns: Turns,
+}
+
+/// The loop over an application's sizes.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Dist {
+    #[command(flatten)]
+    #[serde(flatten)]
+    turns: Turns,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+struct Turns {
+    /// Working set: slots a thread (the seeds also use 200000)
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Turns of each thread
+    #[arg(long, default_value_t = 20_000_000)]
+    ops: u64,
+    /// Threads
+    #[arg(long, short = 't', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// What a turn does to the slot it drew
+    #[arg(long, value_enum, default_value_t = Turn::Toggle)]
+    turn: Turn,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = Random::SEED)]
+    seed: u32,
+}
+
+impl Turns {
+    fn run<H: Heap>(&self, sizes: Sizes) -> Result<Tally> {
+        let slots = (0..self.threads).map(|_| Slots::new(self.slots));
+        let (tally, _) =
+            team::run(slots.collect::<Result<Vec<_>>>()?, |index, heap: &mut H, mut slots, _| {
+                let mut random = Random::for_thread(self.seed, index);
+                let mut operations = 0;
+                for _ in 0..self.ops {
+                    operations += slots.step(heap, &mut random, sizes, self.turn)?;
+                }
+                operations += slots.clear(heap)?;
+                Ok(Share { operations, ..Share::default() })
+            })?;
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { ops: (self.ops / 10).max(1), ..self.clone() }
+    }
+}
+
+impl Work for Mixed {
+    const TIGHT: bool = true;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        self.turns.run::<H>(self.sizes)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { turns: self.turns.shorter(), ..self.clone() }
+    }
+}
+
+impl Work for Dist {
+    const TIGHT: bool = true;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        self.turns.run::<H>(Sizes::Application)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { turns: self.turns.shorter() }
+    }
+}

@@ -1,0 +1,122 @@
+//! What `hz3 bench` can do. Each workload is one file, written over [`kit::heap::Heap`], so that the same
+//! code runs on the malloc under test, with a clock around its calls, and on no allocator at all.
+
+mod buffers;
+mod burst_idle;
+mod churn;
+mod grow;
+mod holes;
+pub(crate) mod kit;
+mod larson;
+mod mixed;
+pub(crate) mod outside;
+mod pool;
+mod remote;
+mod waves;
+mod xfer;
+
+use crate::failure::Result;
+use kit::heap::Heap;
+use kit::team::Tally;
+use serde::Serialize;
+
+/// Exit code when the allocator failed a workload's check.
+pub(crate) const CHECK_FAILED: u8 = 1;
+
+/// What all workloads can do.
+pub(crate) trait Work: Sized {
+    /// One pass.
+    fn pass<H: Heap>(&self) -> Result<Tally>;
+
+    /// The same with fewer operations and no idle time, for the pass that takes latencies.
+    fn shorter(&self) -> Self;
+
+    /// Whether the harness's own cost is worth knowing: only where operations are a few nanoseconds.
+    const TIGHT: bool;
+}
+
+/// The workloads with their parameters.
+#[derive(Debug, Clone, clap::Subcommand, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Workload {
+    /// Allocate a burst, free it, idle; again and again: does the memory come back? (S59-2)
+    BurstIdle(burst_idle::BurstIdle),
+    /// Random slots, random sizes: the seeds' SSOT loop
+    Mixed(mixed::Mixed),
+    /// The same loop with the sizes of an application: 80 % 16-256, 15 % 257-2048, 5 % 2049-32768
+    Dist(mixed::Dist),
+    /// Threads whose blocks are mostly freed by another thread (S64-P1)
+    Remote(remote::Remote),
+    /// Half of the threads only allocate, the other half only free
+    Xfer(xfer::Xfer),
+    /// A server whose threads end and leave their blocks to the next ones (Larson)
+    Larson(larson::Larson),
+    /// Threads that live for a thousand operations
+    Churn(churn::Churn),
+    /// Large buffers from producers to consumers
+    Buffers(buffers::Buffers),
+    /// One block that doubles by realloc
+    Grow(grow::Grow),
+    /// A heap of which one block in twenty survives, scattered
+    Holes(holes::Holes),
+    /// Many threads that touch every size once and then block
+    Pool(pool::Pool),
+    /// Bursts at different intervals: what is given back, and what does it cost to have it again?
+    Waves(waves::Waves),
+}
+
+/// Something to do for whichever workload it is.
+pub(crate) trait Visitor {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn visit<W: Work>(&self, work: &W) -> Self::Output;
+}
+
+impl Workload {
+    /// The same with a positional form, where there is one, turned into options.
+    pub(crate) fn settled(&self) -> Result<Self> {
+        match self {
+            Self::BurstIdle(work) => work.settled().map(Self::BurstIdle),
+            Self::Remote(work) => work.settled().map(Self::Remote),
+            other => Ok(other.clone()),
+        }
+    }
+
+    /// Hands the workload to `visitor` with its own type.
+    pub(crate) fn accept<V: Visitor>(&self, visitor: &V) -> V::Output {
+        match self {
+            Self::BurstIdle(work) => visitor.visit(work),
+            Self::Mixed(work) => visitor.visit(work),
+            Self::Dist(work) => visitor.visit(work),
+            Self::Remote(work) => visitor.visit(work),
+            Self::Xfer(work) => visitor.visit(work),
+            Self::Larson(work) => visitor.visit(work),
+            Self::Churn(work) => visitor.visit(work),
+            Self::Buffers(work) => visitor.visit(work),
+            Self::Grow(work) => visitor.visit(work),
+            Self::Holes(work) => visitor.visit(work),
+            Self::Pool(work) => visitor.visit(work),
+            Self::Waves(work) => visitor.visit(work),
+        }
+    }
+
+    /// The name on the command line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::BurstIdle(_) => "burst-idle",
+            Self::Mixed(_) => "mixed",
+            Self::Dist(_) => "dist",
+            Self::Remote(_) => "remote",
+            Self::Xfer(_) => "xfer",
+            Self::Larson(_) => "larson",
+            Self::Churn(_) => "churn",
+            Self::Buffers(_) => "buffers",
+            Self::Grow(_) => "grow",
+            Self::Holes(_) => "holes",
+            Self::Pool(_) => "pool",
+            Self::Waves(_) => "waves",
+        }
+    }
+}

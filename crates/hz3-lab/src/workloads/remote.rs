@@ -1,0 +1,168 @@
+//! What does it cost when most blocks are freed by another thread than the one that allocated them?
+//!
+//! Thread i passes blocks on through ring i; thread i+1 frees what it finds there at the start of each of
+//! its turns. A full ring makes the freeing local; the share of these is reported, as only runs below
+//! 0.1 % compare well.
+
+use super::Work;
+use super::kit::block::{Block, Fault};
+use super::kit::gate::Gate;
+use super::kit::heap::Heap;
+use super::kit::mapped::Mapped;
+use super::kit::random::Random;
+use super::kit::ring::{Putter, Ring, Taker};
+use super::kit::sizes::Sizes;
+use super::kit::team::{self, Share, Tally};
+use crate::failure::{Failure, Result};
+use clap::Args;
+use serde::Serialize;
+
+/// The named case of S64-P1 is the default: 16 threads, 90 %, 16-2048.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Remote {
+    /// The seeds' form: THREADS OPS SLOTS MIN MAX PERCENT [RING]; overrides the options
+    #[arg(value_name = "NUMBER", num_args = 0..=7)]
+    #[serde(skip)]
+    positional: Vec<u32>,
+    /// Threads
+    #[arg(long, short = 't', default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Turns of each thread
+    #[arg(long, default_value_t = 2_000_000)]
+    ops: u32,
+    /// Working set: slots a thread
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Sizes: small, medium, mixed, app, or MIN-MAX
+    #[arg(long, default_value = "small")]
+    sizes: Sizes,
+    /// How many of a hundred frees another thread does
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(0..=100))]
+    percent: u32,
+    /// Blocks that a ring holds
+    #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
+    ring: u32,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = Random::SEED)]
+    seed: u32,
+}
+
+/// What one thread works with.
+struct Lane<'a> {
+    slots: Mapped<Option<Block>>,
+    onward: Putter<'a>,
+    incoming: Taker<'a>,
+}
+
+/// What one thread counted.
+#[derive(Default)]
+struct Counts {
+    turns: u64,
+    passed_on: u64,
+    refused: u64,
+}
+
+impl Remote {
+    /// The parameters with the positional form put in.
+    pub(super) fn settled(&self) -> Result<Self> {
+        let mut settled = self.clone();
+        match *self.positional.as_slice() {
+            [] => return Ok(settled),
+            [threads, ops, slots, min, max, percent, ref ring @ ..] if ring.len() <= 1 => {
+                settled.threads = threads;
+                settled.ops = ops;
+                settled.slots = slots;
+                settled.sizes = format!("{min}-{max}").parse().map_err(Failure::new)?;
+                settled.percent = percent;
+                settled.ring = ring.first().copied().unwrap_or(self.ring);
+            }
+            _ => {
+                return Err(Failure::new(
+                    "the positional form is THREADS OPS SLOTS MIN MAX PERCENT [RING]",
+                ));
+            }
+        }
+        if settled.threads == 0 || settled.slots == 0 || settled.ring == 0 || settled.percent > 100
+        {
+            return Err(Failure::new(
+                "threads, slots and ring are at least 1, percent at most 100",
+            ));
+        }
+        Ok(settled)
+    }
+
+    fn turns<H: Heap>(
+        &self,
+        heap: &mut H,
+        lane: &mut Lane<'_>,
+        random: &mut Random,
+        gate: &Gate,
+    ) -> Result<Counts, Fault> {
+        let mut counts = Counts::default();
+        for _ in 0..self.ops {
+            while let Some(block) = lane.incoming.take() {
+                heap.release(block)?;
+            }
+            let slot = &mut lane.slots[random.below(self.slots) as usize];
+            match slot.take() {
+                None => *slot = Some(heap.allocate(self.sizes.draw(random))?),
+                Some(block) if random.below(100) < self.percent => match lane.onward.put(block) {
+                    Ok(()) => counts.passed_on += 1,
+                    Err(block) => {
+                        counts.refused += 1;
+                        heap.release(block)?;
+                    }
+                },
+                Some(block) => heap.release(block)?,
+            }
+            counts.turns += 1;
+            if counts.turns.is_multiple_of(4096) && gate.has_failed() {
+                break;
+            }
+        }
+        Ok(counts)
+    }
+}
+
+impl Work for Remote {
+    const TIGHT: bool = true;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let rings = (0..self.threads).map(|_| Ring::new(self.ring as usize));
+        let mut rings = rings.collect::<Result<Vec<_>>>()?;
+        let (putters, mut takers): (Vec<_>, Vec<_>) = rings.iter_mut().map(Ring::ends).unzip();
+        // Thread i takes from ring i-1; with one thread its own ring comes round to it.
+        takers.rotate_right(1);
+        let lanes = putters.into_iter().zip(takers).map(|(onward, incoming)| {
+            Ok(Lane { slots: Mapped::new(self.slots as usize, || None)?, onward, incoming })
+        });
+        let lanes = lanes.collect::<Result<Vec<_>>>()?;
+        let refused = std::sync::atomic::AtomicU64::new(0);
+        let (mut tally, passed_on) = team::run(lanes, |index, heap: &mut H, mut lane, gate| {
+            let mut random = Random::for_thread(self.seed, index);
+            let done = self.turns(heap, &mut lane, &mut random, gate);
+            if done.is_err() {
+                gate.fail();
+            }
+            gate.meet();
+            let counts = done?;
+            while let Some(block) = lane.incoming.take() {
+                heap.release(block)?;
+            }
+            for slot in lane.slots.iter_mut() {
+                slot.take().map_or(Ok(()), |block| heap.release(block))?;
+            }
+            refused.fetch_add(counts.refused, std::sync::atomic::Ordering::Relaxed);
+            Ok(Share { operations: counts.turns, special: counts.passed_on, end: None })
+        })?;
+        let refused = refused.into_inner();
+        let wanted = (passed_on + refused).max(1) as f64;
+        tally.note("passed_on", passed_on);
+        tally.note("fallback_percent", refused as f64 / wanted * 100.0);
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { ops: (self.ops / 10).max(1), ..self.clone() }
+    }
+}

@@ -1,0 +1,127 @@
+//! Bursts that come again after 50 ms, a second, ten seconds: is memory given back between them, and what
+//! does the next burst pay for that?
+
+use super::Work;
+use super::kit::block::{Block, Fault};
+use super::kit::heap::Heap;
+use super::kit::mapped::Mapped;
+use super::kit::phases::Phases;
+use super::kit::random::Random;
+use super::kit::sizes::Sizes;
+use super::kit::team::{Tally, broken};
+use super::outside;
+use crate::failure::Result;
+use clap::Args;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// Bursts at several intervals, one interval after the other.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Waves {
+    /// Intervals as MS:BURSTS, separated by commas
+    #[arg(long = "waves", default_value = "50:20,1000:3,10000:2", value_delimiter = ',', value_parser = wave)]
+    #[serde(rename = "waves")]
+    series: Vec<Wave>,
+    /// Blocks in a burst
+    #[arg(long, default_value_t = 40_000)]
+    blocks: usize,
+    /// Sizes: small, medium, mixed, app, or MIN-MAX
+    #[arg(long, default_value = "256-4096")]
+    sizes: Sizes,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = Random::SEED)]
+    seed: u32,
+}
+
+/// One interval and how many bursts come at it.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq, Eq)]
+struct Wave {
+    interval_ms: u64,
+    bursts: u32,
+}
+
+fn wave(text: &str) -> Result<Wave, String> {
+    let parts = text.split_once(':').and_then(|(ms, n)| Some((ms.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((interval_ms, bursts)) if bursts > 0 => Ok(Wave { interval_ms, bursts }),
+        _ => Err("an interval is MS:BURSTS, for instance 50:20".to_owned()),
+    }
+}
+
+/// What the bursts at one interval came to.
+#[derive(Debug, Serialize)]
+struct Summary {
+    interval_ms: u64,
+    bursts: u32,
+    /// Mean time of a burst: allocate, write, free.
+    mean_burst_ms: f64,
+    /// The longest.
+    max_burst_ms: f64,
+    /// Mean resident set just before the next burst was due.
+    mean_trough_rss_kb: u64,
+}
+
+impl Waves {
+    fn burst<H: Heap>(
+        &self,
+        heap: &mut H,
+        blocks: &mut Mapped<Option<Block>>,
+        random: &mut Random,
+    ) -> Result<(), Fault> {
+        for place in blocks.iter_mut() {
+            let mut block = heap.allocate(self.sizes.draw(random))?;
+            block.fill();
+            *place = Some(block);
+        }
+        blocks.iter_mut().filter_map(Option::take).try_for_each(|block| heap.release(block))
+    }
+}
+
+impl Work for Waves {
+    const TIGHT: bool = false;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let mut heap = H::open(0)?;
+        let mut random = Random::for_thread(self.seed, 0);
+        let mut blocks = Mapped::new(self.blocks, || None)?;
+        let bursts: u32 = self.series.iter().map(|wave| wave.bursts).sum();
+        let mut phases = Phases::new(bursts as usize);
+        let mut summaries = Vec::with_capacity(self.series.len());
+        let mut busy_s = 0.0;
+        for wave in &self.series {
+            let (mut sum_s, mut max_s, mut trough_kb) = (0.0, 0.0_f64, 0);
+            for _ in 0..wave.bursts {
+                let due = Instant::now() + Duration::from_millis(wave.interval_ms);
+                let burst = || self.burst(&mut heap, &mut blocks, &mut random);
+                let (done, seconds) = phases.during("burst", burst);
+                done.map_err(broken)?;
+                sum_s += seconds;
+                max_s = max_s.max(seconds);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                trough_kb += outside::rss_kb();
+            }
+            busy_s += sum_s;
+            summaries.push(Summary {
+                interval_ms: wave.interval_ms,
+                bursts: wave.bursts,
+                mean_burst_ms: sum_s / f64::from(wave.bursts) * 1e3,
+                max_burst_ms: max_s * 1e3,
+                mean_trough_rss_kb: trough_kb / u64::from(wave.bursts),
+            });
+        }
+        let mut tally = Tally {
+            operations: 2 * self.blocks as u64 * u64::from(bursts),
+            elapsed: Duration::from_secs_f64(busy_s),
+            ..Tally::default()
+        };
+        tally.note("waves", serde_json::to_value(summaries).unwrap_or_default());
+        tally.note("phases", phases.to_json());
+        tally.absorb(heap.into_latency());
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        let series = vec![Wave { interval_ms: 0, bursts: 2 }];
+        Self { series, ..self.clone() }
+    }
+}

@@ -1,0 +1,108 @@
+//! What does it cost when half of the threads only allocate and the other half only free?
+
+use super::Work;
+use super::kit::block::Fault;
+use super::kit::gate::Gate;
+use super::kit::heap::Heap;
+use super::kit::random::Random;
+use super::kit::ring::{Putter, Ring, Taker};
+use super::kit::sizes::Sizes;
+use super::kit::team::{self, Share, Tally};
+use crate::failure::Result;
+use clap::Args;
+use serde::Serialize;
+
+/// Pairs of threads with a ring between them.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Xfer {
+    /// Pairs of threads
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// Blocks that each pair passes
+    #[arg(long, default_value_t = 4_000_000)]
+    blocks: u64,
+    /// Sizes: small, medium, mixed, app, or MIN-MAX
+    #[arg(long, default_value = "small")]
+    sizes: Sizes,
+    /// Blocks that a ring holds
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    ring: u32,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = Random::SEED)]
+    seed: u32,
+}
+
+enum Lane<'a> {
+    Allocates(Putter<'a>),
+    Frees(Taker<'a>),
+}
+
+impl Xfer {
+    fn allocate<H: Heap>(
+        &self,
+        heap: &mut H,
+        mut onward: Putter<'_>,
+        mut random: Random,
+        gate: &Gate,
+    ) -> Result<u64, Fault> {
+        for done in 0..self.blocks {
+            let mut block = heap.allocate(self.sizes.draw(&mut random))?;
+            while let Err(back) = onward.put(block) {
+                block = back;
+                if gate.has_failed() {
+                    heap.release(block)?;
+                    return Ok(done);
+                }
+                std::thread::yield_now();
+            }
+        }
+        Ok(self.blocks)
+    }
+
+    fn free<H: Heap>(
+        &self,
+        heap: &mut H,
+        mut incoming: Taker<'_>,
+        gate: &Gate,
+    ) -> Result<u64, Fault> {
+        for _ in 0..self.blocks {
+            let block = loop {
+                match incoming.take() {
+                    Some(block) => break block,
+                    None if gate.has_failed() => return Err(Fault::Abandoned),
+                    None => std::thread::yield_now(),
+                }
+            };
+            heap.release(block)?;
+        }
+        Ok(self.blocks)
+    }
+}
+
+impl Work for Xfer {
+    const TIGHT: bool = true;
+
+    fn pass<H: Heap>(&self) -> Result<Tally> {
+        let rings = (0..self.pairs).map(|_| Ring::new(self.ring as usize));
+        let mut rings = rings.collect::<Result<Vec<_>>>()?;
+        let lanes = rings.iter_mut().flat_map(|ring| {
+            let (putter, taker) = ring.ends();
+            [Lane::Allocates(putter), Lane::Frees(taker)]
+        });
+        let (tally, _) = team::run(lanes.collect(), |index, heap: &mut H, lane, gate| {
+            let operations = match lane {
+                Lane::Allocates(onward) => {
+                    let random = Random::for_thread(self.seed, index);
+                    self.allocate(heap, onward, random, gate)?
+                }
+                Lane::Frees(incoming) => self.free(heap, incoming, gate)?,
+            };
+            Ok(Share { operations, ..Share::default() })
+        })?;
+        Ok(tally)
+    }
+
+    fn shorter(&self) -> Self {
+        Self { blocks: (self.blocks / 10).max(1), ..self.clone() }
+    }
+}

@@ -1,0 +1,44 @@
+//! A malloc that is broken on purpose: of every BREAK_EVERY-th pair of requests for 16 to 1024 bytes, both
+//! get the same block. Everything else goes to the C library; free of the shared block is ignored, so that
+//! only the workload's own check can notice.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+unsafe extern "C" {
+    fn __libc_malloc(size: usize) -> *mut c_void;
+    fn __libc_free(block: *mut c_void);
+    fn getenv(name: *const i8) -> *const i8;
+}
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+static SHARED: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+
+fn is_broken_call() -> bool {
+    // SAFETY: a C string literal; getenv does not allocate.
+    if unsafe { getenv(c"BREAK_EVERY".as_ptr()) }.is_null() {
+        return false;
+    }
+    CALLS.fetch_add(1, Ordering::Relaxed) % 3000 >= 2998
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    if (16..=1024).contains(&size) && is_broken_call() {
+        if SHARED.load(Ordering::Relaxed).is_null() {
+            // SAFETY: the C library's own malloc takes any size.
+            SHARED.store(unsafe { __libc_malloc(1024) }, Ordering::Relaxed);
+        }
+        return SHARED.load(Ordering::Relaxed);
+    }
+    // SAFETY: as above.
+    unsafe { __libc_malloc(size) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free(block: *mut c_void) {
+    if block != SHARED.load(Ordering::Relaxed) || block.is_null() {
+        // SAFETY: handed through from the caller.
+        unsafe { __libc_free(block) };
+    }
+}
