@@ -33,11 +33,14 @@ struct Shape {
     block_bytes: u32,
     slab_chunks: u32,
     capacity: u32,
+    /// How far a count of free blocks is shifted to give a degree of fullness from 0 to 15.
+    fullness_shift: u32,
     /// `ceil(2^40 / block_bytes)`: division by the block size as a multiplication.
     reciprocal: u64,
 }
 
-const SHAPES: [Shape; CLASSES] = shapes();
+static SHAPES: [Shape; CLASSES] = SHAPE_TABLE;
+const SHAPE_TABLE: [Shape; CLASSES] = shapes();
 /// The class of a size, by 16-byte steps: index `(size + 15) / 16`.
 static CLASS_OF: [u8; MAX_SMALL / MIN_ALIGN + 1] = class_table();
 
@@ -82,24 +85,34 @@ impl SizeClass {
         (1..=MAX_CLASS).map(SizeClass)
     }
 
+    /// Bytes of a block of the class with this index, in const code.
+    pub(crate) const fn block_bytes_of(index: usize) -> usize {
+        size_of_class(index)
+    }
+
     /// Bytes of a block.
-    pub(crate) const fn block_bytes(self) -> usize {
+    pub(crate) fn block_bytes(self) -> usize {
         widen(SHAPES[self.index()].block_bytes)
     }
 
     /// Blocks of a slab.
-    pub(crate) const fn capacity(self) -> u32 {
+    pub(crate) fn capacity(self) -> u32 {
         SHAPES[self.index()].capacity
     }
 
     /// Chunks of a slab.
-    pub(crate) const fn slab_chunks(self) -> u32 {
+    pub(crate) fn slab_chunks(self) -> u32 {
         SHAPES[self.index()].slab_chunks
     }
 
     /// Pages of a slab.
-    pub(crate) const fn slab_pages(self) -> Pages {
+    pub(crate) fn slab_pages(self) -> Pages {
         Pages::new(SHAPES[self.index()].slab_chunks * CHUNK_PAGES)
+    }
+
+    /// How empty a slab with `free` free blocks is, from 0 to 15, in steps of at least 1/16.
+    pub(crate) fn emptiness(self, free: u32) -> u32 {
+        free >> SHAPES[self.index()].fullness_shift
     }
 
     /// The block that starts `offset` bytes into a slab; `None` when none starts there.
@@ -126,7 +139,8 @@ const fn size_of_class(class: usize) -> usize {
 }
 
 const fn shapes() -> [Shape; CLASSES] {
-    let empty = Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, reciprocal: 0 };
+    let empty =
+        Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, fullness_shift: 0, reciprocal: 0 };
     let mut shapes = [empty; CLASSES];
     let mut class = 1;
     while class < CLASSES {
@@ -157,10 +171,13 @@ const fn shape(block: usize) -> Shape {
         chunks += 1;
     }
     assert!(best_chunks > 0, "a slab of every class holds at least eight blocks");
+    let capacity = narrow(widen(best_chunks) * CHUNK_BYTES / block);
     Shape {
         block_bytes: narrow(block),
         slab_chunks: best_chunks,
-        capacity: narrow(widen(best_chunks) * CHUNK_BYTES / block),
+        capacity,
+        // At least eight blocks, so the logarithm is at least 3.
+        fullness_shift: capacity.ilog2() - 3,
         reciprocal: (1u64 << RECIPROCAL_SHIFT).div_ceil(wide(block)),
     }
 }
@@ -189,7 +206,7 @@ const _: () = {
     while class < CLASSES {
         let size = size_of_class(class);
         assert!(size.is_multiple_of(MIN_ALIGN));
-        let shape = SHAPES[class];
+        let shape = SHAPE_TABLE[class];
         assert!(widen(shape.capacity) <= MAX_BLOCKS);
         if class > 1 {
             let below = size_of_class(class - 1);

@@ -88,9 +88,7 @@ mod thread_cache {
         let mut slots = 0;
         let mut class = 1;
         while class < CLASSES {
-            #[expect(clippy::cast_possible_truncation, reason = "CLASSES is below 256")]
-            let size = SizeClass::from_raw(class as u8).block_bytes();
-            slots += 2 * most(size);
+            slots += 2 * most(SizeClass::block_bytes_of(class));
             class += 1;
         }
         slots

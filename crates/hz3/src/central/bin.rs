@@ -15,16 +15,19 @@ use crate::segment::tables::Tables;
 #[repr(C, align(64))]
 pub(crate) struct Bin {
     pub(crate) state: Lock<BinState>,
-    /// Number of slabs in `state.order`, readable without the lock as a hint.
+    /// Number of slabs with free blocks, readable without the lock as a hint.
     available: AtomicU32,
 }
 
 /// What the lock of a bin protects, besides the headers and bitmaps of its slabs.
 #[derive(Debug)]
 pub(crate) struct BinState {
-    /// Slabs with free blocks, fullest first, then lowest.
+    /// The slab that serves, until it has no free block; 0 for none. It is not in the order, so
+    /// blocks come from it and go to it without moving it.
+    current: u32,
+    /// The other slabs with free blocks, fullest first, then lowest.
     order: Treap,
-    /// How many of them are empty. One is kept against thrashing; `retire` takes it too.
+    /// How many slabs are empty. One is kept against thrashing; `retire` takes it too.
     empty: u32,
     /// Slabs of the bin, full ones included.
     slabs: u32,
@@ -84,12 +87,24 @@ impl BinView<'_> {
         self.bin.add_available(-1);
     }
 
-    fn first(&self) -> Option<ChunkIndex> {
-        self.state.order.first(&self.nodes()).map(ChunkIndex::new)
-    }
-
     fn is_empty(&self, slab: &Slab) -> bool {
         slab.free() == self.class.capacity()
+    }
+
+    /// The slab that serves; a new choice from the order when there is none.
+    fn current(&mut self) -> Option<ChunkIndex> {
+        if self.state.current == 0 {
+            let first = ChunkIndex::new(self.state.order.first(&self.nodes())?);
+            self.unlink(first);
+            self.set_current(Some(first));
+        }
+        Some(ChunkIndex::new(self.state.current))
+    }
+
+    fn set_current(&mut self, slab: Option<ChunkIndex>) {
+        let had = self.state.current != 0;
+        self.state.current = slab.map_or(0, ChunkIndex::get);
+        self.bin.add_available(i32::from(slab.is_some()) - i32::from(had));
     }
 
     /// Enters a slab that belongs to nobody else.
@@ -104,38 +119,35 @@ impl BinView<'_> {
     /// Takes a slab with free blocks out of the bin.
     fn leave(&mut self, first: ChunkIndex) {
         let slab = Slab::of(self.tables, first);
-        self.unlink(first);
+        if first.get() == self.state.current {
+            self.set_current(None);
+        } else {
+            self.unlink(first);
+        }
         self.state.slabs -= 1;
         self.state.empty -= u32::from(self.is_empty(slab));
         self.state.free_blocks -= u64::from(slab.free());
     }
 
-    /// The fullest slab leaves for another bin.
+    /// The slab that would serve next leaves for another bin.
     pub(crate) fn emigrate(&mut self) -> Option<ChunkIndex> {
-        let first = self.first()?;
+        let first = self.current()?;
         self.leave(first);
         Some(first)
     }
 
-    /// Takes up to `wanted` blocks, from the fullest slab on, and passes each one's slab and
-    /// index to `each`. Returns how many.
+    /// Takes up to `wanted` blocks and passes each one's slab and index to `each`. Returns how
+    /// many.
     pub(crate) fn take(&mut self, wanted: u32, mut each: impl FnMut(ChunkIndex, u32)) -> u32 {
         let mut taken = 0;
         while taken < wanted {
-            let Some(first) = self.first() else { break };
+            let Some(first) = self.current() else { break };
             let slab = Slab::of(self.tables, first);
             self.state.empty -= u32::from(self.is_empty(slab));
-            let count = slab.free().min(wanted - taken);
-            // Take the slab out of the order while its key changes, unless it keeps its level.
-            let moves = slab.level_after(self.class, slab.free() - count) || count == slab.free();
-            if moves {
-                self.unlink(first);
+            taken += slab.take(self.class, wanted - taken, |block| each(first, block));
+            if slab.free() == 0 {
+                self.set_current(None);
             }
-            slab.take(self.class, count, |block| each(first, block));
-            if moves && slab.free() > 0 {
-                self.link(first);
-            }
-            taken += count;
         }
         self.state.free_blocks -= u64::from(taken);
         taken
@@ -150,13 +162,10 @@ impl BinView<'_> {
     ) -> Result<Option<Retired>, BadBlock> {
         let slab = Slab::of(self.tables, first);
         let block = slab.check(self.class, offset)?;
-        let shift = slab.shift(self.class);
-        if shift.level_changes && !shift.was_full {
-            self.unlink(first);
-        }
-        slab.put(block);
-        if shift.level_changes || shift.was_full {
-            self.link(first);
+        if first.get() == self.state.current {
+            slab.put(block);
+        } else {
+            self.put_in_order(first, slab, block);
         }
         self.state.free_blocks += 1;
         if !self.is_empty(slab) {
@@ -170,13 +179,31 @@ impl BinView<'_> {
         Ok(Some(Retired(first)))
     }
 
+    /// Puts a block into a slab that is, or now comes, into the order: out of it while its key
+    /// changes.
+    fn put_in_order(&mut self, first: ChunkIndex, slab: &Slab, block: u32) {
+        let shift = slab.shift(self.class);
+        if shift.level_changes && !shift.was_full {
+            self.unlink(first);
+        }
+        slab.put(block);
+        if shift.level_changes || shift.was_full {
+            self.link(first);
+        }
+    }
+
     /// Takes an empty slab out of the bin, if it has one.
     pub(crate) fn retire(&mut self) -> Option<Retired> {
         if self.state.empty == 0 {
             return None;
         }
         let emptiest = ByFullness::emptiest_key();
-        let first = ChunkIndex::new(self.state.order.at_least(&self.nodes(), emptiest)?);
+        let first = match self.state.order.at_least(&self.nodes(), emptiest) {
+            Some(first) => first,
+            // An empty slab that is not in the order is the current one.
+            None => self.state.current,
+        };
+        let first = ChunkIndex::new(first);
         self.leave(first);
         Some(Retired(first))
     }

@@ -201,6 +201,7 @@ impl Central {
         let tables = segments.tables();
         let bin = self.bin(shard, class);
         let mut state = bin.state.lock();
+        let mut view = BinView { bin, state: &mut state, tables, class };
         for slot in blocks {
             let block = slot.load(Ordering::Relaxed);
             if block.is_null() {
@@ -212,7 +213,6 @@ impl Central {
                 continue;
             }
             slot.store(core::ptr::null_mut(), Ordering::Relaxed);
-            let mut view = BinView { bin, state: &mut state, tables, class };
             match view.put(first, offset - first.offset()) {
                 Ok(None) => {}
                 Ok(Some(retired)) => Self::give_back(segments, class, retired),

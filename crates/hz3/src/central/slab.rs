@@ -16,8 +16,8 @@ use crate::base::treap::Nodes;
 use crate::base::units::{CHUNK_BYTES, ChunkIndex, PAGE_BYTES, Pages, Run, narrow, widen};
 use crate::segment::tables::{CHUNK_META_BYTES, Tables};
 
-/// Degrees of fullness by which a bin orders its slabs.
-const LEVELS: u32 = 8;
+/// The level of an empty slab, behind those of all others.
+const EMPTY_LEVEL: u32 = 16;
 const WORDS: usize = words_for(MAX_BLOCKS);
 
 /// The header of a slab, laid over the metadata of its first chunk. The other chunks of a longer
@@ -118,8 +118,9 @@ impl Slab {
         self.free.load(Ordering::Relaxed)
     }
 
+    /// By how empty the slab is, a bin orders it.
     fn level(free: u32, class: SizeClass) -> u32 {
-        free * LEVELS / class.capacity()
+        if free == class.capacity() { EMPTY_LEVEL } else { class.emptiness(free) }
     }
 
     /// Takes up to `wanted` blocks, lowest first, and passes their indices to `each`. Returns how
@@ -148,11 +149,6 @@ impl Slab {
             self.touched.store(last + 1, Ordering::Relaxed);
         }
         taken
-    }
-
-    /// Whether taking `count` more blocks would move the slab to another level.
-    pub(crate) fn level_after(&self, class: SizeClass, free: u32) -> bool {
-        Slab::level(self.free(), class) != Slab::level(free, class)
     }
 
     /// The index of the block at `offset` bytes into the slab, if it may be put back.
@@ -201,7 +197,7 @@ pub(crate) struct ByFullness<'a> {
 impl ByFullness<'_> {
     /// The smallest key of an empty slab.
     pub(crate) const fn emptiest_key() -> u64 {
-        (LEVELS as u64) << 32
+        (EMPTY_LEVEL as u64) << 32
     }
 
     fn slab(&self, node: u32) -> &Slab {
