@@ -24,6 +24,7 @@ mod commands;
 mod counts;
 mod failure;
 mod measure;
+mod peers;
 mod preload;
 mod stats;
 mod text;

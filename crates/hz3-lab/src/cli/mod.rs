@@ -1,10 +1,12 @@
 //! What the user may say.
 
 mod bench;
+mod peers;
 mod run;
 mod watch;
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use peers::PeersArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use watch::WatchArgs;
 
@@ -34,4 +36,12 @@ pub(crate) enum Command {
     /// Run one workload on this process's malloc and report its speed
     #[command(long_about = bench::LONG, after_long_help = bench::NOTES)]
     Bench(BenchArgs),
+
+    /// List the allocators that can be compared, and how to get the others
+    #[command(long_about = peers::LONG, after_long_help = peers::NOTES)]
+    Peers(PeersArgs),
+
+    /// Say which allocator this process runs on (for `hz3 peers`)
+    #[command(hide = true)]
+    Probe,
 }

@@ -1,6 +1,7 @@
 //! One module a subcommand.
 
 mod bench;
+mod peers;
 mod run;
 mod watch;
 
@@ -10,6 +11,8 @@ use crate::failure::Result;
 /// Does what the user asked for; the value is the exit code.
 pub(crate) fn dispatch(command: Command) -> Result<u8> {
     match command {
+        Command::Peers(args) => peers::run(&args),
+        Command::Probe => peers::probe(),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Watch(args) => watch::run(&args),

@@ -18,7 +18,9 @@ fn served(report: &Report) -> String {
                 1 => String::new(),
                 n => format!(" in {n} processes"),
             };
-            format!("{} served {} requests{processes}.", report.name, text::count(counts.requests))
+            let plural = if counts.requests == 1 { "" } else { "s" };
+            let requests = text::count(counts.requests);
+            format!("{} served {requests} request{plural}{processes}.", report.name)
         }
         Some(_) => format!("No process reported how many requests {} served.", report.name),
         None => "The requests were not counted (--no-count).".to_owned(),

@@ -1,0 +1,38 @@
+//! `hz3 peers`, and the hidden `probe` that it starts.
+
+use crate::cli::PeersArgs;
+use crate::failure::{Failure, Result};
+use crate::peers::{self, Roster, Selection};
+use crate::text;
+
+/// Lists the allocators.
+pub(crate) fn run(args: &PeersArgs) -> Result<u8> {
+    let Selection { peers, missing } = Roster::find(&args.peers.extra)?.select(&args.names)?;
+    if args.json {
+        println!("{}", serde_json::json!({ "present": peers, "missing": missing }));
+        return Ok(0);
+    }
+    let mut table = text::table::plain(&["allocator", "version", "library"], 3);
+    for peer in &peers {
+        let library =
+            peer.library.as_ref().map_or("the C library".into(), |l| l.display().to_string());
+        table.add_row([peer.name.clone(), peer.version.clone().unwrap_or("?".to_owned()), library]);
+    }
+    println!("{}", table.trim_fmt());
+    if !missing.is_empty() {
+        let mut table = text::table::plain(&["missing", "what to do"], 2);
+        for missing in missing {
+            table.add_row([missing.name, missing.remedy]);
+        }
+        println!("\n{}", table.trim_fmt());
+    }
+    Ok(0)
+}
+
+/// Says who this process's allocator is.
+pub(crate) fn probe() -> Result<u8> {
+    let line =
+        serde_json::to_string(&peers::report_own()).map_err(|e| Failure::io("write JSON", e))?;
+    println!("{line}");
+    Ok(0)
+}

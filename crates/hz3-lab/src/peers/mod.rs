@@ -1,0 +1,95 @@
+//! Which allocators there are: where their libraries lie, which version they are, how to get the rest.
+
+mod known;
+mod probe;
+mod spec;
+
+pub(crate) use probe::{probe, report_own};
+pub(crate) use spec::{Roster, Selection};
+
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// An allocator that programs can run on.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// What it is called in tables: `jemalloc`, or `mimalloc:MIMALLOC_PURGE_DELAY=0`.
+    pub(crate) name: String,
+    /// The library to preload; `None` is the C library's own malloc.
+    pub(crate) library: Option<PathBuf>,
+    /// Settings in the environment.
+    pub(crate) environment: Vec<(String, String)>,
+    /// What it says of its version.
+    pub(crate) version: Option<String>,
+    /// A digest of the library's bytes, so that two builds are told apart.
+    pub(crate) digest: Option<String>,
+}
+
+/// An allocator that is not here, and how to get it.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// What it would be called.
+    pub(crate) name: String,
+    /// The command that brings it, or the reason why it cannot be used.
+    pub(crate) remedy: String,
+}
+
+impl Peer {
+    /// The changes to the environment that put a command on this allocator.
+    pub(crate) fn apply(&self) -> Vec<(OsString, Option<OsString>)> {
+        let current = std::env::var_os(crate::preload::VARIABLE);
+        let preload = match &self.library {
+            None => crate::preload::without_hz3(current.as_deref()),
+            Some(library) => Some(crate::preload::with_library(library, current.as_deref())),
+        };
+        let settings =
+            self.environment.iter().map(|(name, value)| (name.into(), Some(value.into())));
+        std::iter::once((crate::preload::VARIABLE.into(), preload)).chain(settings).collect()
+    }
+
+    /// Whether a process whose malloc comes from the file `origin` ran on this allocator.
+    pub(crate) fn is_origin(&self, origin: &str) -> bool {
+        let full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        match &self.library {
+            Some(library) => full(Path::new(origin)) == full(library),
+            None => is_c_library(Path::new(origin)),
+        }
+    }
+}
+
+fn is_c_library(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with("libc.so") || name.starts_with("libc-") || name.starts_with("ld-musl")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(library: Option<&str>) -> Peer {
+        Peer {
+            name: "x".to_owned(),
+            library: library.map(PathBuf::from),
+            environment: vec![("A".to_owned(), "1".to_owned())],
+            version: None,
+            digest: None,
+        }
+    }
+
+    #[test]
+    fn the_origin_of_malloc_tells_who_served() {
+        assert!(peer(None).is_origin("/lib/x86_64-linux-gnu/libc.so.6"));
+        assert!(!peer(None).is_origin("/usr/lib/libjemalloc.so.2"));
+        assert!(peer(Some("/x/liba.so")).is_origin("/x/liba.so"));
+        assert!(!peer(Some("/x/liba.so")).is_origin("/lib/libc.so.6"));
+    }
+
+    #[test]
+    fn library_and_settings_go_into_the_environment() {
+        let applied = peer(Some("/x/liba.so")).apply();
+        assert_eq!(applied[0], ("LD_PRELOAD".into(), Some("/x/liba.so".into())));
+        assert_eq!(applied[1], ("A".into(), Some("1".into())));
+        assert_eq!(peer(None).apply()[0], ("LD_PRELOAD".into(), None));
+    }
+}

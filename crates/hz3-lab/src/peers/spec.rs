@@ -1,0 +1,180 @@
+//! Naming allocators on the command line.
+
+use super::known::{self, KNOWN};
+use super::{Missing, Peer, probe};
+use crate::failure::{Failure, Result};
+use crate::preload;
+use std::path::{Path, PathBuf};
+
+/// All allocators that can be named: the known ones, and those given by `--peer`.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    /// Name and library, `None` for the C library.
+    present: Vec<(String, Option<PathBuf>)>,
+    absent: Vec<Missing>,
+}
+
+/// What was asked for: the allocators that are there, and those that are not.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// Usable, each probed.
+    pub(crate) peers: Vec<Peer>,
+    /// Not usable, with the way out.
+    pub(crate) missing: Vec<Missing>,
+}
+
+impl Roster {
+    /// Looks for the known allocators, and adds `extra` ones, each `NAME=PATH`. A known name with a path
+    /// takes the known one's place.
+    pub(crate) fn find(extra: &[String]) -> Result<Self> {
+        let exe =
+            std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
+        let directories = known::directories(&exe);
+        let named = extra.iter().map(|spec| named(spec)).collect::<Result<Vec<_>>>()?;
+        let mut roster = Self { present: Vec::new(), absent: Vec::new() };
+        for known in &KNOWN {
+            let name = known.name.to_owned();
+            if named.iter().any(|(other, _)| *other == name) {
+                continue;
+            }
+            if known.files.is_empty() {
+                roster.present.push((name, None));
+            } else if let Some(library) = known::locate(known.files, &directories) {
+                roster.present.push((name, Some(preload::usable(&library)?)));
+            } else {
+                let remedy = known.remedy.to_owned();
+                roster.absent.push(Missing { name, remedy });
+            }
+        }
+        roster.present.extend(named.into_iter().map(|(name, path)| (name, Some(path))));
+        Ok(roster)
+    }
+
+    /// The allocators called `names`, or all known ones when there are none. `NAME:VAR=VALUE:VAR=VALUE` is
+    /// the allocator NAME with settings.
+    pub(crate) fn select(&self, names: &[String]) -> Result<Selection> {
+        let mut selection = Selection::default();
+        if names.is_empty() {
+            selection.missing.extend(self.absent.iter().cloned());
+            for (name, _) in &self.present {
+                self.add(name, &mut selection)?;
+            }
+        }
+        for name in names {
+            self.add(name, &mut selection)?;
+        }
+        Ok(selection)
+    }
+
+    fn add(&self, full: &str, selection: &mut Selection) -> Result<()> {
+        let (name, environment) = variant(full)?;
+        if selection.peers.iter().any(|peer| peer.name == full) {
+            return Err(Failure::new(format!("the allocator {full} is named twice")));
+        }
+        if let Some(missing) = self.absent.iter().find(|missing| missing.name == name) {
+            let remedy = missing.remedy.clone();
+            selection.missing.push(Missing { name: full.to_owned(), remedy });
+            return Ok(());
+        }
+        let Some((_, library)) = self.present.iter().find(|(known, _)| *known == name) else {
+            return Err(self.unknown(name));
+        };
+        let digest = library.as_deref().map(digest).transpose()?;
+        let library = library.clone();
+        let mut peer = Peer { name: full.to_owned(), library, environment, version: None, digest };
+        match probe(&peer) {
+            Ok(probed) if peer.is_origin(&probed.origin) => {
+                peer.version = probed.version;
+                selection.peers.push(peer);
+            }
+            Ok(probed) => {
+                let remedy = format!("preloaded, but malloc still comes from {}", probed.origin);
+                selection.missing.push(Missing { name: peer.name, remedy });
+            }
+            Err(failure) => {
+                selection.missing.push(Missing { name: peer.name, remedy: failure.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, name: &str) -> Failure {
+        let present = self.present.iter().map(|(name, _)| name.as_str());
+        let known: Vec<_> =
+            present.chain(self.absent.iter().map(|missing| missing.name.as_str())).collect();
+        Failure::new(format!("no allocator is called {name}; there are: {}", known.join(", ")))
+            .with_remedy("another one is added with --peer NAME=PATH")
+    }
+}
+
+/// `NAME=PATH`.
+fn named(spec: &str) -> Result<(String, PathBuf)> {
+    match spec.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !name.contains(':') => {
+            Ok((name.to_owned(), preload::usable(Path::new(path))?))
+        }
+        _ => Err(Failure::new(format!(
+            "--peer {spec}: a peer is NAME=PATH, without `:` in the name"
+        ))),
+    }
+}
+
+/// `NAME:VAR=VALUE:VAR=VALUE`.
+fn variant(full: &str) -> Result<(&str, Vec<(String, String)>)> {
+    let mut parts = full.split(':');
+    let name = parts.next().unwrap_or_default();
+    let settings = parts.map(|part| match part.split_once('=') {
+        Some((variable, value)) if !variable.is_empty() => {
+            Ok((variable.to_owned(), value.to_owned()))
+        }
+        _ => {
+            Err(Failure::new(format!("{full}: a variant is NAME:VARIABLE=VALUE, `{part}` is not")))
+        }
+    });
+    Ok((name, settings.collect::<Result<_>>()?))
+}
+
+/// FNV-1a of a file: tells builds apart, and is no protection against anybody.
+fn digest(path: &Path) -> Result<String> {
+    let bytes =
+        std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Ok(format!("{hash:016x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_carry_their_settings() {
+        assert_eq!(variant("glibc").unwrap(), ("glibc", vec![]));
+        let (name, settings) = variant("m:A=0:B=x=y").unwrap();
+        let expected = [("A", "0"), ("B", "x=y")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!((name, settings), ("m", expected.to_vec()));
+        assert!(variant("m:A").is_err());
+    }
+
+    #[test]
+    fn an_absent_allocator_is_missing_and_an_unknown_one_an_error() {
+        let absent = Missing { name: "gone".to_owned(), remedy: "install it".to_owned() };
+        let roster = Roster { present: vec![], absent: vec![absent] };
+        let selection = roster.select(&["gone:X=1".to_owned()]).unwrap();
+        assert_eq!(selection.missing[0].name, "gone:X=1");
+        assert_eq!(selection.missing[0].remedy, "install it");
+        let error = roster.select(&["nobody".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("nobody") && error.contains("gone"), "{error}");
+    }
+
+    #[test]
+    fn digests_differ_with_the_contents() {
+        let directory = tempfile::tempdir().unwrap();
+        let (a, b) = (directory.path().join("a"), directory.path().join("b"));
+        std::fs::write(&a, "one").unwrap();
+        std::fs::write(&b, "two").unwrap();
+        assert_eq!(digest(&a).unwrap(), digest(&a).unwrap());
+        assert_ne!(digest(&a).unwrap(), digest(&b).unwrap());
+    }
+}
