@@ -105,6 +105,11 @@ void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT
  *   operator new       an alignment that is no power of two throws bad_alloc. The array, sized and
  *                      nothrow forms end in the plain forms, also when the program has its own.
  *
+ *   libhz3.a           a fully static C++ program that uses nothing of the C++ library that throws
+ *                      must be linked with -Wl,--undefined=_ZSt17__throw_bad_allocv for `new` to
+ *                      throw; else it ends with a message when memory does. A program with an
+ *                      operator new or malloc of its own links libhz3.so instead.
+ *
  * A pointer that another allocator gave out is passed on to that allocator's free, realloc or
  * malloc_usable_size. A pointer that nobody can have given out, or that was freed before, ends the
  * program with abort() and one line on the standard error stream.

@@ -6,6 +6,7 @@
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::hint::black_box;
+use core::mem::transmute;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -45,7 +46,6 @@ macro_rules! weak_words {
 
 weak_words! {
     hz3_weak_dlsym: Option<Dlsym> = "dlsym";
-    hz3_weak_dlopen: Option<Dlopen> = "dlopen";
     hz3_weak_get_new_handler: *mut c_void = "_ZSt15get_new_handlerv";
     hz3_weak_throw_bad_alloc: *mut c_void = "_ZSt17__throw_bad_allocv";
     hz3_weak_begin_catch: *mut c_void = "__cxa_begin_catch";
@@ -69,9 +69,13 @@ fn dlsym(place: *mut c_void, name: &CStr) -> *mut c_void {
 /// An open handle of `library` if the process has it loaded, else NULL. The handle is not
 /// closed: what we found in the library must stay.
 fn loaded(library: &CStr) -> *mut c_void {
-    let Some(dlopen) = hz3_weak_dlopen else {
-        return ptr::null_mut();
-    };
+    // No weak word: a mere reference to dlopen makes the linker warn about each static program.
+    let dlopen = dlsym(ANYWHERE, c"dlopen");
+    if dlopen.is_null() {
+        return dlopen;
+    }
+    // SAFETY: the symbol is the C library's dlopen.
+    let dlopen = unsafe { transmute::<*mut c_void, Dlopen>(dlopen) };
     // SAFETY: the C library's dlopen, with a terminated name.
     unsafe { dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) }
 }
@@ -103,16 +107,13 @@ impl Symbol {
         (found != ABSENT).then_some(found)
     }
 
-    /// The definition that the process uses: linked with us (`weak`), visible to everybody, or in
-    /// one of `libraries`, which a plugin may have brought without showing it to others.
+    /// The definition that the process uses: linked with us (`weak`), in one of `libraries`, which
+    /// a plugin may have brought without showing it to others, or visible to everybody.
     /// Absence is not remembered: a library may be loaded later.
     pub(crate) fn of_process(&self, weak: *mut c_void, libraries: &[&CStr]) -> Option<*mut c_void> {
         let mut found = self.found.load(Ordering::Relaxed);
         if found.is_null() {
             found = weak;
-        }
-        if found.is_null() {
-            found = dlsym(ANYWHERE, self.name);
         }
         for library in libraries {
             if found.is_null() {
@@ -121,6 +122,9 @@ impl Symbol {
                     found = dlsym(handle, self.name);
                 }
             }
+        }
+        if found.is_null() {
+            found = dlsym(ANYWHERE, self.name);
         }
         self.found.store(found, Ordering::Relaxed);
         (!found.is_null()).then_some(found)

@@ -85,7 +85,7 @@ int main(void)
         }
         int status = -1;
         REQUIRE(pid > 0 && waitpid(pid, &status, 0) == pid, "fork %d: errno %d", i, errno);
-        CHECK(status == 0, "child %d: status %x", i, (unsigned)status);
+        REQUIRE(status == 0, "child %d: status %x", i, (unsigned)status);
         /* The parent allocates too: after each fork its own cache must be whole. */
         unsigned seed = (unsigned)i;
         churn(&seed, 50);

@@ -15,6 +15,11 @@ static void *tell(void *pointer)
     return pointer;
 }
 
+static char *mapping(void)
+{
+    return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
 static void *on_thread_stack(void *unused)
 {
     char local[64] __attribute__((aligned(16)));
@@ -72,7 +77,9 @@ static void abuse(const char *how)
     } else if (!strcmp(how, "global")) {
         free(tell(global));
     } else if (!strcmp(how, "misaligned-foreign")) {
-        free(tell((char *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) + 12));
+        free(tell(mapping() + 12));
+    } else if (!strcmp(how, "mapped")) {
+        free(tell(mapping() + 16));
     } else if (!strcmp(how, "realloc-stack")) {
         block = realloc(tell(local), 500);
     } else {

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a program may hang before that is a failure. The slowest takes well under a minute.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a program gets hz3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,3 +36,26 @@ fn allocation_before_and_after_main() {
         run(&mut command(program("early.c", link))).expect_output("ok\nlast\n");
     }
 }
+
+#[test]
+fn blocks_of_the_c_library() {
+    // A static program has one allocator only.
+    for link in [Link::Shared, Link::Archive, Link::ArchivePie] {
+        run(&mut command(program("foreign.c", link))).expect_ok();
+    }
+}
+
+#[test]
+fn bad_input() {
+    for link in WAYS {
+        for (abuse, reason) in [("double", "double free"), ("stack", "in a stack")] {
+            let outcome = run(command(program("misuse.c", link)).arg(abuse));
+            assert_eq!(outcome.signal(), Some(libc::SIGABRT), "{link:?}, {abuse}: {outcome}");
+            assert!(outcome.stderr.contains(reason), "{link:?}, {abuse}: {outcome}");
+        }
+    }
+    // Nobody to pass another allocator's block on to.
+    let outcome = run(command(program("misuse.c", Link::Static)).arg("mapped"));
+    assert_eq!(outcome.signal(), Some(libc::SIGABRT), "{outcome}");
+    assert!(outcome.stderr.contains("no other allocator"), "{outcome}");
+}
