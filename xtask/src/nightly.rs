@@ -28,6 +28,8 @@ pub(crate) fn tsan() -> Result {
     let mut command = cargo(&["test", "--release", "--package", "hz3", "-Zbuild-std"]);
     command.args(["--target", TARGET, "--lib", "--tests", "stress"]);
     shell::quick_release(&mut command, "tsan");
+    // Tests unwind; a shipped profile that aborts would build the standard library twice.
+    command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
     counts::some(
         command.env("RUSTFLAGS", "-Zsanitizer=thread").env("TSAN_OPTIONS", "halt_on_error=1"),
     )

@@ -27,24 +27,14 @@ enum Build {
 
 /// Every member of the workspace has at least one; a unit test sees to that.
 const SUITES: &[Suite] = &[
-    Suite {
-        name: "core, debug, every check on",
-        package: "hz3",
-        arguments: &["--features", "validate"],
-        build: Build::Debug,
-    },
+    Suite { name: "core, debug", package: "hz3", arguments: &[], build: Build::Debug },
     Suite {
         name: "core, release",
         package: "hz3",
         arguments: &[],
         build: Build::Release("test-release"),
     },
-    Suite {
-        name: "core, loom models",
-        package: "hz3",
-        arguments: &["--lib", "loom"],
-        build: Build::Loom,
-    },
+    Suite { name: "core, loom models", package: "hz3", arguments: &["--lib"], build: Build::Loom },
     Suite { name: "C face", package: "hz3-c", arguments: &[], build: Build::Debug },
     Suite { name: "laboratory", package: "hz3-lab", arguments: &[], build: Build::Debug },
     Suite { name: "chores", package: "xtask", arguments: &[], build: Build::Debug },
