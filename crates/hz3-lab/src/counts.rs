@@ -8,6 +8,7 @@ use std::path::Path;
 #[derive(Debug, Deserialize)]
 struct Line {
     requests: u64,
+    madvise_calls: Option<u64>,
 }
 
 /// The sums over all processes that wrote a line.
@@ -17,6 +18,8 @@ pub(crate) struct Counts {
     pub(crate) processes: usize,
     /// Allocation calls that these processes made.
     pub(crate) requests: u64,
+    /// Calls of madvise that they made, where they say.
+    pub(crate) madvise_calls: Option<u64>,
 }
 
 /// Reads the statistics file. No file, or an empty one, means that hz3 served nothing.
@@ -35,6 +38,9 @@ fn sum(text: &str) -> Result<Counts> {
             .map_err(|e| Failure::io(format!("understand hz3's statistics line `{line}`"), e))?;
         counts.processes += 1;
         counts.requests += parsed.requests;
+        if let Some(calls) = parsed.madvise_calls {
+            *counts.madvise_calls.get_or_insert(0) += calls;
+        }
     }
     Ok(counts)
 }
@@ -45,8 +51,9 @@ mod tests {
 
     #[test]
     fn requests_of_all_processes_are_added() {
-        let text = "{\"requests\": 3, \"frees\": 1}\n\n{\"frees\": 0, \"requests\": 4}\n";
-        assert_eq!(sum(text).unwrap(), Counts { processes: 2, requests: 7 });
+        let text = "{\"requests\": 3, \"madvise_calls\": 5}\n\n{\"frees\": 0, \"requests\": 4}\n";
+        let expected = Counts { processes: 2, requests: 7, madvise_calls: Some(5) };
+        assert_eq!(sum(text).unwrap(), expected);
         assert_eq!(sum("").unwrap(), Counts::default());
     }
 

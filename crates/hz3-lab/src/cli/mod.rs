@@ -1,11 +1,13 @@
 //! What the user may say.
 
 mod bench;
+mod compare;
 mod peers;
 mod run;
 mod watch;
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use compare::CompareArgs;
 pub(crate) use peers::PeersArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use watch::WatchArgs;
@@ -36,6 +38,10 @@ pub(crate) enum Command {
     /// Run one workload on this process's malloc and report its speed
     #[command(long_about = bench::LONG, after_long_help = bench::NOTES)]
     Bench(BenchArgs),
+
+    /// Compare allocators on workloads: interleaved, with intervals
+    #[command(long_about = compare::LONG, after_long_help = compare::NOTES)]
+    Compare(CompareArgs),
 
     /// List the allocators that can be compared, and how to get the others
     #[command(long_about = peers::LONG, after_long_help = peers::NOTES)]

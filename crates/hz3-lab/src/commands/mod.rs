@@ -1,6 +1,7 @@
 //! One module a subcommand.
 
 mod bench;
+mod compare;
 mod peers;
 mod run;
 mod watch;
@@ -11,6 +12,7 @@ use crate::failure::Result;
 /// Does what the user asked for; the value is the exit code.
 pub(crate) fn dispatch(command: Command) -> Result<u8> {
     match command {
+        Command::Compare(args) => compare::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Probe => peers::probe(),
         Command::Run(args) => run::run(&args),

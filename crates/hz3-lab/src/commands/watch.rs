@@ -22,6 +22,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
         detail_every: args.pss_every,
         eager: false,
         library: library.clone(),
+        limit: None,
     };
     let current = std::env::var_os(preload::VARIABLE);
     let environment = library

@@ -34,6 +34,17 @@ impl Capture {
         self.file.write_all(bytes).map_err(|e| Failure::io("keep the command's output", e))
     }
 
+    /// The first `limit` bytes as text; what is no UTF-8 is replaced.
+    pub(crate) fn text(&mut self, limit: usize) -> Result<String> {
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        self.rewound()?
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(|e| Failure::io("read back the command's output", e))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// The first difference to `other`; `None` when both are the same.
     pub(crate) fn difference(&mut self, other: &mut Self) -> Result<Option<Difference>> {
         let mut left = self.rewound()?.bytes();

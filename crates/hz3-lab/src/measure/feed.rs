@@ -10,6 +10,8 @@ use std::process::Stdio;
 /// Where a command's input comes from.
 #[derive(Debug)]
 pub(crate) enum Input {
+    /// None: every run has an empty one.
+    Nothing,
     /// A terminal or another device: every run has it as it is.
     Device,
     /// A regular file: every run opens it anew at the place where we found it.
@@ -47,6 +49,7 @@ impl Input {
     /// What to give the next run.
     pub(crate) fn stdio(&self) -> Result<Stdio> {
         match self {
+            Self::Nothing => Ok(Stdio::null()),
             Self::Device => Ok(Stdio::inherit()),
             Self::Stream(_) => Ok(Stdio::piped()),
             Self::File(at) => {

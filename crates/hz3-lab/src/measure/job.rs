@@ -1,5 +1,6 @@
 //! One run of a command: started, watched, waited for.
 
+use super::clock::monotonic_ms;
 use super::feed::Input;
 pub(crate) use super::pump::Tee;
 use super::pump::{Output, Pump};
@@ -36,6 +37,8 @@ pub(crate) enum Streams<'a> {
 pub(crate) struct Outcome {
     /// How the command ended.
     pub(crate) status: ExitStatus,
+    /// When it started, on the system's monotonic clock.
+    pub(crate) started_ms: f64,
     /// Time from just before the start to the end.
     pub(crate) wall: Duration,
     /// What the kernel says it cost.
@@ -84,6 +87,7 @@ pub(crate) fn run(
 ) -> Result<Outcome> {
     let mut command = prepare(job, &streams)?;
     let before = Before::now();
+    let started_ms = monotonic_ms();
     let start = Instant::now();
     let mut child = command.spawn().map_err(|e| cannot_start(job, &e))?;
     let pid = i32::try_from(child.id()).map_err(|e| Failure::io("use the process number", e))?;
@@ -93,7 +97,7 @@ pub(crate) fn run(
     let wall = start.elapsed();
     let series = sampler.finish();
     let output = pump.map(|pump| finish_pump(pump, &mut streams)).transpose()?;
-    Ok(Outcome { status, wall, cost, series, output })
+    Ok(Outcome { status, started_ms, wall, cost, series, output })
 }
 
 fn prepare(job: &Job, streams: &Streams<'_>) -> Result<Command> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 mod cgroup;
+pub(crate) mod clock;
 pub(crate) mod feed;
 pub(crate) mod job;
 mod pump;

@@ -3,6 +3,7 @@
 use super::sample::{self, Sample};
 use super::signals::Interruption;
 use super::tree::Tree;
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) eager: bool,
     /// A library to look for in the command's mappings.
     pub(crate) library: Option<PathBuf>,
+    /// Kill the command when it runs longer than this.
+    pub(crate) limit: Option<Duration>,
 }
 
 /// What the thread saw.
@@ -28,6 +31,8 @@ pub(crate) struct Series {
     pub(crate) samples: Vec<Sample>,
     /// Whether the command had the planned library mapped; `None` when it was never looked at.
     pub(crate) library_mapped: Option<bool>,
+    /// The command ran into the plan's limit and was killed.
+    pub(crate) timed_out: bool,
 }
 
 /// A running sampler.
@@ -86,6 +91,17 @@ impl Watch {
         self.series.samples.extend(sample::take(&mut self.tree, self.start.elapsed(), detailed));
         self.passed_on = self.signals.pass_on(self.tree.root(), self.passed_on);
         self.look_for_library();
+        self.end_what_hangs();
+    }
+
+    fn end_what_hangs(&mut self) {
+        if self.plan.limit.is_some_and(|limit| self.start.elapsed() > limit) {
+            self.series.timed_out = true;
+            for pid in self.tree.members().into_iter().filter_map(Pid::from_raw) {
+                // It may just have ended by itself.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
     }
 
     fn look_for_library(&mut self) {

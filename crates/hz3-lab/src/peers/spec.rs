@@ -135,7 +135,7 @@ fn variant(full: &str) -> Result<(&str, Vec<(String, String)>)> {
 }
 
 /// FNV-1a of a file: tells builds apart, and is no protection against anybody.
-fn digest(path: &Path) -> Result<String> {
+pub(crate) fn digest(path: &Path) -> Result<String> {
     let bytes =
         std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

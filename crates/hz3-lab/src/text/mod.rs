@@ -44,6 +44,15 @@ pub(crate) fn nanoseconds(ns: u64) -> String {
     }
 }
 
+/// A duration to come, roughly: `40 s`, `12 min`, `2.5 h`.
+pub(crate) fn about(s: f64) -> String {
+    match s {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
 /// A rate with its thousands in a letter: `950`, `12.3 k`, `98.7 M`, `1.23 G`.
 pub(crate) fn si(rate: f64) -> String {
     match rate {

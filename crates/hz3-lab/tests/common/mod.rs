@@ -1,9 +1,10 @@
 //! What the integration tests share: the program, and a library to preload that needs no hz3.
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// The program under test.
 pub(crate) fn hz3() -> Command {
@@ -21,6 +22,12 @@ pub(crate) fn stand_in() -> &'static Path {
 
 /// The preload library of `tests/common/NAME.rs`, built by the compiler that built this test.
 pub(crate) fn library(name: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().expect("no build has panicked");
+    built.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
+}
+
+fn build(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/common/{name}.rs"));
     // Test binaries run side by side: each builds under its own name, then renames.

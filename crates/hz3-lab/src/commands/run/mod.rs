@@ -103,6 +103,7 @@ impl Bench<'_> {
             detail_every: 0,
             eager: true,
             library: Some(self.library.clone()),
+            limit: None,
         };
         job::run(&job, plan, Streams::Keep { input: &mut self.input, tee }, &self.signals)
     }

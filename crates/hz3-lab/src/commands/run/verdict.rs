@@ -108,7 +108,7 @@ mod tests {
             runs: 1,
             system: figures(2.0, 2048.0),
             hz3: figures(1.0, 1024.0),
-            counts: Some(Counts { processes: 2, requests: 12_345 }),
+            counts: Some(Counts { processes: 2, requests: 12_345, madvise_calls: None }),
             agreement: Agreement {
                 same_exit: true,
                 stdout: None,

@@ -1,6 +1,6 @@
 //! When each part of a workload began and ended, on the clock that a watcher outside reads too.
 
-use crate::workloads::outside::monotonic_ms;
+use crate::measure::clock::monotonic_ms;
 use serde::Serialize;
 
 /// One part.

@@ -1,0 +1,118 @@
+//! `hz3 compare`.
+
+use super::peers::PeerArgs;
+use crate::experiment::cases::Level;
+use clap::Args;
+use std::path::PathBuf;
+
+pub(super) const LONG: &str = "\
+Compare allocators on workloads: every repetition goes through all workloads and all allocators in an order \
+drawn anew, each trial in a process of its own that is watched from outside.
+
+Speed is compared within a repetition, where the trials ran close to each other in time: the figure is \
+the median of these ratios to the base, with a 95 % interval by bootstrap. The geometric mean goes over all \
+cases but those that idle, which are there for their memory.
+
+Results are written as JSON and, beside it, as CSV after every trial. Ctrl-C keeps what is measured; \
+--resume goes on with it.";
+
+pub(super) const NOTES: &str = "\
+The standard cases: small, medium, mixed (the seeds' loop), small-2t (two
+threads), wide (200,000 slots), dist, remote (16 threads, 90 % remote frees),
+xfer, larson, churn, buffers for speed; burst-idle, holes, pool for memory.
+
+  --quick      7 rounds of speed cases, 1 of memory cases; idle 3 s
+  --normal    15 rounds and 3; idle 10 s (the default)
+  --thorough  41 rounds and 7; idle 10 s, and longer loops
+
+In the tables a `+-` is half of the 95 % interval. In the first round the trials
+also take latencies; these happen after the timed part of the trial.
+
+Exit status:
+  0    every trial succeeded
+  1    a trial failed (the table says which)
+  2    wrong usage
+  125  hz3 itself failed
+  130  interrupted; go on with --resume
+
+Examples:
+  hz3 compare --quick
+  hz3 compare -a hz3 -a mimalloc -a mimalloc:MIMALLOC_PURGE_DELAY=0 -w burst-idle
+  hz3 compare -w 'mixed --sizes 64-64' -w remote --command 'python3 job.py'
+  hz3 compare --resume --out night.json";
+
+/// The options of `hz3 compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// An allocator or a variant NAME:VARIABLE=VALUE (several times) [default: all that are here]
+    #[arg(short, long = "allocator", value_name = "NAME")]
+    pub(crate) allocators: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
+
+    /// A standard case, or a line for `hz3 bench` (several times) [default: all standard cases]
+    #[arg(short, long = "workload", value_name = "LINE")]
+    pub(crate) workloads: Vec<String>,
+
+    /// A command line to measure by its wall time (several times)
+    #[arg(short, long = "command", value_name = "LINE")]
+    pub(crate) commands: Vec<String>,
+
+    /// The allocator that the others are compared with [default: glibc, or the first one]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) base: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) effort: EffortArgs,
+
+    /// Where the results go; the CSV gets the same name
+    #[arg(short, long, value_name = "FILE", default_value = "hz3-compare.json")]
+    pub(crate) out: PathBuf,
+
+    /// Go on with the results in --out; allocators and cases are those of its beginning
+    #[arg(long, conflicts_with_all = ["allocators", "extra", "workloads", "commands", "base", "quick", "normal", "thorough", "rounds", "seed"])]
+    pub(crate) resume: bool,
+
+    /// Print the analysis as one JSON object instead of the tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How much to measure; several subcommands take this.
+#[derive(Debug, Args)]
+pub(crate) struct EffortArgs {
+    /// A few minutes
+    #[arg(long, group = "level")]
+    pub(crate) quick: bool,
+    /// Half an hour
+    #[arg(long, group = "level")]
+    pub(crate) normal: bool,
+    /// An afternoon
+    #[arg(long, group = "level")]
+    pub(crate) thorough: bool,
+
+    /// Rounds, whatever the level says (memory cases take part in all of them)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: Option<u32>,
+
+    /// Start of the random order
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Seconds after which a trial is killed and counts as failed
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) limit: u64,
+}
+
+impl EffortArgs {
+    /// The level that was chosen.
+    pub(crate) fn level(&self) -> Option<Level> {
+        match (self.quick, self.normal, self.thorough) {
+            (true, ..) => Some(Level::Quick),
+            (_, true, _) => Some(Level::Normal),
+            (.., true) => Some(Level::Thorough),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `hz3 compare`.
+
+mod tables;
+
+use crate::cli::CompareArgs;
+use crate::experiment::analysis::Analysis;
+use crate::experiment::cases::Level;
+use crate::experiment::machine::Machine;
+use crate::experiment::record::{FORMAT, Record, csv_path};
+use crate::experiment::session::{self, Ended};
+use crate::failure::{Failure, Result};
+use crate::measure;
+use crate::measure::signals::Interruption;
+use crate::peers::{Peer, Roster};
+use std::time::Duration;
+
+/// Exit code when a trial failed.
+const TRIAL_FAILED: u8 = 1;
+
+/// Measures, or goes on measuring, and prints the tables.
+pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
+    let mut record = if args.resume { session::resume(&args.out)? } else { plan(args)? };
+    measure::adopt_orphans()?;
+    let signals = Interruption::watch()?;
+    let limit = Duration::from_secs(args.effort.limit);
+    let ended = session::run(&mut record, &args.out, limit, &signals)?;
+    let analysis = Analysis::of(&record);
+    if args.json {
+        println!("{}", json(&record, &analysis)?);
+    } else {
+        tables::print(&record, &analysis);
+        println!("\nresults: {} and {}", args.out.display(), csv_path(&args.out).display());
+    }
+    if ended == Ended::Interrupted {
+        eprintln!(
+            "hz3: interrupted; go on with `hz3 compare --resume --out {}`",
+            args.out.display()
+        );
+        return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
+    }
+    Ok(if record.failures().next().is_some() { TRIAL_FAILED } else { 0 })
+}
+
+fn plan(args: &CompareArgs) -> Result<Record> {
+    let selection = Roster::find(&args.peers.extra)?.select(&args.allocators)?;
+    let level = args.effort.level().unwrap_or(Level::Normal);
+    let mut cases = level.cases(&args.workloads, &args.commands)?;
+    if let Some(rounds) = args.effort.rounds {
+        for case in &mut cases {
+            case.rounds = rounds;
+        }
+    }
+    Ok(Record {
+        format: FORMAT,
+        machine: Machine::here(),
+        level,
+        rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
+        seed: args.effort.seed,
+        base: base(&selection.peers, args.base.as_deref())?,
+        peers: selection.peers,
+        missing: selection.missing,
+        cases,
+        trials: Vec::new(),
+    })
+}
+
+fn base(peers: &[Peer], named: Option<&str>) -> Result<usize> {
+    let find = |name: &str| peers.iter().position(|peer| peer.name == name);
+    match named {
+        Some(name) => find(name).ok_or_else(|| {
+            let there: Vec<_> = peers.iter().map(|peer| peer.name.as_str()).collect();
+            Failure::new(format!(
+                "the base {name} is not among the allocators: {}",
+                there.join(", ")
+            ))
+        }),
+        None if peers.is_empty() => Err(Failure::new("none of these allocators is here")
+            .with_remedy("`hz3 peers` says how to get them")),
+        None => Ok(find("glibc").unwrap_or(0)),
+    }
+}
+
+/// The analysis as one object.
+fn json(record: &Record, analysis: &Analysis) -> Result<String> {
+    let names = |names: Vec<&String>| serde_json::to_value(names);
+    let write = || {
+        Ok::<_, serde_json::Error>(serde_json::json!({
+            "machine": record.machine,
+            "seed": record.seed,
+            "allocators": names(record.peers.iter().map(|peer| &peer.name).collect())?,
+            "cases": names(record.cases.iter().map(|case| &case.name).collect())?,
+            "base": record.peers[record.base].name,
+            "missing": record.missing,
+            "analysis": analysis,
+        }))
+    };
+    write().map(|value| value.to_string()).map_err(|e| Failure::io("write JSON", e))
+}

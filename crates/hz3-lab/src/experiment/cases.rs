@@ -1,0 +1,169 @@
+//! What is measured: the standard cases in three levels of effort, workloads of one's own, and commands.
+
+use crate::failure::{Failure, Result};
+use serde::{Deserialize, Serialize};
+
+/// How much effort to spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    /// A few minutes
+    Quick,
+    /// Half an hour
+    Normal,
+    /// An afternoon
+    Thorough,
+}
+
+/// One case: a workload of `hz3 bench` with its options, or a command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Case {
+    /// What it is called in tables.
+    pub(crate) name: String,
+    /// What runs.
+    pub(crate) what: What,
+    /// Whether its speed counts in the geometric mean. A case that idles is about memory.
+    pub(crate) is_speed: bool,
+    /// It takes part in this many rounds at most.
+    pub(crate) rounds: u32,
+}
+
+/// What a case runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum What {
+    /// The words after `hz3 bench`.
+    Bench(Vec<String>),
+    /// A command line for the shell; its speed is one over its wall time.
+    Command(String),
+}
+
+impl Level {
+    /// Rounds in which every allocator runs every speed case once. The figures come from comparing runs
+    /// of the same build with each other; see `docs/benchmarks`.
+    pub(crate) fn rounds(self) -> u32 {
+        match self {
+            Self::Quick => 7,
+            Self::Normal => 15,
+            Self::Thorough => 41,
+        }
+    }
+
+    fn memory_rounds(self) -> u32 {
+        match self {
+            Self::Quick => 1,
+            Self::Normal => 3,
+            Self::Thorough => 7,
+        }
+    }
+
+    /// Thousands of turns of a tight loop: long enough that starting up does not show.
+    fn kilo_turns(self) -> u32 {
+        match self {
+            Self::Quick => 4_000,
+            Self::Normal => 10_000,
+            Self::Thorough => 20_000,
+        }
+    }
+
+    fn idle_seconds(self) -> u32 {
+        match self {
+            Self::Quick => 3,
+            Self::Normal | Self::Thorough => 10,
+        }
+    }
+
+    /// The standard cases.
+    pub(crate) fn standard(self) -> Vec<Case> {
+        let k = self.kilo_turns();
+        let idle = self.idle_seconds();
+        let speed = [
+            ("small", format!("mixed --sizes small --ops {k}000")),
+            ("medium", format!("mixed --sizes medium --ops {}000", k / 4)),
+            ("mixed", format!("mixed --sizes mixed --ops {}000", k / 4)),
+            ("small-2t", format!("mixed --sizes small --threads 2 --ops {k}000")),
+            ("wide", format!("mixed --sizes small --slots 200000 --ops {}000", k / 2)),
+            ("dist", format!("dist --ops {}000", k / 2)),
+            ("remote", format!("remote --ops {}000", k / 20)),
+            ("xfer", format!("xfer --blocks {}000", k / 8)),
+            ("larson", format!("larson --generations {}", k / 200)),
+            ("churn", format!("churn --generations {}", k / 10)),
+            ("buffers", format!("buffers --buffers {}", k / 10)),
+        ];
+        let memory = [
+            ("burst-idle", format!("burst-idle 200000 {idle} 3 0 4")),
+            ("holes", format!("holes --idle {idle}")),
+            ("pool", format!("pool --idle {idle}")),
+        ];
+        let speed = speed.map(|(name, line)| Case::bench(name, &line, true, self.rounds()));
+        let memory =
+            memory.map(|(name, line)| Case::bench(name, &line, false, self.memory_rounds()));
+        speed.into_iter().chain(memory).collect()
+    }
+
+    /// The cases that were asked for, or the standard ones. A word that names a standard case is that;
+    /// anything else is a line for `hz3 bench`.
+    pub(crate) fn cases(self, workloads: &[String], commands: &[String]) -> Result<Vec<Case>> {
+        let standard = self.standard();
+        if workloads.is_empty() && commands.is_empty() {
+            return Ok(standard);
+        }
+        let mut cases = Vec::new();
+        for line in workloads {
+            match standard.iter().find(|case| case.name == *line) {
+                Some(case) => cases.push(case.clone()),
+                None => cases.push(Case::bench(line, line, true, self.rounds())),
+            }
+        }
+        for line in commands {
+            let what = What::Command(line.clone());
+            cases.push(Case { name: line.clone(), what, is_speed: true, rounds: self.rounds() });
+        }
+        for (i, case) in cases.iter().enumerate() {
+            if cases[..i].iter().any(|other| other.name == case.name) {
+                return Err(Failure::new(format!("the case {} is named twice", case.name)));
+            }
+        }
+        Ok(cases)
+    }
+}
+
+impl Case {
+    fn bench(name: &str, line: &str, is_speed: bool, rounds: u32) -> Self {
+        let words = line.split_whitespace().map(str::to_owned).collect();
+        Self { name: name.to_owned(), what: What::Bench(words), is_speed, rounds }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn every_standard_case_is_a_line_that_bench_understands() {
+        for level in [Level::Quick, Level::Normal, Level::Thorough] {
+            for case in level.standard() {
+                let What::Bench(words) = &case.what else { panic!("{case:?}") };
+                let line = ["hz3", "bench"].into_iter().chain(words.iter().map(String::as_str));
+                assert!(Cli::try_parse_from(line).is_ok(), "{case:?}");
+                assert!(case.rounds > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn names_lines_and_commands() {
+        let asked = ["small", "grow --to-mib 8"].map(str::to_owned);
+        let cases = Level::Quick.cases(&asked, &["true".to_owned()]).unwrap();
+        assert_eq!(cases[0], Level::Quick.standard()[0]);
+        assert_eq!(
+            cases[1].what,
+            What::Bench(["grow", "--to-mib", "8"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(cases[2].what, What::Command("true".to_owned()));
+        let twice = ["small", "small"].map(str::to_owned);
+        assert!(Level::Quick.cases(&twice, &[]).is_err());
+    }
+}

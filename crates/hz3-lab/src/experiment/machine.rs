@@ -1,0 +1,132 @@
+//! Where and with what something was measured.
+
+use serde::{Deserialize, Serialize};
+use std::process::Command;
+
+/// The circumstances of a measurement.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// The processor's name.
+    pub(crate) cpu: String,
+    /// Processors that this program may use.
+    pub(crate) cpus: usize,
+    /// Physical memory.
+    pub(crate) memory_kb: u64,
+    /// Kernel release and architecture.
+    pub(crate) kernel: String,
+    /// The system's name.
+    pub(crate) system: String,
+    /// Transparent huge pages: `always`, `madvise` or `never`.
+    pub(crate) thp: String,
+    /// Size of a page.
+    pub(crate) page_size: usize,
+    /// The commit of the working directory's repository, with `+` when files differ from it.
+    pub(crate) commit: Option<String>,
+    /// Start of the measurement, UTC.
+    pub(crate) date: String,
+}
+
+impl Machine {
+    /// This machine, now.
+    pub(crate) fn here() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let uname = rustix::system::uname();
+        let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        Self {
+            cpu: field(&read("/proc/cpuinfo"), "model name", ':').unwrap_or("unknown".to_owned()),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_kb: field(&read("/proc/meminfo"), "MemTotal", ':')
+                .and_then(|text| text.split(' ').next()?.parse().ok())
+                .unwrap_or(0),
+            kernel: format!("{} {}", word(uname.release()), word(uname.machine())),
+            system: field(&read("/etc/os-release"), "PRETTY_NAME", '=').unwrap_or_default(),
+            thp: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
+            page_size: rustix::param::page_size(),
+            commit: commit(),
+            date: utc(now()),
+        }
+    }
+
+    /// As pairs for people.
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("date", self.date.clone()),
+            ("cpu", format!("{} ({} usable)", self.cpu, self.cpus)),
+            ("memory", crate::text::kib(self.memory_kb as f64)),
+            ("system", self.system.clone()),
+            ("kernel", self.kernel.clone()),
+            ("transparent huge pages", self.thp.clone()),
+            ("commit", self.commit.clone().unwrap_or("unknown".to_owned())),
+        ]
+    }
+}
+
+/// The value of the first line `key SEPARATOR value`.
+fn field(text: &str, key: &str, separator: char) -> Option<String> {
+    let pairs = text.lines().filter_map(|line| line.split_once(separator));
+    let found = pairs.into_iter().find(|(name, _)| name.trim() == key);
+    found.map(|(_, value)| value.trim().trim_matches('"').to_owned())
+}
+
+/// The word in brackets: `always [madvise] never`.
+fn chosen(text: &str) -> String {
+    let word = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    word.map_or("unknown".to_owned(), |(word, _)| word.to_owned())
+}
+
+fn commit() -> Option<String> {
+    let git = |words: &[&str]| {
+        let output = Command::new("git").args(words).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let hash = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changed.is_empty() { hash } else { hash + "+" })
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// Seconds since 1970 as `2026-01-09 12:34:56`; the calendar is that of Howard Hinnant's `civil_from_days`.
+fn utc(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calendar_knows_leap_years() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (1_767_961_800, "2026-01-09 12:30:00"),
+            (4_107_542_399, "2100-02-28 23:59:59"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
+
+    #[test]
+    fn fields_and_choices_are_found() {
+        assert_eq!(field("a : b\nmodel name\t: X 1\n", "model name", ':').unwrap(), "X 1");
+        assert_eq!(field("NAME=\"D\"\n", "NAME", '=').unwrap(), "D");
+        assert_eq!(chosen("always [madvise] never\n"), "madvise");
+        assert_eq!(chosen(""), "unknown");
+        let here = Machine::here();
+        assert!(here.cpus > 0 && here.memory_kb > 0 && here.page_size >= 4096);
+    }
+}

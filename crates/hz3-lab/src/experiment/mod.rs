@@ -1,0 +1,10 @@
+//! Measuring allocators against each other: cases times allocators, round after round in shuffled order,
+//! each trial in a process of its own that is watched from outside.
+
+pub(crate) mod analysis;
+pub(crate) mod cases;
+pub(crate) mod machine;
+pub(crate) mod record;
+pub(crate) mod schedule;
+pub(crate) mod session;
+pub(crate) mod trial;

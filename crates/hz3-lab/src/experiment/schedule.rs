@@ -1,0 +1,63 @@
+//! The order of the trials: every round goes through all cases and, within a case, through all allocators;
+//! both in an order drawn anew. So whatever the machine does at a time falls on all allocators alike.
+
+use super::cases::Case;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+/// One run of one case on one allocator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Slot {
+    /// Which repetition, from 0.
+    pub(crate) round: u32,
+    /// Index of the case.
+    pub(crate) case: usize,
+    /// Index of the allocator.
+    pub(crate) peer: usize,
+}
+
+/// All trials in order; the same seed gives the same order.
+pub(crate) fn order(cases: &[Case], peers: usize, rounds: u32, seed: u64) -> Vec<Slot> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut slots = Vec::new();
+    for round in 0..rounds {
+        let taking_part = |&case: &usize| round < cases[case].rounds.min(rounds);
+        let mut order: Vec<usize> = (0..cases.len()).filter(taking_part).collect();
+        order.shuffle(&mut random);
+        for case in order {
+            let mut turns: Vec<usize> = (0..peers).collect();
+            turns.shuffle(&mut random);
+            slots.extend(turns.into_iter().map(|peer| Slot { round, case, peer }));
+        }
+    }
+    slots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::cases::Level;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_trial_comes_once_and_rounds_stay_together() {
+        let mut cases = Level::Quick.cases(&["small".into(), "churn".into()], &[]).unwrap();
+        cases[1].rounds = 2;
+        let slots = order(&cases, 3, 5, 7);
+        let distinct: HashSet<_> = slots.iter().collect();
+        assert_eq!((slots.len(), distinct.len()), (5 * 3 + 2 * 3, 5 * 3 + 2 * 3));
+        assert!(slots.windows(2).all(|pair| pair[0].round <= pair[1].round));
+        assert!(slots.chunks(3).all(|turn| turn.iter().all(|slot| slot.case == turn[0].case)));
+        let first_peers: HashSet<_> = slots.chunks(3).map(|turn| turn[0].peer).collect();
+        assert!(first_peers.len() > 1, "no allocator is always the first");
+    }
+
+    #[test]
+    fn a_seed_repeats() {
+        let cases = Level::Quick.standard();
+        assert_eq!(order(&cases, 4, 3, 1), order(&cases, 4, 3, 1));
+        assert_ne!(order(&cases, 4, 3, 1), order(&cases, 4, 3, 2));
+    }
+}

@@ -1,0 +1,262 @@
+//! One trial: a case on an allocator, in a process of its own, watched from outside.
+
+use super::cases::{Case, What};
+use crate::counts;
+use crate::failure::{Failure, Result};
+use crate::measure::feed::Input;
+use crate::measure::job::{self, Job, Outcome, Streams, Tee};
+use crate::measure::sample::Sample;
+use crate::measure::sampler::Plan;
+use crate::measure::signals::Interruption;
+use crate::peers::Peer;
+use crate::stats;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+/// The seeds' sampling interval.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// What one trial found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Figures {
+    /// Operations a second; for a command, runs a second.
+    pub(crate) speed: Option<f64>,
+    /// Wall and CPU time of the whole process in seconds.
+    pub(crate) wall_s: f64,
+    pub(crate) cpu_s: f64,
+    /// Page faults.
+    pub(crate) faults: u64,
+    /// Largest and mean resident set.
+    pub(crate) peak_rss_kb: f64,
+    pub(crate) mean_rss_kb: Option<f64>,
+    /// Resident set at the end of the last idle time, and how much it grew from cycle to cycle.
+    pub(crate) idle_rss_kb: Option<f64>,
+    pub(crate) growth_kb: Option<f64>,
+    /// hz3's own count of madvise calls.
+    pub(crate) madvise_calls: Option<f64>,
+    /// Latencies in nanoseconds and their curves, where they were asked for.
+    pub(crate) latency: Option<Latency>,
+    /// Resident set over time, where that was asked for.
+    pub(crate) series: Option<Series>,
+}
+
+/// Latencies as `hz3 bench` reports them.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Latency {
+    pub(crate) malloc_ns: Value,
+    pub(crate) free_ns: Value,
+    pub(crate) malloc_curve: Vec<(u64, f64)>,
+    pub(crate) free_curve: Vec<(u64, f64)>,
+}
+
+/// The resident set over time: pairs of milliseconds and KiB, and the phases in the same time.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Series {
+    pub(crate) rss: Vec<(f64, u64)>,
+    pub(crate) phases: Vec<Phase>,
+}
+
+/// A named span of a workload, in milliseconds from the start of the process.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Phase {
+    pub(crate) name: String,
+    pub(crate) start_ms: f64,
+    pub(crate) end_ms: f64,
+}
+
+/// The part of `hz3 bench --json` that is needed here.
+#[derive(Debug, Deserialize)]
+struct BenchReport {
+    allocator: String,
+    ops_per_s: f64,
+    malloc_ns: Value,
+    free_ns: Value,
+    malloc_curve: Vec<(u64, f64)>,
+    free_curve: Vec<(u64, f64)>,
+    #[serde(default)]
+    details: Details,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Details {
+    #[serde(default)]
+    phases: Vec<Phase>,
+}
+
+/// How to run trials.
+#[derive(Debug)]
+pub(crate) struct Runner<'a> {
+    /// Ended by this.
+    pub(crate) signals: &'a Interruption,
+    /// A trial that takes longer is killed and counts as failed.
+    pub(crate) limit: Duration,
+}
+
+impl Runner<'_> {
+    /// Runs `case` on `peer`; with `detailed`, takes latencies and keeps the series as well. An error is
+    /// one of the trial: the others can go on.
+    pub(crate) fn run(&self, case: &Case, peer: &Peer, detailed: bool) -> Result<Figures> {
+        let directory = tempfile::Builder::new()
+            .prefix("hz3-trial-")
+            .tempdir()
+            .map_err(|e| Failure::io("make a directory for hz3's statistics", e))?;
+        let statistics = directory.path().join("statistics.jsonl");
+        let job = job(case, peer, detailed, &statistics)?;
+        let plan = Plan {
+            interval: INTERVAL,
+            detail_every: 0,
+            eager: false,
+            library: peer.library.clone(),
+            limit: Some(self.limit),
+        };
+        let mut input = Input::Nothing;
+        let streams = Streams::Keep { input: &mut input, tee: Tee::Silent };
+        let mut outcome = job::run(&job, plan, streams, self.signals)?;
+        if outcome.exit_code() != 0 {
+            return Err(failed(&mut outcome, self.limit));
+        }
+        let mut figures = watched(&outcome);
+        figures.madvise_calls = counts::read(&statistics)?.madvise_calls.map(|n| n as f64);
+        match &case.what {
+            What::Command(_) => {
+                figures.speed = Some(1.0 / outcome.wall.as_secs_f64().max(1e-9));
+                if outcome.series.library_mapped == Some(false) && peer.library.is_some() {
+                    return Err(Failure::new("the library was not mapped by the command"));
+                }
+            }
+            What::Bench(_) => add_report(&mut figures, &mut outcome, peer, detailed)?,
+        }
+        if detailed && figures.series.is_none() {
+            figures.series = Some(Series { rss: points(&outcome.series.samples), phases: vec![] });
+        }
+        Ok(figures)
+    }
+}
+
+fn job(case: &Case, peer: &Peer, detailed: bool, statistics: &Path) -> Result<Job> {
+    let words = match &case.what {
+        What::Command(line) => ["sh", "-c", line].map(Into::into).to_vec(),
+        What::Bench(words) => {
+            let exe = std::env::current_exe().map_err(|e| Failure::io("find this program", e))?;
+            let mut all = vec![exe.into_os_string(), "bench".into()];
+            all.extend(words.iter().map(Into::into));
+            all.extend(["--json", "--no-harness"].map(Into::into));
+            all.extend((!detailed).then(|| "--no-latency".into()));
+            all
+        }
+    };
+    let mut environment = vec![("HZ3_STATS".into(), Some(statistics.into()))];
+    environment.extend(peer.apply());
+    Ok(Job { words, environment })
+}
+
+fn failed(outcome: &mut Outcome, limit: Duration) -> Failure {
+    if outcome.series.timed_out {
+        return Failure::new(format!("killed after {} s", limit.as_secs()));
+    }
+    let said = outcome.output.as_mut().and_then(|output| output.stderr.text(400).ok());
+    let said = said.unwrap_or_default();
+    Failure::new(format!("ended with {}: {}", outcome.exit_word(), said.trim()))
+}
+
+fn watched(outcome: &Outcome) -> Figures {
+    let rss: Vec<f64> = outcome.series.samples.iter().map(|s| s.rss_kb as f64).collect();
+    Figures {
+        wall_s: outcome.wall.as_secs_f64(),
+        cpu_s: outcome.cost.cpu.as_secs_f64(),
+        faults: outcome.cost.faults,
+        peak_rss_kb: outcome.peak_rss_kb() as f64,
+        mean_rss_kb: stats::mean(&rss),
+        ..Figures::default()
+    }
+}
+
+fn add_report(
+    figures: &mut Figures,
+    outcome: &mut Outcome,
+    peer: &Peer,
+    detailed: bool,
+) -> Result<()> {
+    let output = outcome.output.as_mut().ok_or_else(|| Failure::new("no output was kept"))?;
+    let text = output.stdout.text(usize::MAX)?;
+    let report: BenchReport = serde_json::from_str(&text).map_err(|e| {
+        Failure::io(format!("understand the benchmark's output `{}`", text.trim()), e)
+    })?;
+    if !peer.is_origin(&report.allocator) {
+        return Err(Failure::new(format!("malloc came from {}", report.allocator)));
+    }
+    figures.speed = Some(report.ops_per_s);
+    // The benchmark's phases are on the system's monotonic clock, our samples start at 0.
+    let shifted = |phase: Phase| Phase {
+        start_ms: phase.start_ms - outcome.started_ms,
+        end_ms: phase.end_ms - outcome.started_ms,
+        name: phase.name,
+    };
+    let phases: Vec<Phase> = report.details.phases.into_iter().map(shifted).collect();
+    let idle = idle_ends(&phases, &outcome.series.samples);
+    figures.idle_rss_kb = idle.last().copied();
+    figures.growth_kb = stats::slope(&idle);
+    if detailed {
+        figures.latency = Some(Latency {
+            malloc_ns: report.malloc_ns,
+            free_ns: report.free_ns,
+            malloc_curve: report.malloc_curve,
+            free_curve: report.free_curve,
+        });
+        figures.series = Some(Series { rss: points(&outcome.series.samples), phases });
+    }
+    Ok(())
+}
+
+/// The resident set at the last look of each idle phase.
+fn idle_ends(phases: &[Phase], samples: &[Sample]) -> Vec<f64> {
+    let idle = phases.iter().filter(|phase| phase.name == "idle");
+    let last_look = |phase: &Phase| {
+        let inside =
+            |sample: &&Sample| phase.start_ms <= sample.t_ms && sample.t_ms <= phase.end_ms;
+        samples.iter().rfind(inside).map(|sample| sample.rss_kb as f64)
+    };
+    idle.filter_map(last_look).collect()
+}
+
+/// At most this many points of a series are kept, evenly spread.
+const POINTS: usize = 600;
+
+fn points(samples: &[Sample]) -> Vec<(f64, u64)> {
+    let step = samples.len().div_ceil(POINTS).max(1);
+    samples.iter().step_by(step).map(|sample| (sample.t_ms, sample.rss_kb)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(t_ms: f64, rss_kb: u64) -> Sample {
+        Sample { t_ms, rss_kb, ..Sample::default() }
+    }
+
+    #[test]
+    fn the_idle_figure_is_the_last_look_of_each_idle_phase() {
+        let phase =
+            |name: &str, start_ms, end_ms| Phase { name: name.to_owned(), start_ms, end_ms };
+        let phases =
+            [phase("burst", 0.0, 100.0), phase("idle", 100.0, 200.0), phase("idle", 300.0, 400.0)];
+        let samples = [
+            sample(90.0, 9),
+            sample(110.0, 5),
+            sample(190.0, 4),
+            sample(390.0, 6),
+            sample(410.0, 7),
+        ];
+        assert_eq!(idle_ends(&phases, &samples), [4.0, 6.0]);
+    }
+
+    #[test]
+    fn long_series_are_thinned_out() {
+        let samples: Vec<Sample> = (0..5000).map(|i| sample(f64::from(i), 1)).collect();
+        let points = points(&samples);
+        assert!((POINTS / 2..=POINTS).contains(&points.len()), "{}", points.len());
+    }
+}
