@@ -12,7 +12,7 @@ use crate::cache::{CACHE_BYTES, Front, ThreadCache};
 use crate::central::Central;
 use crate::options::Config;
 use crate::os::{Os, Refused};
-use crate::reclaim::{self, Reclaim};
+use crate::reclaim::{self, Next, Reclaim};
 use crate::segment::Segments;
 use crate::segment::large::LargeBlock;
 use crate::stats::Stats;
@@ -68,7 +68,6 @@ impl<O: Os> Heap<O> {
         Below { central: &self.central, segments: &self.segments }
     }
 
-    #[cfg(test)]
     pub(crate) fn os(&self) -> &O {
         self.segments.os()
     }
@@ -374,8 +373,29 @@ impl<O: Os> Heap<O> {
     /// Empties every cache, retires every empty slab, and gives free pages back to the system
     /// until at most `keep` bytes of them may hold memory. Returns the bytes given back.
     pub(crate) fn collect(&self, front: Front<'_>, keep: usize) -> usize {
-        reclaim::gather(&self.registry, self.below(), front);
-        self.reclaim.purge(&self.segments, keep)
+        self.reclaim.collect(&self.registry, self.below(), front, keep)
+    }
+
+    /// One tick of the reclaim pipeline.
+    pub(crate) fn tick(&self) -> Next {
+        self.reclaim.tick(&self.registry, self.below())
+    }
+
+    /// Whether nothing has happened since the last tick that a tick would have to look at.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.reclaim.is_quiet(&self.registry, self.below())
+    }
+
+    /// Number of large blocks freed.
+    pub(crate) fn large_frees(&self) -> u64 {
+        self.counts.large_frees.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that could go back to the system, as a hint: free pages that may hold memory, free
+    /// blocks in slabs, blocks in caches.
+    pub(crate) fn returnable_hint(&self) -> u64 {
+        let cached: u64 = self.registry.iter().map(ThreadCache::cached_bytes).sum();
+        self.segments.dirty_pages() * wide(PAGE_BYTES) + self.central.slack_hint() + cached
     }
 
     /// The statistics; the sums add up when nobody allocates meanwhile.
@@ -405,6 +425,7 @@ impl<O: Os> Heap<O> {
             large_allocs: self.counts.large_allocs.load(Ordering::Relaxed),
             large_frees: self.counts.large_frees.load(Ordering::Relaxed),
             huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
+            refaulted_bytes: self.segments.refaulted_pages() * page,
             ..Stats::default()
         };
         for cache in self.registry.iter() {
@@ -419,6 +440,7 @@ impl<O: Os> Heap<O> {
 
     /// Takes every lock, in lock order, so that a fork finds the heap at rest.
     pub(crate) fn acquire_all(&self) {
+        self.reclaim.acquire_all();
         self.registry.acquire_all();
         self.central.acquire_all();
         self.segments.acquire_all();
@@ -429,10 +451,12 @@ impl<O: Os> Heap<O> {
         self.segments.release_all();
         self.central.release_all();
         self.registry.release_all();
+        self.reclaim.release_all();
     }
 
     /// In a forked child: takes over what lay in the caches of the other threads.
     pub(crate) fn bury_other_threads(&self, own: Option<&ThreadCache>) {
+        self.reclaim.forget_other_threads();
         self.registry.bury_all_but(own, self.below());
     }
 

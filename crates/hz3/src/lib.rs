@@ -84,7 +84,7 @@ mod tests;
 #[cfg(not(loom))]
 pub use face::{Configured, Hz3};
 #[cfg(not(loom))]
-pub use options::{Config, Report};
+pub use options::{Config, Policy, Report};
 #[cfg(not(loom))]
 pub use stats::Stats;
 

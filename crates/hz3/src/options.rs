@@ -27,6 +27,24 @@ pub struct Config {
     pub count: bool,
     /// Where to write statistics at exit (`HZ3_STATS`). Default nowhere.
     pub report: Report,
+    /// When memory goes back to the system (`HZ3_POLICY`). Default [`Policy::Default`].
+    pub policy: Policy,
+    /// Whether a thread of the allocator's may do the work (`HZ3_BACKGROUND`). Default on; off,
+    /// slow paths of the program's own threads do it.
+    pub background: bool,
+    /// Milliseconds between two looks at what is free (`HZ3_TICK`): what stays free over two of
+    /// them goes back. Default 200.
+    pub tick_ms: u32,
+}
+
+/// When memory goes back to the system by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Never: the reference for speed. [`crate::collect`] still works.
+    Off,
+    /// What stayed free for two ticks goes back, from every thread state.
+    Default,
 }
 
 /// Where statistics go when the process ends.
@@ -53,7 +71,24 @@ impl Config {
             shards: None,
             count: false,
             report: Report::None,
+            policy: Policy::Default,
+            background: true,
+            tick_ms: 200,
         }
+    }
+
+    /// Sets when memory goes back to the system by itself.
+    #[must_use]
+    pub const fn policy(mut self, policy: Policy) -> Config {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets whether a thread of the allocator's may give memory back.
+    #[must_use]
+    pub const fn background(mut self, background: bool) -> Config {
+        self.background = background;
+        self
     }
 
     /// Sets what one thread's cache may hold, in bytes.
@@ -98,7 +133,7 @@ struct Setting {
     set: fn(&mut Config, &[u8]) -> bool,
 }
 
-const OPTIONS: [Setting; 5] = [
+const OPTIONS: [Setting; 8] = [
     Setting {
         name: "THREAD_CACHE",
         accepted: "a number of bytes, with K, M or G if you like",
@@ -129,6 +164,27 @@ const OPTIONS: [Setting; 5] = [
         name: "STATS",
         accepted: "0, 1, json, or an absolute path",
         set: |config, value| report(value).map(|report| config.report = report).is_some(),
+    },
+    Setting {
+        name: "POLICY",
+        accepted: "off or default",
+        set: |config, value| policy(value).map(|policy| config.policy = policy).is_some(),
+    },
+    Setting {
+        name: "BACKGROUND",
+        accepted: "0 or 1",
+        set: |config, value| flag(value).map(|on| config.background = on).is_some(),
+    },
+    Setting {
+        name: "TICK",
+        accepted: "a number of milliseconds from 1 to 60000",
+        set: |config, value| match number(value).and_then(|ms| u32::try_from(ms).ok()) {
+            Some(ms @ 1..=60_000) => {
+                config.tick_ms = ms;
+                true
+            }
+            _ => false,
+        },
     },
 ];
 
@@ -195,6 +251,14 @@ fn flag(text: &[u8]) -> Option<bool> {
     match text {
         b"0" => Some(false),
         b"1" => Some(true),
+        _ => None,
+    }
+}
+
+fn policy(text: &[u8]) -> Option<Policy> {
+    match text {
+        b"off" => Some(Policy::Off),
+        b"default" => Some(Policy::Default),
         _ => None,
     }
 }

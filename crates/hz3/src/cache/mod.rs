@@ -68,6 +68,8 @@ mod thread_cache {
     pub(crate) struct Counts {
         pub(crate) refills: AtomicU64,
         pub(crate) flushes: AtomicU64,
+        /// `refills + flushes` at the last tick; written by the reclaimer alone.
+        pub(super) seen: AtomicU64,
         pub(crate) requests: AtomicU64,
         pub(crate) frees: AtomicU64,
     }
@@ -108,6 +110,7 @@ mod thread_cache {
             Counts {
                 refills: AtomicU64::new(0),
                 flushes: AtomicU64::new(0),
+                seen: AtomicU64::new(0),
                 requests: AtomicU64::new(0),
                 frees: AtomicU64::new(0),
             }
@@ -181,6 +184,25 @@ mod thread_cache {
                 // SAFETY: an array without slots; the stack holds no blocks and has no owner.
                 unsafe { stack.restart(floor) };
             }
+        }
+
+        /// Slow paths of the cache so far: a clock of its owner's activity.
+        pub(crate) fn slow_paths(&self) -> u64 {
+            let refills = self.counts.refills.load(Ordering::Relaxed);
+            refills + self.counts.flushes.load(Ordering::Relaxed)
+        }
+
+        /// Whether the owner ran a slow path since the last [`ThreadCache::was_active`].
+        pub(crate) fn is_active(&self) -> bool {
+            self.slow_paths() != self.counts.seen.load(Ordering::Relaxed)
+        }
+
+        /// As [`ThreadCache::is_active`], and begins anew. For the reclaimer alone.
+        pub(crate) fn was_active(&self) -> bool {
+            let now = self.slow_paths();
+            let was_active = self.counts.seen.load(Ordering::Relaxed) != now;
+            self.counts.seen.store(now, Ordering::Relaxed);
+            was_active
         }
 
         /// The stack of a class.

@@ -1,8 +1,8 @@
 //! A bin: the slabs of one class in one shard that have free blocks, and the lock around them.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::slab::{BadBlock, ByFullness, Slab};
+use super::slab::{BadBlock, ByFullness, Slab, WORDS};
 use crate::base::size_class::SizeClass;
 use crate::base::treap::Treap;
 use crate::base::units::ChunkIndex;
@@ -17,6 +17,8 @@ pub(crate) struct Bin {
     pub(crate) state: Lock<BinState>,
     /// Number of slabs with free blocks, readable without the lock as a hint.
     available: AtomicU32,
+    /// Free blocks of all slabs of the bin. Written under the lock.
+    free_blocks: AtomicU64,
 }
 
 /// What the lock of a bin protects, besides the headers and bitmaps of its slabs.
@@ -31,8 +33,6 @@ pub(crate) struct BinState {
     empty: u32,
     /// Slabs of the bin, full ones included.
     slabs: u32,
-    /// Free blocks of all slabs of the bin.
-    free_blocks: u64,
 }
 
 /// The slab that became empty and has left its bin; its run goes back to the segments.
@@ -54,6 +54,16 @@ impl Bin {
         self.available.load(Ordering::Relaxed) > 0
     }
 
+    /// Free blocks of all slabs of the bin; exact under the lock, a hint without.
+    pub(crate) fn free_blocks(&self) -> u64 {
+        self.free_blocks.load(Ordering::Relaxed)
+    }
+
+    fn add_free_blocks(&self, change: i64) {
+        let now = self.free_blocks().wrapping_add_signed(change);
+        self.free_blocks.store(now, Ordering::Relaxed);
+    }
+
     fn add_available(&self, change: i32) {
         let now = self.available.load(Ordering::Relaxed).wrapping_add_signed(change);
         self.available.store(now, Ordering::Relaxed);
@@ -63,10 +73,6 @@ impl Bin {
 impl BinState {
     pub(crate) fn slabs(&self) -> u32 {
         self.slabs
-    }
-
-    pub(crate) fn free_blocks(&self) -> u64 {
-        self.free_blocks
     }
 }
 
@@ -112,7 +118,7 @@ impl BinView<'_> {
         let slab = Slab::of(self.tables, first);
         self.state.slabs += 1;
         self.state.empty += u32::from(self.is_empty(slab));
-        self.state.free_blocks += u64::from(slab.free());
+        self.bin.add_free_blocks(i64::from(slab.free()));
         self.link(first);
     }
 
@@ -126,7 +132,7 @@ impl BinView<'_> {
         }
         self.state.slabs -= 1;
         self.state.empty -= u32::from(self.is_empty(slab));
-        self.state.free_blocks -= u64::from(slab.free());
+        self.bin.add_free_blocks(-i64::from(slab.free()));
     }
 
     /// The slab that would serve next leaves for another bin.
@@ -143,13 +149,14 @@ impl BinView<'_> {
         while taken < wanted {
             let Some(first) = self.current() else { break };
             let slab = Slab::of(self.tables, first);
+            self.tables.note_traffic(first);
             self.state.empty -= u32::from(self.is_empty(slab));
             taken += slab.take(self.class, wanted - taken, |block| each(first, block));
             if slab.free() == 0 {
                 self.set_current(None);
             }
         }
-        self.state.free_blocks -= u64::from(taken);
+        self.bin.add_free_blocks(-i64::from(taken));
         taken
     }
 
@@ -162,12 +169,13 @@ impl BinView<'_> {
     ) -> Result<Option<Retired>, BadBlock> {
         let slab = Slab::of(self.tables, first);
         let block = slab.check(self.class, offset)?;
+        self.tables.note_traffic(first);
         if first.get() == self.state.current {
             slab.put(block);
         } else {
             self.put_in_order(first, slab, block);
         }
-        self.state.free_blocks += 1;
+        self.bin.add_free_blocks(1);
         if !self.is_empty(slab) {
             return Ok(None);
         }
@@ -188,6 +196,63 @@ impl BinView<'_> {
         }
         slab.put(block);
         if shift.level_changes || shift.was_full {
+            self.link(first);
+        }
+    }
+
+    /// Takes the blocks of a slab's holes out of it; returns the holes, one bit a page.
+    pub(super) fn claim_holes(
+        &mut self,
+        first: ChunkIndex,
+        grain: u32,
+        claimed: &mut [u64; WORDS],
+    ) -> u128 {
+        let slab = Slab::of(self.tables, first);
+        if slab.free() == 0 {
+            return 0;
+        }
+        self.suspend(first, slab);
+        let holes = slab.claim_holes(self.class, grain, claimed);
+        self.resume(first, slab);
+        holes
+    }
+
+    /// Puts the blocks of holes back. The slab may be empty then, and leave.
+    pub(super) fn release_holes(
+        &mut self,
+        first: ChunkIndex,
+        claimed: &[u64; WORDS],
+        purged: u128,
+    ) -> Option<Retired> {
+        let slab = Slab::of(self.tables, first);
+        if slab.free() > 0 {
+            self.suspend(first, slab);
+        }
+        slab.release_holes(claimed, purged);
+        self.resume(first, slab);
+        if self.state.empty > 1 && self.is_empty(slab) {
+            self.leave(first);
+            return Some(Retired(first));
+        }
+        None
+    }
+
+    /// Takes a slab with free blocks out of the order and the counts while its blocks change.
+    fn suspend(&mut self, first: ChunkIndex, slab: &Slab) {
+        self.state.empty -= u32::from(self.is_empty(slab));
+        self.bin.add_free_blocks(-i64::from(slab.free()));
+        if first.get() == self.state.current {
+            self.set_current(None);
+        } else {
+            self.unlink(first);
+        }
+    }
+
+    /// Undoes [`BinView::suspend`] with the slab's present blocks.
+    fn resume(&mut self, first: ChunkIndex, slab: &Slab) {
+        self.state.empty += u32::from(self.is_empty(slab));
+        self.bin.add_free_blocks(i64::from(slab.free()));
+        if slab.free() > 0 {
             self.link(first);
         }
     }

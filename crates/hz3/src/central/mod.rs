@@ -9,6 +9,7 @@
 //! page heap may be locked. No system call is made under a bin's lock.
 
 pub(crate) mod bin;
+pub(crate) mod holes;
 pub(crate) mod slab;
 
 use core::ptr::NonNull;
@@ -259,6 +260,14 @@ impl Central {
         pages
     }
 
+    /// Bytes of free blocks that lie in slabs, and of the slabs; hints without the locks.
+    pub(crate) fn slack_hint(&self) -> u64 {
+        let slack = |(shard, class): (usize, SizeClass)| {
+            self.bin(shard, class).free_blocks() * wide(class.block_bytes())
+        };
+        self.cells().map(slack).sum()
+    }
+
     fn cells(&self) -> impl Iterator<Item = (usize, SizeClass)> {
         (0..self.shards).flat_map(|shard| SizeClass::all().map(move |class| (shard, class)))
     }
@@ -267,9 +276,10 @@ impl Central {
     pub(crate) fn census(&self) -> Census {
         let mut census = Census::default();
         for (shard, class) in self.cells() {
+            let bin = self.bin(shard, class);
             let (slabs, free) = {
-                let state = self.bin(shard, class).state.lock();
-                (u64::from(state.slabs()), state.free_blocks())
+                let state = bin.state.lock();
+                (u64::from(state.slabs()), bin.free_blocks())
             };
             let block = wide(class.block_bytes());
             census.slabs += slabs;
@@ -318,9 +328,10 @@ impl Central {
         }
         self.release_all();
         for (shard, class) in self.cells() {
-            let state = self.bin(shard, class).state.lock();
+            let bin = self.bin(shard, class);
+            let state = bin.state.lock();
             let cell = shard * CLASSES + class.index();
-            assert_eq!(state.free_blocks(), free[cell], "I-6: free blocks of {class:?}");
+            assert_eq!(bin.free_blocks(), free[cell], "I-6: free blocks of {class:?}");
             assert_eq!(state.slabs(), slabs[cell], "I-6: slabs of {class:?}");
         }
     }

@@ -10,7 +10,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use crate::base::bits::words_for;
+use crate::base::bits::{self, words_for};
 use crate::base::size_class::{MAX_BLOCKS, SizeClass};
 use crate::base::treap::Nodes;
 use crate::base::units::{CHUNK_BYTES, ChunkIndex, PAGE_BYTES, Pages, Run, narrow, widen};
@@ -18,7 +18,11 @@ use crate::segment::tables::{CHUNK_META_BYTES, Tables};
 
 /// The level of an empty slab, behind those of all others.
 const EMPTY_LEVEL: u32 = 16;
-const WORDS: usize = words_for(MAX_BLOCKS);
+pub(super) const WORDS: usize = words_for(MAX_BLOCKS);
+/// [`PAGE_BYTES`] for arithmetic on offsets in a slab.
+const PAGE_SIZE: u32 = narrow(PAGE_BYTES);
+/// Words of the bitmap of a slab's pages; a slab has at most 8 chunks of 16 pages.
+const PAGE_WORDS: usize = 2;
 
 /// The header of a slab, laid over the metadata of its first chunk. The other chunks of a longer
 /// slab use `lead` alone. All fields but `lead` and `shard` belong to the lock of the slab's bin.
@@ -30,10 +34,10 @@ pub(crate) struct Slab {
     /// The shard whose bin the slab is in. Changes only under the locks of both bins.
     shard: AtomicU8,
     free: AtomicU32,
-    /// Blocks `0..touched` have been handed out at least once: what lies behind is clean.
-    touched: AtomicU32,
     left: AtomicU32,
     right: AtomicU32,
+    /// One bit a page; set when the page may hold memory.
+    dirty: [AtomicU64; PAGE_WORDS],
     /// One bit a block; set when the block is free in the slab.
     bits: [AtomicU64; WORDS],
 }
@@ -80,7 +84,7 @@ impl Slab {
         let slab = Slab::of(tables, first);
         slab.shard.store(shard, Ordering::Relaxed);
         slab.free.store(class.capacity(), Ordering::Relaxed);
-        slab.touched.store(0, Ordering::Relaxed);
+        bits::clear(&slab.dirty, 0, class.slab_pages().get());
         let mut left = class.capacity();
         for word in slab.words(class) {
             let ones = left.min(u64::BITS);
@@ -95,10 +99,17 @@ impl Slab {
     /// leading pages of it were ever written.
     pub(crate) fn dissolve(tables: &Tables, first: ChunkIndex, class: SizeClass) -> (Run, Pages) {
         tables.set_class(first, class.slab_chunks(), SizeClass::NONE);
-        let touched = Slab::of(tables, first).touched.load(Ordering::Relaxed);
-        let bytes = widen(touched) * class.block_bytes();
-        let pages = Pages::new(narrow(bytes.div_ceil(PAGE_BYTES)));
-        (Run::new(first.first_page(), class.slab_pages()), pages)
+        let slab = Slab::of(tables, first);
+        let mut touched = class.slab_pages();
+        while touched > Pages::ZERO && bits::count(&slab.dirty, touched.get() - 1, 1) == 0 {
+            touched -= Pages::new(1);
+        }
+        (Run::new(first.first_page(), class.slab_pages()), touched)
+    }
+
+    /// The page of the slab in which a block starts.
+    fn page_of(class: SizeClass, block: u32) -> u32 {
+        narrow(widen(block) * class.block_bytes() / PAGE_BYTES)
     }
 
     fn words(&self, class: SizeClass) -> &[AtomicU64] {
@@ -127,26 +138,30 @@ impl Slab {
     /// many were taken. The caller moves the slab in its bin.
     pub(crate) fn take(&self, class: SizeClass, wanted: u32, mut each: impl FnMut(u32)) -> u32 {
         let mut taken = 0;
-        let mut last = 0;
+        let (mut low, mut last) = (None, 0);
         for (index, word) in self.words(class).iter().enumerate() {
-            let mut bits = word.load(Ordering::Relaxed);
-            if bits == 0 {
+            let mut free = word.load(Ordering::Relaxed);
+            if free == 0 {
                 continue;
             }
-            while bits != 0 && taken < wanted {
-                last = narrow(index) * u64::BITS + bits.trailing_zeros();
+            while free != 0 && taken < wanted {
+                last = narrow(index) * u64::BITS + free.trailing_zeros();
+                low = low.or(Some(last));
                 each(last);
-                bits &= bits - 1;
+                free &= free - 1;
                 taken += 1;
             }
-            word.store(bits, Ordering::Relaxed);
+            word.store(free, Ordering::Relaxed);
             if taken == wanted {
                 break;
             }
         }
         self.free.store(self.free() - taken, Ordering::Relaxed);
-        if taken > 0 && last >= self.touched.load(Ordering::Relaxed) {
-            self.touched.store(last + 1, Ordering::Relaxed);
+        if let Some(low) = low {
+            // All pages from the first block to the last: exact enough, and once a batch.
+            let start = Slab::page_of(class, low);
+            let end = Slab::page_of(class, last + 1) + 1;
+            bits::set(&self.dirty, start, end.min(class.slab_pages().get()) - start);
         }
         taken
     }
@@ -172,9 +187,75 @@ impl Slab {
     /// Puts a block back that [`Slab::check`] passed.
     pub(crate) fn put(&self, block: u32) {
         let word = &self.bits[widen(block / u64::BITS)];
-        let bits = word.load(Ordering::Relaxed) | 1 << (block % u64::BITS);
-        word.store(bits, Ordering::Relaxed);
+        let free = word.load(Ordering::Relaxed) | 1 << (block % u64::BITS);
+        word.store(free, Ordering::Relaxed);
         self.free.store(self.free() + 1, Ordering::Relaxed);
+    }
+
+    /// Finds the holes of a slab: dirty groups of `grain` pages in which every block is free.
+    /// Returns one bit a page, and takes the blocks that touch those pages out of the bitmap into
+    /// `claimed`. The caller has taken the slab out of its bin's order.
+    pub(super) fn claim_holes(
+        &self,
+        class: SizeClass,
+        grain: u32,
+        claimed: &mut [u64; WORDS],
+    ) -> u128 {
+        let size = narrow(class.block_bytes());
+        let mut holes = 0;
+        for page in (0..class.slab_pages().get()).step_by(widen(grain)) {
+            if bits::count(&self.dirty, page, grain) == 0 {
+                continue;
+            }
+            let (start, end) = (page * PAGE_SIZE, (page + grain) * PAGE_SIZE);
+            let first = start / size;
+            let past = end.div_ceil(size).min(class.capacity());
+            if first < past && bits::count(&self.bits, first, past - first) == past - first {
+                holes |= ((1 << grain) - 1) << page;
+            }
+        }
+        let mut taken = 0;
+        for block in 0..if holes == 0 { 0 } else { class.capacity() } {
+            let first = Slab::page_of(class, block);
+            let last = Slab::page_of_end(class, block);
+            if holes >> first & 1 == 1 || holes >> last & 1 == 1 {
+                let (word, bit) = (widen(block / u64::BITS), 1 << (block % u64::BITS));
+                let free = self.bits[word].load(Ordering::Relaxed);
+                claimed[word] |= free & bit;
+                self.bits[word].store(free & !bit, Ordering::Relaxed);
+                taken += u32::from(free & bit != 0);
+            }
+        }
+        self.free.store(self.free() - taken, Ordering::Relaxed);
+        holes
+    }
+
+    /// The page in which a block ends.
+    fn page_of_end(class: SizeClass, block: u32) -> u32 {
+        narrow((widen(block + 1) * class.block_bytes() - 1) / PAGE_BYTES)
+    }
+
+    /// Puts claimed blocks back; `purged` pages are clean now.
+    pub(super) fn release_holes(&self, claimed: &[u64; WORDS], purged: u128) {
+        let mut count = 0;
+        for (word, &claim) in self.bits.iter().zip(claimed) {
+            if claim != 0 {
+                word.store(word.load(Ordering::Relaxed) | claim, Ordering::Relaxed);
+                count += claim.count_ones();
+            }
+        }
+        self.free.store(self.free() + count, Ordering::Relaxed);
+        for (index, word) in self.dirty.iter().enumerate() {
+            #[expect(clippy::cast_possible_truncation, reason = "one half of the mask at a time")]
+            let clean = (purged >> (index * 64)) as u64;
+            word.store(word.load(Ordering::Relaxed) & !clean, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the slab at this chunk starts here and may have dirty pages.
+    pub(super) fn may_have_holes(&self) -> bool {
+        self.lead.load(Ordering::Relaxed) == 0
+            && self.dirty.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Checks I-6: the count is the number of set bits.

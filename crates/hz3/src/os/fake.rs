@@ -210,6 +210,11 @@ impl Os for Fake {
         self.cpu.load(Ordering::Relaxed)
     }
 
+    fn now_ms(&self) -> u64 {
+        // Tests make the ticks themselves.
+        0
+    }
+
     fn barrier(&self) -> bool {
         // Tests on this system play their threads on one thread.
         true

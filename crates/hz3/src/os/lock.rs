@@ -122,14 +122,15 @@ impl<T> fmt::Debug for Guard<'_, T> {
 }
 
 /// Sleeps while `word` holds `value`. Returns early on a signal or without a reason.
-fn futex_wait(word: &AtomicU32, value: u32) {
+pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
     let forever = core::ptr::null::<libc::timespec>();
     let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the word outlives the call; the kernel only compares it and sleeps.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, value, forever) };
 }
 
-fn futex_wake_one(word: &AtomicU32) {
+/// Wakes one thread that sleeps on the word.
+pub(crate) fn futex_wake_one(word: &AtomicU32) {
     let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the kernel uses the address as a key only.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };

@@ -90,6 +90,9 @@ pub(crate) trait Os: Sync {
     /// The CPU this thread runs on, as a hint.
     fn cpu(&self) -> usize;
 
+    /// Milliseconds of a clock that only goes forward.
+    fn now_ms(&self) -> u64;
+
     /// Runs a full memory barrier on every thread of the process; false when the system has none.
     fn barrier(&self) -> bool;
 }

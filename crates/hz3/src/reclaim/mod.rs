@@ -1,31 +1,83 @@
 //! Reclaim: memory on its way back, through the same layers from top to bottom.
 //!
-//! The order is always: caches, then empty slabs, then pages. [`gather`] does the first two,
-//! [`Reclaim::purge`] the third. Nothing here is called from the hot path.
+//! The order is always: caches, then empty slabs, then pages, then the holes of part-used slabs.
+//! It runs at cold boundaries only: by the reclaimer thread at every tick, and on demand
+//! ([`Reclaim::collect`]). Nothing here is called from the hot path.
+//!
+//! | step | a tick gives back | on demand |
+//! |---|---|---|
+//! | caches | those without a slow path since the last tick | all |
+//! | slabs | all empty ones | all empty ones |
+//! | pages | old ones (see [`aging`]) | all |
+//! | holes | of slabs without traffic since the last tick | all |
 
+mod aging;
 mod purge;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::base::units::wide;
+use crate::base::units::{ChunkIndex, PAGE_BYTES, wide};
 use crate::cache::Front;
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
 use crate::os::Os;
-use crate::segment::Segments;
+use crate::os::lock::Lock;
+use crate::segment::tables::Age;
 use crate::stats::Stats;
+use aging::Aging;
+use purge::Purged;
 
-/// The counters of the pipeline.
+/// Calls for free pages that one tick makes at most while the program is busy.
+const BUSY_RANGES: u64 = 64;
+/// Calls for holes that one tick makes at most while the program is busy.
+const BUSY_HOLES: u64 = 512;
+
+/// The state and the counters of the pipeline.
 #[derive(Debug)]
 pub(crate) struct Reclaim {
+    aging: Lock<Pace>,
+    /// Held while pages are off their map for a purge.
+    purging: Lock<()>,
+    ticks: AtomicU64,
+    stolen_bytes: AtomicU64,
+    retired_bytes: AtomicU64,
+    hole_pages: AtomicU64,
+    purged_pages: AtomicU64,
     madvise_calls: AtomicU64,
     madvise_refused: AtomicU64,
-    purged_bytes: AtomicU64,
+}
+
+/// What the ticks remember.
+#[derive(Debug)]
+struct Pace {
+    aging: Aging,
+    /// Free dirty pages that were left by the last ageing.
+    left_dirty: u64,
+    /// Free dirty pages that cannot be given back, being refused or parts of larger pages of the
+    /// system: they are no reason to go on.
+    stuck_dirty: u64,
+}
+
+/// Whether there is anything left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another tick may give memory back.
+    Tick,
+    /// Everything is back until somebody allocates or frees.
+    Rest,
+}
+
+/// What a tick found in the caches.
+struct Found {
+    stolen_bytes: u64,
+    /// Caches whose threads ran slow paths since the last tick.
+    active: usize,
 }
 
 /// Moves blocks from the caches into their slabs and gives the runs of empty slabs back: the
-/// caller's cache as its owner, the others' by stealing.
-pub(crate) fn gather<O: Os>(registry: &Registry, below: Below<'_, O>, front: Front<'_>) {
+/// caller's cache as its owner, the others' by stealing. Returns the bytes of blocks moved by
+/// stealing.
+pub(crate) fn gather<O: Os>(registry: &Registry, below: Below<'_, O>, front: Front<'_>) -> u64 {
     let own = match front {
         Front::Cache(cache) => Some(cache),
         Front::Direct => None,
@@ -34,38 +86,170 @@ pub(crate) fn gather<O: Os>(registry: &Registry, below: Below<'_, O>, front: Fro
         // SAFETY: the front is the calling thread's, which is not inside a cache operation.
         unsafe { cache.drain(below) };
     }
+    let mut stolen = 0;
     for cache in registry.iter() {
         if !own.is_some_and(|own| core::ptr::eq(own, cache)) && cache.cached_bytes() > 0 {
-            cache.steal(below);
+            stolen += cache.steal(below).unwrap_or(0);
         }
     }
     below.central.retire(below.segments);
+    stolen
 }
 
 impl Reclaim {
     pub(crate) const fn new() -> Reclaim {
         Reclaim {
+            aging: Lock::new(Pace { aging: Aging::new(), left_dirty: 0, stuck_dirty: 0 }),
+            purging: Lock::new(()),
+            ticks: AtomicU64::new(0),
+            stolen_bytes: AtomicU64::new(0),
+            retired_bytes: AtomicU64::new(0),
+            hole_pages: AtomicU64::new(0),
+            purged_pages: AtomicU64::new(0),
             madvise_calls: AtomicU64::new(0),
             madvise_refused: AtomicU64::new(0),
-            purged_bytes: AtomicU64::new(0),
         }
     }
 
-    /// Gives free pages back until at most `keep` bytes of them may hold memory. Returns the
-    /// bytes given back.
-    pub(crate) fn purge<O: Os>(&self, segments: &Segments<O>, keep: usize) -> usize {
-        let result = purge::purge(segments, keep);
-        self.madvise_calls.fetch_add(result.calls, Ordering::Relaxed);
-        self.madvise_refused.fetch_add(result.refused, Ordering::Relaxed);
-        let bytes = result.pages.bytes();
-        self.purged_bytes.fetch_add(wide(bytes), Ordering::Relaxed);
-        bytes
+    /// Gives everything back until at most `keep` bytes of free pages may hold memory; holes are
+    /// purged only for `keep` 0. Returns the bytes given back.
+    pub(crate) fn collect<O: Os>(
+        &self,
+        registry: &Registry,
+        below: Below<'_, O>,
+        front: Front<'_>,
+        keep: usize,
+    ) -> usize {
+        let stolen = gather(registry, below, front);
+        self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
+        let pages = purge::free_pages(below.segments, &self.purging, Age::Any, keep, u64::MAX);
+        self.count(pages);
+        let mut holes = Purged::default();
+        if keep == 0 {
+            let end = below.segments.arena().frontier().chunk().get();
+            for chunk in (1..end).map(ChunkIndex::new) {
+                holes.add(purge::holes(below, &self.purging, chunk));
+            }
+        }
+        self.count_holes(holes);
+        usize::try_from(pages.pages + holes.pages).unwrap_or(usize::MAX) * PAGE_BYTES
+    }
+
+    /// One tick. Does nothing when another thread is in one.
+    pub(crate) fn tick<O: Os>(&self, registry: &Registry, below: Below<'_, O>) -> Next {
+        let Some(mut pace) = self.aging.try_lock() else { return Next::Tick };
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+        let found = Self::steal_idle(registry, below);
+        self.stolen_bytes.fetch_add(found.stolen_bytes, Ordering::Relaxed);
+        let retired = below.central.retire(below.segments);
+        self.retired_bytes.fetch_add(wide(retired.bytes()), Ordering::Relaxed);
+        let busy = found.active > 0;
+        let ranges = self.age_pages(below, &mut pace, busy);
+        let settling = self.purge_quiet_holes(below, busy);
+        let work = busy || found.stolen_bytes > 0 || ranges || settling;
+        if work { Next::Tick } else { Next::Rest }
+    }
+
+    /// Empties the caches of threads without a slow path since the last tick.
+    fn steal_idle<O: Os>(registry: &Registry, below: Below<'_, O>) -> Found {
+        let mut found = Found { stolen_bytes: 0, active: 0 };
+        for cache in registry.iter() {
+            if cache.was_active() {
+                found.active += 1;
+            } else if cache.cached_bytes() > 0 {
+                // A cache that cannot be emptied, for want of a barrier, is no work left.
+                found.stolen_bytes += cache.steal(below).unwrap_or(0);
+            }
+        }
+        found
+    }
+
+    /// Purges what is old and ages the rest, when that is due. Returns whether pages are left.
+    fn age_pages<O: Os>(&self, below: Below<'_, O>, pace: &mut Pace, busy: bool) -> bool {
+        let segments = below.segments;
+        if pace.aging.tick(segments.refaulted_pages()) {
+            let most = if busy { BUSY_RANGES } else { u64::MAX };
+            let purged = purge::free_pages(segments, &self.purging, Age::Old, 0, most);
+            segments.age();
+            self.count(purged);
+            pace.aging.purged(purged.pages);
+            let left = segments.dirty_pages();
+            let stuck = purged.pages == 0 && left == pace.left_dirty;
+            pace.stuck_dirty = if stuck { left } else { 0 };
+            pace.left_dirty = left;
+        }
+        segments.dirty_pages() > pace.stuck_dirty
+    }
+
+    /// Purges the holes of slabs that had no traffic since the last tick, and lets those that had
+    /// some settle. Returns whether any are settling.
+    fn purge_quiet_holes<O: Os>(&self, below: Below<'_, O>, busy: bool) -> bool {
+        let tables = below.segments.tables();
+        let most = if busy { BUSY_HOLES } else { u64::MAX };
+        let mut done = Purged::default();
+        let mut settling = false;
+        for segment in 0..below.segments.segment_count() {
+            for chunk in tables.settle(segment) {
+                if done.calls < most {
+                    done.add(purge::holes(below, &self.purging, chunk));
+                } else {
+                    // Too much for one tick: it settles again.
+                    tables.note_traffic(chunk);
+                }
+            }
+            settling |= tables.is_settling(segment);
+        }
+        self.count_holes(done);
+        settling
+    }
+
+    /// Whether nothing has happened since the last tick that a tick would have to look at.
+    pub(crate) fn is_quiet<O: Os>(&self, registry: &Registry, below: Below<'_, O>) -> bool {
+        let segments = below.segments;
+        let stuck = self.aging.try_lock().map_or(0, |pace| pace.stuck_dirty);
+        !registry.iter().any(crate::cache::ThreadCache::is_active)
+            && segments.dirty_pages() <= stuck
+            && !(0..segments.segment_count()).any(|segment| segments.tables().is_settling(segment))
+    }
+
+    fn count(&self, purged: Purged) {
+        self.purged_pages.fetch_add(purged.pages, Ordering::Relaxed);
+        self.madvise_calls.fetch_add(purged.calls, Ordering::Relaxed);
+        self.madvise_refused.fetch_add(purged.refused, Ordering::Relaxed);
+    }
+
+    fn count_holes(&self, purged: Purged) {
+        self.hole_pages.fetch_add(purged.pages, Ordering::Relaxed);
+        self.count(purged);
     }
 
     /// Adds the pipeline's counters to a report.
     pub(crate) fn report(&self, stats: &mut Stats) {
+        let page = wide(PAGE_BYTES);
+        stats.ticks = self.ticks.load(Ordering::Relaxed);
+        stats.stolen_bytes = self.stolen_bytes.load(Ordering::Relaxed);
+        stats.retired_bytes = self.retired_bytes.load(Ordering::Relaxed);
         stats.madvise_calls = self.madvise_calls.load(Ordering::Relaxed);
         stats.madvise_refused = self.madvise_refused.load(Ordering::Relaxed);
-        stats.purged_bytes = self.purged_bytes.load(Ordering::Relaxed);
+        stats.purged_bytes = self.purged_pages.load(Ordering::Relaxed) * page;
+        stats.hole_bytes = self.hole_pages.load(Ordering::Relaxed) * page;
+    }
+
+    /// Waits until no page is off its map for a purge, and keeps it so, for fork.
+    pub(crate) fn acquire_all(&self) {
+        self.purging.acquire();
+    }
+
+    /// Releases what [`Reclaim::acquire_all`] took, perhaps in a forked child.
+    pub(crate) fn release_all(&self) {
+        self.purging.release();
+    }
+
+    /// In a forked child: the thread that may have been in a tick is not in this process.
+    pub(crate) fn forget_other_threads(&self) {
+        if self.aging.try_lock().is_none() {
+            // Its state is plain numbers, whatever the tick had got to.
+            self.aging.release();
+        }
     }
 }

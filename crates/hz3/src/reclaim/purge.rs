@@ -1,58 +1,111 @@
 //! The purge: the only caller of [`Os::purge`].
 //!
-//! A range is taken off the free map first, then given to the kernel without any lock held, then
-//! put back as clean. So nobody can be handed a page that is being purged, and nobody waits for
-//! the system call. Ranges are maximal up to a budget: one call for 2 MiB costs a seventh of what
-//! the same pages cost one by one.
+//! What is purged is off its free map first (a range of pages) or out of its bitmap (the holes of
+//! a slab), is given to the kernel without a lock that an allocation could want, and is put back
+//! as clean. So nobody can be handed a page that is being purged, and nobody waits for the system
+//! call. Ranges are maximal up to a budget: a call for 2 MiB costs a seventh of what the same pages
+//! cost one by one.
+//!
+//! One lock, which no allocation takes, is held from taking to putting back: fork waits for it, so
+//! that no child inherits pages that are on their way.
 
-use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, narrow};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, PageIndex, Pages, Run, narrow, wide};
+use crate::cache::refill::Below;
+use crate::os::lock::Lock;
 use crate::os::{Os, Refused};
 use crate::segment::Segments;
 use crate::segment::arena::Arena;
+use crate::segment::tables::Age;
 
 /// Longest range of one call: what is off the free map meanwhile.
 const RANGE_PAGES: Pages = Pages::new(4096);
 
 /// What a purge did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Purged {
-    pub(crate) pages: Pages,
+    pub(crate) pages: u64,
     pub(crate) calls: u64,
     pub(crate) refused: u64,
 }
 
-/// Goes over the arena once, upwards, until at most `keep` bytes of free pages may hold memory.
-/// A range that the system refuses stays dirty and is not tried again in this pass.
-pub(crate) fn purge<O: Os>(segments: &Segments<O>, keep: usize) -> Purged {
-    let keep_pages = crate::base::units::wide(keep / PAGE_BYTES);
-    let mut done = Purged { pages: Pages::ZERO, calls: 0, refused: 0 };
-    let mut from = Arena::<O>::first_page();
-    loop {
-        let excess = segments.dirty_pages().saturating_sub(keep_pages);
-        if excess == 0 {
-            return done;
+impl Purged {
+    /// Adds what another purge did.
+    pub(crate) fn add(&mut self, other: Purged) {
+        self.pages += other.pages;
+        self.calls += other.calls;
+        self.refused += other.refused;
+    }
+
+    /// Gives one run back, which is the caller's. Returns whether it holds nothing now.
+    fn give_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) -> bool {
+        self.calls += 1;
+        // SAFETY: I-3: the run is off the free map or its blocks are claimed, so it belongs to
+        // this call alone.
+        let result = unsafe { segments.os().purge(segments.span(run)) };
+        if result == Err(Refused) {
+            self.refused += 1;
+            return false;
         }
+        self.pages += u64::from(run.pages.get());
+        true
+    }
+}
+
+/// Goes over the free pages once, upwards, until at most `keep` bytes of them may hold memory, or
+/// `most` calls were made. A range that the system refuses stays dirty and is not tried again in
+/// this pass.
+pub(crate) fn free_pages<O: Os>(
+    segments: &Segments<O>,
+    purging: &Lock<()>,
+    age: Age,
+    keep: usize,
+    most: u64,
+) -> Purged {
+    let keep_pages = wide(keep / PAGE_BYTES);
+    let mut done = Purged::default();
+    let mut from = Arena::<O>::first_page();
+    while done.calls < most {
+        let excess = segments.dirty_pages().saturating_sub(keep_pages);
         let limit = u32::try_from(excess).map_or(RANGE_PAGES, Pages::new).min(RANGE_PAGES);
-        let Some(run) = segments.take_dirty(from, limit) else { return done };
+        let _purging = purging.lock();
+        if limit == Pages::ZERO {
+            break;
+        }
+        let Some(run) = segments.take_dirty(from, limit, age) else { break };
         from = run.end();
-        if let Some(whole) = os_pages(segments.os(), run) {
-            done.calls += 1;
-            // SAFETY: I-3: the run is off the free map, so it belongs to this call alone.
-            match unsafe { segments.os().purge(segments.span(whole)) } {
-                Ok(()) => {
-                    segments.mark_clean(whole);
-                    done.pages += whole.pages;
-                }
-                Err(Refused) => done.refused += 1,
-            }
+        if let Some(whole) = os_pages(segments.os(), run)
+            && done.give_back(segments, whole)
+        {
+            segments.mark_clean(whole);
         }
         segments.give(run, Pages::ZERO);
     }
+    done
+}
+
+/// Purges the holes of the slab that starts at `chunk`, if there are any.
+pub(crate) fn holes<O: Os>(below: Below<'_, O>, purging: &Lock<()>, chunk: ChunkIndex) -> Purged {
+    let mut done = Purged::default();
+    let grain = grain(below.segments.os());
+    let _purging = purging.lock();
+    if let Some(holes) = below.central.claim_holes(below.segments, chunk, grain) {
+        let mut all = true;
+        for run in holes.runs() {
+            all &= done.give_back(below.segments, run);
+        }
+        below.central.release_holes(below.segments, holes, all);
+    }
+    done
+}
+
+/// Pages of the arena in a page of the system.
+fn grain(os: &impl Os) -> Pages {
+    Pages::new(narrow(os.page_size() / PAGE_BYTES).max(1))
 }
 
 /// The part of a run that is made of whole OS pages.
 fn os_pages(os: &impl Os, run: Run) -> Option<Run> {
-    let grain = Pages::new(narrow(os.page_size() / PAGE_BYTES).max(1));
+    let grain = grain(os);
     let start = run.start.align_up(grain);
     let end = PageIndex::new(run.end().get() / grain.get() * grain.get());
     (end > start).then(|| Run::new(start, end - start))

@@ -12,13 +12,13 @@ pub(crate) mod large;
 pub(crate) mod pages;
 pub(crate) mod tables;
 
-use crate::base::units::{PageIndex, Pages, Run};
+use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen};
 use crate::os::lock::{Guard, Lock};
 use crate::os::{Os, Refused};
 use arena::{Arena, Growth};
 use huge::HugeTable;
 use pages::{Fit, PageHeap};
-use tables::Tables;
+use tables::{Age, Tables};
 
 /// The arena, its free pages, and the blocks that do not fit into it.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl<O: Os> Segments<O> {
         }
         let slack = match fit {
             Fit::Any => Pages::ZERO,
-            Fit::Chunks => Pages::new(crate::base::units::CHUNK_PAGES),
+            Fit::Chunks => Pages::new(CHUNK_PAGES),
             Fit::Aligned(align) => align,
         };
         let frontier = self.arena.frontier();
@@ -109,14 +109,41 @@ impl<O: Os> Segments<O> {
         self.pages.lock().give(self.tables(), run, touched, frontier);
     }
 
-    /// The next free pages that may hold memory, at or after `from`, at most `limit`; they are
-    /// off the free map and belong to the caller, who gives them back by [`Segments::give`].
-    pub(crate) fn take_dirty(&self, from: PageIndex, limit: Pages) -> Option<Run> {
+    /// The next free pages of an age that may hold memory, at or after `from`, at most `limit`;
+    /// they are off the free map and belong to the caller, who gives them back by
+    /// [`Segments::give`].
+    pub(crate) fn take_dirty(&self, from: PageIndex, limit: Pages, age: Age) -> Option<Run> {
         let frontier = self.arena.frontier();
+        // The search may be long, so it runs without the lock; what it finds is checked with it.
+        let hint = self.tables().next_free_dirty(from, frontier, limit, age)?;
         let mut heap = self.pages.lock();
-        let run = self.tables().next_free_dirty(from, frontier, limit)?;
+        let run = self.tables().next_free_dirty(hint.start, frontier, limit, age)?;
         heap.withdraw(self.tables(), run);
         Some(run)
+    }
+
+    /// Makes all free dirty pages old.
+    pub(crate) fn age(&self) {
+        for segment in 0..self.segment_count() {
+            if self.tables().has_free_dirty(segment) {
+                let _pages = self.pages.lock();
+                self.tables().age(segment);
+            }
+        }
+    }
+
+    /// Number of segments that are committed at least in part.
+    pub(crate) fn segment_count(&self) -> usize {
+        let frontier = self.arena.frontier();
+        if frontier == Arena::<O>::first_page() {
+            return 0;
+        }
+        widen(frontier.get().div_ceil(SEGMENT_PAGES))
+    }
+
+    /// Number of pages taken so far that had been purged before.
+    pub(crate) fn refaulted_pages(&self) -> u64 {
+        self.pages.lock().refaulted_pages()
     }
 
     /// Notes that pages of a run of the caller's hold nothing any more.
@@ -139,8 +166,8 @@ impl<O: Os> Segments<O> {
             committed: u64::from((self.arena.frontier() - first).get()),
             free: pages.free_pages(),
             dirty: pages.dirty_pages(),
-            reserved_bytes: crate::base::units::wide(self.arena.bytes()),
-            table_bytes: crate::base::units::wide(table_bytes),
+            reserved_bytes: wide(self.arena.bytes()),
+            table_bytes: wide(table_bytes),
             huge_bytes,
         }
     }

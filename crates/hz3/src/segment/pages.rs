@@ -16,6 +16,7 @@ pub(crate) struct PageHeap {
     by_chunks: Treap,
     free: u64,
     dirty: u64,
+    refaulted: u64,
 }
 
 /// How a wanted run must lie.
@@ -95,7 +96,13 @@ fn free_run_at(tables: &Tables, start: PageIndex) -> Run {
 
 impl PageHeap {
     pub(crate) const fn new() -> PageHeap {
-        PageHeap { by_length: Treap::new(), by_chunks: Treap::new(), free: 0, dirty: 0 }
+        PageHeap {
+            by_length: Treap::new(),
+            by_chunks: Treap::new(),
+            free: 0,
+            dirty: 0,
+            refaulted: 0,
+        }
     }
 
     /// Number of free pages.
@@ -106,6 +113,11 @@ impl PageHeap {
     /// Number of free pages that may hold memory.
     pub(crate) fn dirty_pages(&self) -> u64 {
         self.dirty
+    }
+
+    /// Number of pages taken so far that had been purged.
+    pub(crate) fn refaulted_pages(&self) -> u64 {
+        self.refaulted
     }
 
     fn insert(&mut self, tables: &Tables, run: Run) {
@@ -156,7 +168,9 @@ impl PageHeap {
             self.insert(tables, Run::new(run.end(), after));
         }
         self.free -= u64::from(run.pages.get());
-        self.dirty -= u64::from(tables.mark_taken(run));
+        let taken = tables.mark_taken(run);
+        self.dirty -= u64::from(taken.dirty);
+        self.refaulted += u64::from(taken.purged);
     }
 
     /// Takes the pages right behind `run` if they are free: growth in place.

@@ -5,7 +5,7 @@
 //! | class map | chunk | 1 | the size class of the slab there, 0 when there is none |
 //! | records | page | 16 | length of the run that starts there, links of free runs |
 //! | chunk metadata | chunk | 576 | the slab header that `central::slab` lays over it |
-//! | segment metadata | segment | 320 | free and dirty bits of its pages, counts |
+//! | segment metadata | segment | 448 | free, dirty and old bits of its pages, traffic of its slabs, counts |
 //!
 //! The tables are views of reserved memory that is committed in step with the frontier
 //! (invariant I-4): an index below the frontier has its entries, zero at first.
@@ -15,7 +15,9 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::base::bits;
 use crate::base::size_class::SizeClass;
-use crate::base::units::{ChunkIndex, PageIndex, Pages, Run, SEGMENT_PAGES, widen};
+use crate::base::units::{
+    CHUNK_PAGES, ChunkIndex, PageIndex, Pages, Run, SEGMENT_PAGES, narrow, widen,
+};
 
 /// Bytes of chunk metadata, zeroed when the chunk is first committed.
 pub(crate) const CHUNK_META_BYTES: usize = 576;
@@ -37,12 +39,21 @@ pub(crate) struct PageRecord {
 /// Free and dirty bits of one segment's pages.
 ///
 /// The dirty bit of a free page means that it may hold memory; of a page in a run, that it did
-/// when the run was taken. Both bitmaps belong to the lock of the page heap.
+/// when the run was taken. The old bit of a free dirty page means that it was so at the last
+/// ageing. The three bitmaps and the counts belong to the lock of the page heap; the two words
+/// about slabs are atomics of their own.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct SegmentMeta {
     free: [AtomicU64; SEGMENT_WORDS],
     dirty: [AtomicU64; SEGMENT_WORDS],
+    old: [AtomicU64; SEGMENT_WORDS],
+    /// One bit a chunk: the slab that starts there served or took blocks since the last tick.
+    traffic: AtomicU64,
+    /// The same for the tick before.
+    settling: AtomicU64,
+    /// Pages that were purged and not taken since.
+    purged_pages: AtomicU32,
     free_pages: AtomicU32,
     free_dirty_pages: AtomicU32,
 }
@@ -97,6 +108,27 @@ pub(crate) struct Tables {
     pub(super) chunks: NonNull<u8>,
     pub(super) segments: NonNull<SegmentMeta>,
 }
+
+/// Which free dirty pages are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// All of them.
+    Any,
+    /// Those that were free and dirty at the last ageing already.
+    Old,
+}
+
+/// What was known of pages that became part of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// How many may hold memory.
+    pub(crate) dirty: u32,
+    /// How many of the others held memory before they were purged.
+    pub(crate) purged: u32,
+}
+
+/// Chunks of a segment.
+const CHUNKS: usize = 64;
 
 /// The part of one segment that a range of pages covers.
 struct Part {
@@ -180,6 +212,7 @@ impl Tables {
         for part in parts(run) {
             let meta = self.segment(part.segment);
             bits::set(&meta.free, part.start, part.pages);
+            bits::clear(&meta.old, part.start, part.pages);
             let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
             add(&meta.free_pages, part.pages);
             add(&meta.free_dirty_pages, part_dirty);
@@ -188,18 +221,23 @@ impl Tables {
         dirty
     }
 
-    /// Marks the pages as part of a run. Returns how many of them are dirty.
-    pub(crate) fn mark_taken(&self, run: Run) -> u32 {
-        let mut dirty = 0;
+    /// Marks the pages as part of a run.
+    pub(crate) fn mark_taken(&self, run: Run) -> Taken {
+        let mut taken = Taken { dirty: 0, purged: 0 };
         for part in parts(run) {
             let meta = self.segment(part.segment);
             bits::clear(&meta.free, part.start, part.pages);
             let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
             sub(&meta.free_pages, part.pages);
             sub(&meta.free_dirty_pages, part_dirty);
-            dirty += part_dirty;
+            taken.dirty += part_dirty;
+            // Which of a segment's clean pages were purged is not known one by one.
+            let clean = part.pages - part_dirty;
+            let purged = clean.min(meta.purged_pages.load(Ordering::Relaxed));
+            sub(&meta.purged_pages, purged);
+            taken.purged += purged;
         }
-        dirty
+        taken
     }
 
     fn set_dirty(&self, run: Run) {
@@ -211,8 +249,56 @@ impl Tables {
     /// Forgets the dirt of pages that are in a run of the caller.
     pub(crate) fn set_clean(&self, run: Run) {
         for part in parts(run) {
-            bits::clear(&self.segment(part.segment).dirty, part.start, part.pages);
+            let meta = self.segment(part.segment);
+            bits::clear(&meta.dirty, part.start, part.pages);
+            add(&meta.purged_pages, part.pages);
         }
+    }
+
+    /// Makes every free dirty page of a segment old.
+    pub(crate) fn age(&self, segment: usize) {
+        let meta = self.segment(segment);
+        for (word, old) in meta.old.iter().enumerate() {
+            old.store(meta.free_dirty_word(word), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a segment has free pages that may hold memory; a hint without the lock.
+    pub(crate) fn has_free_dirty(&self, segment: usize) -> bool {
+        self.segment(segment).free_dirty_pages.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes that the slab that starts at `chunk` served or took blocks.
+    pub(crate) fn note_traffic(&self, chunk: ChunkIndex) {
+        let traffic = &self.segment(chunk.index() / CHUNKS).traffic;
+        let bit = 1 << (chunk.get() % u64::BITS);
+        // Most batches meet a bit that is set already; those write nothing.
+        if traffic.load(Ordering::Relaxed) & bit == 0 {
+            traffic.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a tick for the slabs of a segment: the chunks whose slabs had traffic before the last
+    /// tick and none since.
+    pub(crate) fn settle(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<> {
+        let meta = self.segment(segment);
+        let mut quiet = 0;
+        if meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0 {
+            let traffic = meta.traffic.swap(0, Ordering::Relaxed);
+            quiet = meta.settling.load(Ordering::Relaxed) & !traffic;
+            meta.settling.store(traffic, Ordering::Relaxed);
+        }
+        core::iter::from_fn(move || {
+            let bit = quiet.trailing_zeros();
+            quiet &= quiet.wrapping_sub(1);
+            (bit < u64::BITS).then(|| ChunkIndex::new(narrow(segment) * u64::BITS + bit))
+        })
+    }
+
+    /// Whether slabs of a segment await another tick.
+    pub(crate) fn is_settling(&self, segment: usize) -> bool {
+        let meta = self.segment(segment);
+        meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0
     }
 
     /// How many pages of the run are dirty.
@@ -231,17 +317,22 @@ impl Tables {
         Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
     }
 
-    /// The first maximal range of pages that are free and dirty, at or after `from` and below
-    /// `end`, at most `limit` pages of it.
+    /// The first maximal range of pages that are free and dirty, and old if `age` says so, at or
+    /// after `from` and below `end`, at most `limit` pages of it.
     pub(crate) fn next_free_dirty(
         &self,
         from: PageIndex,
         end: PageIndex,
         limit: Pages,
+        age: Age,
     ) -> Option<Run> {
-        let start = self.scan(from.get(), end.get(), SegmentMeta::free_dirty_word)?;
+        let wanted = |meta: &SegmentMeta, word: usize| match age {
+            Age::Any => meta.free_dirty_word(word),
+            Age::Old => meta.free_dirty_word(word) & meta.old[word].load(Ordering::Relaxed),
+        };
+        let start = self.scan(from.get(), end.get(), wanted)?;
         let last = end.get().min(start.saturating_add(limit.get()));
-        let stop = self.scan(start, last, |meta, word| !meta.free_dirty_word(word)).unwrap_or(last);
+        let stop = self.scan(start, last, |meta, word| !wanted(meta, word)).unwrap_or(last);
         Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
     }
 
@@ -306,6 +397,7 @@ fn sub(counter: &AtomicU32, amount: u32) {
 
 const _: () = {
     assert!(size_of::<PageRecord>() == 16);
-    assert!(size_of::<SegmentMeta>() == 320);
+    assert!(size_of::<SegmentMeta>() == 448);
+    assert!(SEGMENT_PAGES / CHUNK_PAGES == u64::BITS);
     assert!(CHUNK_META_BYTES.is_multiple_of(64));
 };

@@ -54,6 +54,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (thread, 0..=SEGMENT_BYTES)
             .prop_map(|(thread, keep)| Op::Collect { thread, keep }),
         1 => thread.prop_map(|thread| Op::Steal { thread }),
+        2 => Just(Op::Tick),
     ]
 }
 

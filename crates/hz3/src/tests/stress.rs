@@ -148,8 +148,12 @@ fn a_thief_loses_no_block_and_gets_none_twice() {
             .collect();
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                heap.collect(Front::Direct, 0);
-                rounds.fetch_add(1, Ordering::Relaxed);
+                let round = rounds.fetch_add(1, Ordering::Relaxed);
+                if round.is_multiple_of(2) {
+                    heap.collect(Front::Direct, 0);
+                } else {
+                    heap.tick();
+                }
             }
         });
         // The thief must end even when a worker panics.

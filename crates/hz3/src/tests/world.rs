@@ -9,6 +9,7 @@ use crate::heap::Heap;
 use crate::hot;
 use crate::options::Config;
 use crate::os::Os;
+use crate::reclaim::Next;
 
 /// Bytes at either end of a block that carry its stamp.
 const STAMPED: usize = 64;
@@ -32,6 +33,7 @@ pub(super) enum Op {
     Exit { thread: u8 },
     Collect { thread: u8, keep: usize },
     Steal { thread: u8 },
+    Tick,
 }
 
 /// The heap under test beside its model.
@@ -109,6 +111,9 @@ impl<'a, O: Os> World<'a, O> {
             Op::Collect { thread, keep } => {
                 let front = self.front(thread);
                 self.heap.collect(front, keep);
+            }
+            Op::Tick => {
+                self.heap.tick();
             }
             Op::Steal { thread } => {
                 let index = usize::from(thread) % self.threads.len();
@@ -217,6 +222,12 @@ impl<'a, O: Os> World<'a, O> {
             if let Some(cache) = self.threads[index].take() {
                 unsafe { self.heap.detach(cache) };
             }
+        }
+        // Ticks alone give everything back too, in a few steps.
+        if !self.may_fail {
+            let ticks = (0..200).take_while(|_| self.heap.tick() == Next::Tick).count();
+            assert!(ticks < 200, "the reclaimer finds no rest");
+            assert_eq!(self.heap.stats().dirty, 0, "ticks left a dirty page");
         }
         self.heap.collect(Front::Direct, 0);
         self.validate();

@@ -6,6 +6,7 @@
 //! exit, with the thread's cache already in place, because both registrations may allocate.
 
 mod environment;
+mod reclaimer;
 mod report;
 mod word;
 
@@ -70,6 +71,7 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     environment::read(config);
     let heap = Heap::create(Linux, config).ok()?;
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
+    reclaimer::configure(config);
     let mut key: libc::pthread_key_t = 0;
     // SAFETY: the destructor is a function of this program; the call allocates nothing.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(on_thread_exit)) } == 0 {
@@ -146,6 +148,7 @@ unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
     word::set(&word::ENDED, None);
     // SAFETY: the cache came from `attach`; the words do not lead to it any more.
     unsafe { heap.detach(cache) };
+    reclaimer::nudge_ending(heap);
 }
 
 extern "C" fn before_fork() {
@@ -164,6 +167,7 @@ extern "C" fn after_fork() {
 
 extern "C" fn in_forked_child() {
     after_fork();
+    reclaimer::after_fork_in_child();
     if let Some(heap) = existing_heap() {
         heap.bury_other_threads(word::own());
     }
@@ -203,6 +207,7 @@ pub(crate) fn malloc_miss(size: usize) -> *mut u8 {
             unsafe { heap.allocate(front, size) }
         }
     };
+    reclaimer::nudge(heap);
     address(block)
 }
 
@@ -219,7 +224,9 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     let front = front(heap);
     if missed_on_own {
         // SAFETY: the front is this thread's, and the hot path has just missed on it.
-        return unsafe { heap.free_miss(front, block) };
+        let freed = unsafe { heap.free_miss(front, block) };
+        reclaimer::nudge(heap);
+        return freed;
     }
     if !block.is_null() {
         count(false);
@@ -255,7 +262,9 @@ pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut 
     let front = front(heap);
     count(true);
     // SAFETY: the front is this thread's; the rest is the caller's promise.
-    unsafe { heap.reallocate(front, block, size) }.map(address)
+    let moved = unsafe { heap.reallocate(front, block, size) };
+    reclaimer::nudge(heap);
+    moved.map(address)
 }
 
 /// Bytes that the block at an address holds; `None` when it is not hz3's.
@@ -267,6 +276,13 @@ pub(crate) fn usable_size(address: usize) -> Option<usize> {
 pub(crate) fn collect(keep: usize) -> usize {
     let Some(heap) = existing_heap() else { return 0 };
     heap.collect(front(heap), keep)
+}
+
+/// See [`crate::raw::epoch_force`].
+pub(crate) fn tick() {
+    if let Some(heap) = existing_heap() {
+        heap.tick();
+    }
 }
 
 /// See [`crate::stats`].

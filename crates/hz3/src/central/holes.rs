@@ -1,0 +1,93 @@
+//! Holes: whole OS pages inside part-used slabs whose blocks are all free.
+//!
+//! To purge a hole its blocks are claimed first: taken out of the slab's bitmap, so that nobody
+//! can be handed one while the page is given back. No lock is held meanwhile. The slab cannot be
+//! dissolved either, for claimed blocks count as used.
+
+use super::Central;
+use super::bin::{BinView, Retired};
+use super::slab::{Slab, WORDS};
+use crate::base::size_class::SizeClass;
+use crate::base::units::{ChunkIndex, Pages, Run};
+use crate::os::Os;
+use crate::segment::Segments;
+
+/// The claimed holes of one slab.
+#[must_use = "claimed blocks must be released"]
+#[derive(Debug)]
+pub(crate) struct Holes {
+    first: ChunkIndex,
+    class: SizeClass,
+    claimed: [u64; WORDS],
+    /// One bit a page of the slab.
+    pages: u128,
+}
+
+impl Holes {
+    /// The maximal ranges of pages, lowest first.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> + use<> {
+        let start = self.first.first_page();
+        let mut pages = self.pages;
+        core::iter::from_fn(move || {
+            if pages == 0 {
+                return None;
+            }
+            let low = pages.trailing_zeros();
+            let count = (pages >> low).trailing_ones();
+            // Two shifts, as one by 128 is not defined.
+            pages &= (u128::MAX << low << (count - 1)) << 1;
+            Some(Run::new(start + Pages::new(low), Pages::new(count)))
+        })
+    }
+}
+
+impl Central {
+    /// Claims the holes of the slab that starts at `first`, if one does and it has any. Holes are
+    /// made of groups of `grain` pages, the pages of the system.
+    pub(crate) fn claim_holes<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        first: ChunkIndex,
+        grain: Pages,
+    ) -> Option<Holes> {
+        let tables = segments.tables();
+        let class = tables.class(first);
+        let slab = Slab::of(tables, first);
+        if class == SizeClass::NONE || !slab.may_have_holes() {
+            return None;
+        }
+        let shard = slab.shard();
+        let bin = self.bin(shard, class);
+        let mut state = bin.state.lock();
+        // The slab may have gone, or another one come, before the lock was taken. A new slab that
+        // has not entered its bin yet has no dirty page.
+        if tables.class(first) != class || slab.shard() != shard || !slab.may_have_holes() {
+            return None;
+        }
+        let mut view = BinView { bin, state: &mut state, tables, class };
+        let mut claimed = [0; WORDS];
+        let pages = view.claim_holes(first, grain.get(), &mut claimed);
+        (pages != 0).then_some(Holes { first, class, claimed, pages })
+    }
+
+    /// Puts claimed blocks back; their pages are clean if `purged`.
+    pub(crate) fn release_holes<O: Os>(&self, segments: &Segments<O>, holes: Holes, purged: bool) {
+        let tables = segments.tables();
+        let Holes { first, class, ref claimed, pages } = holes;
+        loop {
+            let shard = Slab::of(tables, first).shard();
+            let bin = self.bin(shard, class);
+            let mut state = bin.state.lock();
+            if Slab::of(tables, first).shard() != shard {
+                continue;
+            }
+            let mut view = BinView { bin, state: &mut state, tables, class };
+            let clean = if purged { pages } else { 0 };
+            let retired: Option<Retired> = view.release_holes(first, claimed, clean);
+            if let Some(retired) = retired {
+                Self::give_back(segments, class, retired);
+            }
+            return;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The reclaimer: one thread a process that gives memory back while the program does other things,
+//! or nothing.
+//!
+//! ```text
+//!   Absent --(enough to give back)--> Starting --> Awake <--(a slow path)-- Asleep
+//!                                        |           \\--(nothing left)------^
+//!                                        v (no thread to be had)
+//!                                      Inline: slow paths tick
+//! ```
+//!
+//! It is started by a slow path, without any lock held, when there is enough to give back, so a
+//! small tool stays single-threaded. Its signals are blocked. It ticks while there is work and
+//! sleeps without a deadline when there is none. A forked child starts its own when it needs one.
+
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::word;
+use crate::heap::Heap;
+use crate::options::{Config, Policy};
+use crate::os::Os;
+use crate::os::linux::Linux;
+use crate::os::lock::{futex_wait, futex_wake_one};
+use crate::reclaim::Next;
+
+/// Less than this is not worth a thread, in bytes.
+const WORTH_A_THREAD: u64 = 8 * 1024 * 1024;
+/// How many slow paths a thread runs between two estimates of what could be given back.
+const SLOW_PATHS_A_LOOK: u64 = 64;
+/// The stack of the thread, in bytes: it calls nothing deep.
+const STACK_BYTES: usize = 128 * 1024;
+
+const OFF: u32 = 0;
+const ABSENT: u32 = 1;
+const STARTING: u32 = 2;
+const AWAKE: u32 = 3;
+const ASLEEP: u32 = 4;
+const INLINE: u32 = 5;
+
+static STATE: AtomicU32 = AtomicU32::new(OFF);
+static TICK_MS: AtomicU32 = AtomicU32::new(0);
+/// Whether a thread is wanted at all; read when a forked child begins anew.
+static FIRST_STATE: AtomicU32 = AtomicU32::new(OFF);
+/// When the next inline tick is due, in milliseconds.
+static NEXT_TICK: AtomicU64 = AtomicU64::new(0);
+
+/// Takes the configuration over; before the first allocation is served.
+pub(super) fn configure(config: &Config) {
+    let state = match (config.policy, config.background) {
+        (Policy::Off, _) => OFF,
+        (Policy::Default, true) => ABSENT,
+        (Policy::Default, false) => INLINE,
+    };
+    TICK_MS.store(config.tick_ms, Ordering::Relaxed);
+    FIRST_STATE.store(state, Ordering::Relaxed);
+    STATE.store(state, Ordering::Relaxed);
+}
+
+/// After a slow path, with no lock held: sees to it that memory is looked after.
+#[inline]
+pub(super) fn nudge(heap: &'static Heap<Linux>) {
+    match STATE.load(Ordering::Relaxed) {
+        OFF | STARTING | AWAKE => {}
+        ASLEEP => wake(),
+        _ => look(heap),
+    }
+}
+
+/// As [`nudge`], for a thread that has just given its cache back.
+pub(super) fn nudge_ending(heap: &'static Heap<Linux>) {
+    match STATE.load(Ordering::Relaxed) {
+        ASLEEP => wake(),
+        // A thread that ends may hold locks of the C library: it starts no other.
+        INLINE => tick_if_due(heap),
+        _ => {}
+    }
+}
+
+#[cold]
+fn wake() {
+    if STATE.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        futex_wake_one(&STATE);
+    }
+}
+
+/// Once in a while: starts the thread if there is enough for it to do, or does its work.
+#[cold]
+fn look(heap: &'static Heap<Linux>) {
+    let slow_paths = word::own().map_or(1, crate::cache::ThreadCache::slow_paths);
+    let large = heap.large_frees();
+    if !slow_paths.is_multiple_of(SLOW_PATHS_A_LOOK) && !large.is_multiple_of(SLOW_PATHS_A_LOOK) {
+        return;
+    }
+    if STATE.load(Ordering::Relaxed) == INLINE {
+        tick_if_due(heap);
+    } else if heap.returnable_hint() >= WORTH_A_THREAD {
+        start();
+    }
+}
+
+fn tick_if_due(heap: &'static Heap<Linux>) {
+    let now = heap.os().now_ms();
+    let due = NEXT_TICK.load(Ordering::Relaxed);
+    if now < due {
+        return;
+    }
+    let next = now + u64::from(TICK_MS.load(Ordering::Relaxed));
+    // Whoever moves the deadline does the work.
+    if NEXT_TICK.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        heap.tick();
+    }
+}
+
+#[cold]
+fn start() {
+    let begun = STATE.compare_exchange(ABSENT, STARTING, Ordering::Relaxed, Ordering::Relaxed);
+    if begun.is_ok() {
+        let started = spawn();
+        STATE.store(if started { AWAKE } else { INLINE }, Ordering::Relaxed);
+    }
+}
+
+/// Creates the thread with all signals blocked; false when the system has none to give. May
+/// allocate: the caller holds no lock, and the state keeps it from coming here again.
+fn spawn() -> bool {
+    let mut all = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is valid for writing.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: both sets are valid, the first is initialised.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: the attributes are valid for writing.
+    unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };
+    // A program with much static thread-local data may need more; then the default remains.
+    // SAFETY: the attributes are initialised.
+    unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK_BYTES) };
+    let detached = libc::PTHREAD_CREATE_DETACHED;
+    // SAFETY: as above.
+    unsafe { libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), detached) };
+    let mut thread = core::mem::MaybeUninit::<libc::pthread_t>::uninit();
+    let (place, nothing) = (thread.as_mut_ptr(), core::ptr::null_mut());
+    // SAFETY: the attributes are initialised, the place is valid, the function stays loaded.
+    let result = unsafe { libc::pthread_create(place, attributes.as_ptr(), run, nothing) };
+    // SAFETY: as above.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    // SAFETY: `before` was initialised by the first call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), core::ptr::null_mut()) };
+    result == 0
+}
+
+/// The thread. It never returns and never allocates.
+extern "C" fn run(_nothing: *mut c_void) -> *mut c_void {
+    // SAFETY: the name is a NUL-terminated string of less than 16 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"hz3-reclaimer".as_ptr()) };
+    let Some(heap) = super::existing_heap() else { return core::ptr::null_mut() };
+    loop {
+        sleep(TICK_MS.load(Ordering::Relaxed));
+        if heap.tick() == Next::Rest {
+            rest(heap);
+        }
+    }
+}
+
+fn sleep(ms: u32) {
+    let time =
+        libc::timespec { tv_sec: i64::from(ms / 1000), tv_nsec: i64::from(ms % 1000) * 1_000_000 };
+    // SAFETY: the structure is valid; the time that is left is not asked for.
+    unsafe { libc::nanosleep(&raw const time, core::ptr::null_mut()) };
+}
+
+/// Sleeps without a deadline until a slow path runs.
+fn rest(heap: &'static Heap<Linux>) {
+    STATE.store(ASLEEP, Ordering::Relaxed);
+    // A slow path writes what it did and then reads the state; this writes the state and then
+    // reads what was done. The barrier on all threads orders both sides, so one sees the other.
+    let fenced = heap.os().barrier();
+    if !fenced || !heap.is_quiet() {
+        // Without a barrier a wake-up could be lost: then the thread ticks on.
+        wake();
+        return;
+    }
+    while STATE.load(Ordering::Relaxed) == ASLEEP {
+        futex_wait(&STATE, ASLEEP);
+    }
+}
+
+/// The thread did not come along.
+pub(super) fn after_fork_in_child() {
+    STATE.store(FIRST_STATE.load(Ordering::Relaxed), Ordering::Relaxed);
+}
