@@ -25,8 +25,9 @@ xfer, larson, churn, buffers for speed; burst-idle, holes, pool for memory.
   --normal    15 rounds and 3; idle 10 s (the default)
   --thorough  41 rounds and 7; idle 10 s, and longer loops
 
-In the tables a `+-` is half of the 95 % interval. In the first round the trials
-also take latencies; these happen after the timed part of the trial.
+A trial of a tight loop makes five passes and counts the fastest. In the tables a
+`+-` is half of the 95 % interval. In the first round the trials also take
+latencies, after the timed part.
 
 Exit status:
   0    every trial succeeded

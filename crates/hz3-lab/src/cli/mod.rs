@@ -1,11 +1,13 @@
 //! What the user may say.
 
+mod ab;
 mod bench;
 mod compare;
 mod peers;
 mod run;
 mod watch;
 
+pub(crate) use ab::AbArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use peers::PeersArgs;
@@ -42,6 +44,10 @@ pub(crate) enum Command {
     /// Compare allocators on workloads: interleaved, with intervals
     #[command(long_about = compare::LONG, after_long_help = compare::NOTES)]
     Compare(CompareArgs),
+
+    /// Judge a change of hz3: GO, NO-GO, uncertain, or no difference
+    #[command(long_about = ab::LONG, after_long_help = ab::NOTES)]
+    Ab(AbArgs),
 
     /// List the allocators that can be compared, and how to get the others
     #[command(long_about = peers::LONG, after_long_help = peers::NOTES)]

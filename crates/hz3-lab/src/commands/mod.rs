@@ -1,5 +1,6 @@
 //! One module a subcommand.
 
+mod ab;
 mod bench;
 mod compare;
 mod peers;
@@ -13,6 +14,7 @@ use crate::failure::Result;
 pub(crate) fn dispatch(command: Command) -> Result<u8> {
     match command {
         Command::Compare(args) => compare::run(&args),
+        Command::Ab(args) => ab::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Probe => peers::probe(),
         Command::Run(args) => run::run(&args),

@@ -57,12 +57,12 @@ impl Level {
         }
     }
 
-    /// Thousands of turns of a tight loop: long enough that starting up does not show.
+    /// Thousands of turns of a tight loop, of which a trial makes several.
     fn kilo_turns(self) -> u32 {
         match self {
-            Self::Quick => 4_000,
-            Self::Normal => 10_000,
-            Self::Thorough => 20_000,
+            Self::Quick => 1_000,
+            Self::Normal => 2_000,
+            Self::Thorough => 4_000,
         }
     }
 
@@ -82,13 +82,13 @@ impl Level {
             ("medium", format!("mixed --sizes medium --ops {}000", k / 4)),
             ("mixed", format!("mixed --sizes mixed --ops {}000", k / 4)),
             ("small-2t", format!("mixed --sizes small --threads 2 --ops {k}000")),
-            ("wide", format!("mixed --sizes small --slots 200000 --ops {}000", k / 2)),
+            ("wide", format!("mixed --sizes small --slots 200000 --ops {}000", k * 2)),
             ("dist", format!("dist --ops {}000", k / 2)),
             ("remote", format!("remote --ops {}000", k / 20)),
             ("xfer", format!("xfer --blocks {}000", k / 8)),
             ("larson", format!("larson --generations {}", k / 200)),
-            ("churn", format!("churn --generations {}", k / 10)),
-            ("buffers", format!("buffers --buffers {}", k / 10)),
+            ("churn", format!("churn --generations {}", k / 5)),
+            ("buffers", format!("buffers --buffers {}", k / 5)),
         ];
         let memory = [
             ("burst-idle", format!("burst-idle 200000 {idle} 3 0 4")),
@@ -101,10 +101,29 @@ impl Level {
         speed.into_iter().chain(memory).collect()
     }
 
+    /// The cases of an A/B: the named case of S64-P1, the seeds' loop in its three ranges, the idle case,
+    /// and short cycles in which a leak would add up.
+    pub(crate) fn standard_ab(self) -> Vec<Case> {
+        let chosen = ["small", "medium", "mixed", "remote", "burst-idle"];
+        let standard = self.standard().into_iter().filter(|c| chosen.contains(&c.name.as_str()));
+        let line = "burst-idle --total 40000 --idle 0.5 --cycles 8 --idle-tick 500";
+        let cycles = Case::bench("cycles", line, false, self.memory_rounds());
+        let mut cases: Vec<Case> = standard.chain([cycles]).collect();
+        for case in cases.iter_mut().filter(|case| !case.is_speed) {
+            // An interval needs a few values.
+            case.rounds = case.rounds.max(3);
+        }
+        cases
+    }
+
     /// The cases that were asked for, or the standard ones. A word that names a standard case is that;
     /// anything else is a line for `hz3 bench`.
-    pub(crate) fn cases(self, workloads: &[String], commands: &[String]) -> Result<Vec<Case>> {
-        let standard = self.standard();
+    pub(crate) fn cases(
+        self,
+        standard: Vec<Case>,
+        workloads: &[String],
+        commands: &[String],
+    ) -> Result<Vec<Case>> {
         if workloads.is_empty() && commands.is_empty() {
             return Ok(standard);
         }
@@ -144,7 +163,7 @@ mod tests {
     #[test]
     fn every_standard_case_is_a_line_that_bench_understands() {
         for level in [Level::Quick, Level::Normal, Level::Thorough] {
-            for case in level.standard() {
+            for case in level.standard().into_iter().chain(level.standard_ab()) {
                 let What::Bench(words) = &case.what else { panic!("{case:?}") };
                 let line = ["hz3", "bench"].into_iter().chain(words.iter().map(String::as_str));
                 assert!(Cli::try_parse_from(line).is_ok(), "{case:?}");
@@ -156,7 +175,8 @@ mod tests {
     #[test]
     fn names_lines_and_commands() {
         let asked = ["small", "grow --to-mib 8"].map(str::to_owned);
-        let cases = Level::Quick.cases(&asked, &["true".to_owned()]).unwrap();
+        let cases =
+            Level::Quick.cases(Level::Quick.standard(), &asked, &["true".to_owned()]).unwrap();
         assert_eq!(cases[0], Level::Quick.standard()[0]);
         assert_eq!(
             cases[1].what,
@@ -164,6 +184,6 @@ mod tests {
         );
         assert_eq!(cases[2].what, What::Command("true".to_owned()));
         let twice = ["small", "small"].map(str::to_owned);
-        assert!(Level::Quick.cases(&twice, &[]).is_err());
+        assert!(Level::Quick.cases(Level::Quick.standard(), &twice, &[]).is_err());
     }
 }

@@ -8,3 +8,4 @@ pub(crate) mod record;
 pub(crate) mod schedule;
 pub(crate) mod session;
 pub(crate) mod trial;
+pub(crate) mod verdict;

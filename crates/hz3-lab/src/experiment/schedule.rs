@@ -43,7 +43,9 @@ mod tests {
 
     #[test]
     fn every_trial_comes_once_and_rounds_stay_together() {
-        let mut cases = Level::Quick.cases(&["small".into(), "churn".into()], &[]).unwrap();
+        let mut cases = Level::Quick
+            .cases(Level::Quick.standard(), &["small".into(), "churn".into()], &[])
+            .unwrap();
         cases[1].rounds = 2;
         let slots = order(&cases, 3, 5, 7);
         let distinct: HashSet<_> = slots.iter().collect();

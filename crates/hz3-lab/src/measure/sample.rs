@@ -75,10 +75,24 @@ fn add_rollup(detail: &mut Detail, process: &Process) {
     }
 }
 
-/// Whether process `pid` has `library` mapped. `None` when the process cannot be read.
+/// Whether process `pid` has `library` mapped. `None` when that cannot be said: the process is gone, or its
+/// loader is not that far yet. The loader maps what is preloaded before the C library.
 pub(crate) fn maps_library(pid: i32, library: &Path) -> Option<bool> {
     let maps = Process::new(pid).and_then(|process| process.maps()).ok()?;
-    Some(maps.iter().any(|map| matches!(&map.pathname, MMapPath::Path(path) if path == library)))
+    let mut files = maps.iter().filter_map(|map| match &map.pathname {
+        MMapPath::Path(path) => Some(path),
+        _ => None,
+    });
+    if files.clone().any(|file| file == library) {
+        return Some(true);
+    }
+    files.any(|file| is_c_library(file)).then_some(false)
+}
+
+/// Whether this is the file of a C library, by its usual names.
+pub(crate) fn is_c_library(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with("libc.so") || name.starts_with("libc-") || name.starts_with("ld-musl")
 }
 
 #[cfg(test)]

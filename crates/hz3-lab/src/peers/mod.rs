@@ -53,14 +53,9 @@ impl Peer {
         let full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         match &self.library {
             Some(library) => full(Path::new(origin)) == full(library),
-            None => is_c_library(Path::new(origin)),
+            None => crate::measure::sample::is_c_library(Path::new(origin)),
         }
     }
-}
-
-fn is_c_library(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.starts_with("libc.so") || name.starts_with("libc-") || name.starts_with("ld-musl")
 }
 
 #[cfg(test)]

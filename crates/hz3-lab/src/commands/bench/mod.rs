@@ -12,7 +12,11 @@ use report::Report;
 /// Runs the passes and reports.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
     let workload = args.workload.settled()?;
-    let passes = workload.accept(&Run { latency: !args.no_latency, harness: !args.no_harness })?;
+    let passes = workload.accept(&Run {
+        latency: !args.no_latency,
+        harness: !args.no_harness,
+        best_of: args.best_of,
+    })?;
     let report = Report::of(&workload, passes)?;
     if args.json {
         report.print_json()?;
@@ -33,13 +37,28 @@ pub(crate) struct Passes {
 struct Run {
     latency: bool,
     harness: bool,
+    best_of: u32,
+}
+
+impl Run {
+    /// The fastest throughput pass.
+    fn fastest<W: Work>(&self, work: &W) -> Result<Tally> {
+        let mut fastest = work.pass::<Plain>()?;
+        for _ in 1..if W::TIGHT { self.best_of } else { 1 } {
+            let pass = work.pass::<Plain>()?;
+            if pass.rate() > fastest.rate() {
+                fastest = pass;
+            }
+        }
+        Ok(fastest)
+    }
 }
 
 impl Visitor for Run {
     type Output = Result<Passes>;
 
     fn visit<W: Work>(&self, work: &W) -> Result<Passes> {
-        let throughput = work.pass::<Plain>()?;
+        let throughput = self.fastest(work)?;
         let harness =
             (self.harness && W::TIGHT).then(|| work.shorter().pass::<Nothing>()).transpose()?;
         let latency = self.latency.then(|| work.shorter().pass::<Timed>()).transpose()?;

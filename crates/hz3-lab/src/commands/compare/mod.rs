@@ -44,7 +44,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
 fn plan(args: &CompareArgs) -> Result<Record> {
     let selection = Roster::find(&args.peers.extra)?.select(&args.allocators)?;
     let level = args.effort.level().unwrap_or(Level::Normal);
-    let mut cases = level.cases(&args.workloads, &args.commands)?;
+    let mut cases = level.cases(level.standard(), &args.workloads, &args.commands)?;
     if let Some(rounds) = args.effort.rounds {
         for case in &mut cases {
             case.rounds = rounds;

@@ -1,0 +1,146 @@
+//! `hz3 ab`.
+
+use super::compare::EffortArgs;
+use crate::experiment::verdict::{Claim, Criteria};
+use clap::Args;
+use std::path::PathBuf;
+
+pub(super) const LONG: &str = "\
+Judge a change: two policies, two sets of options, or two builds of hz3, interleaved on the same cases, and \
+a verdict.
+
+A candidate gets GO when every criterion holds over the whole 95 % interval, NO-GO when one fails over the \
+whole interval, UNCERTAIN when an interval straddles a limit, and NO DIFFERENCE when every change is within \
+the noise.";
+
+pub(super) const NOTES: &str = "\
+The two sides are settings: `default` for none, NAME for HZ3_POLICY=NAME, or
+VARIABLE=VALUE, several with colons between. With --lib each side has a library
+of its own.
+
+Criteria (the seeds' defaults):
+  speed    geometric mean over the speed cases: -2 % or better for GO, NO-GO at
+           -3 %; and no single case wholly below -3 %
+  memory   with --claim memory (the default) -10 % or better, else at most +5 %:
+           at the end of the idle time where a case idles, else on average
+  growth   idle memory grows by at most 16 KiB a cycle more than the baseline's
+  calls    with --claim calls: fewer madvise calls (hz3 counts them)
+
+--record NAME writes docs/experiments/NAME.md and NAME.json and the ledger's index
+README.md; `hz3 ab --replay docs/experiments/NAME.json` measures the same again.
+
+Exit status:
+  0    GO
+  1    NO-GO
+  2    wrong usage
+  3    UNCERTAIN
+  4    NO DIFFERENCE
+  5    a trial failed
+  125  hz3 itself failed
+  130  interrupted
+
+Examples:
+  hz3 ab --baseline off --candidate default --quick
+  hz3 ab --lib old/libhz3.so new/libhz3.so --claim nothing
+  hz3 ab --baseline HZ3_THREAD_CACHE=1M --candidate HZ3_THREAD_CACHE=256K \\
+         --record thread-cache-256k --why 'idle pools hold too much'";
+
+/// The options of `hz3 ab`.
+#[derive(Debug, Args)]
+pub(crate) struct AbArgs {
+    /// Settings of the baseline: `default`, a policy, or VARIABLE=VALUE:VARIABLE=VALUE
+    #[arg(long, value_name = "SETTINGS", default_value = "default")]
+    pub(crate) baseline: String,
+
+    /// Settings of the candidate
+    #[arg(long, value_name = "SETTINGS", default_value = "default")]
+    pub(crate) candidate: String,
+
+    /// The libraries of baseline and candidate; one is for both [default: libhz3.so]
+    #[arg(long, value_names = ["A.so", "B.so"], num_args = 1..=2)]
+    pub(crate) lib: Vec<PathBuf>,
+
+    /// A standard case, or a line for `hz3 bench` (several times) [default: small, medium, mixed, remote,
+    /// burst-idle, cycles]
+    #[arg(short, long = "workload", value_name = "LINE")]
+    pub(crate) workloads: Vec<String>,
+
+    /// A command line to measure by its wall time (several times)
+    #[arg(short, long = "command", value_name = "LINE")]
+    pub(crate) commands: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) effort: EffortArgs,
+
+    #[command(flatten)]
+    pub(crate) criteria: CriteriaArgs,
+
+    /// Write the experiment into the ledger under this name
+    #[arg(long, value_name = "NAME", value_parser = file_name)]
+    pub(crate) record: Option<String>,
+
+    /// The question or the reason, for the ledger
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) why: String,
+
+    /// The ledger's directory
+    #[arg(long, value_name = "DIR", default_value = "docs/experiments")]
+    pub(crate) ledger: PathBuf,
+
+    /// Measure a recorded experiment again, with its cases, settings and criteria
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "candidate", "workloads", "commands", "quick", "normal", "thorough", "rounds", "claim"])]
+    pub(crate) replay: Option<PathBuf>,
+
+    /// Print the verdict as one JSON object instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The limits.
+#[derive(Debug, Args)]
+pub(crate) struct CriteriaArgs {
+    /// What the candidate claims to be better at
+    #[arg(long, value_enum, default_value = "memory")]
+    pub(crate) claim: Claim,
+    /// Change of speed, in per cent, that is still GO
+    #[arg(long, value_name = "PERCENT", default_value_t = -2.0, allow_negative_numbers = true)]
+    pub(crate) speed_go: f64,
+    /// Change of speed, in per cent, at which it is NO-GO
+    #[arg(long, value_name = "PERCENT", default_value_t = -3.0, allow_negative_numbers = true)]
+    pub(crate) speed_no_go: f64,
+    /// Change of memory that a claim of memory must reach
+    #[arg(long, value_name = "PERCENT", default_value_t = -10.0, allow_negative_numbers = true)]
+    pub(crate) memory_go: f64,
+    /// Change of speed that a claim of speed must reach
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    pub(crate) speed_gain: f64,
+    /// Change of memory that is still GO without a claim of memory
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    pub(crate) memory_limit: f64,
+    /// Growth of idle memory, in KiB a cycle, that is still GO
+    #[arg(long, value_name = "KIB", default_value_t = 16.0)]
+    pub(crate) growth_limit: f64,
+}
+
+impl CriteriaArgs {
+    /// As the judge wants them.
+    pub(crate) fn criteria(&self) -> Criteria {
+        Criteria {
+            claim: self.claim,
+            speed_go: self.speed_go,
+            speed_no_go: self.speed_no_go,
+            memory_go: self.memory_go,
+            speed_gain: self.speed_gain,
+            memory_limit: self.memory_limit,
+            growth_limit: self.growth_limit,
+        }
+    }
+}
+
+fn file_name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.is_empty() || text.starts_with('.') || !text.chars().all(good) {
+        return Err("a name has letters, digits, `-`, `_` and `.`".to_owned());
+    }
+    Ok(text.to_owned())
+}

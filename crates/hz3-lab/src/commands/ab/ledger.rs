@@ -1,0 +1,50 @@
+//! The ledger of experiments: one page and one record each, and an index made from the records.
+
+use super::page;
+use crate::experiment::record::{Record, replace};
+use crate::experiment::verdict::{Criteria, Verdict};
+use crate::failure::{Failure, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// An experiment with its verdict; what it takes to do it again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Experiment {
+    pub(super) name: String,
+    /// The question or the reason, in the words of whoever asked.
+    pub(super) why: String,
+    pub(super) criteria: Criteria,
+    pub(super) verdict: Verdict,
+    pub(super) record: Record,
+}
+
+/// Reads a recorded experiment.
+pub(super) fn read(path: &Path) -> Result<Experiment> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
+    serde_json::from_str(&text)
+        .map_err(|e| Failure::io(format!("understand {} as an experiment", path.display()), e))
+}
+
+/// Writes the page, the record and the index; returns the page's path.
+pub(super) fn write(directory: &Path, experiment: &Experiment) -> Result<PathBuf> {
+    let record = directory.join(format!("{}.json", experiment.name));
+    let json = serde_json::to_vec(experiment).map_err(|e| Failure::io("write JSON", e))?;
+    replace(&record, &json)?;
+    let page = directory.join(format!("{}.md", experiment.name));
+    replace(&page, page::markdown(experiment, &record).as_bytes())?;
+    let index = page::index(&all(directory)?);
+    replace(&directory.join("README.md"), index.as_bytes())?;
+    Ok(page)
+}
+
+/// All experiments of the ledger, the newest first.
+fn all(directory: &Path) -> Result<Vec<Experiment>> {
+    let entries = std::fs::read_dir(directory)
+        .map_err(|e| Failure::io(format!("list {}", directory.display()), e))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let records = paths.filter(|path| path.extension().is_some_and(|ext| ext == "json"));
+    let mut experiments = records.map(|path| read(&path)).collect::<Result<Vec<_>>>()?;
+    experiments.sort_by(|a, b| b.record.machine.date.cmp(&a.record.machine.date));
+    Ok(experiments)
+}

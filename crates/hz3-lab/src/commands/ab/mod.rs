@@ -1,0 +1,112 @@
+//! `hz3 ab`.
+
+mod ledger;
+mod page;
+mod sides;
+
+use crate::cli::AbArgs;
+use crate::experiment::cases::Level;
+use crate::experiment::machine::Machine;
+use crate::experiment::record::{FORMAT, Record};
+use crate::experiment::session::{self, Ended};
+use crate::experiment::verdict::{Criteria, Standing, Verdict};
+use crate::failure::{Failure, Result};
+use crate::measure;
+use crate::measure::signals::Interruption;
+use ledger::Experiment;
+use std::path::Path;
+use std::time::Duration;
+
+/// Exit code when a trial failed: then there is no verdict to rely on.
+const TRIAL_FAILED: u8 = 5;
+
+/// Measures, judges, and writes the experiment down if that was asked for.
+pub(crate) fn run(args: &AbArgs) -> Result<u8> {
+    let (mut record, criteria, why) = match &args.replay {
+        Some(path) => replayed(path, args)?,
+        None => (plan(args)?, args.criteria.criteria(), args.why.clone()),
+    };
+    measure::adopt_orphans()?;
+    let signals = Interruption::watch()?;
+    // Only for the time being: the ledger keeps its own copy.
+    let directory = tempfile::Builder::new()
+        .prefix("hz3-ab-")
+        .tempdir()
+        .map_err(|e| Failure::io("make a directory for the results", e))?;
+    let trials = directory.path().join("trials.json");
+    let limit = Duration::from_secs(args.effort.limit);
+    let ended = session::run(&mut record, &trials, limit, &signals)?;
+    let verdict = Verdict::of(&record, &criteria);
+    let name = args.record.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let experiment = Experiment { name, why, criteria, verdict, record };
+    if args.json {
+        println!("{}", to_json(&experiment));
+    } else {
+        println!("{}", page::terminal(&experiment));
+    }
+    if ended == Ended::Interrupted {
+        eprintln!("hz3: interrupted; nothing is recorded");
+        return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
+    }
+    if args.record.is_some() {
+        let written = ledger::write(&args.ledger, &experiment)?;
+        eprintln!("recorded in {}", written.display());
+    }
+    Ok(exit_code(&experiment))
+}
+
+fn exit_code(experiment: &Experiment) -> u8 {
+    if experiment.record.failures().next().is_some() {
+        return TRIAL_FAILED;
+    }
+    match experiment.verdict.standing {
+        Standing::Go => 0,
+        Standing::NoGo => 1,
+        Standing::Uncertain => 3,
+        Standing::NoDifference => 4,
+    }
+}
+
+fn plan(args: &AbArgs) -> Result<Record> {
+    let level = args.effort.level().unwrap_or(Level::Normal);
+    let mut cases = level.cases(level.standard_ab(), &args.workloads, &args.commands)?;
+    if let Some(rounds) = args.effort.rounds {
+        for case in &mut cases {
+            case.rounds = rounds;
+        }
+    }
+    Ok(Record {
+        format: FORMAT,
+        machine: Machine::here(),
+        level,
+        rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
+        seed: args.effort.seed,
+        base: 0,
+        peers: sides::both(&args.lib, &args.baseline, &args.candidate)?,
+        missing: Vec::new(),
+        cases,
+        trials: Vec::new(),
+    })
+}
+
+/// The experiment in `path`, to be measured anew; `--lib` puts other libraries in place of its own.
+fn replayed(path: &Path, args: &AbArgs) -> Result<(Record, Criteria, String)> {
+    let old = ledger::read(path)?;
+    let mut record = old.record;
+    record.trials.clear();
+    record.machine = Machine::here();
+    sides::find_again(&mut record.peers, &args.lib)?;
+    Ok((record, old.criteria, old.why))
+}
+
+fn to_json(experiment: &Experiment) -> serde_json::Value {
+    let (record, verdict) = (&experiment.record, &experiment.verdict);
+    serde_json::json!({
+        "verdict": verdict.standing.word(),
+        "reason": verdict.reason,
+        "findings": verdict.findings,
+        "trials": record.trials.len(),
+        "failures": record.failures().count(),
+        "sides": record.peers,
+    })
+}

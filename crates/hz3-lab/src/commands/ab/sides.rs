@@ -1,0 +1,99 @@
+//! The two sides of an A/B.
+
+use crate::failure::{Failure, Result};
+use crate::peers::{self, Peer};
+use crate::preload;
+use std::path::{Path, PathBuf};
+
+/// The names in tables.
+const NAMES: [&str; 2] = ["baseline", "candidate"];
+
+/// Baseline and candidate.
+pub(super) fn both(libraries: &[PathBuf], baseline: &str, candidate: &str) -> Result<Vec<Peer>> {
+    let [first, second] = libraries_of(libraries)?;
+    Ok(vec![side(0, &first, baseline)?, side(1, &second, candidate)?])
+}
+
+/// Looks at the libraries of recorded sides again: they may have been built anew since.
+pub(super) fn find_again(sides: &mut [Peer], libraries: &[PathBuf]) -> Result<()> {
+    let others = if libraries.is_empty() { None } else { Some(libraries_of(libraries)?) };
+    for (i, side) in sides.iter_mut().enumerate() {
+        let recorded = side.library.clone().unwrap_or_default();
+        let library = others.as_ref().map_or(recorded, |others| others[i.min(1)].clone());
+        let library = preload::usable(&library).map_err(|failure| {
+            failure.with_remedy("the library is gone; name others with --lib A.so B.so")
+        })?;
+        identify(side, library)?;
+    }
+    Ok(())
+}
+
+fn libraries_of(named: &[PathBuf]) -> Result<[PathBuf; 2]> {
+    match named {
+        [] => {
+            let own = preload::find(None)?;
+            Ok([own.clone(), own])
+        }
+        [both] => {
+            let both = preload::usable(both)?;
+            Ok([both.clone(), both])
+        }
+        [first, second, ..] => Ok([preload::usable(first)?, preload::usable(second)?]),
+    }
+}
+
+fn side(index: usize, library: &Path, settings: &str) -> Result<Peer> {
+    let mut peer = Peer {
+        name: NAMES[index].to_owned(),
+        library: None,
+        environment: environment(settings)?,
+        version: None,
+        digest: None,
+    };
+    identify(&mut peer, library.to_owned())?;
+    Ok(peer)
+}
+
+/// Fills in what is known of a side's library, by running a process on it.
+fn identify(side: &mut Peer, library: PathBuf) -> Result<()> {
+    side.digest = Some(peers::digest(&library)?);
+    side.library = Some(library);
+    let probed = peers::probe(side)?;
+    if !side.is_origin(&probed.origin) {
+        let from = probed.origin;
+        return Err(Failure::new(format!("{}: malloc still comes from {from}", side.name)));
+    }
+    side.version = probed.version;
+    Ok(())
+}
+
+/// `default`, a policy, or variables with values.
+fn environment(settings: &str) -> Result<Vec<(String, String)>> {
+    if settings == "default" || settings.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !settings.contains('=') {
+        return Ok(vec![("HZ3_POLICY".to_owned(), settings.to_owned())]);
+    }
+    let pair = |part: &str| match part.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Failure::new(format!("`{part}` in `{settings}` is not VARIABLE=VALUE"))),
+    };
+    settings.split(':').map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_none_a_policy_or_variables() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        assert_eq!(environment("default").unwrap(), []);
+        assert_eq!(environment("s64-p1b").unwrap(), pairs(&[("HZ3_POLICY", "s64-p1b")]));
+        assert_eq!(environment("A=1:B=x=y").unwrap(), pairs(&[("A", "1"), ("B", "x=y")]));
+        assert!(environment("A=1:B").is_err());
+    }
+}

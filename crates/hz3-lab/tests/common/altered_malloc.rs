@@ -1,0 +1,40 @@
+//! An allocator that can be made worse on purpose: SPIN=n lets every malloc count to n first, LEAK_KB=n
+//! loses n KiB of written memory at every `hz3_epoch_force`. Otherwise it is the C library's.
+
+use std::ffi::c_void;
+use std::hint::black_box;
+use std::sync::OnceLock;
+
+unsafe extern "C" {
+    fn __libc_malloc(size: usize) -> *mut c_void;
+    fn getenv(name: *const i8) -> *const i8;
+    fn atoi(text: *const i8) -> i32;
+}
+
+fn setting(name: &std::ffi::CStr) -> i32 {
+    // SAFETY: a C string; getenv does not allocate.
+    let text = unsafe { getenv(name.as_ptr()) };
+    // SAFETY: getenv gave a C string.
+    if text.is_null() { 0 } else { unsafe { atoi(text) } }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    static SPIN: OnceLock<i32> = OnceLock::new();
+    (0..*SPIN.get_or_init(|| setting(c"SPIN"))).for_each(|i| {
+        black_box(i);
+    });
+    // SAFETY: the C library's own malloc takes any size.
+    unsafe { __libc_malloc(size) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn hz3_epoch_force() {
+    let bytes = setting(c"LEAK_KB") as usize * 1024;
+    // SAFETY: as in malloc.
+    let lost = unsafe { __libc_malloc(bytes.max(1)) }.cast::<u8>();
+    if !lost.is_null() {
+        // SAFETY: the block has that many bytes.
+        unsafe { lost.write_bytes(1, bytes) };
+    }
+}
