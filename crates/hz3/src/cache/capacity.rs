@@ -106,9 +106,9 @@ impl Capacity {
         u8::try_from(index).unwrap_or(1)
     }
 
-    /// Forgets all capacities, for a new thread that inherits the cache.
-    pub(crate) fn reset(&mut self, limit_bytes: usize) {
-        *self = Capacity::new(limit_bytes);
+    /// Sets what the cache may hold.
+    pub(crate) fn set_limit(&mut self, limit_bytes: usize) {
+        self.limit_bytes = limit_bytes;
     }
 }
 

@@ -170,20 +170,25 @@ mod thread_cache {
             unsafe { place.as_ref() }
         }
 
-        /// Makes the cache ready for a thread: all stacks empty, without capacity.
+        /// Makes a fresh or retired cache's stacks empty and without capacity, so that the next
+        /// owner starts slowly. Only classes that were in use are touched.
         ///
         /// # Safety
-        /// The cache came from [`ThreadCache::create`], no thread owns it, and it holds no blocks.
-        pub(crate) unsafe fn prepare(&self, limit_bytes: usize) {
-            let mut policy = self.policy.lock();
-            policy.capacity.reset(limit_bytes);
+        /// No thread owns the cache, and it holds no blocks.
+        pub(super) unsafe fn reset(&self, policy: &mut Policy, all: bool) {
+            for class in SizeClass::all() {
+                if all || policy.capacity.of(class) > 0 {
+                    // SAFETY: an array without slots; the stack holds no blocks and has no owner.
+                    unsafe { self.stack(class).restart(self.slots) };
+                }
+            }
+            if all {
+                // SAFETY: as above; class 0 never gets room.
+                unsafe { self.stack(SizeClass::NONE).restart(self.slots) };
+            }
+            policy.capacity = Capacity::new(0);
             policy.arrays = [0; CLASSES];
             policy.used_slots = 0;
-            let floor = self.slots;
-            for stack in &self.stacks {
-                // SAFETY: an array without slots; the stack holds no blocks and has no owner.
-                unsafe { stack.restart(floor) };
-            }
         }
 
         /// Slow paths of the cache so far: a clock of its owner's activity.

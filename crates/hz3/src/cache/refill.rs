@@ -97,6 +97,17 @@ impl ThreadCache {
         }
     }
 
+    /// Puts every block back into central and forgets all capacities, at the end of the owner.
+    ///
+    /// # Safety
+    /// No thread uses the cache any more.
+    pub(super) unsafe fn retire<O: Os>(&self, below: Below<'_, O>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.drain(below) };
+        // SAFETY: the cache is drained and has no owner.
+        unsafe { self.reset(&mut self.policy.lock(), false) };
+    }
+
     /// Empties the cache while its owner runs. Returns the bytes of the blocks taken; `None` when
     /// the owner is in its cold path, or the system has no barrier.
     pub(crate) fn steal<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {

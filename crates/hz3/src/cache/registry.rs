@@ -12,12 +12,19 @@ const SHARED_LIMIT: usize = 128 * 1024 * 1024;
 /// A cache may hold this many bytes even among very many.
 const LEAST_LIMIT: usize = 512 * 1024;
 
+/// Lists of unused caches; a power of two.
+const LISTS: usize = 16;
+
 /// The caches. Those of ended threads wait in a list for the next thread.
 #[derive(Debug)]
 pub(crate) struct Registry {
     /// Newest first; linked by `ThreadCache::next`. Entries are never removed.
     all: AtomicPtr<ThreadCache>,
-    unused: Lock<Unused>,
+    /// By the CPU on which a thread ended, so that the next thread there finds the cache's lines
+    /// in that CPU's cache.
+    unused: [Lock<Unused>; LISTS],
+    /// Held while a new cache is published.
+    publication: Lock<()>,
     in_use: AtomicUsize,
     created: AtomicUsize,
     limit_bytes: usize,
@@ -35,7 +42,8 @@ impl Registry {
     pub(crate) const fn new(limit_bytes: usize) -> Registry {
         Registry {
             all: AtomicPtr::new(core::ptr::null_mut()),
-            unused: Lock::new(Unused(core::ptr::null_mut())),
+            unused: [const { Lock::new(Unused(core::ptr::null_mut())) }; LISTS],
+            publication: Lock::new(()),
             in_use: AtomicUsize::new(0),
             created: AtomicUsize::new(0),
             limit_bytes,
@@ -54,23 +62,26 @@ impl Registry {
 
     /// A cache for the calling thread; `None` when there is no memory for one.
     pub(crate) fn acquire<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
-        let cache = match self.reuse() {
+        let list = below.segments.os().cpu() % LISTS;
+        let cache = match self.reuse(list) {
             Some(cache) => cache,
             None => self.create(below)?,
         };
         let threads = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;
         let share = (SHARED_LIMIT / threads).max(LEAST_LIMIT);
-        // SAFETY: the cache is new or was drained by `release`, and has no owner yet.
-        unsafe { cache.prepare(self.limit_bytes.min(share)) };
+        cache.policy.lock().capacity.set_limit(self.limit_bytes.min(share));
         Some(cache)
     }
 
-    fn reuse(&self) -> Option<&ThreadCache> {
-        let mut unused = self.unused.lock();
-        // SAFETY: the list holds caches, which live for ever.
-        let cache = unsafe { unused.0.as_ref() }?;
-        unused.0 = cache.next_unused.load(Ordering::Relaxed);
-        Some(cache)
+    /// An unused cache, from this list first.
+    fn reuse(&self, list: usize) -> Option<&ThreadCache> {
+        (0..LISTS).find_map(|step| {
+            let mut unused = self.unused[(list + step) % LISTS].lock();
+            // SAFETY: the list holds caches, which live for ever.
+            let cache = unsafe { unused.0.as_ref() }?;
+            unused.0 = cache.next_unused.load(Ordering::Relaxed);
+            Some(cache)
+        })
     }
 
     fn create<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
@@ -82,8 +93,10 @@ impl Registry {
         // SAFETY: a fresh mapping of that length, which is never unmapped.
         let cache = unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };
         self.created.fetch_add(1, Ordering::Relaxed);
-        // Publication and reuse share a lock, so the list has one writer at a time.
-        let _unused = self.unused.lock();
+        // SAFETY: the cache is fresh: it holds nothing and belongs to nobody.
+        unsafe { cache.reset(&mut cache.policy.lock(), true) };
+        // The list has one writer at a time.
+        let _publication = self.publication.lock();
         cache.next.store(self.all.load(Ordering::Relaxed), Ordering::Relaxed);
         let published = core::ptr::from_ref(cache).cast_mut();
         // Release pairs with the acquire load in `iter`.
@@ -97,9 +110,9 @@ impl Registry {
     /// The cache came from [`Registry::acquire`] and its owner does not use it any more.
     pub(crate) unsafe fn release<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
         // SAFETY: the owner is the caller, who is done with it.
-        unsafe { cache.drain(below) };
+        unsafe { cache.retire(below) };
         self.in_use.fetch_sub(1, Ordering::Relaxed);
-        let mut unused = self.unused.lock();
+        let mut unused = self.unused[below.segments.os().cpu() % LISTS].lock();
         cache.next_unused.store(unused.0, Ordering::Relaxed);
         unused.0 = core::ptr::from_ref(cache).cast_mut();
     }
@@ -118,7 +131,10 @@ impl Registry {
 
     /// Takes the registry's lock and every cache's, for fork.
     pub(crate) fn acquire_all(&self) {
-        self.unused.acquire();
+        self.publication.acquire();
+        for list in &self.unused {
+            list.acquire();
+        }
         for cache in self.iter() {
             cache.policy.acquire();
         }
@@ -129,12 +145,17 @@ impl Registry {
         for cache in self.iter() {
             cache.policy.release();
         }
-        self.unused.release();
+        for list in &self.unused {
+            list.release();
+        }
+        self.publication.release();
     }
 
     /// In a forked child: takes the caches of the threads that did not come along, all but `own`.
     pub(crate) fn bury_all_but<O: Os>(&self, own: Option<&ThreadCache>, below: Below<'_, O>) {
-        self.unused.lock().0 = core::ptr::null_mut();
+        for list in &self.unused {
+            list.lock().0 = core::ptr::null_mut();
+        }
         self.in_use.store(usize::from(own.is_some()) + self.created(), Ordering::Relaxed);
         for cache in self.iter() {
             if own.is_some_and(|own| core::ptr::eq(own, cache)) {

@@ -16,6 +16,7 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::word;
+use crate::cache::ThreadCache;
 use crate::heap::Heap;
 use crate::options::{Config, Policy};
 use crate::os::Os;
@@ -86,9 +87,9 @@ fn wake() {
 /// Once in a while: starts the thread if there is enough for it to do, or does its work.
 #[cold]
 fn look(heap: &'static Heap<Linux>) {
-    let slow_paths = word::own().map_or(1, crate::cache::ThreadCache::slow_paths);
-    let large = heap.large_frees();
-    if !slow_paths.is_multiple_of(SLOW_PATHS_A_LOOK) && !large.is_multiple_of(SLOW_PATHS_A_LOOK) {
+    // The count of slow paths, large frees among them, is a clock that every program moves.
+    let slow_paths = word::own().map_or(0, ThreadCache::slow_paths) + heap.large_frees();
+    if !slow_paths.is_multiple_of(SLOW_PATHS_A_LOOK) {
         return;
     }
     if STATE.load(Ordering::Relaxed) == INLINE {
