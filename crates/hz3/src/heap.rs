@@ -404,19 +404,22 @@ impl<O: Os> Heap<O> {
         let central = self.central.census();
         let segment = self.segments.census();
         let page = wide(PAGE_BYTES);
-        let committed = segment.committed * page + segment.huge_bytes;
-        let active = committed - segment.free * page;
+        let taken = (segment.committed - segment.free) * page + segment.huge_bytes;
+        // The layers are read one after the other; what other threads do meanwhile must not make
+        // a difference negative, nor break the sums.
         let cached = cached.min(central.used_bytes);
-        let large = active - central.slab_bytes;
+        let large = taken.saturating_sub(central.slab_bytes);
+        let active = central.slab_bytes + large;
+        let (dirty, retained) = (segment.dirty * page, (segment.free - segment.dirty) * page);
         let caches = wide(self.registry.created()) * wide(CACHE_BYTES);
         let mut stats = Stats {
             allocated: central.used_bytes - cached + large,
             cached,
             slack: central.slab_bytes - central.used_bytes,
             active,
-            dirty: segment.dirty * page,
-            retained: (segment.free - segment.dirty) * page,
-            committed,
+            dirty,
+            retained,
+            committed: active + dirty + retained,
             metadata: segment.table_bytes + self.central.table_bytes() + caches,
             reserved: segment.reserved_bytes,
             threads: wide(self.registry.in_use()),
@@ -474,7 +477,9 @@ impl<O: Os> Heap<O> {
         self.central.validate(&self.segments);
         let stats = self.stats();
         assert_eq!(stats.active, stats.allocated + stats.cached + stats.slack, "I-8");
-        assert_eq!(stats.committed, stats.active + stats.dirty + stats.retained, "I-8");
+        let segment = self.segments.census();
+        let mapped = segment.committed * wide(PAGE_BYTES) + segment.huge_bytes;
+        assert_eq!(mapped, stats.active + stats.dirty + stats.retained, "I-8");
     }
 }
 

@@ -11,8 +11,8 @@ macro_rules! stats {
         ///   committed = active + dirty + retained
         /// ```
         ///
-        /// The numbers are read one after the other; the sums hold exactly when no other thread
-        /// allocates meanwhile.
+        /// The sums always hold. The numbers are read one after the other, so what other threads do
+        /// meanwhile may be counted in one and not in another.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {

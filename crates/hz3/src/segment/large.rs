@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use super::Segments;
 use super::arena::Arena;
-use super::pages::{Fit, PageHeap};
+use super::pages::{Alignment, Fit, PageHeap};
 use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, narrow};
 use crate::os::{Os, Span};
 
@@ -33,12 +33,14 @@ impl<O: Os> Segments<O> {
     /// A block of `bytes` (at least 1) at a multiple of `align`, a power of two.
     pub(crate) fn allocate_large(&self, bytes: usize, align: usize) -> Option<LargeBlock> {
         let pages = Pages::containing(bytes)?;
-        let align = Pages::containing(align)?;
+        let phase = self.arena.base().addr().get() & (align - 1);
+        let align =
+            Alignment { pages: Pages::containing(align)?, phase: Pages::containing(phase)? };
         let all = narrow(self.arena.bytes() / PAGE_BYTES);
-        if pages.get() >= all || align.get() >= all - pages.get() {
+        if pages.get() >= all || align.pages.get() >= all - pages.get() {
             return None;
         }
-        let fit = if align.get() > 1 { Fit::Aligned(align) } else { Fit::Any };
+        let fit = if align.pages.get() > 1 { Fit::Aligned(align) } else { Fit::Any };
         let run = self.take(pages, fit)?;
         let record = self.tables().record(run.start);
         record.set_pages(run.pages);

@@ -81,7 +81,7 @@ impl<O: Os> Segments<O> {
         let slack = match fit {
             Fit::Any => Pages::ZERO,
             Fit::Chunks => Pages::new(CHUNK_PAGES),
-            Fit::Aligned(align) => align,
+            Fit::Aligned(align) => align.pages,
         };
         let frontier = self.arena.frontier();
         let tail = {

@@ -26,8 +26,25 @@ pub(crate) enum Fit {
     Any,
     /// On whole chunks; the number of pages is a multiple of a chunk's.
     Chunks,
-    /// At a page index that is a multiple of this.
-    Aligned(Pages),
+    /// At an address that is a multiple of this.
+    Aligned(Alignment),
+}
+
+/// An alignment of addresses, in terms of page indices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Alignment {
+    /// Pages of the alignment, a power of two.
+    pub(crate) pages: Pages,
+    /// Pages by which page 0 lies above a multiple of the alignment. Not 0 only for alignments
+    /// above a segment's, to which the arena itself is aligned.
+    pub(crate) phase: Pages,
+}
+
+impl Alignment {
+    /// The first page at or after `page` whose address is aligned.
+    fn round_up(self, page: PageIndex) -> PageIndex {
+        (page + self.phase).align_up(self.pages) - self.phase
+    }
 }
 
 /// Links of the set ordered by length; a run's node is its first page.
@@ -141,17 +158,18 @@ impl PageHeap {
     /// of those.
     pub(crate) fn take(&mut self, tables: &Tables, pages: Pages, fit: Fit) -> Option<Run> {
         let by_length = |needed: u32| self.by_length.at_least(&ByLength(tables), key(needed, 0));
+        let whole = |pages: u32| Alignment { pages: Pages::new(pages), phase: Pages::ZERO };
         let (start, align) = match fit {
-            Fit::Any => (by_length(pages.get())?, Pages::new(1)),
+            Fit::Any => (by_length(pages.get())?, whole(1)),
             Fit::Chunks => {
                 let wanted = key(pages.get() / CHUNK_PAGES, 0);
                 let node = self.by_chunks.at_least(&ByChunks(tables), wanted)?;
-                (node - 1, Pages::new(CHUNK_PAGES))
+                (node - 1, whole(CHUNK_PAGES))
             }
-            Fit::Aligned(align) => (by_length(pages.get() + align.get() - 1)?, align),
+            Fit::Aligned(align) => (by_length(pages.get() + align.pages.get() - 1)?, align),
         };
         let free = free_run_at(tables, PageIndex::new(start));
-        let run = Run::new(free.start.align_up(align), pages);
+        let run = Run::new(align.round_up(free.start), pages);
         self.cut(tables, free, run);
         Some(run)
     }

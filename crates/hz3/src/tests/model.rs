@@ -44,7 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (thread, size(most)).prop_map(|(thread, size)| Op::Allocate { thread, size }),
         2 => (thread, size(most), 0..=16u8)
             .prop_map(|(thread, size, align_log2)| Op::Zeroed { thread, size, align_log2 }),
-        2 => (thread, size(CHUNK_BYTES), 0..=21u8)
+        2 => (thread, size(CHUNK_BYTES), 0..=24u8)
             .prop_map(|(thread, size, align_log2)| Op::Aligned { thread, size, align_log2 }),
         3 => (thread, any::<u16>(), size(most)).prop_map(|(thread, block, size)| {
             Op::Reallocate { thread, block, size: size.max(1) }

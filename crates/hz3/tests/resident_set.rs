@@ -1,0 +1,120 @@
+//! The promise: by default, in every thread state, the resident set follows the live bytes.
+//!
+//! One test, since the resident set is the process's. It waits for the memory to go; how fast it
+//! goes is for the benchmarks.
+
+use std::sync::Barrier;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: hz3::Hz3 = hz3::Hz3;
+
+const MIB: u64 = 1 << 20;
+const THREADS: usize = 4;
+/// Blocks a thread, of 256 to 4096 bytes: about 100 MiB.
+const BLOCKS: usize = 50_000;
+/// What tables, stacks and the test itself may hold on top of where the process started.
+const SLACK: u64 = 16 * MIB;
+/// A hang, not a speed: the default gives memory back in less than a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn burst(seed: u64) -> Vec<Box<[u8]>> {
+    let mut random = seed;
+    (0..BLOCKS)
+        .map(|_| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let size = 256 + usize::try_from(random >> 33).unwrap_or(0) % 3841;
+            vec![1u8; size].into_boxed_slice()
+        })
+        .collect()
+}
+
+/// Waits until the resident set is at most `bytes`.
+fn wait_for(bytes: u64, state: &str) {
+    let begin = Instant::now();
+    while hz3::stats().resident > bytes {
+        let stats = hz3::stats();
+        assert!(begin.elapsed() < PATIENCE, "{state}: not below {bytes}: {stats}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn assert_burst_is_resident(start: u64) {
+    assert!(hz3::stats().resident > start + 300 * MIB, "the burst never was resident");
+}
+
+#[test]
+fn memory_goes_back_in_every_thread_state() {
+    let start = hz3::stats().resident;
+
+    // Threads that allocate, free and end.
+    let barrier = Barrier::new(THREADS + 1);
+    thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                let blocks = burst(seed as u64);
+                barrier.wait();
+                barrier.wait();
+                drop(blocks);
+            });
+        }
+        barrier.wait();
+        assert_burst_is_resident(start);
+        barrier.wait();
+    });
+    wait_for(start + SLACK, "threads ended");
+
+    // Threads that free and then stay, blocked.
+    let (first, last) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
+    thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let (first, last) = (&first, &last);
+            scope.spawn(move || {
+                let blocks = burst(seed as u64);
+                first.wait();
+                drop(blocks);
+                last.wait();
+            });
+        }
+        first.wait();
+        wait_for(start + SLACK, "threads blocked");
+        last.wait();
+    });
+
+    // Blocks that another thread frees.
+    let (sender, receiver) = channel();
+    thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let sender = sender.clone();
+            scope.spawn(move || sender.send(burst(seed as u64)).unwrap());
+        }
+    });
+    drop(sender);
+    assert_burst_is_resident(start);
+    for blocks in receiver {
+        drop(blocks);
+    }
+    wait_for(start + SLACK, "freed by another thread");
+
+    // One block in twenty survives, scattered: the pages between them go back.
+    let survivors: Vec<Box<[u8]>> =
+        (0..THREADS).flat_map(|seed| burst(seed as u64).into_iter().step_by(20)).collect();
+    let pages: std::collections::HashSet<usize> = survivors
+        .iter()
+        .flat_map(|block| {
+            let first = block.as_ptr().addr() / 4096;
+            first..=(block.as_ptr().addr() + block.len() - 1) / 4096
+        })
+        .collect();
+    let floor = pages.len() as u64 * 4096;
+    wait_for(start + floor + floor / 10 + SLACK, "survivors");
+    assert!(survivors.iter().all(|block| block.iter().all(|&byte| byte == 1)));
+
+    // And at once, when asked to.
+    drop(survivors);
+    hz3::collect();
+    assert!(hz3::stats().resident <= start + SLACK, "collect left {}", hz3::stats());
+}
