@@ -6,6 +6,7 @@
 //! cli        what the user may say            (clap)
 //! commands   one directory or file a subcommand
 //! workloads  what a benchmark does     |  peers    which allocators there are
+//! report     pictures and the page
 //! experiment cases x allocators x rounds, and what they say
 //! measure    a process watched from outside: its samples, its output, its cost
 //! stats      medians, percentiles      |  text     numbers and tables for people
@@ -28,6 +29,7 @@ mod failure;
 mod measure;
 mod peers;
 mod preload;
+mod report;
 mod stats;
 mod text;
 mod workloads;

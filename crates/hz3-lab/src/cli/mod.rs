@@ -4,6 +4,7 @@ mod ab;
 mod bench;
 mod compare;
 mod peers;
+mod report;
 mod run;
 mod watch;
 
@@ -11,6 +12,7 @@ pub(crate) use ab::AbArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use peers::PeersArgs;
+pub(crate) use report::ReportArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use watch::WatchArgs;
 
@@ -48,6 +50,10 @@ pub(crate) enum Command {
     /// Judge a change of hz3: GO, NO-GO, uncertain, or no difference
     #[command(long_about = ab::LONG, after_long_help = ab::NOTES)]
     Ab(AbArgs),
+
+    /// Make a page with pictures of a comparison
+    #[command(long_about = report::LONG, after_long_help = report::NOTES)]
+    Report(ReportArgs),
 
     /// List the allocators that can be compared, and how to get the others
     #[command(long_about = peers::LONG, after_long_help = peers::NOTES)]

@@ -4,6 +4,7 @@ mod ab;
 mod bench;
 mod compare;
 mod peers;
+mod report;
 mod run;
 mod watch;
 
@@ -15,6 +16,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8> {
     match command {
         Command::Compare(args) => compare::run(&args),
         Command::Ab(args) => ab::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Probe => peers::probe(),
         Command::Run(args) => run::run(&args),

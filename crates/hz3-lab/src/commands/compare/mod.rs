@@ -14,6 +14,8 @@ use crate::measure::signals::Interruption;
 use crate::peers::{Peer, Roster};
 use std::time::Duration;
 
+pub(super) use tables::sentence;
+
 /// Exit code when a trial failed.
 const TRIAL_FAILED: u8 = 1;
 

@@ -1,0 +1,66 @@
+//! The pictures, one kind a file.
+
+pub(crate) mod latency;
+pub(crate) mod memory;
+pub(crate) mod speed;
+pub(crate) mod tradeoff;
+
+use super::scale::Scale;
+use super::svg::{Anchor, Svg, fill};
+use crate::experiment::record::Record;
+
+/// Full width of every picture.
+const WIDTH: f64 = 900.0;
+
+/// The area of a plot inside its axes.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    left: f64,
+    top: f64,
+    right: f64,
+    bottom: f64,
+}
+
+impl Frame {
+    /// Horizontal rules with their values at the left, and a title above them.
+    fn rows(&self, svg: &mut Svg, scale: &Scale, name: impl Fn(f64) -> String, title: &str) {
+        for tick in scale.ticks(6) {
+            let y = scale.at(tick);
+            svg.line((self.left, y), (self.right, y), "rule");
+            svg.text((self.left - 8.0, y + 4.0), Anchor::End, "soft", &name(tick));
+        }
+        svg.text((self.left - 8.0, self.top - 12.0), Anchor::Start, "soft", title);
+    }
+
+    /// Values below, with a title at their right end.
+    fn columns(&self, svg: &mut Svg, ticks: &[(f64, String)], title: &str) {
+        svg.line((self.left, self.bottom), (self.right, self.bottom), "axis");
+        for (x, name) in ticks {
+            svg.line((*x, self.bottom), (*x, self.bottom + 5.0), "axis");
+            svg.text((*x, self.bottom + 19.0), Anchor::Middle, "soft", name);
+        }
+        svg.text((self.right, self.bottom + 36.0), Anchor::End, "soft", title);
+    }
+}
+
+/// The names of all allocators with their colours, in rows; returns the height that they took.
+fn legend(svg: &mut Svg, record: &Record, top: f64) -> f64 {
+    const ROW: f64 = 22.0;
+    let (mut x, mut y) = (60.0, top);
+    for (index, peer) in record.peers.iter().enumerate() {
+        let width = 34.0 + 7.4 * peer.name.chars().count() as f64;
+        if x + width > WIDTH && x > 60.0 {
+            (x, y) = (60.0, y + ROW);
+        }
+        svg.rect((x, y), (14.0, 14.0), &fill(index), &peer.name);
+        svg.text((x + 20.0, y + 12.0), Anchor::Start, "", &peer.name);
+        x += width;
+    }
+    y + ROW - top
+}
+
+/// A name that is good in a file name.
+fn slug(text: &str) -> String {
+    let good = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    text.chars().map(good).collect::<String>().trim_matches('-').to_owned()
+}

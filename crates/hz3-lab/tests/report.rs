@@ -1,0 +1,119 @@
+//! `hz3 report`: the page stands alone, shows everything, and a browser has nothing to complain about.
+
+mod common;
+
+use common::{hz3, library, stderr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const IDLE: &str = "burst-idle --total 2000 --idle 0.3 --cycles 2 --threads 2";
+
+/// A small comparison with its page and pictures.
+fn measured(directory: &Path) -> PathBuf {
+    let results = directory.join("r.json");
+    let own = format!("own<&>=={}", library("broken_malloc").display()).replace("==", "=");
+    let output = hz3()
+        .args(["compare", "-a", "glibc", "-a", "own<&>", "--peer", &own, "--rounds", "2"])
+        .args(["-w", "mixed --ops 20000", "-w", IDLE, "--out"])
+        .arg(&results)
+        .output()
+        .expect("hz3 starts");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = hz3()
+        .arg("report")
+        .arg(&results)
+        .arg("--svg")
+        .arg(directory.join("svg"))
+        .output()
+        .expect("hz3 starts");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    results.with_extension("html")
+}
+
+#[test]
+fn the_page_has_all_pictures_and_needs_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = std::fs::read_to_string(measured(directory.path())).unwrap();
+    // Memory over time, speed, speed against memory, latency of malloc and of free.
+    assert_eq!(page.matches("<svg ").count(), 5);
+    for part in [
+        "geometric mean",
+        "Circumstances",
+        "own&lt;&amp;&gt;",
+        "prefers-color-scheme:dark",
+        "@media print",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("own<&>"), "names are escaped");
+    assert!(!page.contains("<script") && !page.contains("src="), "nothing runs, nothing is loaded");
+    let outside = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
+    assert_eq!(outside, 0, "the page refers to other places");
+
+    let mut names: Vec<_> = std::fs::read_dir(directory.path().join("svg"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert!(names.contains(&"speed.svg".to_owned()) && names.contains(&"tradeoff.svg".to_owned()));
+}
+
+/// The browser, by one of its names.
+fn chromium() -> PathBuf {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let candidates = names.iter().flat_map(|name| places.iter().map(move |place| place.join(name)));
+    candidates
+        .into_iter()
+        .find(|candidate| candidate.is_file())
+        .expect("this test opens the page in a browser: apt-get install chromium")
+}
+
+fn open(page: &Path, profile: &Path, words: &[&str]) -> std::process::Output {
+    Command::new(chromium())
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
+        .args(["--enable-logging=stderr", "--v=0", "--window-size=1000,4200"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .args(words)
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .expect("the browser starts")
+}
+
+#[test]
+fn a_browser_shows_the_pictures_without_a_complaint() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = measured(directory.path());
+    let profile = directory.path().join("profile");
+
+    let dom = open(&page, &profile, &["--dump-dom"]);
+    let text = String::from_utf8_lossy(&dom.stdout).into_owned();
+    assert_eq!(text.matches("<svg ").count(), 5, "{}", stderr(&dom));
+    assert!(!stderr(&dom).contains("CONSOLE"), "{}", stderr(&dom));
+
+    let shot = directory.path().join("shot.png");
+    open(&page, &profile, &[&format!("--screenshot={}", shot.display())]);
+    let picture = image(&shot);
+    let colours = [[0x00, 0x72, 0xb2], [0xd5, 0x5e, 0x00]];
+    for colour in colours {
+        let drawn = picture.chunks_exact(3).filter(|pixel| *pixel == colour).count();
+        assert!(drawn > 200, "colour {colour:x?} of a series covers {drawn} pixels");
+    }
+}
+
+/// The pixels of a PNG file as RGB.
+fn image(path: &Path) -> Vec<u8> {
+    let file = std::io::BufReader::new(std::fs::File::open(path).expect("the screenshot exists"));
+    let mut decoder = png::Decoder::new(file);
+    decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
+    let mut reader = decoder.read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+    let info = reader.next_frame(&mut pixels).expect("pixels");
+    pixels.truncate(info.buffer_size());
+    match info.color_type.samples() {
+        4 => pixels.chunks_exact(4).flat_map(|pixel| pixel[..3].to_vec()).collect(),
+        _ => pixels,
+    }
+}
