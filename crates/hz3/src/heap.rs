@@ -333,8 +333,10 @@ impl<O: Os> Heap<O> {
                 present
             }
             Place::Large(run) => {
-                if size > MAX_SMALL {
-                    return Ok(self.segments.resize_large(run, size));
+                if size > MAX_SMALL
+                    && let Some(resized) = self.segments.resize_large(run, size)
+                {
+                    return Ok(Some(resized));
                 }
                 run.pages.bytes()
             }

@@ -17,7 +17,7 @@ pub(crate) use loom::sync::atomic::AtomicPtr;
 #[inline(always)]
 pub(crate) fn light_fence() {
     #[cfg(not(loom))]
-    // Pairs with `Os::barrier` (membarrier) in `steal::Claim::settle`.
+    // Pairs with `Os::barrier` (membarrier) in `ThreadCache::steal` and in `reclaimer::rest`.
     core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
     #[cfg(loom)]
     // Pairs with the fence that stands for membarrier in the model of `steal`.

@@ -12,6 +12,8 @@ const SHARED_LIMIT: usize = 128 * 1024 * 1024;
 /// A cache may hold this many bytes even among very many.
 const LEAST_LIMIT: usize = 512 * 1024;
 
+/// A cache with at most this many bytes of blocks may keep them for the next thread; one a list.
+const WARM_BYTES: u64 = 64 * 1024;
 /// Lists of unused caches; a power of two.
 const LISTS: usize = 16;
 
@@ -36,6 +38,13 @@ struct Unused(*mut ThreadCache);
 
 // SAFETY: the pointer leads to caches, which live for ever and are `Sync`.
 unsafe impl Send for Unused {}
+
+impl Unused {
+    fn push(&mut self, cache: &ThreadCache) {
+        cache.next_unused.store(self.0, Ordering::Relaxed);
+        self.0 = core::ptr::from_ref(cache).cast_mut();
+    }
+}
 
 impl Registry {
     /// `limit_bytes`: what one cache may hold at most.
@@ -104,17 +113,26 @@ impl Registry {
         Some(cache)
     }
 
-    /// Takes a cache back from a thread that ends.
+    /// Takes a cache back from a thread that ends. Its blocks go back to central, unless they are
+    /// few and no cache waits on this CPU: then they wait with it for the next thread, as a
+    /// thread that comes and goes would otherwise fetch and flush a batch of every class. The
+    /// reclaimer empties it like any idle cache.
     ///
     /// # Safety
     /// The cache came from [`Registry::acquire`] and its owner does not use it any more.
     pub(crate) unsafe fn release<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
+        let list = &self.unused[below.segments.os().cpu() % LISTS];
+        {
+            let mut unused = list.lock();
+            if unused.0.is_null() && cache.cached_bytes() <= WARM_BYTES {
+                unused.push(cache);
+                return;
+            }
+        }
         // SAFETY: the owner is the caller, who is done with it.
         unsafe { cache.retire(below) };
-        self.in_use.fetch_sub(1, Ordering::Relaxed);
-        let mut unused = self.unused[below.segments.os().cpu() % LISTS].lock();
-        cache.next_unused.store(unused.0, Ordering::Relaxed);
-        unused.0 = core::ptr::from_ref(cache).cast_mut();
+        list.lock().push(cache);
     }
 
     /// All caches, with and without a thread.
@@ -156,14 +174,14 @@ impl Registry {
         for list in &self.unused {
             list.lock().0 = core::ptr::null_mut();
         }
-        self.in_use.store(usize::from(own.is_some()) + self.created(), Ordering::Relaxed);
         for cache in self.iter() {
             if own.is_some_and(|own| core::ptr::eq(own, cache)) {
                 continue;
             }
             // SAFETY: the thread that owned the cache does not exist in this process; a block
             // that it was just popping or pushing is lost, never had twice.
-            unsafe { self.release(cache, below) };
+            unsafe { cache.retire(below) };
+            self.unused[0].lock().push(cache);
         }
         self.in_use.store(usize::from(own.is_some()), Ordering::Relaxed);
     }

@@ -166,7 +166,8 @@ impl Slab {
         taken
     }
 
-    /// The index of the block at `offset` bytes into the slab, if it may be put back.
+    /// The index of the block at `offset` bytes into the slab, if it may be put back: by I-7 a
+    /// block that is in the program's hands or a cache's is not in the bitmap.
     pub(crate) fn check(&self, class: SizeClass, offset: usize) -> Result<u32, BadBlock> {
         let block = class.block_at(offset).ok_or(BadBlock::NoBlockStart)?;
         let word = self.bits[widen(block / u64::BITS)].load(Ordering::Relaxed);

@@ -32,7 +32,7 @@ pub(crate) struct Refused;
 /// What the allocator asks of the operating system.
 ///
 /// Every call may fail and none allocates from the heap. `purge` is the only way in which memory
-/// is given back.
+/// of the arena is given back; mappings of their own end by `unmap`.
 pub(crate) trait Os: Sync {
     /// Bytes of an OS page: a power of two, at least 4096.
     fn page_size(&self) -> usize;

@@ -140,7 +140,7 @@ impl<O: Os> Arena<O> {
 
     /// One past the last committed page.
     pub(crate) fn frontier(&self) -> PageIndex {
-        // Acquire pairs with the release store in `grow`: tables below it are committed.
+        // Acquire pairs with the release store in `commit`: tables below it are committed.
         PageIndex::new(self.frontier.load(Ordering::Acquire))
     }
 

@@ -232,7 +232,9 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
         count(false);
     }
     // SAFETY: the front is this thread's; the miss was on a sentinel.
-    unsafe { heap.free(front, block) }
+    let freed = unsafe { heap.free(front, block) };
+    reclaimer::nudge(heap);
+    freed
 }
 
 /// A block at a multiple of `align`, a power of two; NULL on exhaustion.
@@ -241,7 +243,9 @@ pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
     let front = front(heap);
     count(true);
     // SAFETY: the front is this thread's.
-    address(unsafe { heap.allocate_aligned(front, align, size) })
+    let block = unsafe { heap.allocate_aligned(front, align, size) };
+    reclaimer::nudge(heap);
+    address(block)
 }
 
 /// As [`aligned`], reading as zero.
@@ -250,7 +254,9 @@ pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
     let front = front(heap);
     count(true);
     // SAFETY: the front is this thread's.
-    address(unsafe { heap.allocate_zeroed(front, align, size) })
+    let block = unsafe { heap.allocate_zeroed(front, align, size) };
+    reclaimer::nudge(heap);
+    address(block)
 }
 
 /// Changes the size of a block. `Ok(NULL)`: exhausted, the block is what it was.

@@ -16,6 +16,7 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::word;
+use crate::base::sync::light_fence;
 use crate::cache::ThreadCache;
 use crate::heap::Heap;
 use crate::options::{Config, Policy};
@@ -42,6 +43,8 @@ static STATE: AtomicU32 = AtomicU32::new(OFF);
 static TICK_MS: AtomicU32 = AtomicU32::new(0);
 /// Whether a thread is wanted at all; read when a forked child begins anew.
 static FIRST_STATE: AtomicU32 = AtomicU32::new(OFF);
+/// The count of slow paths at the last look.
+static LAST_LOOK: AtomicU64 = AtomicU64::new(0);
 /// When the next inline tick is due, in milliseconds.
 static NEXT_TICK: AtomicU64 = AtomicU64::new(0);
 
@@ -60,6 +63,8 @@ pub(super) fn configure(config: &Config) {
 /// After a slow path, with no lock held: sees to it that memory is looked after.
 #[inline]
 pub(super) fn nudge(heap: &'static Heap<Linux>) {
+    // What this slow path did comes before the look at the state; see `rest`.
+    light_fence();
     match STATE.load(Ordering::Relaxed) {
         OFF | STARTING | AWAKE => {}
         ASLEEP => wake(),
@@ -89,7 +94,10 @@ fn wake() {
 fn look(heap: &'static Heap<Linux>) {
     // The count of slow paths, large frees among them, is a clock that every program moves.
     let slow_paths = word::own().map_or(0, ThreadCache::slow_paths) + heap.large_frees();
-    if !slow_paths.is_multiple_of(SLOW_PATHS_A_LOOK) {
+    // A call that moves no count must not look again and again.
+    if !slow_paths.is_multiple_of(SLOW_PATHS_A_LOOK)
+        || LAST_LOOK.swap(slow_paths, Ordering::Relaxed) == slow_paths
+    {
         return;
     }
     if STATE.load(Ordering::Relaxed) == INLINE {
