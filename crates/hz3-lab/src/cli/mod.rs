@@ -3,6 +3,8 @@
 mod ab;
 mod bench;
 mod compare;
+mod demo;
+mod pages;
 mod peers;
 mod report;
 mod run;
@@ -11,6 +13,8 @@ mod watch;
 pub(crate) use ab::AbArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use compare::CompareArgs;
+pub(crate) use demo::DemoArgs;
+pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use peers::PeersArgs;
 pub(crate) use report::ReportArgs;
 pub(crate) use run::RunArgs;
@@ -18,10 +22,27 @@ pub(crate) use watch::WatchArgs;
 
 use clap::{Parser, Subcommand};
 
+const NOTES: &str = "\
+Start with `hz3 demo`, or with `hz3 run -- CMD` for a program of your own. `hz3 compare` measures carefully,
+`hz3 report` makes pages of it, `hz3 ab` judges a change of hz3 itself.
+
+Exit status, unless a subcommand says otherwise:
+  0    done
+  1    something that was measured failed
+  2    wrong usage
+  125  hz3 itself failed
+  126  the command cannot be executed
+  127  the command was not found
+  128 + N  ended by signal N
+
+Completions: hz3 completions bash > ~/.local/share/bash-completion/completions/hz3
+Man pages:   hz3 man --dir ~/.local/share/man/man1";
+
 /// The laboratory of the hz3 memory allocator: runs programs on it, measures it, and compares it with
 /// other allocators.
 #[derive(Debug, Parser)]
 #[command(name = "hz3", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_long_help = NOTES)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -31,6 +52,10 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show in about a minute what hz3 is for
+    #[command(long_about = demo::LONG, after_long_help = demo::NOTES)]
+    Demo(DemoArgs),
+
     /// Run a command on the system's malloc and on hz3, and show both side by side
     #[command(long_about = run::LONG, after_long_help = run::NOTES)]
     Run(RunArgs),
@@ -58,6 +83,12 @@ pub(crate) enum Command {
     /// List the allocators that can be compared, and how to get the others
     #[command(long_about = peers::LONG, after_long_help = peers::NOTES)]
     Peers(PeersArgs),
+
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+
+    /// Print the man page, or write those of all subcommands
+    Man(ManArgs),
 
     /// Say which allocator this process runs on (for `hz3 peers`)
     #[command(hide = true)]

@@ -3,6 +3,8 @@
 mod ab;
 mod bench;
 mod compare;
+mod demo;
+mod pages;
 mod peers;
 mod report;
 mod run;
@@ -17,6 +19,9 @@ pub(crate) fn dispatch(command: Command) -> Result<u8> {
         Command::Compare(args) => compare::run(&args),
         Command::Ab(args) => ab::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Man(args) => pages::man(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Probe => peers::probe(),
         Command::Run(args) => run::run(&args),

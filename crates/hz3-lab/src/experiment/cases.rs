@@ -148,7 +148,8 @@ impl Level {
 }
 
 impl Case {
-    fn bench(name: &str, line: &str, is_speed: bool, rounds: u32) -> Self {
+    /// A workload of `hz3 bench`, given as a line.
+    pub(crate) fn bench(name: &str, line: &str, is_speed: bool, rounds: u32) -> Self {
         let words = line.split_whitespace().map(str::to_owned).collect();
         Self { name: name.to_owned(), what: What::Bench(words), is_speed, rounds }
     }

@@ -74,6 +74,7 @@ pub(crate) struct Phase {
 struct BenchReport {
     allocator: String,
     ops_per_s: f64,
+    measured_until_ms: f64,
     malloc_ns: Value,
     free_ns: Value,
     malloc_curve: Vec<(u64, f64)>,
@@ -205,6 +206,11 @@ fn add_report(
         end_ms: phase.end_ms - outcome.started_ms,
         name: phase.name,
     };
+    // What the latency pass does to the memory is not part of the picture.
+    let until = report.measured_until_ms - outcome.started_ms;
+    outcome.series.samples.retain(|sample| sample.t_ms <= until);
+    let rss: Vec<f64> = outcome.series.samples.iter().map(|s| s.rss_kb as f64).collect();
+    figures.mean_rss_kb = stats::mean(&rss);
     let phases: Vec<Phase> = report.details.phases.into_iter().map(shifted).collect();
     let idle = idle_ends(&phases, &outcome.series.samples);
     figures.idle_rss_kb = idle.last().copied();

@@ -4,6 +4,7 @@ mod report;
 
 use crate::cli::BenchArgs;
 use crate::failure::Result;
+use crate::measure::clock::monotonic_ms;
 use crate::workloads::kit::heap::{Nothing, Plain, Timed};
 use crate::workloads::kit::team::Tally;
 use crate::workloads::{Visitor, Work};
@@ -30,6 +31,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
 #[derive(Debug)]
 pub(crate) struct Passes {
     throughput: Tally,
+    /// When the throughput passes ended, on the system's monotonic clock.
+    measured_until_ms: f64,
     harness: Option<Tally>,
     latency: Option<Tally>,
 }
@@ -59,9 +62,10 @@ impl Visitor for Run {
 
     fn visit<W: Work>(&self, work: &W) -> Result<Passes> {
         let throughput = self.fastest(work)?;
+        let measured_until_ms = monotonic_ms();
         let harness =
             (self.harness && W::TIGHT).then(|| work.shorter().pass::<Nothing>()).transpose()?;
         let latency = self.latency.then(|| work.shorter().pass::<Timed>()).transpose()?;
-        Ok(Passes { throughput, harness, latency })
+        Ok(Passes { throughput, measured_until_ms, harness, latency })
     }
 }

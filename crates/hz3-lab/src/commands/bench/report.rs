@@ -28,12 +28,14 @@ pub(crate) struct Report {
     /// For plots: pairs of nanoseconds and the share of calls that take no longer.
     malloc_curve: Vec<(u64, f64)>,
     free_curve: Vec<(u64, f64)>,
+    /// When the throughput passes ended; what comes later is not about memory.
+    measured_until_ms: f64,
     details: Map<String, Value>,
 }
 
 impl Report {
     pub(super) fn of(workload: &Workload, passes: Passes) -> Result<Self> {
-        let Passes { throughput, harness, latency } = passes;
+        let Passes { throughput, measured_until_ms, harness, latency } = passes;
         let parameters =
             serde_json::to_value(workload).map_err(|e| Failure::io("write the parameters", e))?;
         let latency = latency.and_then(|tally| tally.latency);
@@ -56,6 +58,7 @@ impl Report {
             free_ns,
             malloc_curve: malloc_curve.unwrap_or_default(),
             free_curve: free_curve.unwrap_or_default(),
+            measured_until_ms,
             details: throughput.details,
         })
     }

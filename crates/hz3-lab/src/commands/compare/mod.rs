@@ -14,7 +14,7 @@ use crate::measure::signals::Interruption;
 use crate::peers::{Peer, Roster};
 use std::time::Duration;
 
-pub(super) use tables::sentence;
+pub(super) use tables::{print as print_tables, sentence};
 
 /// Exit code when a trial failed.
 const TRIAL_FAILED: u8 = 1;
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     if args.json {
         println!("{}", json(&record, &analysis)?);
     } else {
-        tables::print(&record, &analysis);
+        print_tables(&record, &analysis);
         println!("\nresults: {} and {}", args.out.display(), csv_path(&args.out).display());
     }
     if ended == Ended::Interrupted {

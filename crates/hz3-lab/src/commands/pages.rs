@@ -1,0 +1,48 @@
+//! `hz3 completions` and `hz3 man`: both are made from the same description as `--help`.
+
+use crate::cli::{Cli, CompletionsArgs, ManArgs};
+use crate::experiment::record::replace;
+use crate::failure::{Failure, Result};
+use clap::CommandFactory;
+use clap_mangen::Man;
+use std::io::Write;
+
+/// Prints the completion script of a shell.
+pub(crate) fn completions(args: &CompletionsArgs) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "hz3", &mut script);
+    print(&script)
+}
+
+/// Prints the man page, or writes all of them.
+pub(crate) fn man(args: &ManArgs) -> Result<u8> {
+    let command = Cli::command();
+    let Some(directory) = &args.dir else {
+        return print(&page(command)?);
+    };
+    let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let subcommands = visible.map(|sub| {
+        // clap wants names that live as long as the program; these few do.
+        let name: &'static str = format!("hz3-{}", sub.get_name()).leak();
+        sub.clone().name(name).bin_name(name.replace('-', " "))
+    });
+    for command in std::iter::once(command.clone()).chain(subcommands) {
+        let file = directory.join(format!("{}.1", command.get_name()));
+        replace(&file, &page(command)?)?;
+        println!("{}", file.display());
+    }
+    Ok(0)
+}
+
+fn page(command: clap::Command) -> Result<Vec<u8>> {
+    let mut page = Vec::new();
+    Man::new(command).render(&mut page).map_err(|e| Failure::io("write the man page", e))?;
+    Ok(page)
+}
+
+fn print(bytes: &[u8]) -> Result<u8> {
+    std::io::stdout()
+        .write_all(bytes)
+        .map_err(|e| Failure::io("write to the standard output", e))?;
+    Ok(0)
+}
