@@ -12,7 +12,8 @@ pub(super) struct Known {
 }
 
 /// What `cargo` builds from the registry; see the crate's own notes for what is in it.
-const PEERS: &str = "cargo build --release --manifest-path crates/hz3-peers/Cargo.toml";
+const PEERS: &str = "cargo build --release --examples --manifest-path crates/hz3-peers/Cargo.toml \
+                     --target-dir target";
 
 /// All of them, hz3 and the C library first.
 pub(super) const KNOWN: [Known; 9] = [

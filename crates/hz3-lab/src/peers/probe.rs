@@ -50,7 +50,11 @@ fn own_version() -> Option<String> {
     if outside::epoch_force().is_some() {
         return Some(env!("CARGO_PKG_VERSION").to_owned());
     }
-    jemalloc_version().or_else(mimalloc_version).or_else(tcmalloc_version).or_else(glibc_version)
+    peer_version()
+        .or_else(jemalloc_version)
+        .or_else(mimalloc_version)
+        .or_else(tcmalloc_version)
+        .or_else(glibc_version)
 }
 
 fn symbol(name: &CStr) -> Option<*mut c_void> {
@@ -67,6 +71,15 @@ fn text(text: *const c_char) -> Option<String> {
     // SAFETY: the version functions return C strings that live as long as their library.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().ok()?.split(' ').next().map(str::to_owned)
+}
+
+/// The libraries of the crate `hz3-peers` say it themselves.
+fn peer_version() -> Option<String> {
+    let function = symbol(c"hz3_peer_version")?;
+    // SAFETY: that crate declares `const char *hz3_peer_version(void)`.
+    let version =
+        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const c_char>(function) };
+    text(version())
 }
 
 fn jemalloc_version() -> Option<String> {
