@@ -62,7 +62,12 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   segments, slabs   regions of 4 MiB and runs of one size class in use (numbers)
  *   refills, flushes, large_allocs, large_frees, huge_allocs, madvise_calls, madvise_refused
  *                  events so far (numbers)
+ *   ticks          how often the reclaimer has looked (number)
+ *   stolen_bytes   taken from the caches of other threads so far
+ *   retired_bytes  in slabs that the reclaimer found empty so far
  *   purged_bytes   given back to the system so far
+ *   hole_bytes     those of them that lay inside slabs that were partly used
+ *   refaulted_bytes   taken again after they had been given back
  * More keys may be added. Activity of other threads during the call may show in some keys and not
  * in others.
  */
@@ -105,10 +110,11 @@ void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT
  *   operator new       an alignment that is no power of two throws bad_alloc. The array, sized and
  *                      nothrow forms end in the plain forms, also when the program has its own.
  *
- *   libhz3.a           a fully static C++ program that uses nothing of the C++ library that throws
- *                      must be linked with -Wl,--undefined=_ZSt17__throw_bad_allocv for `new` to
- *                      throw; else it ends with a message when memory does. A program with an
- *                      operator new or malloc of its own links libhz3.so instead.
+ *   libhz3.a           `new` of a fully static C++ program can throw bad_alloc if the program catches
+ *                      it by that name, or uses anything of the C++ library that throws. Others
+ *                      end with a message instead, unless they are linked with
+ *                      -Wl,--undefined=_ZSt17__throw_bad_allocv. A program with a malloc or an
+ *                      operator new of its own links libhz3.so, not libhz3.a.
  *
  * A pointer that another allocator gave out is passed on to that allocator's free, realloc or
  * malloc_usable_size. A pointer that nobody can have given out, or that was freed before, ends the

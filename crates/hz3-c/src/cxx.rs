@@ -19,13 +19,15 @@ use core::ptr;
 use hz3_alloc::raw;
 
 use crate::lookup::{
-    Symbol, hz3_weak_begin_catch, hz3_weak_end_catch, hz3_weak_get_new_handler, hz3_weak_set_gr,
-    hz3_weak_set_ip, hz3_weak_throw_bad_alloc,
+    Symbol, hz3_weak_allocate_exception, hz3_weak_bad_alloc_end, hz3_weak_bad_alloc_table,
+    hz3_weak_bad_alloc_type, hz3_weak_begin_catch, hz3_weak_end_catch, hz3_weak_get_new_handler,
+    hz3_weak_set_gr, hz3_weak_set_ip, hz3_weak_throw, hz3_weak_throw_bad_alloc,
 };
 use crate::posix::{aligned, allocate, free_cold};
-use crate::throw::{guarded_call, new_cold, new_or_throw};
+use crate::throw::{Exception, guarded_call, new_cold, new_or_throw, throw_bad_alloc};
 
 type GetNewHandler = unsafe extern "C" fn() -> *mut c_void;
+type AllocateException = unsafe extern "C" fn(usize) -> *mut c_void;
 type BeginCatch = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 type EndCatch = unsafe extern "C" fn();
 type SetRegister = unsafe extern "C" fn(*mut c_void, c_int, usize);
@@ -79,9 +81,36 @@ pub(crate) extern "C" fn next_step(align: usize) -> *mut c_void {
     if let Some(handler) = new_handler(align) {
         return handler;
     }
-    THROW_BAD_ALLOC
-        .of_process(hz3_weak_throw_bad_alloc, RUNTIMES)
-        .unwrap_or(cannot_throw as *mut c_void)
+    if let Some(throw) = THROW_BAD_ALLOC.of_process(hz3_weak_throw_bad_alloc, RUNTIMES) {
+        return throw;
+    }
+    let parts = [
+        hz3_weak_allocate_exception,
+        hz3_weak_throw,
+        hz3_weak_bad_alloc_type,
+        hz3_weak_bad_alloc_table,
+        hz3_weak_bad_alloc_end,
+    ];
+    if parts.iter().all(|part| !part.is_null()) {
+        return throw_bad_alloc as *mut c_void;
+    }
+    cannot_throw as *mut c_void
+}
+
+/// Makes a `std::bad_alloc` and returns `__cxa_throw`. For static programs: those that catch a
+/// `bad_alloc` have all its parts, but not always the function of the library that throws one.
+pub(crate) extern "C" fn make_bad_alloc(exception: &mut Exception) -> *mut c_void {
+    // SAFETY: the weak word is `__cxa_allocate_exception`; `next_step` saw that it isn't null.
+    let allocate =
+        unsafe { transmute::<*mut c_void, AllocateException>(hz3_weak_allocate_exception) };
+    // SAFETY: takes any size.
+    let object = unsafe { allocate(size_of::<*mut c_void>()) };
+    // Objects point behind the two words that a table of virtual functions begins with.
+    let functions = hz3_weak_bad_alloc_table.wrapping_byte_add(2 * size_of::<usize>());
+    // SAFETY: the runtime gave as many bytes; a `bad_alloc` is nothing but its table pointer.
+    unsafe { object.cast::<*mut c_void>().write(functions) };
+    *exception = [object, hz3_weak_bad_alloc_type, hz3_weak_bad_alloc_end];
+    hz3_weak_throw
 }
 
 extern "C" fn cannot_throw() -> ! {

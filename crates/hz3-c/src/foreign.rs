@@ -26,8 +26,8 @@ static NEXT_USABLE_SIZE: Symbol = Symbol::new(c"malloc_usable_size");
 /// Every allocator aligns its blocks at least so.
 const LEAST_ALIGN: usize = 8;
 
-/// Linux keeps at least this much address space below the main thread's stack free of mappings.
-const MAIN_STACK_GAP: usize = 128 << 20;
+/// The most that Linux keeps free below the main thread's stack when its limit is smaller or none.
+const LARGEST_STACK_GAP: usize = 128 << 20;
 
 /// glibc's `struct dl_find_object`, as far as we read it, and room for the rest.
 #[repr(C)]
@@ -81,7 +81,7 @@ fn owner(block: *const u8, function: &Symbol) -> *mut c_void {
     if !address.is_multiple_of(LEAST_ALIGN) {
         raw::fatal("invalid pointer (misaligned)", address);
     }
-    if main_stack().contains(&address) || in_own_stack(address) {
+    if in_main_stack(address) || in_thread_stack(address) {
         raw::fatal("invalid pointer (in a stack)", address);
     }
     let Some(next) = function.next() else {
@@ -95,30 +95,41 @@ fn owner(block: *const u8, function: &Symbol) -> *mut c_void {
     next
 }
 
-/// The addresses that only the main thread's stack can have.
-fn main_stack() -> Range<usize> {
+/// Whether the stack of the main thread has `address`.
+fn in_main_stack(address: usize) -> bool {
     let word = hz3_weak_stack_end.cast::<usize>();
     if word.is_null() {
-        return 0..0;
+        return false;
     }
     // SAFETY: the C library's `__libc_stack_end`, set once before any program code runs.
     let end = unsafe { word.read() };
-    end.saturating_sub(MAIN_STACK_GAP)..end
+    let near = end.saturating_sub(LARGEST_STACK_GAP)..end;
+    near.contains(&address) && end - address <= main_stack_limit()
+}
+
+/// How far the main thread's stack may grow. The kernel keeps that much free of other mappings.
+fn main_stack_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` has room for the answer.
+    if unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) } != 0 {
+        return 0;
+    }
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
 /// Whether the stack of the running thread, other than the main one, has `address`.
-fn in_own_stack(address: usize) -> bool {
+fn in_thread_stack(address: usize) -> bool {
     let here = ptr::from_ref(&address).addr();
     #[allow(clippy::cast_possible_truncation, reason = "an integer of 64 bits or a pointer")]
     // SAFETY: no preconditions.
     let descriptor = unsafe { libc::pthread_self() } as usize;
-    // The descriptor of a thread lies at the upper end of its stack, so this sorts out nearly all
-    // without the slow question. Slow, but exact: a coroutine runs on a stack elsewhere.
-    (here..descriptor).contains(&address) && own_stack().contains(&address)
+    // The descriptor of a thread lies at the upper end of its stack: this sorts out nearly all
+    // addresses without the slow question. It must be asked: a coroutine runs on a stack elsewhere.
+    (here..descriptor).contains(&address) && thread_stack().contains(&address)
 }
 
 /// The stack that the running thread was created with. May allocate.
-fn own_stack() -> Range<usize> {
+fn thread_stack() -> Range<usize> {
     let mut attributes = MaybeUninit::uninit();
     // SAFETY: no preconditions.
     let thread = unsafe { libc::pthread_self() };

@@ -48,6 +48,11 @@ weak_words! {
     hz3_weak_dlsym: Option<Dlsym> = "dlsym";
     hz3_weak_get_new_handler: *mut c_void = "_ZSt15get_new_handlerv";
     hz3_weak_throw_bad_alloc: *mut c_void = "_ZSt17__throw_bad_allocv";
+    hz3_weak_allocate_exception: *mut c_void = "__cxa_allocate_exception";
+    hz3_weak_throw: *mut c_void = "__cxa_throw";
+    hz3_weak_bad_alloc_type: *mut c_void = "_ZTISt9bad_alloc";
+    hz3_weak_bad_alloc_table: *mut c_void = "_ZTVSt9bad_alloc";
+    hz3_weak_bad_alloc_end: *mut c_void = "_ZNSt9bad_allocD1Ev";
     hz3_weak_begin_catch: *mut c_void = "__cxa_begin_catch";
     hz3_weak_end_catch: *mut c_void = "__cxa_end_catch";
     hz3_weak_set_ip: *mut c_void = "_Unwind_SetIP";

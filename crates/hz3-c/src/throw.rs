@@ -115,6 +115,48 @@ pub(crate) extern "C" fn new_or_throw(_size: usize, _align: usize) -> *mut u8 {
     );
 }
 
+/// The three arguments of `__cxa_throw`: the exception, its type, its destructor.
+pub(crate) type Exception = [*mut c_void; 3];
+
+/// Throws the exception that [`cxx::make_bad_alloc`] makes.
+#[cold]
+#[unsafe(naked)]
+pub(crate) extern "C" fn throw_bad_alloc() -> ! {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!(
+        ".cfi_startproc",
+        "sub rsp, 24",
+        ".cfi_def_cfa_offset 32",
+        "mov rdi, rsp",
+        "call {make}",
+        "mov rdi, qword ptr [rsp]",
+        "mov rsi, qword ptr [rsp + 8]",
+        "mov rdx, qword ptr [rsp + 16]",
+        "call rax",
+        "ud2",
+        ".cfi_endproc",
+        make = sym cxx::make_bad_alloc,
+    );
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!(
+        ".cfi_startproc",
+        "stp x29, x30, [sp, #-48]!",
+        ".cfi_def_cfa_offset 48",
+        ".cfi_offset x29, -48",
+        ".cfi_offset x30, -40",
+        "mov x29, sp",
+        "add x0, sp, #16",
+        "bl {make}",
+        "mov x3, x0",
+        "ldp x0, x1, [sp, #16]",
+        "ldr x2, [sp, #32]",
+        "blr x3",
+        "brk #1",
+        ".cfi_endproc",
+        make = sym cxx::make_bad_alloc,
+    );
+}
+
 /// Calls `function(first, second)`. An exception that it throws ends here.
 ///
 /// # Safety

@@ -38,18 +38,22 @@ static int check_failures;
         }                                                                                          \
     } while (0)
 
-/* One value of hz3's statistics; -1 when there is no such key. */
-__attribute__((unused)) static long long statistic(const char *key)
+/* One value of statistics in JSON; -1 when there is no such key. */
+__attribute__((unused)) static long long value_in(const char *json, const char *key)
 {
-    char json[4096], quoted[64];
+    char quoted[64];
     const char *found;
-    size_t length = hz3_stats_json(json, sizeof json);
-    if (length >= sizeof json) {
-        return -1;
-    }
     snprintf(quoted, sizeof quoted, "\"%s\":", key);
     found = strstr(json, quoted);
     return found ? atoll(found + strlen(quoted)) : -1;
+}
+
+/* One value of hz3's statistics of now. */
+__attribute__((unused)) static long long statistic(const char *key)
+{
+    char json[4096];
+    size_t length = hz3_stats_json(json, sizeof json);
+    return length < sizeof json ? value_in(json, key) : -1;
 }
 
 /* A test that runs on another allocator would prove nothing. */
@@ -62,7 +66,8 @@ __attribute__((unused)) static void require_hz3(void)
     block = malloc(3 << 20);
     after = statistic("allocated");
     free(block);
-    REQUIRE(after - before >= 3 << 20, "malloc is not hz3's: %lld before, %lld after", before, after);
+    REQUIRE(after - before >= 3 << 20, "malloc is not hz3's: %lld before, %lld after", before,
+            after);
 }
 
 /* Byte `index` of the pattern number `seed`. */

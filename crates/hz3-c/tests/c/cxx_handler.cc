@@ -53,7 +53,8 @@ static void handler_leaves()
 {
     const std::function<void *()> throwing[] = {
         [] { return ::operator new(impossible); }, [] { return ::operator new[](impossible); },
-        [] { return ::operator new(impossible, page); }, [] { return ::operator new[](impossible, page); }};
+        [] { return ::operator new(impossible, page); },
+        [] { return ::operator new[](impossible, page); }};
     for (const auto &request : throwing) {
         calls = 0;
         std::set_new_handler(leaving);
@@ -103,7 +104,8 @@ static void handler_throws()
         for (int round = 0; round < 1000; round++) {
             calls = 0;
             CHECK(!::operator new(impossible, std::nothrow) && calls == 1, "%d calls", calls);
-            CHECK(!::operator new[](impossible, page, std::nothrow) && calls == 2, "%d calls", calls);
+            CHECK(!::operator new[](impossible, page, std::nothrow) && calls == 2, "%d calls",
+                  calls);
             CHECK(std::uncaught_exceptions() == 0, "%d uncaught", std::uncaught_exceptions());
         }
     }

@@ -52,7 +52,8 @@ static void aligned()
                               ::operator new(size, value, std::nothrow),
                               ::operator new[](size, value, std::nothrow)};
             for (void *block : blocks) {
-                CHECK(block && uintptr_t(block) % align == 0, "align %zu, size %zu: %p", align, size, block);
+                CHECK(block && uintptr_t(block) % align == 0, "align %zu, size %zu: %p", align,
+                      size, block);
                 memset(block, 1, size);
             }
             ::operator delete(blocks[0], value);
@@ -72,7 +73,8 @@ static void aligned()
             thrown = true;
         }
         CHECK(thrown, "alignment %zu is no power of two", align);
-        CHECK(!::operator new(64, std::align_val_t{align}, std::nothrow), "alignment %zu, nothrow", align);
+        CHECK(!::operator new(64, std::align_val_t{align}, std::nothrow), "alignment %zu, nothrow",
+              align);
     }
 }
 
@@ -81,7 +83,8 @@ static void expressions()
     delete new int(5);
     delete[] new char[1000];
     Wide *one = new Wide, *many = new Wide[9];
-    CHECK(uintptr_t(one) % 256 == 0 && uintptr_t(many) % 256 == 0, "%p %p", (void *)one, (void *)many);
+    CHECK(uintptr_t(one) % 256 == 0 && uintptr_t(many) % 256 == 0, "%p %p", (void *)one,
+          (void *)many);
     delete one;
     delete[] many;
     // C and C++ share the heap.

@@ -46,7 +46,8 @@ int main()
     ::operator delete[](::operator new(10), std::nothrow);
     CHECK(live == 0, "%ld live", live);
     CHECK(!::operator new(impossible, std::nothrow), "nothrow, and the replaced form throws");
-    CHECK(!::operator new[](impossible, std::nothrow), "nothrow array, and the replaced form throws");
+    CHECK(!::operator new[](impossible, std::nothrow),
+          "nothrow array, and the replaced form throws");
     // stable_sort takes its buffer by nothrow new and gives it back by plain delete.
     std::vector<int> numbers;
     for (int i = 0; i < 10000; i++) {

@@ -45,7 +45,8 @@ static void before_constructors(int argc, char **argv, char **environment)
 }
 
 #ifdef DYNAMIC
-__attribute__((section(".preinit_array"), used)) static void (*preinit)(int, char **, char **) = before_constructors;
+typedef void Start(int, char **, char **);
+__attribute__((section(".preinit_array"), used)) static Start *preinit = before_constructors;
 #else
 __attribute__((constructor(101))) static void preinit(void) { before_constructors(0, NULL, NULL); }
 #endif

@@ -1,4 +1,5 @@
-/* A library that allocates in its constructor, gives the block away, and works in its destructor. */
+/* A library that allocates in its constructor, gives the block away, and works in its
+ * destructor. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* With a limit on memory: does malloc end in NULL and ENOMEM for blocks of each kind, are the blocks
+/* With a limit on memory: does malloc end in NULL and ENOMEM for each kind of block, are the blocks
  * intact, and does memory come back? Argument: what limits it ("outside": whoever started us). */
 #define _GNU_SOURCE
 #include "check.h"
@@ -44,7 +44,8 @@ static void check_and_free(struct link *list)
     while (list) {
         struct link *next = list->next;
         size_t body = list->size - sizeof *list, edge = body < 128 ? body : 64;
-        CHECK(intact((char *)list + list->size - edge, edge, list->size) == edge, "size %zu", list->size);
+        CHECK(intact((char *)list + list->size - edge, edge, list->size) == edge, "size %zu",
+              list->size);
         if (edge != body) {
             CHECK(intact(list + 1, edge, list->size) == edge, "size %zu", list->size);
         }
@@ -97,7 +98,8 @@ int main(int argc, char **argv)
             }
             check_and_free(list);
             list = allocate_until_null(sizes[i], &again);
-            CHECK(again >= count / 10 * 9, "size %zu: %zu blocks, after free %zu", sizes[i], count, again);
+            CHECK(again >= count / 10 * 9, "size %zu: %zu blocks, after free %zu", sizes[i], count,
+                  again);
             check_and_free(list);
         }
     }

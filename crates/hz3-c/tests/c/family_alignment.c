@@ -1,4 +1,4 @@
-/* Is every alignment up to 128 MiB kept, for every way to ask for it, with blocks that stay apart? */
+/* Is every alignment up to 128 MiB kept, for every way to ask, with blocks that stay apart? */
 #define _GNU_SOURCE
 #include "check.h"
 #include <malloc.h>
@@ -38,7 +38,8 @@ static int stamped(char *block, size_t size, size_t seed)
 
 int main(void)
 {
-    static const size_t sizes[] = {0, 1, 15, 16, 17, 100, 1000, 4095, 4096, 4097, 33000, 70000, 1 << 20, 5000001};
+    static const size_t sizes[] = {0, 1, 15, 16, 17, 100, 1000, 4095, 4096, 4097, 33000, 70000,
+                                   1 << 20, 5000001};
     enum { SIZES = sizeof sizes / sizeof *sizes };
     require_hz3();
     for (size_t align = 1; align <= LARGEST; align *= 2) {
@@ -56,12 +57,14 @@ int main(void)
             stamp(blocks[i], usable[i], i);
         }
         for (size_t i = 0; i < count; i++) {
-            CHECK(stamped(blocks[i], usable[i], i), "align %zu: block %zu was overwritten", align, i);
+            CHECK(stamped(blocks[i], usable[i], i), "align %zu: block %zu was overwritten", align,
+                  i);
             /* Half of them move; contents stay whatever the alignment was. */
             if (i % 2) {
                 size_t keep = usable[i] < 4096 ? usable[i] : 4096;
                 char *moved = realloc(blocks[i], usable[i] + 5000);
-                CHECK(moved && intact(moved, keep, i) == keep, "align %zu: realloc lost block %zu", align, i);
+                CHECK(moved && intact(moved, keep, i) == keep, "align %zu: realloc lost block %zu",
+                      align, i);
                 blocks[i] = moved;
             }
         }

@@ -61,7 +61,8 @@ static void resized(void)
         fill(block, size, 5);
         held = size;
     }
-    static const size_t leaps[] = {40, 3 << 20, 100, 40000, 35000, 33000, 32768, 20, 70 << 20, 69 << 20, 5, 9 << 20, 1};
+    static const size_t leaps[] = {40, 3 << 20, 100, 40000, 35000, 33000, 32768, 20, 70 << 20,
+                                   69 << 20, 5, 9 << 20, 1};
     for (size_t i = 0; i < sizeof leaps / sizeof *leaps; i++) {
         size_t common = held < leaps[i] ? held : leaps[i];
         block = realloc(block, leaps[i]);
@@ -79,7 +80,8 @@ int main(void)
     require_hz3();
     size_t count = allocate_all();
     for (size_t i = 0; i < count; i++) {
-        CHECK(intact(blocks[i], usable[i], i) == usable[i], "block %zu of %zu bytes was overwritten", i, usable[i]);
+        CHECK(intact(blocks[i], usable[i], i) == usable[i],
+              "block %zu of %zu bytes was overwritten", i, usable[i]);
         if (i % 2) {
             free(blocks[i]);
         }

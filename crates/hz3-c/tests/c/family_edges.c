@@ -148,7 +148,8 @@ static void every_name(void)
                     reallocarray(NULL, 10, 10), memalign(32, 100),  aligned_alloc(32, 100),
                     valloc(100),           pvalloc(100),            __libc_malloc(100),
                     __libc_calloc(10, 10), __libc_realloc(NULL, 100), __libc_memalign(32, 100),
-                    __libc_valloc(100),    __libc_pvalloc(100),     posix_memalign(&out, 32, 100) ? 0 : out};
+                    __libc_valloc(100),    __libc_pvalloc(100),
+                    posix_memalign(&out, 32, 100) ? NULL : out};
     size_t count = sizeof made / sizeof *made;
     for (size_t i = 0; i < count; i++) {
         CHECK(made[i] && malloc_usable_size(made[i]) >= 100, "call %zu gave %p", i, made[i]);

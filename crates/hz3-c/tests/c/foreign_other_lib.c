@@ -14,7 +14,10 @@ void *realloc(void *, size_t);
 void *calloc(size_t, size_t);
 size_t malloc_usable_size(void *);
 
-int other_owns(const void *block) { return (const char *)block >= buffer && (const char *)block < buffer + sizeof buffer; }
+int other_owns(const void *block)
+{
+    return (const char *)block >= buffer && (const char *)block < buffer + sizeof buffer;
+}
 
 void *other_take(size_t size)
 {

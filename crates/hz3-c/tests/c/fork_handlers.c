@@ -35,7 +35,8 @@ int main(void)
             _exit(0);
         }
         int status = -1;
-        REQUIRE(waitpid(pid, &status, 0) == pid && status == 0, "child %d: status %x", i, (unsigned)status);
+        REQUIRE(waitpid(pid, &status, 0) == pid && status == 0, "child %d: status %x", i,
+                (unsigned)status);
     }
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);

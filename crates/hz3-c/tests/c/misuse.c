@@ -30,7 +30,8 @@ static void *on_thread_stack(void *unused)
 static void abuse(const char *how)
 {
     char local[64] __attribute__((aligned(16)));
-    char *block = malloc(200), *other = malloc(200), *large = malloc(100000), *huge = malloc(300 << 20);
+    char *block = malloc(200), *other = malloc(200), *large = malloc(100000),
+        *huge = malloc(300 << 20);
     if (!strcmp(how, "interior")) {
         free(tell(block + 64));
     } else if (!strcmp(how, "misaligned")) {

@@ -31,14 +31,16 @@ static void *run(void *argument)
             size_t edge = sizes[slot] < 64 ? sizes[slot] : 64;
             CHECK(intact(held[slot], edge, slot) == edge, "a block of %zu bytes", sizes[slot]);
             errno = 77;
-            size_t size = pick % 100 == 0 ? pick % 4000000 : pick % 20 == 0 ? pick % 70000 : pick % 1200;
+            size_t most = pick % 100 == 0 ? 4000000 : pick % 20 == 0 ? 70000 : 1200;
+            size_t size = pick % most;
             if (pick % 5 == 0) {
                 held[slot] = realloc(held[slot], size + 1);
             } else {
                 free(held[slot]);
                 held[slot] = malloc(size + 1);
             }
-            CHECK(held[slot] && errno == 77, "size %zu: %p, errno %d", size, (void *)held[slot], errno);
+            CHECK(held[slot] && errno == 77, "size %zu: %p, errno %d", size, (void *)held[slot],
+                  errno);
             sizes[slot] = size + 1;
             fill(held[slot], sizes[slot] < 64 ? sizes[slot] : 64, slot);
         }

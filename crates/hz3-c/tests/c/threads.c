@@ -42,7 +42,8 @@ static void short_lived(void)
             before = statistic("metadata");
         }
     }
-    CHECK(statistic("metadata") <= before, "5,000 threads grow the tables from %lld to %lld bytes", before, statistic("metadata"));
+    CHECK(statistic("metadata") <= before, "5,000 threads grow the tables from %lld to %lld bytes",
+          before, statistic("metadata"));
     CHECK(statistic("threads") <= 2, "%lld caches for one thread", statistic("threads"));
 }
 
@@ -108,7 +109,10 @@ static void *with_keys(void *argument)
     return NULL;
 }
 
-__attribute__((constructor(101))) static void first_of_all(void) { pthread_key_create(&early_key, destructor); }
+__attribute__((constructor(101))) static void first_of_all(void)
+{
+    pthread_key_create(&early_key, destructor);
+}
 
 static void keys(void)
 {
@@ -117,7 +121,8 @@ static void keys(void)
     for (int round = 0; round < 100; round++) {
         pthread_t threads[8];
         for (uintptr_t i = 0; i < 8; i++) {
-            REQUIRE(pthread_create(&threads[i], NULL, with_keys, (void *)i) == 0, "round %d", round);
+            REQUIRE(pthread_create(&threads[i], NULL, with_keys, (void *)i) == 0, "round %d",
+                    round);
         }
         for (int i = 0; i < 8; i++) {
             pthread_join(threads[i], NULL);
@@ -144,7 +149,8 @@ static void detached(void)
     for (uintptr_t i = 0; i < 1000; i++) {
         pthread_t thread;
         __atomic_fetch_add(&running, 1, __ATOMIC_RELAXED);
-        REQUIRE(pthread_create(&thread, &attributes, detached_run, (void *)i) == 0, "thread %zu", (size_t)i);
+        REQUIRE(pthread_create(&thread, &attributes, detached_run, (void *)i) == 0, "thread %zu",
+                (size_t)i);
         while (__atomic_load_n(&running, __ATOMIC_ACQUIRE) > 16) {
             usleep(100);
         }
@@ -193,7 +199,8 @@ static void remote(void)
         }
     }
     hz3_collect();
-    CHECK(statistic("allocated") < before + (1 << 20), "%lld bytes, before %lld", statistic("allocated"), before);
+    CHECK(statistic("allocated") < before + (1 << 20), "%lld bytes, before %lld",
+          statistic("allocated"), before);
 }
 
 int main(int argc, char **argv)
