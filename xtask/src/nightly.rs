@@ -18,7 +18,7 @@ pub(crate) fn miri(tree_borrows: bool, filter: Option<&str>) -> Result {
     if tree_borrows {
         flags.push_str(" -Zmiri-tree-borrows");
     }
-    let mut command = cargo(&["miri", "test", "--package", "hz3", "--lib", "--tests"]);
+    let mut command = cargo(&["miri", "test", "--package", "hz3", "--lib"]);
     counts::some(command.args(filter).env("MIRIFLAGS", flags))
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn miri(tree_borrows: bool, filter: Option<&str>) -> Result {
 pub(crate) fn tsan() -> Result {
     ensure("rust-src")?;
     let mut command = cargo(&["test", "--release", "--package", "hz3", "-Zbuild-std"]);
-    command.args(["--target", TARGET, "--lib", "--tests", "stress"]);
+    command.args(["--target", TARGET, "--lib", "stress"]);
     shell::quick_release(&mut command, "tsan");
     // Tests unwind; a shipped profile that aborts would build the standard library twice.
     command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");

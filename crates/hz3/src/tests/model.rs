@@ -11,10 +11,10 @@ use crate::base::units::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES};
 use crate::os::fake::Fake;
 use crate::os::linux::Linux;
 
-const CASES: u32 = if cfg!(miri) { 2 } else { 200 };
-const STEPS: usize = if cfg!(miri) { 40 } else { 400 };
+const CASES: u32 = if cfg!(miri) { 1 } else { 120 };
+const STEPS: usize = if cfg!(miri) { 24 } else { 400 };
 const THREADS: usize = 3;
-const ARENA: usize = 8 * SEGMENT_BYTES;
+const ARENA: usize = if cfg!(miri) { 4 } else { 8 } * SEGMENT_BYTES;
 const FAKE_LIMIT: usize = 64 * SEGMENT_BYTES;
 
 /// Sizes, biased to the edges of classes, pages, chunks and segments.
