@@ -24,6 +24,8 @@ fn measured(directory: &Path) -> PathBuf {
         .arg(&results)
         .arg("--svg")
         .arg(directory.join("svg"))
+        .arg("--png")
+        .arg(directory.join("png"))
         .output()
         .expect("hz3 starts");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -92,6 +94,14 @@ fn a_browser_shows_the_pictures_without_a_complaint() {
     let text = String::from_utf8_lossy(&dom.stdout).into_owned();
     assert_eq!(text.matches("<svg ").count(), 5, "{}", stderr(&dom));
     assert!(!stderr(&dom).contains("CONSOLE"), "{}", stderr(&dom));
+
+    for entry in std::fs::read_dir(directory.path().join("png")).unwrap() {
+        let path = entry.unwrap().path();
+        let pixels = image(&path);
+        let paper = pixels.chunks_exact(3).filter(|pixel| *pixel == [255, 255, 255]).count();
+        let percent = paper * 300 / pixels.len();
+        assert!((20..99).contains(&percent), "{}: {percent} % is paper", path.display());
+    }
 
     let shot = directory.path().join("shot.png");
     open(&page, &profile, &[&format!("--screenshot={}", shot.display())]);

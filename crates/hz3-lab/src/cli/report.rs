@@ -13,7 +13,7 @@ Exit status: 0, 2 for wrong usage, 125 when hz3 itself failed.
 
 Examples:
   hz3 report hz3-compare.json
-  hz3 report night.json --out night.html --svg docs/pictures";
+  hz3 report night.json --out night.html --svg docs/pictures --png docs/pictures";
 
 /// The options of `hz3 report`.
 #[derive(Debug, Args)]
@@ -29,4 +29,8 @@ pub(crate) struct ReportArgs {
     /// Write the pictures as SVG files into this directory as well
     #[arg(long, value_name = "DIR")]
     pub(crate) svg: Option<PathBuf>,
+
+    /// Write the pictures as PNG files into this directory as well; this needs Chromium
+    #[arg(long, value_name = "DIR")]
+    pub(crate) png: Option<PathBuf>,
 }

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
     );
     let ended = session::run(&mut record, &results, LIMIT, &signals)?;
     print_tables(&record, &Analysis::of(&record));
-    report::write(&record, &args.out, None)?;
+    report::write(&record, &args.out)?;
     println!("\nthe page with the pictures: {}", args.out.display());
     if ended == Ended::Interrupted {
         return Ok(signals.exit_code().unwrap_or(1));

@@ -5,6 +5,7 @@
 
 mod page;
 mod plots;
+pub(crate) mod png;
 mod scale;
 mod svg;
 

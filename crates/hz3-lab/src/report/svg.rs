@@ -85,6 +85,11 @@ impl Svg {
         ));
     }
 
+    /// Width and height.
+    pub(crate) fn size(&self) -> (f64, f64) {
+        (self.width, self.height)
+    }
+
     /// For a page that defines the colours.
     pub(crate) fn inline(&self) -> String {
         self.wrapped("")

@@ -61,6 +61,6 @@ fn legend(svg: &mut Svg, record: &Record, top: f64) -> f64 {
 
 /// A name that is good in a file name.
 fn slug(text: &str) -> String {
-    let good = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    text.chars().map(good).collect::<String>().trim_matches('-').to_owned()
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
 }
