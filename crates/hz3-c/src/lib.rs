@@ -26,3 +26,15 @@ mod lookup;
 mod posix;
 mod report;
 mod throw;
+
+/// A bug in the allocator: nothing can be done that would not make it worse.
+#[panic_handler]
+fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
+    hz3_alloc::raw::fatal("internal error: the allocator panicked", 0)
+}
+
+/// Unoptimized builds contain parts of `core` that name this function of `std`. Nobody unwinds
+/// through them, so nobody calls it.
+#[cfg(debug_assertions)]
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}

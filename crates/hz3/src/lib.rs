@@ -34,6 +34,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the protocols are modelled"))]
 
+#[cfg(any(test, miri, loom, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 extern crate std;
 
 mod base;

@@ -35,7 +35,7 @@ pub(crate) fn read(config: &mut Config) {
     }
 }
 
-/// Reads `/proc/self/environ`, entry by entry; longer entries than [`ENTRY_BYTES`] are not for us.
+/// Reads `/proc/self/environ`, entry by entry; what is longer than [`ENTRY_BYTES`] is cut off.
 fn read_from_kernel(config: &mut Config) {
     // SAFETY: the path is a NUL-terminated string.
     let file =
@@ -55,8 +55,9 @@ fn read_from_kernel(config: &mut Config) {
                 len += 1;
                 continue;
             }
-            if len <= ENTRY_BYTES && entry.starts_with(PREFIX) {
-                apply(config, &entry[..len]);
+            let whole = &entry[..len.min(ENTRY_BYTES)];
+            if whole.starts_with(PREFIX) {
+                apply(config, whole);
             }
             len = 0;
         }
