@@ -22,7 +22,7 @@ Criteria (the seeds' defaults):
   speed    geometric mean over the speed cases: -2 % or better for GO, NO-GO at
            -3 %; and no single case wholly below -3 %
   memory   with --claim memory (the default) -10 % or better, else at most +5 %:
-           at the end of the idle time where a case idles, else on average
+           at the end of the idle time where a case idles, else at its peak
   growth   idle memory grows by at most 16 KiB a cycle more than the baseline's
   calls    with --claim calls: fewer madvise calls (hz3 counts them)
 

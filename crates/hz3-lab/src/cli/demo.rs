@@ -18,6 +18,10 @@ Exit status: as for `hz3 compare`.";
 /// The options of `hz3 demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
+    /// An allocator or a variant NAME:VARIABLE=VALUE (several times) [default: all that are here]
+    #[arg(short, long = "allocator", value_name = "NAME")]
+    pub(crate) allocators: Vec<String>,
+
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
 

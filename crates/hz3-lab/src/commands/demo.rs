@@ -41,8 +41,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
 
 fn plan(args: &DemoArgs) -> Result<Record> {
     let roster = Roster::find(&args.peers.extra)?;
-    let Selection { mut peers, missing } = roster.select(&[])?;
-    if peers.iter().any(|peer| peer.name == "mimalloc") {
+    let Selection { mut peers, missing } = roster.select(&args.allocators)?;
+    if args.allocators.is_empty() && peers.iter().any(|peer| peer.name == "mimalloc") {
         peers.extend(roster.select(&[REFERENCE.to_owned()])?.peers);
     }
     let base = peers.iter().position(|peer| peer.name == "glibc").unwrap_or(0);

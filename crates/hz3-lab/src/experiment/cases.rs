@@ -106,7 +106,7 @@ impl Level {
     pub(crate) fn standard_ab(self) -> Vec<Case> {
         let chosen = ["small", "medium", "mixed", "remote", "burst-idle"];
         let standard = self.standard().into_iter().filter(|c| chosen.contains(&c.name.as_str()));
-        let line = "burst-idle --total 40000 --idle 0.5 --cycles 8 --idle-tick 500";
+        let line = "burst-idle --total 40000 --idle 3 --cycles 6 --idle-tick 3000";
         let cycles = Case::bench("cycles", line, false, self.memory_rounds());
         let mut cases: Vec<Case> = standard.chain([cycles]).collect();
         for case in cases.iter_mut().filter(|case| !case.is_speed) {

@@ -214,7 +214,8 @@ fn add_report(
     let phases: Vec<Phase> = report.details.phases.into_iter().map(shifted).collect();
     let idle = idle_ends(&phases, &outcome.series.samples);
     figures.idle_rss_kb = idle.last().copied();
-    figures.growth_kb = stats::slope(&idle);
+    // The first cycle also fills caches and tables, once.
+    figures.growth_kb = stats::slope(idle.get(1..).unwrap_or_default());
     if detailed {
         figures.latency = Some(Latency {
             malloc_ns: report.malloc_ns,

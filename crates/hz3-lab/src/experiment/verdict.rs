@@ -120,9 +120,9 @@ const ROUNDS_FOR_ONE_CASE: usize = 5;
 const NEGLIGIBLE: f64 = 1.0;
 const PAIR: (usize, usize) = (CANDIDATE, BASELINE);
 
-/// The memory that a case is about: when idle if it idles, else on average.
+/// The memory that a case is about: when idle if it idles, else at its peak.
 pub(crate) fn memory_of(figures: &Figures) -> Option<f64> {
-    figures.idle_rss_kb.or(figures.mean_rss_kb)
+    figures.idle_rss_kb.or(Some(figures.peak_rss_kb)).filter(|kb| *kb > 0.0)
 }
 
 impl Changes {
@@ -151,6 +151,19 @@ impl Changes {
                 })
                 .collect(),
         }
+    }
+
+    /// What the absence of a difference is worth: changes smaller than this would not have been seen.
+    fn resolution(&self) -> String {
+        let width = |change: &Estimate| (change.high - change.low) / 2.0;
+        let seen = |name: &str, change: &Option<Estimate>| {
+            change.as_ref().map(|change| format!("{name} to {:.1} %", width(change)))
+        };
+        let parts: Vec<String> = [seen("speed", &self.speed), seen("memory", &self.memory)]
+            .into_iter()
+            .flatten()
+            .collect();
+        format!("every change is within the noise, which hides {}", parts.join(" and "))
     }
 
     /// Whether everything that changed did so within the noise, or by next to nothing.
@@ -231,8 +244,7 @@ impl Verdict {
         let (standing, reason) = if findings.is_empty() {
             (Standing::Uncertain, "nothing was measured on both".to_owned())
         } else if changes.are_none(criteria) && criteria.claim != Claim::Nothing {
-            let reason = "every change is within the noise or negligible";
-            (Standing::NoDifference, reason.to_owned())
+            (Standing::NoDifference, changes.resolution())
         } else if let Some(finding) = by(Standing::NoGo) {
             (Standing::NoGo, told(finding))
         } else if let Some(finding) = by(Standing::Uncertain) {
@@ -331,7 +343,7 @@ mod tests {
             let mut noise = || 0.97 + 0.06 * random.random::<f64>();
             let mut figures = Figures {
                 speed: Some(1e7 * round.2 * noise()),
-                mean_rss_kb: Some(50_000.0 * noise()),
+                peak_rss_kb: 50_000.0 * noise(),
                 growth_kb: (slot.case == cases.len() - 1).then(|| 400.0 * (noise() - 1.0)),
                 madvise_calls: Some(1000.0),
                 ..Figures::default()
@@ -394,9 +406,9 @@ mod tests {
 
     #[test]
     fn claims_are_granted_when_they_hold_and_only_then() {
-        let less = |figures: &mut Figures| scale(&mut figures.mean_rss_kb, 0.8);
+        let less = |figures: &mut Figures| figures.peak_rss_kb *= 0.8;
         assert!(share(&standings(Claim::Memory, less), Standing::Go) >= 19);
-        let a_little = |figures: &mut Figures| scale(&mut figures.mean_rss_kb, 0.96);
+        let a_little = |figures: &mut Figures| figures.peak_rss_kb *= 0.96;
         assert!(share(&standings(Claim::Memory, a_little), Standing::NoGo) >= 19);
         let fewer = |figures: &mut Figures| scale(&mut figures.madvise_calls, 0.5);
         assert!(share(&standings(Claim::Calls, fewer), Standing::Go) >= 19);
