@@ -65,6 +65,11 @@ pub(crate) fn unwinder() -> Option<Unwinder> {
     })
 }
 
+/// The first attempt of a plain form whose fast path has missed.
+pub(crate) extern "C" fn after_miss(size: usize) -> *mut c_void {
+    crate::posix::malloc_cold(size).cast()
+}
+
 /// One attempt at allocating. `align` 0 asks for nothing in particular; one that is no power of
 /// two can't be served.
 pub(crate) extern "C" fn attempt(size: usize, align: usize) -> *mut c_void {
@@ -205,7 +210,8 @@ fn new_or_null(size: usize, align: usize) -> *mut c_void {
 /// `operator new(size_t)`
 #[unsafe(no_mangle)]
 extern "C" fn _Znwm(size: usize) -> *mut c_void {
-    raw::malloc(size, |size| new_cold(size)).cast()
+    // SAFETY: `new_cold` calls `malloc_cold`, and so `malloc_miss`, first.
+    unsafe { raw::malloc(size, |size| new_cold(size)) }.cast()
 }
 
 /// `operator delete(void*)`
@@ -234,7 +240,12 @@ extern "C" fn _ZnwmRKSt9nothrow_t(size: usize, _tag: *const u8) -> *mut c_void {
     if is_replaced(hz3_used_new) {
         return replaced_or_null(hz3_used_new, size, 0);
     }
-    raw::malloc(size, |size| new_or_null(size, 0).cast()).cast()
+    let miss = |size| {
+        let block = after_miss(size);
+        if block.is_null() { new_or_null(size, 0).cast() } else { block.cast() }
+    };
+    // SAFETY: `after_miss` calls `malloc_cold`, and so `malloc_miss`, first.
+    unsafe { raw::malloc(size, miss) }.cast()
 }
 
 /// `operator new(size_t, align_val_t, nothrow_t const&)`

@@ -81,7 +81,8 @@ unsafe extern "C" fn free_aligned_sized(block: *mut c_void, _align: usize, _size
 
 #[unsafe(no_mangle)]
 extern "C" fn __libc_malloc(size: usize) -> *mut c_void {
-    raw::malloc(size, malloc_cold).cast()
+    // SAFETY: `malloc_cold` calls `malloc_miss` first.
+    unsafe { raw::malloc(size, malloc_cold) }.cast()
 }
 
 #[unsafe(no_mangle)]

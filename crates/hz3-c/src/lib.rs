@@ -28,6 +28,7 @@ mod report;
 mod throw;
 
 /// A bug in the allocator: nothing can be done that would not make it worse.
+#[cfg(not(test))]
 #[panic_handler]
 fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
     hz3_alloc::raw::fatal("internal error: the allocator panicked", 0)
@@ -35,6 +36,6 @@ fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
 
 /// Unoptimized builds contain parts of `core` that name this function of `std`. Nobody unwinds
 /// through them, so nobody calls it.
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, not(test)))]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

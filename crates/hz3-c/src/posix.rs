@@ -56,7 +56,8 @@ fn or_enomem(block: *mut c_void) -> *mut c_void {
 #[cold]
 #[inline(never)]
 pub(crate) fn malloc_cold(size: usize) -> *mut u8 {
-    or_enomem(request(size, || raw::malloc_miss(size))).cast()
+    // SAFETY: `malloc_cold` is what the fast path's misses call, with their size.
+    or_enomem(request(size, || unsafe { raw::malloc_miss(size) })).cast()
 }
 
 /// `free` where the thread's cache can't take the block, or the pointer isn't a small block.
@@ -76,7 +77,8 @@ pub(crate) fn free_cold(block: *mut u8) {
 /// `malloc`, for callers that aren't the hot path.
 #[inline(never)]
 pub(crate) fn allocate(size: usize) -> *mut c_void {
-    raw::malloc(size, malloc_cold).cast()
+    // SAFETY: `malloc_cold` calls `malloc_miss` first.
+    unsafe { raw::malloc(size, malloc_cold) }.cast()
 }
 
 /// `free`, for callers that aren't the hot path.
@@ -139,7 +141,8 @@ pub(crate) fn aligned_rounding(align: usize, size: usize) -> *mut c_void {
 /// A block of `size` bytes; a unique one for size 0.
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
-    raw::malloc(size, malloc_cold).cast()
+    // SAFETY: `malloc_cold` calls `malloc_miss` first.
+    unsafe { raw::malloc(size, malloc_cold) }.cast()
 }
 
 /// Gives a block back. `errno` stays as it is.

@@ -19,24 +19,50 @@ pub(crate) struct Outcome {
     pub(crate) returned: usize,
 }
 
-/// The cold half of `operator new(size)`.
+/// The cold half of `operator new(size)`, after its fast path has missed.
 #[cold]
 #[unsafe(naked)]
 pub(crate) extern "C" fn new_cold(_size: usize) -> *mut u8 {
     #[cfg(target_arch = "x86_64")]
     naked_asm!(
         ".cfi_startproc",
+        "push rdi",
+        ".cfi_def_cfa_offset 16",
+        "call {after_miss}",
+        "pop rdi",
+        ".cfi_def_cfa_offset 8",
+        "test rax, rax",
+        "jne 2f",
         "xor esi, esi",
         "jmp {new_or_throw}",
+        "2:",
+        "ret",
         ".cfi_endproc",
+        after_miss = sym cxx::after_miss,
         new_or_throw = sym new_or_throw,
     );
     #[cfg(target_arch = "aarch64")]
     naked_asm!(
         ".cfi_startproc",
+        "stp x29, x30, [sp, #-32]!",
+        ".cfi_def_cfa_offset 32",
+        ".cfi_offset x29, -32",
+        ".cfi_offset x30, -24",
+        "str x0, [sp, #16]",
+        "bl {after_miss}",
+        "ldr x1, [sp, #16]",
+        "ldp x29, x30, [sp], #32",
+        ".cfi_def_cfa_offset 0",
+        ".cfi_restore x29",
+        ".cfi_restore x30",
+        "cbnz x0, 2f",
+        "mov x0, x1",
         "mov x1, xzr",
         "b {new_or_throw}",
+        "2:",
+        "ret",
         ".cfi_endproc",
+        after_miss = sym cxx::after_miss,
         new_or_throw = sym new_or_throw,
     );
 }

@@ -44,7 +44,8 @@ impl Configured {
 #[inline(always)]
 fn allocate(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     if layout.align() <= MIN_ALIGN {
-        return raw::malloc(layout.size(), miss);
+        // SAFETY: both callers' misses call `malloc_miss` first.
+        return unsafe { raw::malloc(layout.size(), miss) };
     }
     raw::aligned(layout.align(), layout.size())
 }
@@ -100,7 +101,8 @@ unsafe fn release(block: *mut u8) {
 unsafe impl GlobalAlloc for Hz3 {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        allocate(layout, raw::malloc_miss)
+        // SAFETY: called after the miss, with its size.
+        allocate(layout, |size| unsafe { raw::malloc_miss(size) })
     }
 
     #[inline]
@@ -125,7 +127,8 @@ unsafe impl GlobalAlloc for Configured {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let miss = |size| {
             thread::configure(&self.config);
-            raw::malloc_miss(size)
+            // SAFETY: called after the miss, with its size; configuring allocates nothing.
+            unsafe { raw::malloc_miss(size) }
         };
         allocate(layout, miss)
     }

@@ -14,8 +14,12 @@ use crate::os::linux::Linux;
 use crate::{hot, thread};
 
 /// The fast path of malloc; `miss` is called with the size when the thread's cache cannot serve.
+///
+/// # Safety
+/// `miss` calls [`malloc_miss`] with this size, once, before anything else of hz3's: the fast path
+/// has passed a place of the cache, which the miss gives back.
 #[inline(always)]
-pub fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
+pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     // SAFETY: the hot cache is the calling thread's or a sentinel.
     match unsafe { hot::malloc(thread::hot_cache(), size) } {
         Some(block) => block,
@@ -23,12 +27,16 @@ pub fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     }
 }
 
-/// What follows a miss of [`malloc`], and only that. NULL on exhaustion; `errno` is not set. A
-/// size of 0 gives a block of its own.
+/// What follows a miss of [`malloc`]. NULL on exhaustion; `errno` is not set. A size of 0 gives a
+/// block of its own.
+///
+/// # Safety
+/// [`malloc`] has just missed with this size on this thread, and nothing of hz3's was called since.
 #[cold]
 #[inline(never)]
-pub fn malloc_miss(size: usize) -> *mut u8 {
-    thread::malloc_miss(size)
+pub unsafe fn malloc_miss(size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { thread::malloc_miss(size) }
 }
 
 /// The fast path of free; `miss` is called for NULL, large and foreign blocks, and when the

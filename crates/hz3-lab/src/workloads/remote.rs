@@ -20,7 +20,7 @@ use serde::Serialize;
 /// The named case of S64-P1 is the default: 16 threads, 90 %, 16-2048.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Remote {
-    /// The seeds' form: THREADS OPS SLOTS MIN MAX PERCENT [RING]; overrides the options
+    /// The seeds' form: THREADS OPS SLOTS MIN MAX PERCENT and perhaps RING; overrides the options
     #[arg(value_name = "NUMBER", num_args = 0..=7)]
     #[serde(skip)]
     positional: Vec<u32>,

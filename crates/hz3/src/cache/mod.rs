@@ -1,6 +1,6 @@
 //! Thread caches: what makes malloc and free of a small block a matter of a few instructions.
 //!
-//! A cache holds one [`Stack`] of block pointers a class. A freed block goes into the cache of the
+//! A cache holds one `Stack` of block pointers a class. A freed block goes into the cache of the
 //! thread that frees it, whoever allocated it, and from there in batches to central. Any thread
 //! can empty another's cache (see [`steal`]); the owner pays nothing for that.
 //!

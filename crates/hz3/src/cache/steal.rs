@@ -129,6 +129,8 @@ impl Stack {
     /// Owner, under the lock, after a failed pop: gives back the place that the pop passed.
     pub(crate) fn undo_pop(&self) {
         let top = self.top.load(Ordering::Relaxed).wrapping_add(1);
+        // A second miss in a row would leave `top` below: blocks would overwrite another class's.
+        debug_assert!(top.addr() >= self.base.load(Ordering::Relaxed).addr(), "two pops, one undo");
         self.top.store(top, Ordering::Relaxed);
     }
 

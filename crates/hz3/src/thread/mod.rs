@@ -152,6 +152,7 @@ unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
 }
 
 extern "C" fn before_fork() {
+    reclaimer::before_fork();
     GLOBAL.start.acquire();
     if let Some(heap) = existing_heap() {
         heap.acquire_all();
@@ -163,6 +164,7 @@ extern "C" fn after_fork() {
         heap.release_all();
     }
     GLOBAL.start.release();
+    reclaimer::after_fork();
 }
 
 extern "C" fn in_forked_child() {
@@ -195,7 +197,10 @@ fn address(block: Option<NonNull<u8>>) -> *mut u8 {
 }
 
 /// What follows a miss of [`crate::hot::malloc`]: NULL on exhaustion.
-pub(crate) fn malloc_miss(size: usize) -> *mut u8 {
+///
+/// # Safety
+/// The hot path has just missed with this size on this thread, once.
+pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
     let Some(heap) = heap() else { return core::ptr::null_mut() };
     let missed_on_own = word::own().is_some_and(|own| core::ptr::eq(own, word::hot()));
     let block = match front(heap) {
@@ -291,7 +296,7 @@ pub(crate) fn tick() {
     }
 }
 
-/// See [`crate::stats`].
+/// See [`crate::stats()`].
 pub(crate) fn stats() -> Stats {
     let mut stats = existing_heap().map(Heap::stats).unwrap_or_default();
     stats.resident = report::resident_bytes();

@@ -22,7 +22,7 @@ use crate::heap::Heap;
 use crate::options::{Config, Policy};
 use crate::os::Os;
 use crate::os::linux::Linux;
-use crate::os::lock::{futex_wait, futex_wake_one};
+use crate::os::lock::{Lock, futex_wait, futex_wake_one};
 use crate::reclaim::Next;
 
 /// Less than this is not worth a thread, in bytes.
@@ -43,6 +43,9 @@ static STATE: AtomicU32 = AtomicU32::new(OFF);
 static TICK_MS: AtomicU32 = AtomicU32::new(0);
 /// Whether a thread is wanted at all; read when a forked child begins anew.
 static FIRST_STATE: AtomicU32 = AtomicU32::new(OFF);
+/// Held while the thread is being created. A fork waits for it: the C library holds locks then
+/// that a child would inherit held, and never be able to create a thread.
+static SPAWNING: Lock<()> = Lock::new(());
 /// The count of slow paths at the last look.
 static LAST_LOOK: AtomicU64 = AtomicU64::new(0);
 /// When the next inline tick is due, in milliseconds.
@@ -124,6 +127,7 @@ fn tick_if_due(heap: &'static Heap<Linux>) {
 fn start() {
     let begun = STATE.compare_exchange(ABSENT, STARTING, Ordering::Relaxed, Ordering::Relaxed);
     if begun.is_ok() {
+        let _spawning = SPAWNING.lock();
         let started = spawn();
         STATE.store(if started { AWAKE } else { INLINE }, Ordering::Relaxed);
     }
@@ -192,6 +196,16 @@ fn rest(heap: &'static Heap<Linux>) {
     while STATE.load(Ordering::Relaxed) == ASLEEP {
         futex_wait(&STATE, ASLEEP);
     }
+}
+
+/// Waits until no thread is being created, and keeps it so.
+pub(super) fn before_fork() {
+    SPAWNING.acquire();
+}
+
+/// Undoes [`before_fork`], in the parent or in the child.
+pub(super) fn after_fork() {
+    SPAWNING.release();
 }
 
 /// The thread did not come along.
