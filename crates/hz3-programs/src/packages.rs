@@ -24,6 +24,7 @@ pub const TOOLS: &[Tool] = &[
     // Programs that the end-to-end tests run.
     tool("awk", "/usr/bin/awk", "mawk"),
     tool("bash", "/bin/bash", "bash"),
+    tool("chromium", "/usr/bin/chromium", "chromium"),
     tool("env", "/usr/bin/env", "coreutils"),
     tool("g++", "/usr/bin/g++", "g++"),
     tool("gcc", "/usr/bin/gcc", "gcc"),

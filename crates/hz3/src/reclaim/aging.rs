@@ -6,9 +6,9 @@
 //! between two ageings doubles; when a long time passes without that, it halves.
 
 /// Ticks between two ageings at most.
-const LONGEST: u32 = 32;
+const LONGEST: u32 = 8;
 /// Taking purged pages again within this many ticks of the purge is "soon".
-const SOON_TICKS: u64 = 25;
+const SOON_TICKS: u64 = 5;
 /// Ticks without a mistake after which the program counts as calm again.
 const CALM_TICKS: u64 = 64;
 
