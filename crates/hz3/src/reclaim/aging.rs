@@ -7,10 +7,11 @@
 
 /// Ticks between two ageings at most.
 const LONGEST: u32 = 8;
-/// Taking purged pages again within this many ticks of the purge is "soon".
-const SOON_TICKS: u64 = 5;
-/// Ticks without a mistake after which the program counts as calm again.
-const CALM_TICKS: u64 = 64;
+/// Taking purged pages again within this many milliseconds of the purge is "soon". Time, and not
+/// ticks: there are none while everything is back and the reclaimer rests.
+const SOON_MS: u64 = 1000;
+/// Milliseconds without a mistake after which the program counts as calm again.
+const CALM_MS: u64 = 12_800;
 
 /// The pace of ageing.
 #[derive(Debug)]
@@ -19,13 +20,13 @@ pub(crate) struct Aging {
     period: u32,
     /// Ticks since the last one.
     since: u32,
-    ticks: u64,
-    /// The tick of the last purge, and its pages that have not been accounted for.
+    now_ms: u64,
+    /// The time of the last purge, and its pages that have not been accounted for.
     purged_at: u64,
     purged_pages: u64,
     /// The counter of pages taken again, at the last tick.
     refaulted: u64,
-    /// The tick of the last mistake, or of the last relaxation.
+    /// The time of the last mistake, or of the last relaxation.
     disturbed_at: u64,
 }
 
@@ -34,7 +35,7 @@ impl Aging {
         Aging {
             period: 1,
             since: 0,
-            ticks: 0,
+            now_ms: 0,
             purged_at: 0,
             purged_pages: 0,
             refaulted: 0,
@@ -42,21 +43,21 @@ impl Aging {
         }
     }
 
-    /// Begins a tick. `refaulted`: purged pages taken again so far. Returns whether an ageing is
-    /// due.
-    pub(crate) fn tick(&mut self, refaulted: u64) -> bool {
-        self.ticks += 1;
+    /// Begins a tick at a time. `refaulted`: purged pages taken again so far. Returns whether an
+    /// ageing is due.
+    pub(crate) fn tick(&mut self, now_ms: u64, refaulted: u64) -> bool {
+        self.now_ms = now_ms;
         let again = refaulted - self.refaulted;
         self.refaulted = refaulted;
-        let soon = self.ticks - self.purged_at <= SOON_TICKS;
+        let soon = now_ms.saturating_sub(self.purged_at) <= SOON_MS;
         if soon && self.purged_pages > 0 && again >= self.purged_pages.div_ceil(4) {
             self.period = (self.period * 2).min(LONGEST);
             // One purge is one mistake.
             self.purged_pages = 0;
-            self.disturbed_at = self.ticks;
-        } else if self.ticks - self.disturbed_at >= CALM_TICKS {
+            self.disturbed_at = now_ms;
+        } else if now_ms.saturating_sub(self.disturbed_at) >= CALM_MS {
             self.period = (self.period / 2).max(1);
-            self.disturbed_at = self.ticks;
+            self.disturbed_at = now_ms;
         }
         self.since += 1;
         let due = self.since >= self.period;
@@ -69,7 +70,7 @@ impl Aging {
     /// Notes that this tick purged pages.
     pub(crate) fn purged(&mut self, pages: u64) {
         if pages > 0 {
-            self.purged_at = self.ticks;
+            self.purged_at = self.now_ms;
             self.purged_pages = pages;
         }
     }
@@ -83,13 +84,15 @@ impl Aging {
 
 #[cfg(test)]
 mod tests {
-    use super::{Aging, CALM_TICKS, LONGEST};
+    use super::{Aging, CALM_MS, LONGEST, SOON_MS};
+
+    const TICK_MS: u64 = 200;
 
     #[test]
     fn every_tick_ages_while_the_program_is_calm() {
         let mut aging = Aging::new();
-        for _ in 0..1000 {
-            assert!(aging.tick(0));
+        for tick in 0..1000 {
+            assert!(aging.tick(tick * TICK_MS, 0));
             aging.purged(100);
         }
     }
@@ -97,15 +100,24 @@ mod tests {
     #[test]
     fn pages_taken_again_soon_lengthen_the_period_and_calm_shortens_it() {
         let mut aging = Aging::new();
-        let mut refaulted = 0;
-        for _ in 0..20 {
-            aging.tick(refaulted);
+        for tick in 0..20 {
+            aging.tick(tick * TICK_MS, tick * 100);
             aging.purged(100);
-            refaulted += 100;
         }
         assert_eq!(aging.period(), LONGEST);
-        for _ in 0..CALM_TICKS * 8 {
-            aging.tick(refaulted);
+        for calm in 1..=3 {
+            aging.tick(20 * TICK_MS + calm * CALM_MS, 2000);
+        }
+        assert_eq!(aging.period(), 1);
+    }
+
+    #[test]
+    fn a_burst_after_a_rest_is_no_mistake() {
+        let mut aging = Aging::new();
+        for burst in 0..20 {
+            // No ticks while everything is back.
+            aging.tick(burst * 2 * SOON_MS, burst * 100);
+            aging.purged(100);
         }
         assert_eq!(aging.period(), 1);
     }
@@ -113,11 +125,9 @@ mod tests {
     #[test]
     fn few_pages_taken_again_change_nothing() {
         let mut aging = Aging::new();
-        let mut refaulted = 0;
-        for _ in 0..50 {
-            aging.tick(refaulted);
+        for tick in 0..50 {
+            aging.tick(tick * TICK_MS, tick * 10);
             aging.purged(100);
-            refaulted += 10;
         }
         assert_eq!(aging.period(), 1);
     }

@@ -167,7 +167,7 @@ impl Reclaim {
     /// Purges what is old and ages the rest, when that is due. Returns whether pages are left.
     fn age_pages<O: Os>(&self, below: Below<'_, O>, pace: &mut Pace, busy: bool) -> bool {
         let segments = below.segments;
-        if pace.aging.tick(segments.refaulted_pages()) {
+        if pace.aging.tick(segments.os().now_ms(), segments.refaulted_pages()) {
             let most = if busy { BUSY_RANGES } else { u64::MAX };
             let purged = purge::free_pages(segments, &self.purging, Age::Old, 0, most);
             segments.age();
