@@ -62,7 +62,7 @@ extern "C" fn mallinfo2() -> MallInfo2 {
         arena: size(stats.committed),
         ordblks: size(stats.slabs),
         smblks: 0,
-        // hz3 serves large blocks from its arena; none has a mapping of its own.
+        // The few huge blocks that are mappings of their own are counted with the others.
         hblks: 0,
         hblkhd: 0,
         usmblks: 0,

@@ -132,7 +132,7 @@ impl<O: Os> Segments<O> {
 
     fn extend_into_free(&self, run: Run, more: Pages) -> bool {
         let frontier = self.arena.frontier();
-        self.heap().extend(self.tables(), run, more, frontier).is_some()
+        self.pages.lock().extend(self.tables(), run, more, frontier).is_some()
     }
 
     fn move_larger(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {

@@ -13,7 +13,7 @@ pub(crate) mod pages;
 pub(crate) mod tables;
 
 use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen};
-use crate::os::lock::{Guard, Lock};
+use crate::os::lock::Lock;
 use crate::os::{Os, Refused};
 use arena::{Arena, Growth};
 use huge::HugeTable;
@@ -170,10 +170,6 @@ impl<O: Os> Segments<O> {
             table_bytes: wide(table_bytes),
             huge_bytes,
         }
-    }
-
-    fn heap(&self) -> Guard<'_, PageHeap> {
-        self.pages.lock()
     }
 
     /// Takes every lock of the layer, for fork.

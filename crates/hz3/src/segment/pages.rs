@@ -47,10 +47,19 @@ impl Alignment {
     }
 }
 
-/// Links of the set ordered by length; a run's node is its first page.
-struct ByLength<'a>(&'a Tables);
-/// Links of the set ordered by whole chunks; a run's node is its second page.
-struct ByChunks<'a>(&'a Tables);
+/// What one of the two sets orders free runs by.
+trait Order {
+    /// The sort key of a node.
+    fn key(tables: &Tables, node: u32) -> u64;
+}
+
+/// By length; a run's node is its first page.
+struct Length;
+/// By whole chunks; a run's node is its second page.
+struct Chunks;
+
+/// The links of the set with this order: those of the records of its nodes.
+struct By<'a, O>(&'a Tables, O);
 
 fn key(major: u32, start: u32) -> u64 {
     (u64::from(major) << 32) | u64::from(start)
@@ -63,13 +72,26 @@ fn whole_chunks(run: Run) -> u32 {
     end.saturating_sub(first)
 }
 
-impl ByLength<'_> {
+impl Order for Length {
+    fn key(tables: &Tables, node: u32) -> u64 {
+        key(tables.record(PageIndex::new(node)).pages().get(), node)
+    }
+}
+
+impl Order for Chunks {
+    fn key(tables: &Tables, node: u32) -> u64 {
+        let start = PageIndex::new(node - 1);
+        key(whole_chunks(free_run_at(tables, start)), start.get())
+    }
+}
+
+impl<O> By<'_, O> {
     fn record(&self, node: u32) -> &PageRecord {
         self.0.record(PageIndex::new(node))
     }
 }
 
-impl Nodes for ByLength<'_> {
+impl<O: Order> Nodes for By<'_, O> {
     fn left(&self, node: u32) -> u32 {
         self.record(node).left()
     }
@@ -83,26 +105,7 @@ impl Nodes for ByLength<'_> {
         self.record(node).set_right(child);
     }
     fn key(&self, node: u32) -> u64 {
-        key(self.record(node).pages().get(), node)
-    }
-}
-
-impl Nodes for ByChunks<'_> {
-    fn left(&self, node: u32) -> u32 {
-        self.0.record(PageIndex::new(node)).left()
-    }
-    fn right(&self, node: u32) -> u32 {
-        self.0.record(PageIndex::new(node)).right()
-    }
-    fn set_left(&self, node: u32, child: u32) {
-        self.0.record(PageIndex::new(node)).set_left(child);
-    }
-    fn set_right(&self, node: u32, child: u32) {
-        self.0.record(PageIndex::new(node)).set_right(child);
-    }
-    fn key(&self, node: u32) -> u64 {
-        let start = PageIndex::new(node - 1);
-        key(whole_chunks(free_run_at(self.0, start)), start.get())
+        O::key(self.0, node)
     }
 }
 
@@ -141,29 +144,29 @@ impl PageHeap {
         let first = tables.record(run.start);
         first.set_pages(run.pages);
         tables.record(run.last()).set_pages(run.pages);
-        self.by_length.insert(&ByLength(tables), run.start.get());
+        self.by_length.insert(&By(tables, Length), run.start.get());
         if whole_chunks(run) > 0 {
-            self.by_chunks.insert(&ByChunks(tables), run.start.get() + 1);
+            self.by_chunks.insert(&By(tables, Chunks), run.start.get() + 1);
         }
     }
 
     fn remove(&mut self, tables: &Tables, run: Run) {
-        self.by_length.remove(&ByLength(tables), run.start.get());
+        self.by_length.remove(&By(tables, Length), run.start.get());
         if whole_chunks(run) > 0 {
-            self.by_chunks.remove(&ByChunks(tables), run.start.get() + 1);
+            self.by_chunks.remove(&By(tables, Chunks), run.start.get() + 1);
         }
     }
 
     /// Takes the best fit for `pages` pages: the shortest free run that holds them, the lowest
     /// of those.
     pub(crate) fn take(&mut self, tables: &Tables, pages: Pages, fit: Fit) -> Option<Run> {
-        let by_length = |needed: u32| self.by_length.at_least(&ByLength(tables), key(needed, 0));
+        let by_length = |needed: u32| self.by_length.at_least(&By(tables, Length), key(needed, 0));
         let whole = |pages: u32| Alignment { pages: Pages::new(pages), phase: Pages::ZERO };
         let (start, align) = match fit {
             Fit::Any => (by_length(pages.get())?, whole(1)),
             Fit::Chunks => {
                 let wanted = key(pages.get() / CHUNK_PAGES, 0);
-                let node = self.by_chunks.at_least(&ByChunks(tables), wanted)?;
+                let node = self.by_chunks.at_least(&By(tables, Chunks), wanted)?;
                 (node - 1, whole(CHUNK_PAGES))
             }
             Fit::Aligned(align) => (by_length(pages.get() + align.pages.get() - 1)?, align),
