@@ -12,6 +12,9 @@ fn main() {
         "-Wl,-z,initfirst",
         // No lazy binding: the first malloc of a program must not enter the dynamic linker.
         "-Wl,-z,now",
+        // The C library, whose `atexit` is linked statically. The crate `libc` asks for it only
+        // when its feature `std` is off, which another crate of the same build may switch on.
+        "-lc",
     ];
     for option in options {
         println!("cargo:rustc-cdylib-link-arg={option}");
