@@ -12,6 +12,7 @@ use super::kit::mapped::Mapped;
 use super::kit::random::Random;
 use super::kit::ring::{Putter, Ring, Taker};
 use super::kit::sizes::Sizes;
+use super::kit::slots::Turn;
 use super::kit::team::{self, Share, Tally};
 use crate::failure::{Failure, Result};
 use clap::Args;
@@ -42,6 +43,9 @@ pub(crate) struct Remote {
     /// Blocks that a ring holds
     #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
     ring: u32,
+    /// What a turn does to the slot it drew
+    #[arg(long, value_enum, default_value_t = Turn::Toggle)]
+    turn: Turn,
     /// Start of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
     seed: u32,
@@ -104,16 +108,25 @@ impl Remote {
                 heap.release(block)?;
             }
             let slot = &mut lane.slots[random.below(self.slots) as usize];
-            match slot.take() {
-                None => *slot = Some(heap.allocate(self.sizes.draw(random))?),
-                Some(block) if random.below(100) < self.percent => match lane.onward.put(block) {
-                    Ok(()) => counts.passed_on += 1,
-                    Err(block) => {
-                        counts.refused += 1;
-                        heap.release(block)?;
+            let was_taken = match slot.take() {
+                None => false,
+                Some(block) if random.below(100) < self.percent => {
+                    match lane.onward.put(block) {
+                        Ok(()) => counts.passed_on += 1,
+                        Err(block) => {
+                            counts.refused += 1;
+                            heap.release(block)?;
+                        }
                     }
-                },
-                Some(block) => heap.release(block)?,
+                    true
+                }
+                Some(block) => {
+                    heap.release(block)?;
+                    true
+                }
+            };
+            if !was_taken || self.turn == Turn::Replace {
+                *slot = Some(heap.allocate(self.sizes.draw(random))?);
             }
             counts.turns += 1;
             if counts.turns.is_multiple_of(4096) && gate.has_failed() {
