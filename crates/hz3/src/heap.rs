@@ -393,16 +393,22 @@ impl<O: Os> Heap<O> {
         self.counts.large_frees.load(Ordering::Relaxed)
     }
 
+    /// Bytes of the blocks in thread caches and transfer caches, as a hint.
+    fn cached_bytes(&self) -> u64 {
+        let in_threads: u64 = self.registry.iter().map(ThreadCache::cached_bytes).sum();
+        in_threads + self.central.transfer_bytes()
+    }
+
     /// Bytes that could go back to the system, as a hint: free pages that may hold memory, free
     /// blocks in slabs, blocks in caches.
     pub(crate) fn returnable_hint(&self) -> u64 {
-        let cached: u64 = self.registry.iter().map(ThreadCache::cached_bytes).sum();
+        let cached = self.cached_bytes();
         self.segments.dirty_pages() * wide(PAGE_BYTES) + self.central.slack_hint() + cached
     }
 
     /// The statistics; the sums add up when nobody allocates meanwhile.
     pub(crate) fn stats(&self) -> Stats {
-        let cached: u64 = self.registry.iter().map(ThreadCache::cached_bytes).sum();
+        let cached = self.cached_bytes();
         let central = self.central.census();
         let segment = self.segments.census();
         let page = wide(PAGE_BYTES);

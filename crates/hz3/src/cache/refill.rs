@@ -1,7 +1,5 @@
 //! The cold half of the thread cache: misses, overflows, and emptying.
 
-use core::sync::atomic::Ordering;
-
 use super::steal::Claim;
 use super::{Counts, Policy, ThreadCache};
 use crate::base::size_class::{CLASSES, SizeClass};
@@ -179,19 +177,13 @@ impl<O: Os> Owned<'_, O> {
         }
     }
 
-    /// Fills an empty stack with a batch; the lowest address will be popped first.
+    /// Fills an empty stack with a batch.
     fn fetch(&mut self, class: SizeClass) {
         let stack = self.cache.stack(class);
         // SAFETY: this thread owns the cache, holds its lock, and does not pop or push meanwhile.
         let room = unsafe { stack.room() };
         let batch = &room[..self.policy.capacity.batch(class).min(room.len())];
         let count = self.below.central.fetch(self.below.segments, class, batch);
-        for low in 0..count / 2 {
-            let high = count - 1 - low;
-            let lower = batch[low].load(Ordering::Relaxed);
-            batch[low].store(batch[high].load(Ordering::Relaxed), Ordering::Relaxed);
-            batch[high].store(lower, Ordering::Relaxed);
-        }
         stack.raise(count);
     }
 
@@ -200,7 +192,7 @@ impl<O: Os> Owned<'_, O> {
         let batch = self.cache.stack(class).take_oldest(count);
         // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
         let slots = unsafe { batch.slots() };
-        self.below.central.put(self.below.segments, class, slots);
+        self.below.central.flush(self.below.segments, class, slots);
         Counts::count(&self.cache.counts.flushes);
     }
 }

@@ -1,16 +1,18 @@
 //! Central: where thread caches get batches of blocks and put them back.
 //!
-//! Two doors: [`Central::fetch`] and [`Central::put`]. Behind them every (shard, class) has a bin.
+//! Two doors: [`Central::fetch`] and [`Central::flush`]. Behind them every (shard, class) has a
+//! transfer cache, where batches wait for the next cache, and behind that a bin, which has slabs.
 //! A shard follows the CPU that refills, not the thread, so that what lies here grows with the
 //! cores of the machine and no thread's end strands anything. A slab serves the shard that opened
 //! it until another shard, out of blocks, adopts it before opening a new one.
 //!
-//! Locks: one bin, or two of one class in the order of their shards (adoption); under one bin the
-//! page heap may be locked. No system call is made under a bin's lock.
+//! Locks: one transfer cache, alone; one bin, or two of one class in the order of their shards
+//! (adoption); under one bin the page heap may be locked. No system call is made under these.
 
 pub(crate) mod bin;
 pub(crate) mod holes;
 pub(crate) mod slab;
+pub(crate) mod transfer;
 
 use core::ptr::NonNull;
 
@@ -24,17 +26,21 @@ use crate::segment::pages::Fit;
 use bin::{Bin, BinState, BinView, Retired};
 use core::sync::atomic::Ordering;
 use slab::{BadBlock, Slab};
+use transfer::{Settled, Transfers};
 
 /// A place for a block in a thread cache or a batch.
 pub(crate) type Slot = AtomicPtr<u8>;
 
 /// More shards than this would spread slabs thinner than they relieve locks.
 const MAX_SHARDS: usize = 64;
+/// Transfer caches of other shards that a refill looks into before it goes to the slabs.
+const NEIGHBOURS: usize = 4;
 
-/// The bins of all shards and classes.
+/// The transfer caches and bins of all shards and classes.
 #[derive(Debug)]
 pub(crate) struct Central {
     bins: NonNull<Bin>,
+    transfers: Transfers,
     shards: usize,
 }
 
@@ -63,16 +69,16 @@ impl Central {
         let bytes = Self::bytes_for(shards).next_multiple_of(os.page_size());
         // Fresh memory is zero, and an all-zero bin is an empty one.
         let bins = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
-        Ok(Central { bins, shards })
+        Ok(Central { bins, transfers: Transfers::create(os, shards)?, shards })
     }
 
     fn bytes_for(shards: usize) -> usize {
         shards * CLASSES * size_of::<Bin>()
     }
 
-    /// Bytes of the bins.
+    /// Bytes of the bins and transfer caches.
     pub(crate) fn table_bytes(&self) -> u64 {
-        wide(Self::bytes_for(self.shards))
+        wide(Self::bytes_for(self.shards)) + self.transfers.table_bytes()
     }
 
     fn bin(&self, shard: usize, class: SizeClass) -> &Bin {
@@ -88,8 +94,8 @@ impl Central {
         os.cpu() & (self.shards - 1)
     }
 
-    /// Takes up to `out.len()` blocks of a class into `out`, lowest address first. Returns how
-    /// many; 0 means that no memory is to be had.
+    /// Takes up to `out.len()` blocks of a class into `out`, the best one to hand out first at the
+    /// end. Returns how many; 0 means that no memory is to be had.
     pub(crate) fn fetch<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -97,7 +103,11 @@ impl Central {
         out: &[Slot],
     ) -> usize {
         let shard = self.shard_of_this_cpu(segments.os());
-        let taken = self.fetch_from(segments, shard, class, out);
+        let taken = self.take_transferred(shard, class, out);
+        if taken > out.len() / 2 {
+            return taken;
+        }
+        let taken = taken + self.fetch_from(segments, shard, class, &out[taken..]);
         if taken > 0 {
             return taken;
         }
@@ -114,6 +124,15 @@ impl Central {
         }
     }
 
+    /// Blocks from a transfer cache: this shard's, or a neighbour's.
+    fn take_transferred(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
+        (0..self.shards.min(1 + NEIGHBOURS))
+            .map(|step| self.transfers.take((shard + step) & (self.shards - 1), class, out))
+            .find(|&taken| taken > 0)
+            .unwrap_or(0)
+    }
+
+    /// Blocks from the slabs of one bin, highest address first.
     fn fetch_from<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -132,7 +151,9 @@ impl Central {
                 slot.store(arena.address(offset).as_ptr(), Ordering::Relaxed);
             }
         });
-        widen(taken)
+        let taken = widen(taken);
+        reverse(&out[..taken]);
+        taken
     }
 
     /// Opens a slab for the shard; false when there are no pages for it.
@@ -175,6 +196,30 @@ impl Central {
         Slab::of(tables, first).set_shard(shard_id(to));
         BinView { bin: target, state: &mut target_state, tables, class }.enter(first);
         true
+    }
+
+    /// Takes a batch of one class from a thread cache: what the transfer cache has no room for
+    /// goes to the slabs. The slots hold nothing afterwards.
+    pub(crate) fn flush<O: Os>(&self, segments: &Segments<O>, class: SizeClass, batch: &[Slot]) {
+        let shard = self.shard_of_this_cpu(segments.os());
+        let passed_on = self.transfers.put(shard, class, batch);
+        self.put(segments, class, &batch[passed_on..]);
+    }
+
+    /// Ends a tick for the transfer caches: what nobody has wanted since the last one goes to the
+    /// slabs.
+    pub(crate) fn settle_transfers<O: Os>(&self, segments: &Segments<O>) -> Settled {
+        self.transfers.settle(|class, batch| self.put(segments, class, batch))
+    }
+
+    /// Empties the transfer caches into the slabs. Returns the bytes of the blocks.
+    pub(crate) fn drain_transfers<O: Os>(&self, segments: &Segments<O>) -> u64 {
+        self.transfers.drain_all(|class, batch| self.put(segments, class, batch))
+    }
+
+    /// Bytes of the blocks in the transfer caches; a hint.
+    pub(crate) fn transfer_bytes(&self) -> u64 {
+        self.transfers.waiting_bytes()
     }
 
     /// Puts blocks of one class back into their slabs, one lock a shard. The slots are null
@@ -290,8 +335,9 @@ impl Central {
         census
     }
 
-    /// Takes every bin's lock, for fork.
+    /// Takes every lock of the layer, for fork.
     pub(crate) fn acquire_all(&self) {
+        self.transfers.acquire_all();
         for (shard, class) in self.cells() {
             self.bin(shard, class).state.acquire();
         }
@@ -302,6 +348,7 @@ impl Central {
         for (shard, class) in self.cells() {
             self.bin(shard, class).state.release();
         }
+        self.transfers.release_all();
     }
 
     /// Checks I-6 of every slab, and that the bins' counts are the sums over their slabs.
@@ -334,6 +381,16 @@ impl Central {
             assert_eq!(bin.free_blocks(), free[cell], "I-6: free blocks of {class:?}");
             assert_eq!(state.slabs(), slabs[cell], "I-6: slabs of {class:?}");
         }
+    }
+}
+
+/// Turns the order of the slots round.
+fn reverse(slots: &[Slot]) {
+    for low in 0..slots.len() / 2 {
+        let high = slots.len() - 1 - low;
+        let lower = slots[low].load(Ordering::Relaxed);
+        slots[low].store(slots[high].load(Ordering::Relaxed), Ordering::Relaxed);
+        slots[high].store(lower, Ordering::Relaxed);
     }
 }
 

@@ -92,6 +92,7 @@ pub(crate) fn gather<O: Os>(registry: &Registry, below: Below<'_, O>, front: Fro
             stolen += cache.steal(below).unwrap_or(0);
         }
     }
+    stolen += below.central.drain_transfers(below.segments);
     below.central.retire(below.segments);
     stolen
 }
@@ -140,13 +141,15 @@ impl Reclaim {
         let Some(mut pace) = self.aging.try_lock() else { return Next::Tick };
         self.ticks.fetch_add(1, Ordering::Relaxed);
         let found = Self::steal_idle(registry, below);
-        self.stolen_bytes.fetch_add(found.stolen_bytes, Ordering::Relaxed);
+        let transfers = below.central.settle_transfers(below.segments);
+        let stolen_bytes = found.stolen_bytes + transfers.drained_bytes;
+        self.stolen_bytes.fetch_add(stolen_bytes, Ordering::Relaxed);
         let retired = below.central.retire(below.segments);
         self.retired_bytes.fetch_add(wide(retired.bytes()), Ordering::Relaxed);
         let busy = found.active > 0;
         let ranges = self.age_pages(below, &mut pace, busy);
         let settling = self.purge_quiet_holes(below, busy);
-        let work = busy || found.stolen_bytes > 0 || ranges || settling;
+        let work = busy || stolen_bytes > 0 || transfers.left || ranges || settling;
         if work { Next::Tick } else { Next::Rest }
     }
 
