@@ -1,8 +1,11 @@
 //! How many blocks of each class a thread cache may hold.
 //!
 //! Capacity is counted in bytes. A class starts with a few blocks and doubles whenever the cache
-//! runs empty or full of it (slow start), up to [`most`]; the sum over the classes stays within the
-//! cache's limit, and a class that must grow beyond it takes from the others in turn.
+//! runs empty or full of it (slow start), up to what makes a good batch. Beyond that, up to
+//! [`most`], only running empty *and* full since the last growth counts: a thread that only frees
+//! gains nothing from holding more, nor does one that only allocates. The sum over the classes
+//! stays within the cache's limit, and a class that must grow beyond it takes from the others in
+//! turn.
 
 use crate::base::size_class::{CLASSES, SizeClass};
 
@@ -15,12 +18,23 @@ const MOST_AT_MOST: usize = 256;
 /// A class starts with this many bytes, within the bounds below.
 const FIRST_BYTES: usize = 4096;
 const FIRST_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
+/// A class that ran only empty or only full has this many bytes at most: two good batches.
+const ONE_WAY_BYTES: usize = 64 * 1024;
 /// How many other classes are asked for capacity before growth is refused.
 const VICTIMS_TRIED: usize = 8;
 
 /// The largest capacity a class reaches, in blocks; a power of two.
 pub(crate) const fn most(block_bytes: usize) -> usize {
-    let fitting = CLASS_BYTES / block_bytes;
+    within_bounds(CLASS_BYTES / block_bytes)
+}
+
+/// The largest capacity of a class that ran only empty or only full.
+const fn most_one_way(block_bytes: usize) -> usize {
+    within_bounds(ONE_WAY_BYTES / block_bytes)
+}
+
+/// The nearest power of two below within the bounds of every class.
+const fn within_bounds(fitting: usize) -> usize {
     if fitting >= MOST_AT_MOST {
         MOST_AT_MOST
     } else if fitting <= FEWEST_AT_MOST {
@@ -36,19 +50,36 @@ fn first(class: SizeClass) -> usize {
     (1 << fitting.ilog2()).clamp(*FIRST_BLOCKS.start(), *FIRST_BLOCKS.end())
 }
 
+/// Why a class should grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// The cache ran empty of it.
+    Blocks = 1,
+    /// The cache ran full of it.
+    Room = 2,
+}
+
 /// The capacities of one cache. The lock of the cache protects it.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     limit_bytes: usize,
     granted_bytes: usize,
     blocks: [u16; CLASSES],
+    /// What happened to each class since its last growth, [`Shortage`]s as bits.
+    seen: [u8; CLASSES],
     /// The class that is asked next when capacity must come from others.
     next_victim: u8,
 }
 
 impl Capacity {
     pub(crate) const fn new(limit_bytes: usize) -> Capacity {
-        Capacity { limit_bytes, granted_bytes: 0, blocks: [0; CLASSES], next_victim: 1 }
+        Capacity {
+            limit_bytes,
+            granted_bytes: 0,
+            blocks: [0; CLASSES],
+            seen: [0; CLASSES],
+            next_victim: 1,
+        }
     }
 
     /// The capacity of a class, in blocks.
@@ -62,10 +93,15 @@ impl Capacity {
     }
 
     /// The capacity that a class that ran empty or full should have next.
-    pub(crate) fn next_step(&self, class: SizeClass) -> usize {
+    pub(crate) fn next_step(&mut self, class: SizeClass, shortage: Shortage) -> usize {
+        let seen = &mut self.seen[class.index()];
+        *seen |= shortage as u8;
+        let both = Shortage::Blocks as u8 | Shortage::Room as u8;
+        let size = class.block_bytes();
+        let most = if *seen == both { most(size) } else { most_one_way(size) };
         match self.of(class) {
             0 => first(class),
-            now => (now * 2).min(most(class.block_bytes())),
+            now => (now * 2).min(most).max(now),
         }
     }
 
@@ -78,6 +114,7 @@ impl Capacity {
 
     /// Sets a class's capacity.
     pub(crate) fn set(&mut self, class: SizeClass, blocks: usize) {
+        self.seen[class.index()] = 0;
         let size = class.block_bytes();
         self.granted_bytes = self.granted_bytes - self.of(class) * size + blocks * size;
         #[expect(clippy::cast_possible_truncation, reason = "blocks is at most MOST_AT_MOST")]
@@ -116,7 +153,7 @@ const _: () = assert!(MOST_AT_MOST <= u16::MAX as usize && MOST_AT_MOST.is_power
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, Capacity, SizeClass, first, most};
+    use super::{CLASSES, Capacity, Shortage, SizeClass, first, most, most_one_way};
 
     #[test]
     fn growth_doubles_up_to_the_most() {
@@ -124,7 +161,9 @@ mod tests {
             let mut capacity = Capacity::new(usize::MAX);
             let mut steps = 0;
             loop {
-                let next = capacity.next_step(class);
+                // Each growth needs both again.
+                capacity.next_step(class, Shortage::Blocks);
+                let next = capacity.next_step(class, Shortage::Room);
                 assert!(next.is_power_of_two() && next >= first(class));
                 if next == capacity.of(class) {
                     break;
@@ -138,11 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn who_only_frees_gets_two_batches_at_most() {
+        for class in SizeClass::all() {
+            let mut capacity = Capacity::new(usize::MAX);
+            for _ in 0..20 {
+                let next = capacity.next_step(class, Shortage::Room);
+                capacity.set(class, next);
+            }
+            assert_eq!(capacity.of(class), most_one_way(class.block_bytes()));
+        }
+    }
+
+    #[test]
     fn granted_bytes_stay_within_the_limit_but_for_first_steps() {
         let limit = 100_000;
         let mut capacity = Capacity::new(limit);
         for class in SizeClass::all().cycle().take(10 * CLASSES) {
-            let next = capacity.next_step(class);
+            let next = capacity.next_step(class, Shortage::Room);
             let was_new = capacity.of(class) == 0;
             if capacity.fits(class, next) {
                 capacity.set(class, next);

@@ -1,5 +1,6 @@
 //! The cold half of the thread cache: misses, overflows, and emptying.
 
+use super::capacity::Shortage;
 use super::steal::Claim;
 use super::{Counts, Policy, ThreadCache};
 use crate::base::size_class::{CLASSES, SizeClass};
@@ -47,7 +48,7 @@ impl ThreadCache {
         if stack.len() == 0 {
             // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
             unsafe { stack.compact() };
-            owned.grow(class);
+            owned.grow(class, Shortage::Blocks);
             owned.fetch(class);
             Counts::count(&self.counts.refills);
         }
@@ -72,7 +73,7 @@ impl ThreadCache {
     ) {
         let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
         let stack = self.stack(class);
-        if stack.len() == stack.capacity() && !owned.grow(class) {
+        if stack.len() == stack.capacity() && !owned.grow(class, Shortage::Room) {
             owned.flush(class, owned.policy.capacity.batch(class));
         }
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
@@ -145,8 +146,8 @@ impl ThreadCache {
 
 impl<O: Os> Owned<'_, O> {
     /// Raises the capacity of a class that ran empty or full; false when it stays what it is.
-    fn grow(&mut self, class: SizeClass) -> bool {
-        let target = self.policy.capacity.next_step(class);
+    fn grow(&mut self, class: SizeClass, shortage: Shortage) -> bool {
+        let target = self.policy.capacity.next_step(class, shortage);
         if target == self.policy.capacity.of(class) {
             return false;
         }
