@@ -20,7 +20,6 @@ pub(crate) const CLASSES: usize = 1 + LINEAR_CLASSES + DOUBLINGS * STEPS_PER_DOU
 pub(crate) const MAX_BLOCKS: usize = CHUNK_BYTES / MIN_ALIGN;
 const MAX_SLAB_CHUNKS: u32 = 8;
 const MIN_BLOCKS: usize = 8;
-const RECIPROCAL_SHIFT: u32 = 40;
 
 /// A size class. Class 0 stands for "not a small block" and has no blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +34,46 @@ struct Shape {
     capacity: u32,
     /// How far a count of free blocks is shifted to give a degree of fullness from 0 to 15.
     fullness_shift: u32,
-    /// `ceil(2^40 / block_bytes)`: division by the block size as a multiplication.
+    divisor: Divisor,
+}
+
+/// How a slab's bytes are divided into blocks: without a division.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Divisor {
+    /// `ceil(2^64 / block_bytes)`.
     reciprocal: u64,
+    /// Bytes of all blocks of a slab.
+    end: u64,
+}
+
+impl Divisor {
+    /// The division of `capacity` blocks of `block_bytes` each.
+    const fn new(block_bytes: usize, capacity: u32) -> Divisor {
+        let bytes = wide(block_bytes);
+        // The ceiling: 2^64 is one more than the largest number.
+        let reciprocal = u64::MAX / bytes + 1;
+        Divisor { reciprocal, end: bytes * (capacity as u64) }
+    }
+
+    /// Whether the byte `offset` bytes into a slab belongs to a block.
+    #[inline(always)]
+    pub(crate) fn covers(self, offset: u64) -> bool {
+        offset < self.end
+    }
+
+    /// The block that starts `offset` bytes into a slab, which covers it; `None` when none starts
+    /// there.
+    ///
+    /// With `r = ceil(2^64 / d)` and `e = r * d - 2^64`, which is below `d`: the product of `r`
+    /// and `k * d + j` is `k * 2^64 + k * e + j * r`. The last two terms are below `2^64`, so the
+    /// high half is `k`; and the low half is below `r` exactly when `j` is 0.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
+    pub(crate) fn block_at(self, offset: u64) -> Option<u32> {
+        let product = u128::from(offset) * u128::from(self.reciprocal);
+        let (block, remainder) = ((product >> 64) as u32, product as u64);
+        (remainder < self.reciprocal).then_some(block)
+    }
 }
 
 static SHAPES: [Shape; CLASSES] = SHAPE_TABLE;
@@ -115,14 +152,9 @@ impl SizeClass {
         free >> SHAPES[self.index()].fullness_shift
     }
 
-    /// The block that starts `offset` bytes into a slab; `None` when none starts there.
-    pub(crate) fn block_at(self, offset: usize) -> Option<u32> {
-        let shape = &SHAPES[self.index()];
-        let index = (wide(offset) * shape.reciprocal) >> RECIPROCAL_SHIFT;
-        // A slab is shorter than 2^19 bytes, so the quotient fits.
-        let index = (index & 0xFFFF_FFFF) as u32;
-        let exact = widen(index) * widen(shape.block_bytes) == offset;
-        (exact && index < shape.capacity).then_some(index)
+    /// How the bytes of a slab are divided into blocks.
+    pub(crate) fn divisor(self) -> Divisor {
+        SHAPES[self.index()].divisor
     }
 }
 
@@ -139,8 +171,8 @@ const fn size_of_class(class: usize) -> usize {
 }
 
 const fn shapes() -> [Shape; CLASSES] {
-    let empty =
-        Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, fullness_shift: 0, reciprocal: 0 };
+    let divisor = Divisor { reciprocal: 0, end: 0 };
+    let empty = Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, fullness_shift: 0, divisor };
     let mut shapes = [empty; CLASSES];
     let mut class = 1;
     while class < CLASSES {
@@ -178,7 +210,7 @@ const fn shape(block: usize) -> Shape {
         capacity,
         // At least eight blocks, so the logarithm is at least 3.
         fullness_shift: capacity.ilog2() - 3,
-        reciprocal: (1u64 << RECIPROCAL_SHIFT).div_ceil(wide(block)),
+        divisor: Divisor::new(block, capacity),
     }
 }
 
@@ -213,16 +245,16 @@ const _: () = {
             assert!(size > below);
             assert!(size - below == MIN_ALIGN || (size - below) * 8 <= below);
         }
-        // n * r >> s == n / d for all n < N when (r * d - 2^s) * N <= 2^s.
-        let excess = shape.reciprocal * wide(size) - (1 << RECIPROCAL_SHIFT);
-        assert!(excess * wide(CHUNK_BYTES) * (shape.slab_chunks as u64) <= 1 << RECIPROCAL_SHIFT);
+        // `k * e + j * r` stays below 2^64 with `k` below 2^19 and `e` below 2^15, as `r` is at
+        // least 2^49: see `Divisor::block_at`.
+        assert!(size.ilog2() <= 15 && shape.divisor.end < 1 << 19);
         class += 1;
     }
 };
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, MAX_SMALL, SizeClass};
+    use super::{CLASSES, MAX_SMALL, SizeClass, wide};
 
     #[test]
     fn every_size_has_the_smallest_class_that_holds_it() {
@@ -253,13 +285,15 @@ mod tests {
     fn only_block_starts_have_an_index() {
         for class in SizeClass::all().step_by(if cfg!(miri) { 17 } else { 1 }) {
             let size = class.block_bytes();
+            let divisor = class.divisor();
             for block in 0..class.capacity() {
-                let offset = block as usize * size;
-                assert_eq!(class.block_at(offset), Some(block));
-                assert_eq!(class.block_at(offset + 1), None);
-                assert_eq!(class.block_at(offset + size - 1), None);
+                let offset = wide(block as usize * size);
+                assert_eq!(divisor.block_at(offset), Some(block));
+                assert_eq!(divisor.block_at(offset + 1), None);
+                assert_eq!(divisor.block_at(offset + wide(size) - 1), None);
+                assert!(divisor.covers(offset + wide(size) - 1));
             }
-            assert_eq!(class.block_at(class.capacity() as usize * size), None);
+            assert!(!divisor.covers(wide(class.capacity() as usize * size)));
         }
         assert_eq!(SizeClass::all().count(), CLASSES - 1);
     }

@@ -1,11 +1,13 @@
 //! A bin: the slabs of one class in one shard that have free blocks, and the lock around them.
 
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::Slot;
 use super::slab::{BadBlock, ByFullness, Slab, WORDS};
 use crate::base::size_class::SizeClass;
 use crate::base::treap::Treap;
-use crate::base::units::ChunkIndex;
+use crate::base::units::{ChunkIndex, narrow, widen};
 use crate::os::lock::Lock;
 use crate::segment::tables::Tables;
 
@@ -39,6 +41,16 @@ pub(crate) struct BinState {
 #[must_use = "the slab's run must be given back"]
 #[derive(Debug)]
 pub(crate) struct Retired(pub(crate) ChunkIndex);
+
+/// What became of a batch's leading blocks.
+#[must_use = "a retired slab's run must be given back"]
+#[derive(Debug)]
+pub(crate) struct Put {
+    /// How many were put back, at least one unless the first is no block of the slab.
+    pub(crate) count: usize,
+    /// The slab, if that emptied it and it left the bin.
+    pub(crate) retired: Option<Retired>,
+}
 
 /// One locked bin and the tables it needs.
 pub(crate) struct BinView<'a> {
@@ -142,62 +154,65 @@ impl BinView<'_> {
         Some(first)
     }
 
-    /// Takes up to `wanted` blocks and passes each one's slab and index to `each`. Returns how
-    /// many.
-    pub(crate) fn take(&mut self, wanted: u32, mut each: impl FnMut(ChunkIndex, u32)) -> u32 {
-        let mut taken = 0;
-        while taken < wanted {
+    /// Takes blocks into `out`, the first of them into its last place, and so on towards the first
+    /// place. `start_of` says where a slab's first byte is. Returns how many.
+    pub(crate) fn take(
+        &mut self,
+        out: &[Slot],
+        start_of: impl Fn(ChunkIndex) -> NonNull<u8>,
+    ) -> usize {
+        let mut room = out.len();
+        while room > 0 {
             let Some(first) = self.current() else { break };
             let slab = Slab::of(self.tables, first);
             self.tables.note_traffic(first);
             self.state.empty -= u32::from(self.is_empty(slab));
-            taken += slab.take(self.class, wanted - taken, |block| each(first, block));
+            room -= slab.take(self.class, start_of(first), &out[..room]);
             if slab.free() == 0 {
                 self.set_current(None);
             }
         }
-        self.bin.add_free_blocks(-i64::from(taken));
+        let taken = out.len() - room;
+        self.bin.add_free_blocks(-i64::from(narrow(taken)));
         taken
     }
 
-    /// Puts a block at `offset` bytes of a slab of this bin back. When that empties the slab and
+    /// Puts the leading blocks of `batch` back that lie in the slab at `first`, whose first byte
+    /// is at `start`; the first block of the batch is one of them. When that empties the slab and
     /// the bin has another empty one, the slab leaves the bin.
     pub(crate) fn put(
         &mut self,
         first: ChunkIndex,
-        offset: usize,
-    ) -> Result<Option<Retired>, BadBlock> {
+        start: NonNull<u8>,
+        batch: &[Slot],
+    ) -> Result<Put, (BadBlock, usize)> {
         let slab = Slab::of(self.tables, first);
-        let block = slab.check(self.class, offset)?;
+        let count = slab.put(self.class, start.addr().get(), batch)?;
         self.tables.note_traffic(first);
+        let was_full = slab.free() == 0;
+        let free = slab.free() + count;
         if first.get() == self.state.current {
-            slab.put(block);
+            slab.set_free(free);
         } else {
-            self.put_in_order(first, slab, block);
+            let moves = was_full || slab.would_move(self.class, free);
+            if moves && !was_full {
+                self.unlink(first);
+            }
+            slab.set_free(free);
+            if moves {
+                self.link(first);
+            }
         }
-        self.bin.add_free_blocks(1);
-        if !self.is_empty(slab) {
-            return Ok(None);
+        self.bin.add_free_blocks(i64::from(count));
+        let mut retired = None;
+        if self.is_empty(slab) {
+            self.state.empty += 1;
+            if self.state.empty > 1 {
+                self.leave(first);
+                retired = Some(Retired(first));
+            }
         }
-        self.state.empty += 1;
-        if self.state.empty == 1 {
-            return Ok(None);
-        }
-        self.leave(first);
-        Ok(Some(Retired(first)))
-    }
-
-    /// Puts a block into a slab that is, or now comes, into the order: out of it while its key
-    /// changes.
-    fn put_in_order(&mut self, first: ChunkIndex, slab: &Slab, block: u32) {
-        let shift = slab.shift(self.class);
-        if shift.level_changes && !shift.was_full {
-            self.unlink(first);
-        }
-        slab.put(block);
-        if shift.level_changes || shift.was_full {
-            self.link(first);
-        }
+        Ok(Put { count: widen(count), retired })
     }
 
     /// Takes the blocks of a slab's holes out of it; returns the holes, one bit a page.

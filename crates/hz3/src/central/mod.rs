@@ -19,11 +19,11 @@ use core::ptr::NonNull;
 use crate::base::fatal::fatal;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
-use crate::base::units::{ChunkIndex, Pages, narrow, wide, widen};
+use crate::base::units::{ChunkIndex, Pages, wide};
 use crate::os::{Os, Refused};
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
-use bin::{Bin, BinState, BinView, Retired};
+use bin::{Bin, BinState, BinView, Put, Retired};
 use core::sync::atomic::Ordering;
 use slab::{BadBlock, Slab};
 use transfer::{Settled, Transfers};
@@ -132,7 +132,7 @@ impl Central {
             .unwrap_or(0)
     }
 
-    /// Blocks from the slabs of one bin, highest address first.
+    /// Blocks from the slabs of one bin, the lowest one last: it will be handed out first.
     fn fetch_from<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -144,15 +144,8 @@ impl Central {
         let arena = segments.arena();
         let mut state = bin.state.lock();
         let mut view = BinView { bin, state: &mut state, tables: segments.tables(), class };
-        let mut slots = out.iter();
-        let taken = view.take(narrow(out.len()), |slab, block| {
-            let offset = slab.offset() + widen(block) * class.block_bytes();
-            if let Some(slot) = slots.next() {
-                slot.store(arena.address(offset).as_ptr(), Ordering::Relaxed);
-            }
-        });
-        let taken = widen(taken);
-        reverse(&out[..taken]);
+        let taken = view.take(out, |slab| arena.address(slab.offset()));
+        move_down(out, taken);
         taken
     }
 
@@ -222,67 +215,70 @@ impl Central {
         self.transfers.waiting_bytes()
     }
 
-    /// Puts blocks of one class back into their slabs, one lock a shard. The slots are null
+    /// Puts blocks of one class back into their slabs, one lock a shard. The slots hold nothing
     /// afterwards. Slabs that become empty give their runs back, but for one a bin.
-    pub(crate) fn put<O: Os>(&self, segments: &Segments<O>, class: SizeClass, blocks: &[Slot]) {
-        let mut rest = blocks;
-        loop {
-            // Everything before the first block still here is done.
-            let is_block = |slot: &Slot| !slot.load(Ordering::Relaxed).is_null();
-            let Some(start) = rest.iter().position(is_block) else { return };
-            rest = &rest[start..];
-            let (_, first) = Self::locate(segments, class, rest[0].load(Ordering::Relaxed));
-            self.put_shard(segments, class, Slab::of(segments.tables(), first).shard(), rest);
+    pub(crate) fn put<O: Os>(&self, segments: &Segments<O>, class: SizeClass, batch: &[Slot]) {
+        let mut rest = batch;
+        while let Some(slot) = rest.first() {
+            let first = Self::locate(segments, class, slot.load(Ordering::Relaxed));
+            let shard = Slab::of(segments.tables(), first).shard();
+            rest = &rest[..self.put_shard(segments, class, shard, rest)];
         }
     }
 
-    /// Puts those of the blocks back whose slabs belong to `shard`.
+    /// Puts those blocks back whose slabs belong to `shard`, and moves the others to the front of
+    /// the batch. Returns how many these are.
     fn put_shard<O: Os>(
         &self,
         segments: &Segments<O>,
         class: SizeClass,
         shard: usize,
-        blocks: &[Slot],
-    ) {
+        batch: &[Slot],
+    ) -> usize {
         let tables = segments.tables();
         let bin = self.bin(shard, class);
         let mut state = bin.state.lock();
         let mut view = BinView { bin, state: &mut state, tables, class };
-        for slot in blocks {
+        let (mut at, mut kept) = (0, 0);
+        while let Some(slot) = batch.get(at) {
             let block = slot.load(Ordering::Relaxed);
-            if block.is_null() {
-                continue;
-            }
-            let (offset, first) = Self::locate(segments, class, block);
+            let first = Self::locate(segments, class, block);
             // While the lock of a slab's bin is held, the slab stays in that bin.
             if Slab::of(tables, first).shard() != shard {
+                batch[kept].store(block, Ordering::Relaxed);
+                kept += 1;
+                at += 1;
                 continue;
             }
-            slot.store(core::ptr::null_mut(), Ordering::Relaxed);
-            match view.put(first, offset - first.offset()) {
-                Ok(None) => {}
-                Ok(Some(retired)) => Self::give_back(segments, class, retired),
-                Err(BadBlock::AlreadyFree) => fatal("double free", block.addr()),
-                Err(BadBlock::NoBlockStart) => {
-                    fatal("free of an address inside a block", block.addr())
+            let start = segments.arena().address(first.offset());
+            match view.put(first, start, &batch[at..]) {
+                Ok(Put { count, retired }) => {
+                    at += count;
+                    if let Some(retired) = retired {
+                        Self::give_back(segments, class, retired);
+                    }
+                    if count == 0 {
+                        fatal("free of an address inside a block", block.addr());
+                    }
+                }
+                Err((BadBlock::AlreadyFree, address)) => fatal("double free", address),
+                Err((BadBlock::NoBlockStart, address)) => {
+                    fatal("free of an address inside a block", address)
                 }
             }
         }
+        kept
     }
 
-    /// The offset of a block in the arena and the first chunk of its slab.
-    fn locate<O: Os>(
-        segments: &Segments<O>,
-        class: SizeClass,
-        block: *mut u8,
-    ) -> (usize, ChunkIndex) {
+    /// The first chunk of a block's slab.
+    fn locate<O: Os>(segments: &Segments<O>, class: SizeClass, block: *mut u8) -> ChunkIndex {
         let offset = block.addr() - segments.arena().base().addr().get();
         let chunk = ChunkIndex::of_offset(offset);
         if segments.tables().class(chunk) != class {
             // The slab of a cached block cannot go away unless the block was freed twice.
             fatal("double free (the slab is gone)", block.addr());
         }
-        (offset, Slab::first_chunk(segments.tables(), chunk))
+        Slab::first_chunk(segments.tables(), chunk)
     }
 
     fn give_back<O: Os>(segments: &Segments<O>, class: SizeClass, retired: Retired) {
@@ -384,13 +380,13 @@ impl Central {
     }
 }
 
-/// Turns the order of the slots round.
-fn reverse(slots: &[Slot]) {
-    for low in 0..slots.len() / 2 {
-        let high = slots.len() - 1 - low;
-        let lower = slots[low].load(Ordering::Relaxed);
-        slots[low].store(slots[high].load(Ordering::Relaxed), Ordering::Relaxed);
-        slots[high].store(lower, Ordering::Relaxed);
+/// Moves the last `count` addresses to the front.
+fn move_down(slots: &[Slot], count: usize) {
+    let start = slots.len() - count;
+    if start > 0 {
+        for (from, to) in slots[start..].iter().zip(slots) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }
 

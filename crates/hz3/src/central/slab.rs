@@ -10,10 +10,11 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use super::Slot;
 use crate::base::bits::{self, words_for};
 use crate::base::size_class::{MAX_BLOCKS, SizeClass};
 use crate::base::treap::Nodes;
-use crate::base::units::{CHUNK_BYTES, ChunkIndex, PAGE_BYTES, Pages, Run, narrow, widen};
+use crate::base::units::{CHUNK_BYTES, ChunkIndex, PAGE_BYTES, Pages, Run, narrow, wide, widen};
 use crate::segment::tables::{CHUNK_META_BYTES, Tables};
 
 /// The level of an empty slab, behind those of all others.
@@ -49,13 +50,6 @@ pub(crate) enum BadBlock {
     NoBlockStart,
     /// The block lies in the slab already.
     AlreadyFree,
-}
-
-/// What a put did to the slab's place in its bin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shift {
-    pub(crate) was_full: bool,
-    pub(crate) level_changes: bool,
 }
 
 impl Slab {
@@ -134,29 +128,37 @@ impl Slab {
         if free == class.capacity() { EMPTY_LEVEL } else { class.emptiness(free) }
     }
 
-    /// Takes up to `wanted` blocks, lowest first, and passes their indices to `each`. Returns how
-    /// many were taken. The caller moves the slab in its bin.
-    pub(crate) fn take(&self, class: SizeClass, wanted: u32, mut each: impl FnMut(u32)) -> u32 {
-        let mut taken = 0;
-        let (mut low, mut last) = (None, 0);
+    /// Takes the lowest blocks of the slab, whose first byte is at `start`, into `out`: the lowest
+    /// one into the last place, and so on towards the first place. Returns how many. The caller
+    /// moves the slab in its bin.
+    pub(crate) fn take(&self, class: SizeClass, start: NonNull<u8>, out: &[Slot]) -> usize {
+        let size = class.block_bytes();
+        let (mut room, mut low, mut last) = (out, None, 0);
         for (index, word) in self.words(class).iter().enumerate() {
             let mut free = word.load(Ordering::Relaxed);
             if free == 0 {
                 continue;
             }
-            while free != 0 && taken < wanted {
-                last = narrow(index) * u64::BITS + free.trailing_zeros();
-                low = low.or(Some(last));
-                each(last);
+            let first_block = narrow(index) * u64::BITS;
+            let first = start.as_ptr().wrapping_add(widen(first_block) * size);
+            low = low.or(Some(first_block + free.trailing_zeros()));
+            let count = room.len().min(widen(free.count_ones()));
+            let (rest, places) = room.split_at(room.len() - count);
+            let mut block = 0;
+            for place in places.iter().rev() {
+                block = free.trailing_zeros();
+                place.store(first.wrapping_add(widen(block) * size), Ordering::Relaxed);
                 free &= free - 1;
-                taken += 1;
             }
             word.store(free, Ordering::Relaxed);
-            if taken == wanted {
+            last = first_block + block;
+            room = rest;
+            if room.is_empty() {
                 break;
             }
         }
-        self.free.store(self.free() - taken, Ordering::Relaxed);
+        let taken = out.len() - room.len();
+        self.free.store(self.free() - narrow(taken), Ordering::Relaxed);
         if let Some(low) = low {
             // All pages from the first block to the last: exact enough, and once a batch.
             let start = Slab::page_of(class, low);
@@ -166,31 +168,55 @@ impl Slab {
         taken
     }
 
-    /// The index of the block at `offset` bytes into the slab, if it may be put back: by I-7 a
-    /// block that is in the program's hands or a cache's is not in the bitmap.
-    pub(crate) fn check(&self, class: SizeClass, offset: usize) -> Result<u32, BadBlock> {
-        let block = class.block_at(offset).ok_or(BadBlock::NoBlockStart)?;
-        let word = self.bits[widen(block / u64::BITS)].load(Ordering::Relaxed);
-        if word & (1 << (block % u64::BITS)) != 0 {
-            return Err(BadBlock::AlreadyFree);
+    /// Sets the bits of the leading blocks of `batch` that lie in this slab, whose first byte is
+    /// at `start`. Returns how many; the caller then sets the count ([`Slab::set_free`]), once it
+    /// has taken the slab out of the order that depends on it.
+    ///
+    /// By I-7 a block that is in the program's hands or a cache's is not in the bitmap.
+    pub(crate) fn put(
+        &self,
+        class: SizeClass,
+        start: usize,
+        batch: &[Slot],
+    ) -> Result<u32, (BadBlock, usize)> {
+        let divisor = class.divisor();
+        // Neighbours in a batch are often neighbours in the bitmap: a word stays in hand until
+        // another one is wanted.
+        let (mut at, mut free) = (0, self.bits[0].load(Ordering::Relaxed));
+        let mut count = 0;
+        for slot in batch {
+            let address = slot.load(Ordering::Relaxed).addr();
+            let offset = wide(address.wrapping_sub(start));
+            if !divisor.covers(offset) {
+                break;
+            }
+            let Some(block) = divisor.block_at(offset) else {
+                return Err((BadBlock::NoBlockStart, address));
+            };
+            // The remainder is for the compiler: an index of a block is below the length anyway.
+            let word = widen(block / u64::BITS) % WORDS;
+            if word != at {
+                self.bits[at].store(free, Ordering::Relaxed);
+                (at, free) = (word, self.bits[word].load(Ordering::Relaxed));
+            }
+            if free >> (block % u64::BITS) & 1 != 0 {
+                return Err((BadBlock::AlreadyFree, address));
+            }
+            free |= 1 << (block % u64::BITS);
+            count += 1;
         }
-        Ok(block)
+        self.bits[at].store(free, Ordering::Relaxed);
+        Ok(count)
     }
 
-    /// What [`Slab::put`] of one block will change. The bin's order must be undone before the
-    /// key changes.
-    pub(crate) fn shift(&self, class: SizeClass) -> Shift {
-        let free = self.free();
-        let level_changes = Slab::level(free, class) != Slab::level(free + 1, class);
-        Shift { was_full: free == 0, level_changes }
+    /// Sets the number of free blocks. The slab's place in its bin's order depends on it.
+    pub(crate) fn set_free(&self, free: u32) {
+        self.free.store(free, Ordering::Relaxed);
     }
 
-    /// Puts a block back that [`Slab::check`] passed.
-    pub(crate) fn put(&self, block: u32) {
-        let word = &self.bits[widen(block / u64::BITS)];
-        let free = word.load(Ordering::Relaxed) | 1 << (block % u64::BITS);
-        word.store(free, Ordering::Relaxed);
-        self.free.store(self.free() + 1, Ordering::Relaxed);
+    /// Whether the slab has another place in the order with `free` free blocks.
+    pub(crate) fn would_move(&self, class: SizeClass, free: u32) -> bool {
+        Slab::level(self.free(), class) != Slab::level(free, class)
     }
 
     /// Finds the holes of a slab: dirty groups of `grain` pages in which every block is free.
