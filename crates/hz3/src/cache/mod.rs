@@ -47,6 +47,8 @@ mod thread_cache {
         pub(super) next_unused: AtomicPtr<ThreadCache>,
         /// The slots for the stacks' arrays, behind this header.
         slots: *mut Slot,
+        /// How many caches were made before this one.
+        number: usize,
         pub(crate) counts: Counts,
     }
 
@@ -139,6 +141,7 @@ mod thread_cache {
                 next: AtomicPtr::new(core::ptr::null_mut()),
                 next_unused: AtomicPtr::new(core::ptr::null_mut()),
                 slots: core::ptr::null_mut(),
+                number: 0,
                 counts: Counts::new(),
             }
         }
@@ -149,6 +152,7 @@ mod thread_cache {
         /// The mapping is that long, page-aligned, and the caller's; it is never unmapped.
         pub(crate) unsafe fn create<'a>(
             mapping: NonNull<u8>,
+            number: usize,
             arena_base: NonNull<u8>,
             arena_bytes: usize,
             class_map: NonNull<AtomicU8>,
@@ -157,6 +161,7 @@ mod thread_cache {
             let slots: NonNull<Slot> = unsafe { mapping.add(HEADER_AT + HEADER_BYTES) }.cast();
             let cache = ThreadCache {
                 slots: slots.as_ptr(),
+                number,
                 arena_base: arena_base.as_ptr(),
                 arena_bytes,
                 class_map: class_map.as_ptr(),
@@ -189,6 +194,11 @@ mod thread_cache {
             policy.capacity = Capacity::new(0);
             policy.arrays = [0; CLASSES];
             policy.used_slots = 0;
+        }
+
+        /// How many caches were made before this one.
+        pub(crate) fn number(&self) -> usize {
+            self.number
         }
 
         /// Slow paths of the cache so far: a clock of its owner's activity.

@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::word;
 use crate::base::sync::light_fence;
+use crate::base::units::wide;
 use crate::cache::ThreadCache;
 use crate::heap::Heap;
 use crate::options::{Config, Policy};
@@ -29,6 +30,10 @@ use crate::reclaim::Next;
 const WORTH_A_THREAD: u64 = 8 * 1024 * 1024;
 /// How many slow paths a thread runs between two estimates of what could be given back.
 const SLOW_PATHS_A_LOOK: u64 = 64;
+/// Many threads that run fewer slow paths than that each may hold much together: one in this many
+/// looks early, after this many slow paths.
+const CACHES_AN_EARLY_LOOK: usize = 16;
+const SLOW_PATHS_AN_EARLY_LOOK: u64 = 8;
 /// The stack of the thread, in bytes: it calls nothing deep.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -46,7 +51,7 @@ static FIRST_STATE: AtomicU32 = AtomicU32::new(OFF);
 /// Held while the thread is being created. A fork waits for it: the C library holds locks then
 /// that a child would inherit held, and never be able to create a thread.
 static SPAWNING: Lock<()> = Lock::new(());
-/// The count of slow paths at the last look.
+/// The cache and the count of slow paths of the last look.
 static LAST_LOOK: AtomicU64 = AtomicU64::new(0);
 /// When the next inline tick is due, in milliseconds.
 static NEXT_TICK: AtomicU64 = AtomicU64::new(0);
@@ -95,11 +100,16 @@ fn wake() {
 /// Once in a while: starts the thread if there is enough for it to do, or does its work.
 #[cold]
 fn look(heap: &'static Heap<Linux>) {
+    let own = word::own();
     // The count of slow paths, large frees among them, is a clock that every program moves.
-    let slow_paths = word::own().map_or(0, ThreadCache::slow_paths) + heap.large_frees();
+    let own_paths = own.map_or(0, ThreadCache::slow_paths);
+    let slow_paths = own_paths + heap.large_frees();
+    let is_early = own_paths == SLOW_PATHS_AN_EARLY_LOOK
+        && own.is_some_and(|own| own.number().is_multiple_of(CACHES_AN_EARLY_LOOK));
     // A call that moves no count must not look again and again.
-    if !slow_paths.is_multiple_of(SLOW_PATHS_A_LOOK)
-        || LAST_LOOK.swap(slow_paths, Ordering::Relaxed) == slow_paths
+    let this_look = slow_paths + (wide(own.map_or(0, ThreadCache::number)) << 32);
+    if !(is_early || slow_paths.is_multiple_of(SLOW_PATHS_A_LOOK))
+        || LAST_LOOK.swap(this_look, Ordering::Relaxed) == this_look
     {
         return;
     }
