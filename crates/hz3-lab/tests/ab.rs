@@ -4,7 +4,9 @@ mod common;
 
 use common::{hz3, library, stderr, stdout};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const LOOP: &str = "mixed --ops 100000";
 /// Every idle time is one tick of `hz3_epoch_force`.
@@ -13,12 +15,43 @@ const CYCLES: &str =
 
 fn ab(words: &[&str]) -> Command {
     let mut command = hz3();
-    command.arg("ab").arg("--lib").arg(library("altered_malloc")).args(words);
+    command.arg("ab").arg("--out").arg(trials());
+    command.arg("--lib").arg(library("altered_malloc")).args(words);
     command
+}
+
+/// A file of its own for the trials of one command.
+fn trials() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    directory.join(format!("ab-{}.json", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
 fn run(words: &[&str]) -> Output {
     ab(words).output().expect("hz3 starts")
+}
+
+/// Counts of instructions hardly depend on the machine's load, so these two can be tests.
+const COUNTED: [&str; 4] = ["--measure", "instructions", "--rounds", "3"];
+
+#[test]
+fn the_same_on_both_sides_is_no_difference() {
+    let mut command = ab(&["-w", LOOP, "-w", CYCLES, "--claim", "memory"]);
+    let output = command.args(COUNTED).output().unwrap();
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(4), "{text}{}", stderr(&output));
+    assert!(text.contains("NO DIFFERENCE: "), "{text}");
+}
+
+#[test]
+fn a_candidate_that_is_5_percent_slower_gets_no_go() {
+    let mut command = ab(&["-w", LOOP, "--claim", "nothing", "--candidate", "SPIN=6"]);
+    let output = command.args(COUNTED).output().unwrap();
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}{}", stderr(&output));
+    let verdict = text.split("NO-GO: speed: ").nth(1).unwrap_or_else(|| panic!("{text}"));
+    let change: f64 = verdict.split(' ').next().unwrap().parse().unwrap();
+    assert!((-6.0..-4.0).contains(&change), "{text}");
 }
 
 #[test]
@@ -54,6 +87,9 @@ fn the_same_on_both_sides_does_not_get_a_claim_of_less_memory() {
 #[test]
 fn an_experiment_is_recorded_indexed_and_replayed() {
     let ledger = tempfile::tempdir().unwrap();
+    let marks = "<!-- recorded: written by hz3 ab --record -->\nold\n<!-- end of recorded -->\n";
+    let by_hand = format!("# By hand\n\n{marks}the end\n");
+    std::fs::write(ledger.path().join("README.md"), by_hand).unwrap();
     let record = |name: &str, extra: &[&str]| {
         let mut command = ab(&["--claim", "nothing", "--record", name, "--ledger"]);
         command.arg(ledger.path()).args(extra).output().unwrap()
@@ -80,6 +116,8 @@ fn an_experiment_is_recorded_indexed_and_replayed() {
         .arg(ledger.path())
         .arg("--replay")
         .arg(&path)
+        .arg("--out")
+        .arg(trials())
         .output()
         .unwrap();
     assert_eq!(replayed.status.code(), Some(1), "{}", stderr(&replayed));
@@ -89,11 +127,41 @@ fn an_experiment_is_recorded_indexed_and_replayed() {
     assert_eq!(again["criteria"]["claim"], "nothing");
 
     let index = std::fs::read_to_string(ledger.path().join("README.md")).unwrap();
+    assert!(index.starts_with("# By hand\n") && index.ends_with("the end\n"), "{index}");
     assert!(
         index.contains("[first](first.md)") && index.contains("[second](second.md)"),
         "{index}"
     );
     assert!(index.contains("is \\| slow slow?"), "{index}");
+}
+
+#[test]
+fn an_interruption_keeps_the_trials_and_resume_goes_on() {
+    let out = trials();
+    let _ = std::fs::remove_file(&out);
+    let start = |words: &[&str]| {
+        let mut command = hz3();
+        command.arg("ab").arg("--out").arg(&out).args(words);
+        command.args(["--claim", "nothing"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let lib = library("altered_malloc");
+    let words = ["--lib", lib.to_str().unwrap(), "-c", "sleep 0.2", "--rounds", "4"];
+    let mut child = start(&words);
+    let kept = || -> usize {
+        let text = std::fs::read_to_string(&out).unwrap_or_default();
+        let record: Value = serde_json::from_str(&text).unwrap_or_default();
+        record["trials"].as_array().map_or(0, Vec::len)
+    };
+    while kept() == 0 {
+        std::thread::yield_now();
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let first = kept();
+    assert!((1..8).contains(&first), "{first} of 8 trials");
+    assert_ne!(start(&["--resume"]).wait().unwrap().code(), Some(130));
+    assert_eq!(kept(), 8);
 }
 
 #[test]

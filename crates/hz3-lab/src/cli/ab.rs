@@ -1,6 +1,7 @@
 //! `hz3 ab`.
 
 use super::compare::EffortArgs;
+use crate::experiment::trial::Measure;
 use crate::experiment::verdict::{Claim, Criteria};
 use clap::Args;
 use std::path::PathBuf;
@@ -26,6 +27,11 @@ Criteria (the seeds' defaults):
   growth   idle memory grows by at most 16 KiB a cycle more than the baseline's
   calls    with --claim calls: fewer madvise calls (hz3 counts them)
 
+With --measure instructions every trial runs under valgrind's callgrind, and speed is
+operations per million instructions of the whole process. Counts hardly differ from run
+to run, so a change of a few per cent shows in a few rounds on any machine, however busy;
+but an instruction is not a time: what waits for memory or for a lock is not seen.
+
 --record NAME writes docs/experiments/NAME.md and NAME.json and the ledger's index
 README.md; `hz3 ab --replay docs/experiments/NAME.json` measures the same again.
 
@@ -37,7 +43,7 @@ Exit status:
   4    NO DIFFERENCE
   5    a trial failed
   125  hz3 itself failed
-  130  interrupted
+  130  interrupted; go on with --resume
 
 Examples:
   hz3 ab --baseline off --candidate default --quick
@@ -72,6 +78,10 @@ pub(crate) struct AbArgs {
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
 
+    /// What speed is measured in
+    #[arg(long, value_enum, default_value_t = Measure::Time)]
+    pub(crate) measure: Measure,
+
     #[command(flatten)]
     pub(crate) criteria: CriteriaArgs,
 
@@ -87,8 +97,16 @@ pub(crate) struct AbArgs {
     #[arg(long, value_name = "DIR", default_value = "docs/experiments")]
     pub(crate) ledger: PathBuf,
 
+    /// Where the trials go; the CSV gets the same name
+    #[arg(short, long, value_name = "FILE", default_value = "hz3-ab.json")]
+    pub(crate) out: PathBuf,
+
+    /// Go on with the trials in --out; sides and cases are those of its beginning, the criteria are given anew
+    #[arg(long, conflicts_with_all = ["baseline", "candidate", "lib", "workloads", "commands", "quick", "normal", "thorough", "rounds", "seed", "replay", "measure"])]
+    pub(crate) resume: bool,
+
     /// Measure a recorded experiment again, with its cases, settings and criteria
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "candidate", "workloads", "commands", "quick", "normal", "thorough", "rounds", "claim"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "candidate", "workloads", "commands", "quick", "normal", "thorough", "rounds", "claim", "measure"])]
     pub(crate) replay: Option<PathBuf>,
 
     /// Print the verdict as one JSON object instead of the table

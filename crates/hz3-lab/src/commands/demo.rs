@@ -8,6 +8,7 @@ use crate::experiment::cases::{Case, Level};
 use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record};
 use crate::experiment::session::{self, Ended};
+use crate::experiment::trial::Measure;
 use crate::failure::Result;
 use crate::measure;
 use crate::measure::signals::Interruption;
@@ -52,6 +53,7 @@ fn plan(args: &DemoArgs) -> Result<Record> {
         level: Level::Quick,
         rounds: 3,
         seed: 1,
+        measure: Measure::Time,
         base,
         peers,
         missing,

@@ -3,7 +3,7 @@
 use super::cases::{Case, Level};
 use super::machine::Machine;
 use super::schedule::Slot;
-use super::trial::Figures;
+use super::trial::{Figures, Measure};
 use crate::failure::{Failure, Result};
 use crate::peers::{Missing, Peer};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ pub(crate) struct Record {
     pub(crate) level: Level,
     pub(crate) rounds: u32,
     pub(crate) seed: u64,
+    /// What speed is measured in.
+    #[serde(default)]
+    pub(crate) measure: Measure,
     /// The allocator that the others are compared with: an index of `peers`.
     pub(crate) base: usize,
     pub(crate) peers: Vec<Peer>,
@@ -91,6 +94,7 @@ impl Record {
             writeln!(out, "# {name}: {value}")?;
         }
         writeln!(out, "# seed: {}", self.seed)?;
+        writeln!(out, "# speed: {}", self.measure.unit())?;
         for peer in &self.peers {
             let version = peer.version.as_deref().unwrap_or("?");
             let library = peer.library.as_ref().map_or("-".to_owned(), |l| l.display().to_string());

@@ -12,20 +12,53 @@ use crate::peers::Peer;
 use crate::stats;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-/// Passes of a tight loop within a trial, of which the fastest counts.
-const BEST_OF: &str = "5";
+/// Counts the instructions of what follows, and writes only their sum, to standard error.
+const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
 
 /// The seeds' sampling interval.
 const INTERVAL: Duration = Duration::from_millis(50);
+
+/// What speed is measured in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Measure {
+    /// Operations a second
+    #[default]
+    Time,
+    /// Operations per million instructions, counted by callgrind
+    Instructions,
+}
+
+impl Measure {
+    /// What the figures of speed are.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Time => "operations a second",
+            Self::Instructions => "operations per million instructions",
+        }
+    }
+
+    /// Passes of a tight loop within a trial, of which the fastest counts.
+    fn best_of(self) -> &'static str {
+        match self {
+            Self::Time => "5",
+            Self::Instructions => "1",
+        }
+    }
+}
 
 /// What one trial found.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 pub(crate) struct Figures {
     /// Operations a second; for a command, runs a second.
     pub(crate) speed: Option<f64>,
+    /// Operations of the throughput pass, where the workload says it.
+    #[serde(default)]
+    pub(crate) operations: Option<f64>,
     /// Wall and CPU time of the whole process in seconds.
     pub(crate) wall_s: f64,
     pub(crate) cpu_s: f64,
@@ -74,6 +107,7 @@ pub(crate) struct Phase {
 struct BenchReport {
     allocator: String,
     ops_per_s: f64,
+    operations: f64,
     measured_until_ms: f64,
     malloc_ns: Value,
     free_ns: Value,
@@ -96,6 +130,7 @@ pub(crate) struct Runner<'a> {
     pub(crate) signals: &'a Interruption,
     /// A trial that takes longer is killed and counts as failed.
     pub(crate) limit: Duration,
+    pub(crate) measure: Measure,
 }
 
 impl Runner<'_> {
@@ -107,7 +142,8 @@ impl Runner<'_> {
             .tempdir()
             .map_err(|e| Failure::io("make a directory for hz3's statistics", e))?;
         let statistics = directory.path().join("statistics.jsonl");
-        let job = job(case, peer, detailed, &statistics)?;
+        let detailed = detailed && self.measure == Measure::Time;
+        let job = self.job(case, peer, detailed, &statistics)?;
         let plan = Plan {
             interval: INTERVAL,
             detail_every: 0,
@@ -132,28 +168,38 @@ impl Runner<'_> {
             }
             What::Bench(_) => add_report(&mut figures, &mut outcome, peer, detailed)?,
         }
+        if self.measure == Measure::Instructions {
+            let instructions = instructions(&mut outcome)?;
+            // Of a command, one operation is the whole run.
+            figures.speed = Some(figures.operations.unwrap_or(1.0) / instructions * 1e6);
+        }
         if detailed && figures.series.is_none() {
             figures.series = Some(Series { rss: points(&outcome.series.samples), phases: vec![] });
         }
         Ok(figures)
     }
-}
 
-fn job(case: &Case, peer: &Peer, detailed: bool, statistics: &Path) -> Result<Job> {
-    let words = match &case.what {
-        What::Command(line) => ["sh", "-c", line].map(Into::into).to_vec(),
-        What::Bench(words) => {
-            let exe = std::env::current_exe().map_err(|e| Failure::io("find this program", e))?;
-            let mut all = vec![exe.into_os_string(), "bench".into()];
-            all.extend(words.iter().map(Into::into));
-            all.extend(["--json", "--no-harness", "--best-of", BEST_OF].map(Into::into));
-            all.extend((!detailed).then(|| "--no-latency".into()));
-            all
+    fn job(&self, case: &Case, peer: &Peer, detailed: bool, statistics: &Path) -> Result<Job> {
+        let mut words: Vec<OsString> = match self.measure {
+            Measure::Time => Vec::new(),
+            Measure::Instructions => CALLGRIND.map(Into::into).to_vec(),
+        };
+        match &case.what {
+            What::Command(line) => words.extend(["sh", "-c", line].map(Into::into)),
+            What::Bench(line) => {
+                let exe =
+                    std::env::current_exe().map_err(|e| Failure::io("find this program", e))?;
+                words.extend([exe.into_os_string(), "bench".into()]);
+                words.extend(line.iter().map(Into::into));
+                let best_of = self.measure.best_of();
+                words.extend(["--json", "--no-harness", "--best-of", best_of].map(Into::into));
+                words.extend((!detailed).then(|| "--no-latency".into()));
+            }
         }
-    };
-    let mut environment = vec![("HZ3_STATS".into(), Some(statistics.into()))];
-    environment.extend(peer.apply());
-    Ok(Job { words, environment })
+        let mut environment = vec![("HZ3_STATS".into(), Some(statistics.into()))];
+        environment.extend(peer.apply());
+        Ok(Job { words, environment })
+    }
 }
 
 /// Whether the command had the library; one that was over before it could be seen has the benefit of the
@@ -162,6 +208,21 @@ fn is_served(outcome: &Outcome) -> bool {
     const LOOKS: usize = 5;
     let seen = &outcome.series;
     seen.library_mapped.unwrap_or(seen.samples.len() < LOOKS)
+}
+
+/// The instructions that callgrind counted.
+fn instructions(outcome: &mut Outcome) -> Result<f64> {
+    let output = outcome.output.as_mut().ok_or_else(|| Failure::new("no output was kept"))?;
+    let text = output.stderr.text(usize::MAX)?;
+    collected(&text).ok_or_else(|| {
+        Failure::new("callgrind reported no count").with_remedy("is valgrind installed?")
+    })
+}
+
+/// The sum in callgrind's last lines: `==1== Collected : 123`.
+fn collected(text: &str) -> Option<f64> {
+    let line = text.lines().rev().find(|line| line.contains("Collected :"))?;
+    line.rsplit(' ').next()?.parse().ok().filter(|count| *count > 0.0)
 }
 
 fn failed(outcome: &mut Outcome, limit: Duration) -> Failure {
@@ -200,6 +261,7 @@ fn add_report(
         return Err(Failure::new(format!("malloc came from {}", report.allocator)));
     }
     figures.speed = Some(report.ops_per_s);
+    figures.operations = Some(report.operations);
     // The benchmark's phases are on the system's monotonic clock, our samples start at 0.
     let shifted = |phase: Phase| Phase {
         start_ms: phase.start_ms - outcome.started_ms,
@@ -269,6 +331,13 @@ mod tests {
             sample(410.0, 7),
         ];
         assert_eq!(idle_ends(&phases, &samples), [4.0, 6.0]);
+    }
+
+    #[test]
+    fn the_count_is_the_last_word_of_callgrinds_line() {
+        let text = "==7== Events    : Ir\n==7== Collected : 1812345\n==7==\n";
+        assert_eq!(collected(text), Some(1_812_345.0));
+        assert_eq!(collected("nothing"), None);
     }
 
     #[test]

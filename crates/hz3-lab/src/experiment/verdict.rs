@@ -315,6 +315,7 @@ mod tests {
     use crate::experiment::machine::Machine;
     use crate::experiment::record::{FORMAT, Trial};
     use crate::experiment::schedule::order;
+    use crate::experiment::trial::Measure;
     use crate::peers::Peer;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
@@ -359,6 +360,7 @@ mod tests {
             level: Level::Quick,
             rounds: 15,
             seed,
+            measure: Measure::Time,
             base: 0,
             peers: vec![peer("baseline"), peer("candidate")],
             missing: vec![],

@@ -5,6 +5,7 @@ use crate::experiment::record::{Record, replace};
 use crate::experiment::verdict::{Criteria, Verdict};
 use crate::failure::{Failure, Result};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// An experiment with its verdict; what it takes to do it again.
@@ -33,8 +34,14 @@ pub(super) fn write(directory: &Path, experiment: &Experiment) -> Result<PathBuf
     replace(&record, &json)?;
     let page = directory.join(format!("{}.md", experiment.name));
     replace(&page, page::markdown(experiment, &record).as_bytes())?;
-    let index = page::index(&all(directory)?);
-    replace(&directory.join("README.md"), index.as_bytes())?;
+    let index = directory.join("README.md");
+    let before = match std::fs::read_to_string(&index) {
+        Ok(text) => Some(text),
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        Err(e) => return Err(Failure::io(format!("read {}", index.display()), e)),
+    };
+    let after = page::with_index(before.as_deref(), &all(directory)?);
+    replace(&index, after.as_bytes())?;
     Ok(page)
 }
 

@@ -10,7 +10,7 @@ use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record};
 use crate::experiment::session::{self, Ended};
 use crate::experiment::verdict::{Criteria, Standing, Verdict};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::measure;
 use crate::measure::signals::Interruption;
 use ledger::Experiment;
@@ -24,18 +24,15 @@ const TRIAL_FAILED: u8 = 5;
 pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     let (mut record, criteria, why) = match &args.replay {
         Some(path) => replayed(path, args)?,
+        None if args.resume => {
+            (session::resume(&args.out)?, args.criteria.criteria(), args.why.clone())
+        }
         None => (plan(args)?, args.criteria.criteria(), args.why.clone()),
     };
     measure::adopt_orphans()?;
     let signals = Interruption::watch()?;
-    // Only for the time being: the ledger keeps its own copy.
-    let directory = tempfile::Builder::new()
-        .prefix("hz3-ab-")
-        .tempdir()
-        .map_err(|e| Failure::io("make a directory for the results", e))?;
-    let trials = directory.path().join("trials.json");
     let limit = Duration::from_secs(args.effort.limit);
-    let ended = session::run(&mut record, &trials, limit, &signals)?;
+    let ended = session::run(&mut record, &args.out, limit, &signals)?;
     let verdict = Verdict::of(&record, &criteria);
     let name = args.record.clone().unwrap_or_else(|| "unnamed".to_owned());
     let experiment = Experiment { name, why, criteria, verdict, record };
@@ -45,7 +42,10 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
         println!("{}", page::terminal(&experiment));
     }
     if ended == Ended::Interrupted {
-        eprintln!("hz3: interrupted; nothing is recorded");
+        let out = args.out.display();
+        eprintln!(
+            "hz3: interrupted, nothing is recorded; go on with `hz3 ab --resume --out {out}`"
+        );
         return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
     }
     if args.record.is_some() {
@@ -81,6 +81,7 @@ fn plan(args: &AbArgs) -> Result<Record> {
         level,
         rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
         seed: args.effort.seed,
+        measure: args.measure,
         base: 0,
         peers: sides::both(&args.lib, &args.baseline, &args.candidate)?,
         missing: Vec::new(),

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 const HEADS: [&str; 7] =
-    ["case", "baseline op/s", "speed change", "95 %", "baseline memory", "memory change", "95 %"];
+    ["case", "baseline speed", "speed change", "95 %", "baseline memory", "memory change", "95 %"];
 
 /// For the terminal.
 pub(super) fn terminal(experiment: &Experiment) -> String {
@@ -20,7 +20,8 @@ pub(super) fn terminal(experiment: &Experiment) -> String {
         table.add_row(row);
     }
     let verdict = &experiment.verdict;
-    let mut out = table.trim_fmt() + "\n\n";
+    let mut out = table.trim_fmt();
+    let _ = write!(out, "\nspeed: {}\n\n", experiment.record.measure.unit());
     let mut findings = text::table::plain(&["criterion", "found", "wanted", ""], 4);
     for f in &verdict.findings {
         findings.add_row([&f.criterion, &f.found, &f.wanted, f.standing.word()]);
@@ -82,8 +83,11 @@ pub(super) fn markdown(experiment: &Experiment, record_path: &Path) -> String {
     out += &markdown_table(&["side", "library", "version, digest", "settings"], sides);
     let _ = write!(
         out,
-        "\n{} rounds at most, level {:?}, seed {}.\n\n",
-        record.rounds, record.level, record.seed
+        "\n{} rounds at most, level {:?}, seed {}. Speed is in {}.\n\n",
+        record.rounds,
+        record.level,
+        record.seed,
+        record.measure.unit()
     );
     let commands = record.cases.iter().map(|case| {
         let line = match &case.what {
@@ -117,12 +121,24 @@ fn side(peer: &Peer) -> Vec<String> {
     vec![peer.name.clone(), library, format!("{version}, {digest}"), settings]
 }
 
-/// The index of the ledger.
-pub(super) fn index(experiments: &[Experiment]) -> String {
-    let mut out =
-        "# Experiments\n\nEvery A/B that was recorded, the newest first; the index is written by \
-                   `hz3 ab --record`.\n\n"
-            .to_owned();
+/// Where the ledger's page has the index of the recorded experiments.
+const INDEX_BEGIN: &str = "<!-- recorded: written by hz3 ab --record -->\n";
+const INDEX_END: &str = "<!-- end of recorded -->\n";
+
+/// The ledger's page with a new index; what stands around the index stays as it is.
+pub(super) fn with_index(page: Option<&str>, experiments: &[Experiment]) -> String {
+    let index = index(experiments);
+    let page = page.unwrap_or("# Experiments\n");
+    let parts = page.split_once(INDEX_BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(INDEX_END)?;
+        Some((before.to_owned(), after))
+    });
+    let (before, after) = parts.unwrap_or_else(|| (format!("{page}\n"), ""));
+    format!("{before}{INDEX_BEGIN}\n{index}\n{INDEX_END}{after}")
+}
+
+/// Every A/B that was recorded, the newest first.
+fn index(experiments: &[Experiment]) -> String {
     let lines = experiments.iter().map(|experiment| {
         let name = &experiment.name;
         let date = experiment.record.machine.date.split(' ').next().unwrap_or_default().to_owned();
@@ -135,8 +151,7 @@ pub(super) fn index(experiments: &[Experiment]) -> String {
             experiment.why.clone(),
         ]
     });
-    out += &markdown_table(&["date", "experiment", "verdict", "reason", "why"], lines);
-    out
+    markdown_table(&["date", "experiment", "verdict", "reason", "why"], lines)
 }
 
 fn markdown_table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

@@ -8,6 +8,7 @@ use crate::experiment::cases::Level;
 use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record, csv_path};
 use crate::experiment::session::{self, Ended};
+use crate::experiment::trial::Measure;
 use crate::failure::{Failure, Result};
 use crate::measure;
 use crate::measure::signals::Interruption;
@@ -58,6 +59,7 @@ fn plan(args: &CompareArgs) -> Result<Record> {
         level,
         rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
         seed: args.effort.seed,
+        measure: Measure::Time,
         base: base(&selection.peers, args.base.as_deref())?,
         peers: selection.peers,
         missing: selection.missing,
