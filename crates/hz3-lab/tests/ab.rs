@@ -174,7 +174,7 @@ fn a_candidate_that_fails_gets_no_verdict_to_rely_on() {
 #[test]
 fn wrong_names_and_settings_are_refused() {
     assert_eq!(run(&["--record", "../x"]).status.code(), Some(2));
-    let output = run(&["--candidate", "A=1:B"]);
+    let output = run(&["--candidate", "=1:A=2"]);
     assert_eq!(output.status.code(), Some(125));
     assert!(stderr(&output).contains("is not VARIABLE=VALUE"), "{}", stderr(&output));
 }

@@ -128,6 +128,42 @@ fn a_ring_that_is_full_is_counted() {
     assert_eq!(local["details"]["passed_on"], 0);
 }
 
+/// The operations that a run reports, and the calls of the malloc family that its process made.
+fn counted(workload: &str, options: &str) -> (u64, u64) {
+    let directory = tempfile::tempdir().unwrap();
+    let count = directory.path().join("calls");
+    let mut command = hz3();
+    command.args(["bench", workload]).args(options.split_whitespace());
+    command.args(["--json", "--no-latency", "--no-harness"]);
+    let output =
+        command.env("LD_PRELOAD", library("counting_malloc")).env("COUNT_TO", &count).output();
+    let output = output.expect("hz3 starts");
+    assert_eq!(output.status.code(), Some(0), "{workload}: {}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let calls = std::fs::read_to_string(&count).expect("the library wrote its count");
+    (report["operations"].as_u64().unwrap(), calls.parse().unwrap())
+}
+
+#[test]
+fn only_the_workload_calls_malloc_in_its_loop() {
+    for (workload, short, long) in [
+        ("mixed", "--ops 1000", "--ops 101000"),
+        ("mixed", "--ops 1000 --turn replace", "--ops 101000 --turn replace"),
+        ("dist", "--ops 1000", "--ops 101000"),
+        ("xfer", "--blocks 1000", "--blocks 51000"),
+        ("larson", "--generations 1 --replacements 1000", "--generations 1 --replacements 90000"),
+    ] {
+        let (short, long) = (counted(workload, short), counted(workload, long));
+        let (operations, calls) = (long.0 - short.0, long.1 - short.1);
+        assert!(operations > 50_000, "{workload}");
+        // The text of the report is longer when its numbers are.
+        assert!(
+            calls.abs_diff(operations) < 20,
+            "{workload}: {operations} more operations, {calls} more calls"
+        );
+    }
+}
+
 #[test]
 fn an_allocator_that_hands_out_a_block_twice_is_caught() {
     let broken = library("broken_malloc");

@@ -121,17 +121,28 @@ fn named(spec: &str) -> Result<(String, PathBuf)> {
 
 /// `NAME:VAR=VALUE:VAR=VALUE`.
 fn variant(full: &str) -> Result<(&str, Vec<(String, String)>)> {
-    let mut parts = full.split(':');
-    let name = parts.next().unwrap_or_default();
-    let settings = parts.map(|part| match part.split_once('=') {
-        Some((variable, value)) if !variable.is_empty() => {
-            Ok((variable.to_owned(), value.to_owned()))
+    match full.split_once(':') {
+        None => Ok((full, Vec::new())),
+        Some((name, text)) => Ok((name, settings(text)?)),
+    }
+}
+
+/// `VAR=VALUE:VAR=VALUE`. A part without `=` belongs to the value before it: values have colons, too.
+pub(crate) fn settings(text: &str) -> Result<Vec<(String, String)>> {
+    let mut settings: Vec<(String, String)> = Vec::new();
+    for part in text.split(':') {
+        match (part.split_once('='), settings.last_mut()) {
+            (Some((variable, value)), _) if !variable.is_empty() => {
+                settings.push((variable.to_owned(), value.to_owned()));
+            }
+            (None, Some((_, value))) => {
+                value.push(':');
+                value.push_str(part);
+            }
+            _ => return Err(Failure::new(format!("`{part}` in `{text}` is not VARIABLE=VALUE"))),
         }
-        _ => {
-            Err(Failure::new(format!("{full}: a variant is NAME:VARIABLE=VALUE, `{part}` is not")))
-        }
-    });
-    Ok((name, settings.collect::<Result<_>>()?))
+    }
+    Ok(settings)
 }
 
 /// FNV-1a of a file: tells builds apart, and is no protection against anybody.
@@ -154,7 +165,9 @@ mod tests {
         let (name, settings) = variant("m:A=0:B=x=y").unwrap();
         let expected = [("A", "0"), ("B", "x=y")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!((name, settings), ("m", expected.to_vec()));
-        assert!(variant("m:A").is_err());
+        assert!(variant("m:A").is_err() && variant("m:=1").is_err() && variant("m:").is_err());
+        let colon = [("A".to_owned(), "on:true".to_owned()), ("B".to_owned(), "1".to_owned())];
+        assert_eq!(variant("m:A=on:true:B=1").unwrap(), ("m", colon.to_vec()));
     }
 
     #[test]

