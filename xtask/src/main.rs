@@ -32,7 +32,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Builds everything and runs a Python program on hz3, with a table of what hz3 did
+    /// Builds everything and shows in about a minute what hz3 is for: `hz3 demo`
     Demo,
     /// Runs all tests; installs the Debian packages that they need when it may
     Test {

@@ -130,7 +130,7 @@ fn a_ring_that_is_full_is_counted() {
 
 /// The operations that a run reports, and the calls of the malloc family that its process made.
 fn counted(workload: &str, options: &str) -> (u64, u64) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
     let count = directory.path().join("calls");
     let mut command = hz3();
     command.args(["bench", workload]).args(options.split_whitespace());
@@ -141,7 +141,8 @@ fn counted(workload: &str, options: &str) -> (u64, u64) {
     assert_eq!(output.status.code(), Some(0), "{workload}: {}", stderr(&output));
     let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     let calls = std::fs::read_to_string(&count).expect("the library wrote its count");
-    (report["operations"].as_u64().unwrap(), calls.parse().unwrap())
+    let operations = report["operations"].as_u64().expect("a number");
+    (operations, calls.parse().expect("a number"))
 }
 
 #[test]

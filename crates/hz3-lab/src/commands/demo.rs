@@ -15,8 +15,9 @@ use crate::measure::signals::Interruption;
 use crate::peers::{Roster, Selection};
 use std::time::Duration;
 
-/// S59-2's second reference: the setting with which mimalloc gives everything back at once.
-const REFERENCE: &str = "mimalloc:MIMALLOC_PURGE_DELAY=0";
+/// S59-2's second reference: the setting with which mimalloc gives everything back at once. Debian 12's 2.0.9
+/// does not know it yet.
+const REFERENCE: (&str, &str) = ("mimalloc3", "mimalloc3:MIMALLOC_PURGE_DELAY=0");
 /// A trial takes a few seconds; one that takes this long hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -43,8 +44,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
 fn plan(args: &DemoArgs) -> Result<Record> {
     let roster = Roster::find(&args.peers.extra)?;
     let Selection { mut peers, missing } = roster.select(&args.allocators)?;
-    if args.allocators.is_empty() && peers.iter().any(|peer| peer.name == "mimalloc") {
-        peers.extend(roster.select(&[REFERENCE.to_owned()])?.peers);
+    let (known, reference) = REFERENCE;
+    if args.allocators.is_empty() && peers.iter().any(|peer| peer.name == known) {
+        peers.extend(roster.select(&[reference.to_owned()])?.peers);
     }
     let base = peers.iter().position(|peer| peer.name == "glibc").unwrap_or(0);
     Ok(Record {

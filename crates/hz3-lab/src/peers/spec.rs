@@ -123,7 +123,12 @@ fn named(spec: &str) -> Result<(String, PathBuf)> {
 fn variant(full: &str) -> Result<(&str, Vec<(String, String)>)> {
     match full.split_once(':') {
         None => Ok((full, Vec::new())),
-        Some((name, text)) => Ok((name, settings(text)?)),
+        Some((name, text)) => match settings(text) {
+            Ok(settings) => Ok((name, settings)),
+            Err(error) => {
+                Err(Failure::new(format!("{full}: a variant is NAME:VARIABLE=VALUE; {error}")))
+            }
+        },
     }
 }
 

@@ -116,14 +116,19 @@ impl Svg {
     }
 }
 
-/// The class that strokes with the colour of series `index`, dashed from the fifth on.
+/// Colours there are; the thirteenth series begins anew.
+const COLOUR_COUNT: usize = 12;
+
+/// The class that strokes with the colour of series `index`, dashed from the fifth on, dotted from the ninth.
 pub(crate) fn stroke(index: usize) -> String {
-    format!("curve c{}{}", index % 8, if index % 8 >= 4 { " dashed" } else { "" })
+    let colour = index % COLOUR_COUNT;
+    let pattern = ["", " dashed", " dotted"][colour / 4];
+    format!("curve c{colour}{pattern}")
 }
 
 /// The class that fills with the colour of series `index`.
 pub(crate) fn fill(index: usize) -> String {
-    format!("f{}", index % 8)
+    format!("f{}", index % COLOUR_COUNT)
 }
 
 /// Text that is safe in HTML, in attributes too.

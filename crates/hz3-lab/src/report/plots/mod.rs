@@ -6,7 +6,7 @@ pub(crate) mod speed;
 pub(crate) mod tradeoff;
 
 use super::scale::Scale;
-use super::svg::{Anchor, Svg, fill};
+use super::svg::{Anchor, Svg, stroke};
 use crate::experiment::record::Record;
 
 /// Full width of every picture.
@@ -48,12 +48,14 @@ fn legend(svg: &mut Svg, record: &Record, top: f64) -> f64 {
     const ROW: f64 = 22.0;
     let (mut x, mut y) = (60.0, top);
     for (index, peer) in record.peers.iter().enumerate() {
-        let width = 34.0 + 7.4 * peer.name.chars().count() as f64;
+        let width = 46.0 + 7.4 * peer.name.chars().count() as f64;
         if x + width > WIDTH && x > 60.0 {
             (x, y) = (60.0, y + ROW);
         }
-        svg.rect((x, y), (14.0, 14.0), &fill(index), &peer.name);
-        svg.text((x + 20.0, y + 12.0), Anchor::Start, "", &peer.name);
+        // As in a curve and as in a scatter.
+        svg.line((x, y + 7.0), (x + 26.0, y + 7.0), &stroke(index));
+        svg.mark((x + 13.0, y + 7.0), index, &peer.name);
+        svg.text((x + 32.0, y + 12.0), Anchor::Start, "", &peer.name);
         x += width;
     }
     y + ROW - top

@@ -46,7 +46,7 @@ pub(crate) fn scatter(record: &Record, analysis: &Analysis) -> Option<Picture> {
         svg.mark(place, peer, &tip);
         names.push((place, name.as_str()));
     }
-    write_names(&mut svg, names, f64::midpoint(frame.left, frame.right));
+    write_names(&mut svg, names, &frame);
     Some(Picture {
         name: "tradeoff".to_owned(),
         title: "Speed against idle memory".to_owned(),
@@ -57,17 +57,62 @@ pub(crate) fn scatter(record: &Record, analysis: &Analysis) -> Option<Picture> {
     })
 }
 
-/// Writes names beside their marks; those of the right half stand left, so that none is cut off, and those
-/// that would lie on each other are moved apart.
-fn write_names(svg: &mut Svg, mut names: Vec<((f64, f64), &str)>, middle: f64) {
-    const LINE: f64 = 15.0;
-    names.sort_by(|a, b| a.0.1.total_cmp(&b.0.1));
-    let mut last = [f64::NEG_INFINITY; 2];
+/// A rectangle that a mark or a name takes: left, top, right, bottom.
+#[derive(Debug, Clone, Copy)]
+struct Taken([f64; 4]);
+
+impl Taken {
+    fn overlaps(self, other: Taken) -> bool {
+        let (Taken([l, t, r, b]), Taken([left, top, right, bottom])) = (self, other);
+        l < right && left < r && t < bottom && top < b
+    }
+}
+
+/// Writes names beside their marks, each where it covers no mark and no other name: to the right if there is
+/// room, else to the left, above, below, and then further and further away.
+fn write_names(svg: &mut Svg, names: Vec<((f64, f64), &str)>, frame: &Frame) {
+    const MARK: f64 = 7.0;
+    const LINE: f64 = 14.0;
+    let mark = |&((x, y), _): &((f64, f64), &str)| Taken([x - MARK, y - MARK, x + MARK, y + MARK]);
+    let mut taken: Vec<Taken> = names.iter().map(mark).collect();
     for ((x, y), name) in names {
-        let (side, shift, anchor) =
-            if x > middle { (1, -10.0, Anchor::End) } else { (0, 10.0, Anchor::Start) };
-        let line = (y + 4.0).max(last[side] + LINE);
-        last[side] = line;
-        svg.text((x + shift, line), anchor, "", name);
+        let width = 7.2 * name.chars().count() as f64;
+        let spot = |step: u32| {
+            let shift = f64::from(step.div_ceil(2)) * if step % 2 == 0 { LINE } else { -LINE };
+            [(x + 10.0, Anchor::Start, x + 10.0), (x - 10.0, Anchor::End, x - 10.0 - width)]
+                .map(|(at, anchor, left)| (at, y + 4.0 + shift, anchor, left))
+        };
+        let boxed = |baseline: f64, left: f64| {
+            Taken([left, baseline - LINE + 3.0, left + width, baseline + 3.0])
+        };
+        let is_free = |(_, baseline, _, left): &(f64, f64, Anchor, f64)| {
+            let place = boxed(*baseline, *left);
+            let inside = *left >= frame.left - 40.0 && left + width <= frame.right + 30.0;
+            inside && !taken.iter().any(|other| other.overlaps(place))
+        };
+        let free = (0..24).flat_map(spot).find(is_free);
+        let (at, baseline, anchor, left) = free.unwrap_or((x + 10.0, y + 4.0, Anchor::Start, x));
+        svg.text((at, baseline), anchor, "", name);
+        taken.push(boxed(baseline, left));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Frame, Svg, write_names};
+
+    #[test]
+    fn names_of_marks_in_one_place_stand_apart() {
+        let mut svg = Svg::new(900.0, 440.0, "");
+        let frame = Frame { left: 84.0, top: 40.0, right: 870.0, bottom: 380.0 };
+        write_names(&mut svg, vec![((400.0, 200.0), "one"); 5], &frame);
+        let inline = svg.inline();
+        let place = |text: &str| {
+            let y = text.split("y='").nth(1)?.split('\'').next()?.to_owned();
+            Some((text.contains("start"), y))
+        };
+        let places: std::collections::HashSet<_> =
+            inline.split("<text").skip(1).filter_map(place).collect();
+        assert_eq!(places.len(), 5, "{inline}");
     }
 }
