@@ -56,6 +56,18 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   metadata       the tables of hz3 itself, at most
  *   reserved       address space
  *   resident       resident set of the process according to the system, 0 if unknown
+ *   peak_active    the most that active ever was
+ *   cached_running, cached_idle, cached_transfer
+ *                  the parts of cached: of threads that ran a slow path since the last tick, of
+ *                  others, and between the caches of two threads
+ *   slack_shared, slack_holes, slack_clean
+ *                  the parts of slack: in pages that also hold a block in use, in pages that a
+ *                  purge would give back, in pages known not to be resident
+ *   dirty_young, dirty_old
+ *                  the parts of dirty: free since the last ageing, and before it
+ *   large          blocks of more than 32 KiB; part of allocated
+ *   huge           those of them that are mappings of their own
+ *   metadata_resident   the resident part of metadata
  *   threads        caches that belong to a thread (number)
  *   requests       allocation calls (number; 0 unless started with HZ3_COUNT=1)
  *   frees          calls that free (number; 0 unless started with HZ3_COUNT=1)
@@ -105,7 +117,7 @@ void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT
  *                      ordblks   the number of slabs
  *                      hblks, hblkhd, smblks, usmblks   0
  *   mallinfo           the same; values that do not fit are INT_MAX
- *   malloc_stats       writes to file descriptor 2
+ *   malloc_stats       writes to file descriptor 2, with the parts of what is not returned
  *
  *   operator new       an alignment that is no power of two throws bad_alloc. The array, sized and
  *                      nothrow forms end in the plain forms, also when the program has its own.

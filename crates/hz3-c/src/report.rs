@@ -151,7 +151,7 @@ fn write_totals(
 #[unsafe(no_mangle)]
 extern "C" fn malloc_stats() {
     let stats = hz3_alloc::stats();
-    let mut room = [0; 512];
+    let mut room = [0; 1024];
     let mut text = Text::new(&mut room);
     // A `Text` takes everything.
     let _ = write_stats(&stats, &mut text);
@@ -171,6 +171,18 @@ fn write_stats(stats: &Stats, out: &mut Text<'_>) -> core::fmt::Result {
     writeln!(out, "hz3:")?;
     writeln!(out, "system bytes     = {:>14}", stats.committed)?;
     writeln!(out, "in use bytes     = {:>14}", stats.allocated)?;
+    writeln!(out, "peak bytes       = {:>14}", stats.peak_active)?;
     writeln!(out, "cached bytes     = {:>14}", stats.cached)?;
+    writeln!(out, "  running        = {:>14}", stats.cached_running)?;
+    writeln!(out, "  idle           = {:>14}", stats.cached_idle)?;
+    writeln!(out, "  transfer       = {:>14}", stats.cached_transfer)?;
+    writeln!(out, "slack bytes      = {:>14}", stats.slack)?;
+    writeln!(out, "  shared pages   = {:>14}", stats.slack_shared)?;
+    writeln!(out, "  holes          = {:>14}", stats.slack_holes)?;
+    writeln!(out, "  clean          = {:>14}", stats.slack_clean)?;
+    writeln!(out, "dirty bytes      = {:>14}", stats.dirty)?;
+    writeln!(out, "  young          = {:>14}", stats.dirty_young)?;
+    writeln!(out, "  old            = {:>14}", stats.dirty_old)?;
+    writeln!(out, "metadata bytes   = {:>14}", stats.metadata_resident)?;
     writeln!(out, "resident bytes   = {:>14}", stats.resident)
 }

@@ -1,21 +1,22 @@
 //! The heap: the layers together, and every operation that is not the hot path.
 
+mod statistics;
+
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::base::fatal::fatal;
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
-use crate::base::units::{ChunkIndex, PAGE_BYTES, Run, SEGMENT_PAGES, wide};
+use crate::base::units::{ChunkIndex, Run};
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
-use crate::cache::{CACHE_BYTES, Front, ThreadCache};
+use crate::cache::{Front, ThreadCache};
 use crate::central::Central;
 use crate::options::Config;
 use crate::os::{Os, Refused};
 use crate::reclaim::{self, Next, Reclaim};
 use crate::segment::Segments;
 use crate::segment::large::LargeBlock;
-use crate::stats::Stats;
 
 /// The address is not one that hz3 manages; nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -393,62 +394,6 @@ impl<O: Os> Heap<O> {
         self.counts.large_frees.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the blocks in thread caches and transfer caches, as a hint.
-    fn cached_bytes(&self) -> u64 {
-        let in_threads: u64 = self.registry.iter().map(ThreadCache::cached_bytes).sum();
-        in_threads + self.central.transfer_bytes()
-    }
-
-    /// Bytes that could go back to the system, as a hint: free pages that may hold memory, free
-    /// blocks in slabs, blocks in caches.
-    pub(crate) fn returnable_hint(&self) -> u64 {
-        let cached = self.cached_bytes();
-        self.segments.dirty_pages() * wide(PAGE_BYTES) + self.central.slack_hint() + cached
-    }
-
-    /// The statistics; the sums add up when nobody allocates meanwhile.
-    pub(crate) fn stats(&self) -> Stats {
-        let cached = self.cached_bytes();
-        let central = self.central.census();
-        let segment = self.segments.census();
-        let page = wide(PAGE_BYTES);
-        let taken = (segment.committed - segment.free) * page + segment.huge_bytes;
-        // The layers are read one after the other; what other threads do meanwhile must not make
-        // a difference negative, nor break the sums.
-        let cached = cached.min(central.used_bytes);
-        let large = taken.saturating_sub(central.slab_bytes);
-        let active = central.slab_bytes + large;
-        let (dirty, retained) = (segment.dirty * page, (segment.free - segment.dirty) * page);
-        let caches = wide(self.registry.created()) * wide(CACHE_BYTES);
-        let mut stats = Stats {
-            allocated: central.used_bytes - cached + large,
-            cached,
-            slack: central.slab_bytes - central.used_bytes,
-            active,
-            dirty,
-            retained,
-            committed: active + dirty + retained,
-            metadata: segment.table_bytes + self.central.table_bytes() + caches,
-            reserved: segment.reserved_bytes,
-            threads: wide(self.registry.in_use()),
-            slabs: central.slabs,
-            segments: segment.committed.div_ceil(u64::from(SEGMENT_PAGES)),
-            large_allocs: self.counts.large_allocs.load(Ordering::Relaxed),
-            large_frees: self.counts.large_frees.load(Ordering::Relaxed),
-            huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
-            refaulted_bytes: self.segments.refaulted_pages() * page,
-            ..Stats::default()
-        };
-        for cache in self.registry.iter() {
-            stats.refills += cache.counts.refills.load(Ordering::Relaxed);
-            stats.flushes += cache.counts.flushes.load(Ordering::Relaxed);
-            stats.requests += cache.counts.requests.load(Ordering::Relaxed);
-            stats.frees += cache.counts.frees.load(Ordering::Relaxed);
-        }
-        self.reclaim.report(&mut stats);
-        stats
-    }
-
     /// Takes every lock, in lock order, so that a fork finds the heap at rest.
     pub(crate) fn acquire_all(&self) {
         self.reclaim.acquire_all();
@@ -483,11 +428,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn validate(&self) {
         self.segments.validate();
         self.central.validate(&self.segments);
-        let stats = self.stats();
-        assert_eq!(stats.active, stats.allocated + stats.cached + stats.slack, "I-8");
-        let segment = self.segments.census();
-        let mapped = segment.committed * wide(PAGE_BYTES) + segment.huge_bytes;
-        assert_eq!(mapped, stats.active + stats.dirty + stats.retained, "I-8");
+        self.validate_statistics();
     }
 }
 

@@ -9,6 +9,9 @@ macro_rules! stats {
         /// ```text
         ///   active    = allocated + cached + slack
         ///   committed = active + dirty + retained
+        ///   cached    = cached_running + cached_idle + cached_transfer
+        ///   slack     = slack_shared + slack_holes + slack_clean
+        ///   dirty     = dirty_young + dirty_old
         /// ```
         ///
         /// The sums always hold. The numbers are read one after the other, so what other threads do
@@ -49,6 +52,30 @@ stats! {
     reserved,
     /// Resident set of the process, as the system counts it; 0 when it does not say.
     resident,
+    /// The most that `active` ever was. Slabs count whole, as they do in `active`.
+    peak_active,
+    /// In caches of threads that ran a slow path since the last tick.
+    cached_running,
+    /// In caches of other threads, and of ended ones: the next tick takes it.
+    cached_idle,
+    /// In transfer caches, between two threads' caches.
+    cached_transfer,
+    /// Free parts of pages, of the system's size, that also hold a block in use.
+    slack_shared,
+    /// Pages of part-used slabs without a block in use, which may hold memory: holes that wait.
+    slack_holes,
+    /// Pages of slabs that are known to hold no memory.
+    slack_clean,
+    /// Free pages that became so since the last ageing.
+    dirty_young,
+    /// Free pages that were so at the last ageing: the next one purges them.
+    dirty_old,
+    /// Blocks of more than 32 KiB, touched or not; part of `allocated`.
+    large,
+    /// Those of them that are mappings of their own.
+    huge,
+    /// The part of `metadata` that is resident.
+    metadata_resident,
     /// Number of threads that have a cache.
     threads,
     /// Number of allocation calls; 0 unless `HZ3_COUNT=1`.

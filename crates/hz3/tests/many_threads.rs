@@ -23,8 +23,7 @@ fn returnable() -> u64 {
 
 #[test]
 fn what_many_idle_threads_hold_goes_back() {
-    let (begin, freed, end) =
-        (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
+    let [full, begin, freed, end] = [(); 4].map(|()| Barrier::new(THREADS + 1));
     thread::scope(|scope| {
         for _ in 0..THREADS {
             thread::Builder::new()
@@ -32,6 +31,7 @@ fn what_many_idle_threads_hold_goes_back() {
                 .spawn_scoped(scope, || {
                     let blocks: Vec<Vec<u8>> =
                         (1..=BLOCKS).map(|block| vec![1; block * 64]).collect();
+                    full.wait();
                     begin.wait();
                     drop(blocks);
                     freed.wait();
@@ -39,8 +39,9 @@ fn what_many_idle_threads_hold_goes_back() {
                 })
                 .unwrap();
         }
-        begin.wait();
+        full.wait();
         let held = hz3::stats().allocated;
+        begin.wait();
         freed.wait();
         let start = Instant::now();
         while returnable() > 4 * MIB && start.elapsed() < PATIENCE {

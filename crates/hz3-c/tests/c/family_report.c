@@ -73,6 +73,8 @@ static void stats(void)
     text[length < 0 ? 0 : length] = 0;
     CHECK(strstr(text, "system bytes") && strstr(text, "in use bytes"), "malloc_stats wrote: %s",
           text);
+    CHECK(strstr(text, "shared pages") && strstr(text, "\nresident bytes"), "malloc_stats wrote: %s",
+          text);
     CHECK(requests > 0, "HZ3_COUNT=1 counts nothing: %lld", requests);
     CHECK(requests == after, "malloc_stats allocates: %lld calls", after - requests);
 }
@@ -137,6 +139,15 @@ static void json(void)
     CHECK(active > 0 && active == held, "%s", all);
     CHECK(committed == active + value_in(all, "dirty") + value_in(all, "retained"), "%s", all);
     CHECK(value_in(all, "resident") > 1 << 20, "%s", all);
+    CHECK(value_in(all, "cached") == value_in(all, "cached_running") + value_in(all, "cached_idle")
+              + value_in(all, "cached_transfer"), "%s", all);
+    CHECK(value_in(all, "slack") == value_in(all, "slack_shared") + value_in(all, "slack_holes")
+              + value_in(all, "slack_clean"), "%s", all);
+    CHECK(value_in(all, "dirty") == value_in(all, "dirty_young") + value_in(all, "dirty_old"), "%s",
+          all);
+    long long metadata = value_in(all, "metadata_resident");
+    CHECK(metadata > 0 && metadata <= value_in(all, "metadata"), "%s", all);
+    CHECK(value_in(all, "peak_active") >= 100 * (long long)MIB, "%s", all);
 }
 
 int main(void)

@@ -29,6 +29,7 @@ mod thread_cache {
     use crate::base::size_class::{CLASSES, SizeClass};
     use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES};
     use crate::os::lock::Lock;
+    use crate::os::{Os, Span};
 
     /// One thread's cache. The first fields are all that malloc and free of a cached class read.
     #[repr(C, align(64))]
@@ -194,6 +195,14 @@ mod thread_cache {
             policy.capacity = Capacity::new(0);
             policy.arrays = [0; CLASSES];
             policy.used_slots = 0;
+        }
+
+        /// The cache's mapping.
+        pub(crate) fn span<O: Os>(&self, os: &O) -> Span {
+            let header: NonNull<u8> = NonNull::from(self).cast();
+            // SAFETY: the cache was created that far into its mapping.
+            let start = unsafe { header.sub(HEADER_AT) };
+            Span { start, bytes: CACHE_BYTES.next_multiple_of(os.page_size()) }
         }
 
         /// How many caches were made before this one.

@@ -64,11 +64,6 @@ impl Registry {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// Number of caches ever made.
-    pub(crate) fn created(&self) -> usize {
-        self.created.load(Ordering::Relaxed)
-    }
-
     /// A cache for the calling thread; `None` when there is no memory for one.
     pub(crate) fn acquire<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
         let list = below.segments.os().cpu() % LISTS;

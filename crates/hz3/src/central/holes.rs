@@ -8,7 +8,7 @@ use super::Central;
 use super::bin::{BinView, Retired};
 use super::slab::{Slab, WORDS};
 use crate::base::size_class::SizeClass;
-use crate::base::units::{ChunkIndex, Pages, Run};
+use crate::base::units::{ChunkIndex, Pages, Run, wide};
 use crate::os::Os;
 use crate::segment::Segments;
 
@@ -41,7 +41,32 @@ impl Holes {
     }
 }
 
+/// What slabs hold besides blocks in use, page by page, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FreePages {
+    /// In holes: a purge would give them back.
+    pub(crate) holes: u64,
+    /// In pages that are known to hold no memory.
+    pub(crate) clean: u64,
+}
+
 impl Central {
+    /// Looks at every page of every slab, without a lock: exact when nobody allocates meanwhile.
+    pub(crate) fn free_pages<O: Os>(segments: &Segments<O>, grain: Pages) -> FreePages {
+        let tables = segments.tables();
+        let mut found = FreePages::default();
+        let end = segments.arena().frontier().chunk().get();
+        for chunk in (1..end).map(ChunkIndex::new) {
+            let (class, slab) = (tables.class(chunk), Slab::of(tables, chunk));
+            if class != SizeClass::NONE && slab.starts_here() {
+                let holes = slab.holes(class, grain.get()).count_ones();
+                found.holes += wide(Pages::new(holes).bytes());
+                found.clean += wide(Pages::new(slab.clean_pages(class)).bytes());
+            }
+        }
+        found
+    }
+
     /// Claims the holes of the slab that starts at `first`, if one does and it has any. Holes are
     /// made of groups of `grain` pages, the pages of the system.
     pub(crate) fn claim_holes<O: Os>(

@@ -20,7 +20,7 @@ use crate::base::fatal::fatal;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
 use crate::base::units::{ChunkIndex, Pages, wide};
-use crate::os::{Os, Refused};
+use crate::os::{Os, Refused, Span};
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
 use bin::{Bin, BinState, BinView, Put, Retired};
@@ -79,6 +79,13 @@ impl Central {
     /// Bytes of the bins and transfer caches.
     pub(crate) fn table_bytes(&self) -> u64 {
         wide(Self::bytes_for(self.shards)) + self.transfers.table_bytes()
+    }
+
+    /// Bytes of the bins and transfer caches that are backed by memory.
+    pub(crate) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
+        let bytes = Self::bytes_for(self.shards).next_multiple_of(os.page_size());
+        let bins = Span { start: self.bins.cast(), bytes };
+        wide(os.resident_bytes(bins)) + self.transfers.resident_table_bytes(os)
     }
 
     fn bin(&self, shard: usize, class: SizeClass) -> &Bin {

@@ -219,15 +219,9 @@ impl Slab {
         Slab::level(self.free(), class) != Slab::level(free, class)
     }
 
-    /// Finds the holes of a slab: dirty groups of `grain` pages in which every block is free.
-    /// Returns one bit a page, and takes the blocks that touch those pages out of the bitmap into
-    /// `claimed`. The caller has taken the slab out of its bin's order.
-    pub(super) fn claim_holes(
-        &self,
-        class: SizeClass,
-        grain: u32,
-        claimed: &mut [u64; WORDS],
-    ) -> u128 {
+    /// The holes of a slab, one bit a page: dirty groups of `grain` pages in which every block is
+    /// free. A hint without the lock of the slab's bin.
+    pub(super) fn holes(&self, class: SizeClass, grain: u32) -> u128 {
         let size = narrow(class.block_bytes());
         let mut holes = 0;
         for page in (0..class.slab_pages().get()).step_by(widen(grain)) {
@@ -241,6 +235,24 @@ impl Slab {
                 holes |= ((1 << grain) - 1) << page;
             }
         }
+        holes
+    }
+
+    /// How many pages of the slab are known to hold no memory, and therefore no block in use.
+    pub(super) fn clean_pages(&self, class: SizeClass) -> u32 {
+        let pages = class.slab_pages().get();
+        pages - bits::count(&self.dirty, 0, pages)
+    }
+
+    /// Takes the blocks that touch the pages of the slab's holes out of the bitmap into `claimed`.
+    /// Returns the holes, one bit a page. The caller has taken the slab out of its bin's order.
+    pub(super) fn claim_holes(
+        &self,
+        class: SizeClass,
+        grain: u32,
+        claimed: &mut [u64; WORDS],
+    ) -> u128 {
+        let holes = self.holes(class, grain);
         let mut taken = 0;
         for block in 0..if holes == 0 { 0 } else { class.capacity() } {
             let first = Slab::page_of(class, block);
@@ -279,10 +291,14 @@ impl Slab {
         }
     }
 
+    /// Whether the slab at this chunk starts here.
+    pub(super) fn starts_here(&self) -> bool {
+        self.lead.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether the slab at this chunk starts here and may have dirty pages.
     pub(super) fn may_have_holes(&self) -> bool {
-        self.lead.load(Ordering::Relaxed) == 0
-            && self.dirty.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+        self.starts_here() && self.dirty.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Checks I-6: the count is the number of set bits.

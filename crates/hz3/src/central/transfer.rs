@@ -17,7 +17,7 @@ use super::Slot;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{narrow, wide, widen};
 use crate::os::lock::Lock;
-use crate::os::{Os, Refused};
+use crate::os::{Os, Refused, Span};
 
 /// Bytes that wait in one transfer cache at most, within these numbers of blocks.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -124,6 +124,12 @@ impl Transfers {
     /// Bytes of the cells and slots.
     pub(super) fn table_bytes(&self) -> u64 {
         wide(Self::bytes_for(self.shards))
+    }
+
+    /// Those of them that are backed by memory.
+    pub(super) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
+        let bytes = Self::bytes_for(self.shards).next_multiple_of(os.page_size());
+        wide(os.resident_bytes(Span { start: self.cells.cast(), bytes }))
     }
 
     fn cell(&self, shard: usize, class: SizeClass) -> &Transfer {

@@ -202,6 +202,10 @@ impl Os for Fake {
         unsafe { dealloc(start.as_ptr(), layout) };
     }
 
+    fn resident_bytes(&self, span: Span) -> usize {
+        span.bytes
+    }
+
     fn cpus(&self) -> usize {
         self.cpus
     }

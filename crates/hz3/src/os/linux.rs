@@ -14,6 +14,8 @@ const MEMBARRIER_PRIVATE_EXPEDITED: c_int = 1 << 3;
 const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
 const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
+/// Pages that one question about residency is about.
+const RESIDENCY_PAGES: usize = 1024;
 /// Room for 4096 CPUs in the affinity mask.
 const CPU_WORDS: usize = 64;
 
@@ -144,6 +146,22 @@ impl Os for Linux {
     unsafe fn unmap(&self, span: Span) {
         // SAFETY: the caller's promise is that of `unmap_range`.
         unsafe { Self::unmap_range(span.start, span.bytes) };
+    }
+
+    fn resident_bytes(&self, span: Span) -> usize {
+        let page = self.page_size();
+        let mut resident = [0u8; RESIDENCY_PAGES];
+        let mut pages = 0;
+        for part in (0..span.bytes).step_by(RESIDENCY_PAGES * page) {
+            let bytes = (span.bytes - part).min(RESIDENCY_PAGES * page);
+            let start: *mut c_void = span.start.as_ptr().wrapping_add(part).cast();
+            // SAFETY: the kernel writes one byte a page of the part, for which there is room.
+            if unsafe { libc::mincore(start, bytes, resident.as_mut_ptr()) } == 0 {
+                let answers = &resident[..bytes.div_ceil(page)];
+                pages += answers.iter().filter(|&&answer| answer & 1 == 1).count();
+            }
+        }
+        pages * page
     }
 
     fn cpus(&self) -> usize {

@@ -84,6 +84,11 @@ pub(crate) trait Os: Sync {
     /// The span is such a mapping and nobody uses it any more.
     unsafe fn unmap(&self, span: Span);
 
+    /// Bytes of a range that are backed by memory; 0 when the system does not say.
+    ///
+    /// The range is reserved, committed or mapped.
+    fn resident_bytes(&self, span: Span) -> usize;
+
     /// The number of CPUs this process may run on, at least 1.
     fn cpus(&self) -> usize;
 

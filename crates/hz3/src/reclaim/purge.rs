@@ -78,7 +78,7 @@ pub(crate) fn free_pages<O: Os>(
         {
             segments.mark_clean(whole);
         }
-        segments.give(run, Pages::ZERO);
+        segments.put_back(run);
     }
     done
 }

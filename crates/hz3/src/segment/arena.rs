@@ -183,6 +183,22 @@ impl<O: Os> Arena<O> {
         growth.class_map + growth.records + growth.chunks + growth.segments
     }
 
+    /// The committed parts of the tables.
+    fn table_spans(&self, growth: &Growth) -> [Span; 4] {
+        let tables = &self.tables;
+        [
+            Span { start: tables.class_map.cast(), bytes: growth.class_map },
+            Span { start: tables.records.cast(), bytes: growth.records },
+            Span { start: tables.chunks, bytes: growth.chunks },
+            Span { start: tables.segments.cast(), bytes: growth.segments },
+        ]
+    }
+
+    /// Bytes of the tables that are backed by memory.
+    pub(crate) fn resident_table_bytes(&self, growth: &Growth) -> usize {
+        self.table_spans(growth).map(|span| self.os.resident_bytes(span)).iter().sum()
+    }
+
     /// Commits at least `pages` more pages and returns them; they belong to the caller and are
     /// clean. More is taken than asked for, in proportion to what is committed, when it is there.
     pub(crate) fn grow(&self, growth: &mut Growth, pages: Pages) -> Result<Run, Refused> {

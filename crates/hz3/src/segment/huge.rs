@@ -21,7 +21,6 @@ pub(crate) struct HugeTable {
     capacity: usize,
     /// Entries that are out of the table while their mapping moves; their room is kept.
     promised: usize,
-    bytes: u64,
 }
 
 // SAFETY: the table owns its memory; the lock around it gives one thread at a time access.
@@ -29,12 +28,7 @@ unsafe impl Send for HugeTable {}
 
 impl HugeTable {
     pub(crate) const fn new() -> HugeTable {
-        HugeTable { entries: NonNull::dangling(), len: 0, capacity: 0, promised: 0, bytes: 0 }
-    }
-
-    /// Bytes of all mappings.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        HugeTable { entries: NonNull::dangling(), len: 0, capacity: 0, promised: 0 }
     }
 
     fn slice(&self) -> &[Span] {
@@ -90,7 +84,6 @@ impl HugeTable {
         unsafe { last.write(span) };
         self.slice_of(len + 1)[at..].rotate_right(1);
         self.len += 1;
-        self.bytes += wide(span.bytes);
     }
 
     fn remove(&mut self, address: usize) -> Option<Span> {
@@ -99,7 +92,6 @@ impl HugeTable {
         let span = self.slice()[at];
         self.slice_of(len)[at..].rotate_left(1);
         self.len -= 1;
-        self.bytes -= wide(span.bytes);
         Some(span)
     }
 }
@@ -115,6 +107,7 @@ impl<O: Os> Segments<O> {
         let start = self.os().map(bytes, align.max(page))?;
         let span = Span { start, bytes };
         if self.enter_huge(span) {
+            self.count_huge(bytes);
             return Some(start);
         }
         // SAFETY: the mapping was just made and nobody knows of it.
@@ -131,6 +124,12 @@ impl<O: Os> Segments<O> {
         room
     }
 
+    /// Counts more bytes of huge blocks.
+    fn count_huge(&self, bytes: usize) {
+        self.account.add_huge(wide(bytes));
+        self.note_active(&self.pages.lock());
+    }
+
     /// Makes a mapping of the caller's a huge block of `bytes`. `None` when that is not possible;
     /// the mapping is then what it was.
     pub(super) fn adopt_huge(&self, mapping: Span, bytes: usize) -> Option<NonNull<u8>> {
@@ -140,6 +139,9 @@ impl<O: Os> Segments<O> {
         let resized = self.resize_huge(mapping.start.addr().get(), bytes);
         if resized.is_none() {
             self.huge.lock().remove(mapping.start.addr().get());
+        } else {
+            // What it had is still counted where it came from.
+            self.account.add_huge(wide(mapping.bytes));
         }
         resized
     }
@@ -155,6 +157,7 @@ impl<O: Os> Segments<O> {
         let Some(span) = removed else { return false };
         // SAFETY: the entry was removed under the lock, so this call alone has the mapping.
         unsafe { self.os().unmap(span) };
+        self.account.remove_huge(wide(span.bytes));
         true
     }
 
@@ -171,9 +174,15 @@ impl<O: Os> Segments<O> {
         // No lock is held while the mapping moves.
         // SAFETY: the entry was removed under the lock, so this call alone has the mapping.
         let moved = unsafe { self.os().resize(old, bytes) };
-        let mut table = self.huge.lock();
-        table.promised -= 1;
-        table.insert(moved.map_or(old, |start| Span { start, bytes }));
+        {
+            let mut table = self.huge.lock();
+            table.promised -= 1;
+            table.insert(moved.map_or(old, |start| Span { start, bytes }));
+        }
+        if moved.is_some() {
+            self.account.remove_huge(wide(old.bytes.saturating_sub(bytes)));
+            self.count_huge(bytes.saturating_sub(old.bytes));
+        }
         moved
     }
 }

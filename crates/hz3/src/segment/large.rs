@@ -132,7 +132,10 @@ impl<O: Os> Segments<O> {
 
     fn extend_into_free(&self, run: Run, more: Pages) -> bool {
         let frontier = self.arena.frontier();
-        self.pages.lock().extend(self.tables(), run, more, frontier).is_some()
+        let mut heap = self.pages.lock();
+        let extended = heap.extend(self.tables(), run, more, frontier).is_some();
+        self.note_active(&heap);
+        extended
     }
 
     fn move_larger(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {

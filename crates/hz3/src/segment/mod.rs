@@ -6,15 +6,19 @@
 //!
 //! Locks: growth, then pages. No system call is made under the lock of the page heap.
 
+pub(crate) mod account;
 pub(crate) mod arena;
 pub(crate) mod huge;
 pub(crate) mod large;
 pub(crate) mod pages;
 pub(crate) mod tables;
 
-use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen};
+use crate::base::units::{
+    CHUNK_PAGES, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen,
+};
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused};
+use account::Account;
 use arena::{Arena, Growth};
 use huge::HugeTable;
 use pages::{Fit, PageHeap};
@@ -27,17 +31,23 @@ pub(crate) struct Segments<O> {
     growth: Lock<Growth>,
     pages: Lock<PageHeap>,
     huge: Lock<HugeTable>,
+    account: Account,
 }
 
 /// Sizes of the layer, in pages unless said otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Census {
     pub(crate) committed: u64,
+    /// Those that are being purged included.
     pub(crate) free: u64,
+    /// As `free`.
     pub(crate) dirty: u64,
+    pub(crate) old: u64,
     pub(crate) reserved_bytes: u64,
     pub(crate) table_bytes: u64,
+    pub(crate) resident_table_bytes: u64,
     pub(crate) huge_bytes: u64,
+    pub(crate) peak_active_bytes: u64,
 }
 
 impl<O: Os> Segments<O> {
@@ -48,6 +58,7 @@ impl<O: Os> Segments<O> {
             growth: Lock::new(Growth::default()),
             pages: Lock::new(PageHeap::new()),
             huge: Lock::new(HugeTable::new()),
+            account: Account::new(),
         })
     }
 
@@ -65,17 +76,33 @@ impl<O: Os> Segments<O> {
 
     /// Takes a run; `None` when neither the free pages nor the system have one.
     pub(crate) fn take(&self, pages: Pages, fit: Fit) -> Option<Run> {
-        if let Some(run) = self.pages.lock().take(self.tables(), pages, fit) {
-            return Some(run);
-        }
-        self.take_growing(pages, fit)
+        let free = self.take_free(&mut self.pages.lock(), pages, fit);
+        free.or_else(|| self.take_growing(pages, fit))
+    }
+
+    /// Takes a run out of the free pages.
+    fn take_free(&self, heap: &mut PageHeap, pages: Pages, fit: Fit) -> Option<Run> {
+        let run = heap.take(self.tables(), pages, fit)?;
+        self.note_active(heap);
+        Some(run)
+    }
+
+    /// After pages were taken or a huge block was entered.
+    fn note_active(&self, heap: &PageHeap) {
+        let free = heap.free_pages() + heap.withdrawn_pages();
+        let taken = (self.committed_pages() - free) * wide(PAGE_BYTES);
+        self.account.note_active(taken + self.account.huge_bytes());
+    }
+
+    fn committed_pages(&self) -> u64 {
+        u64::from((self.arena.frontier() - Arena::<O>::first_page()).get())
     }
 
     #[cold]
     fn take_growing(&self, pages: Pages, fit: Fit) -> Option<Run> {
         // One thread grows; whoever waited for it looks at what it brought first.
         let mut growth = self.growth.lock();
-        if let Some(run) = self.pages.lock().take(self.tables(), pages, fit) {
+        if let Some(run) = self.take_free(&mut self.pages.lock(), pages, fit) {
             return Some(run);
         }
         let slack = match fit {
@@ -93,14 +120,14 @@ impl<O: Os> Segments<O> {
         let mut heap = self.pages.lock();
         // Somebody may have taken the tail meanwhile; then the caller's retry grows again.
         heap.give(self.tables(), new, Pages::ZERO, self.arena.frontier());
-        if let Some(run) = heap.take(self.tables(), pages, fit) {
+        if let Some(run) = self.take_free(&mut heap, pages, fit) {
             return Some(run);
         }
         drop(heap);
         let more = self.arena.grow(&mut growth, pages + slack).ok()?;
         let mut heap = self.pages.lock();
         heap.give(self.tables(), more, Pages::ZERO, self.arena.frontier());
-        heap.take(self.tables(), pages, fit)
+        self.take_free(&mut heap, pages, fit)
     }
 
     /// Gives a run back. Its first `touched` pages have been written since it was taken.
@@ -111,7 +138,7 @@ impl<O: Os> Segments<O> {
 
     /// The next free pages of an age that may hold memory, at or after `from`, at most `limit`;
     /// they are off the free map and belong to the caller, who gives them back by
-    /// [`Segments::give`].
+    /// [`Segments::put_back`].
     pub(crate) fn take_dirty(&self, from: PageIndex, limit: Pages, age: Age) -> Option<Run> {
         let frontier = self.arena.frontier();
         // The search may be long, so it runs without the lock; what it finds is checked with it.
@@ -120,6 +147,12 @@ impl<O: Os> Segments<O> {
         let run = self.tables().next_free_dirty(hint.start, frontier, limit, age)?;
         heap.withdraw(self.tables(), run);
         Some(run)
+    }
+
+    /// Gives pages back that [`Segments::take_dirty`] took.
+    pub(crate) fn put_back(&self, run: Run) {
+        let frontier = self.arena.frontier();
+        self.pages.lock().put_back(self.tables(), run, frontier);
     }
 
     /// Makes all free dirty pages old.
@@ -158,17 +191,24 @@ impl<O: Os> Segments<O> {
     }
 
     pub(crate) fn census(&self) -> Census {
-        let table_bytes = Arena::<O>::table_bytes(&self.growth.lock());
-        let huge_bytes = self.huge.lock().bytes();
-        let first = Arena::<O>::first_page();
+        let (table_bytes, resident_table_bytes) = {
+            let growth = self.growth.lock();
+            (Arena::<O>::table_bytes(&growth), self.arena.resident_table_bytes(&growth))
+        };
+        let old = |segment| u64::from(self.tables().old_pages(segment));
+        let old = (0..self.segment_count()).map(old).sum();
         let pages = self.pages.lock();
+        let withdrawn = pages.withdrawn_pages();
         Census {
-            committed: u64::from((self.arena.frontier() - first).get()),
-            free: pages.free_pages(),
-            dirty: pages.dirty_pages(),
+            committed: self.committed_pages(),
+            free: pages.free_pages() + withdrawn,
+            dirty: pages.dirty_pages() + withdrawn,
+            old,
             reserved_bytes: wide(self.arena.bytes()),
             table_bytes: wide(table_bytes),
-            huge_bytes,
+            resident_table_bytes: wide(resident_table_bytes),
+            huge_bytes: self.account.huge_bytes(),
+            peak_active_bytes: self.account.peak_active_bytes(),
         }
     }
 

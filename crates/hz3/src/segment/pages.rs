@@ -16,6 +16,8 @@ pub(crate) struct PageHeap {
     by_chunks: Treap,
     free: u64,
     dirty: u64,
+    /// Pages that are off the free map for a purge.
+    withdrawn: u64,
     refaulted: u64,
 }
 
@@ -121,13 +123,19 @@ impl PageHeap {
             by_chunks: Treap::new(),
             free: 0,
             dirty: 0,
+            withdrawn: 0,
             refaulted: 0,
         }
     }
 
-    /// Number of free pages.
+    /// Number of free pages, those that are being purged not included.
     pub(crate) fn free_pages(&self) -> u64 {
         self.free
+    }
+
+    /// Number of pages that are being purged.
+    pub(crate) fn withdrawn_pages(&self) -> u64 {
+        self.withdrawn
     }
 
     /// Number of free pages that may hold memory.
@@ -219,6 +227,13 @@ impl PageHeap {
     pub(crate) fn withdraw(&mut self, tables: &Tables, run: Run) {
         let free = free_run_at(tables, tables.free_run_start(run.start));
         self.cut(tables, free, run);
+        self.withdrawn += u64::from(run.pages.get());
+    }
+
+    /// Takes a range back that was withdrawn.
+    pub(crate) fn put_back(&mut self, tables: &Tables, run: Run, frontier: PageIndex) {
+        self.withdrawn -= u64::from(run.pages.get());
+        self.give(tables, run, Pages::ZERO, frontier);
     }
 
     /// Takes a run back and joins it with its free neighbours. Its first `touched` pages are

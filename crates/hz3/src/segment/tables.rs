@@ -263,6 +263,16 @@ impl Tables {
         }
     }
 
+    /// How many of a segment's free pages may hold memory and did so at the last ageing already; a
+    /// hint without the lock.
+    pub(crate) fn old_pages(&self, segment: usize) -> u32 {
+        let meta = self.segment(segment);
+        let old = |(word, old): (usize, &AtomicU64)| {
+            (meta.free_dirty_word(word) & old.load(Ordering::Relaxed)).count_ones()
+        };
+        meta.old.iter().enumerate().map(old).sum()
+    }
+
     /// Whether a segment has free pages that may hold memory; a hint without the lock.
     pub(crate) fn has_free_dirty(&self, segment: usize) -> bool {
         self.segment(segment).free_dirty_pages.load(Ordering::Relaxed) > 0

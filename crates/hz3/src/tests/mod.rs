@@ -1,6 +1,7 @@
 //! Tests of the layers together: random operations against a model, over the real system and over
 //! the fake one; threads at full speed under a thief.
 
+mod breakdown;
 mod model;
 mod stress;
 mod world;

@@ -9,7 +9,7 @@ use crate::stats::Stats;
 
 /// Writes the statistics where the report is to go.
 pub(crate) fn write(stats: &Stats, report: &Report) {
-    let mut line = Line::<2048>::new();
+    let mut line = Line::<4096>::new();
     match report {
         Report::None => return,
         Report::Text => {

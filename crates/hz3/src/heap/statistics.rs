@@ -1,0 +1,161 @@
+//! The statistics: what each layer holds, in sums that always add up.
+
+use core::sync::atomic::Ordering;
+
+use super::Heap;
+use crate::base::units::{PAGE_BYTES, Pages, SEGMENT_PAGES, narrow, wide};
+use crate::cache::ThreadCache;
+use crate::central::Central;
+use crate::os::Os;
+use crate::stats::Stats;
+
+/// Blocks that wait for a thread, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cached {
+    /// In caches whose owners ran a slow path since the last tick.
+    running: u64,
+    /// In other caches, those of ended threads included.
+    idle: u64,
+    /// In transfer caches.
+    transfer: u64,
+}
+
+impl Cached {
+    fn sum(self) -> u64 {
+        self.running + self.idle + self.transfer
+    }
+
+    /// As much of it as `bytes` hold, so that the sum cannot exceed them.
+    fn within(self, bytes: u64) -> Cached {
+        let running = self.running.min(bytes);
+        let idle = self.idle.min(bytes - running);
+        Cached { running, idle, transfer: self.transfer.min(bytes - running - idle) }
+    }
+}
+
+/// hz3's own memory, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Metadata {
+    mapped: u64,
+    resident: u64,
+}
+
+impl<O: Os> Heap<O> {
+    /// Blocks in thread caches and transfer caches, as a hint.
+    fn cached(&self) -> Cached {
+        let mut cached = Cached { transfer: self.central.transfer_bytes(), ..Cached::default() };
+        for cache in self.registry.iter() {
+            let place = if cache.is_active() { &mut cached.running } else { &mut cached.idle };
+            *place += cache.cached_bytes();
+        }
+        cached
+    }
+
+    /// Bytes that could go back to the system, as a hint: free pages that may hold memory, free
+    /// blocks in slabs, blocks in caches.
+    pub(crate) fn returnable_hint(&self) -> u64 {
+        let cached = self.cached().sum();
+        self.segments.dirty_pages() * wide(PAGE_BYTES) + self.central.slack_hint() + cached
+    }
+
+    /// The statistics. The layers are read one after the other; what other threads do meanwhile
+    /// must not make a difference negative, nor break the sums.
+    ///
+    /// Takes time in proportion to the number of slabs, and holds no lock for longer than one bin
+    /// takes.
+    pub(crate) fn stats(&self) -> Stats {
+        let cached = self.cached();
+        let central = self.central.census();
+        let grain = Pages::new(narrow(self.os().page_size() / PAGE_BYTES).max(1));
+        let free_pages = Central::free_pages(&self.segments, grain);
+        let segment = self.segments.census();
+        let page = wide(PAGE_BYTES);
+        let taken = (segment.committed - segment.free) * page + segment.huge_bytes;
+        let cached = cached.within(central.used_bytes);
+        let large = taken.saturating_sub(central.slab_bytes);
+        let active = central.slab_bytes + large;
+        let slack = central.slab_bytes - central.used_bytes;
+        let slack_holes = free_pages.holes.min(slack);
+        let slack_clean = free_pages.clean.min(slack - slack_holes);
+        let (dirty, retained) = (segment.dirty * page, (segment.free - segment.dirty) * page);
+        let dirty_old = (segment.old * page).min(dirty);
+        let metadata = self.metadata(segment.table_bytes, segment.resident_table_bytes);
+        let mut stats = Stats {
+            allocated: central.used_bytes - cached.sum() + large,
+            cached: cached.sum(),
+            slack,
+            active,
+            dirty,
+            retained,
+            committed: active + dirty + retained,
+            metadata: metadata.mapped,
+            reserved: segment.reserved_bytes,
+            peak_active: segment.peak_active_bytes.max(active),
+            cached_running: cached.running,
+            cached_idle: cached.idle,
+            cached_transfer: cached.transfer,
+            slack_shared: slack - slack_holes - slack_clean,
+            slack_holes,
+            slack_clean,
+            dirty_young: dirty - dirty_old,
+            dirty_old,
+            large,
+            huge: segment.huge_bytes.min(large),
+            metadata_resident: metadata.resident,
+            threads: wide(self.registry.in_use()),
+            slabs: central.slabs,
+            segments: segment.committed.div_ceil(u64::from(SEGMENT_PAGES)),
+            large_allocs: self.counts.large_allocs.load(Ordering::Relaxed),
+            large_frees: self.counts.large_frees.load(Ordering::Relaxed),
+            huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
+            refaulted_bytes: self.segments.refaulted_pages() * page,
+            ..Stats::default()
+        };
+        self.count_calls(&mut stats);
+        self.reclaim.report(&mut stats);
+        stats
+    }
+
+    fn count_calls(&self, stats: &mut Stats) {
+        for cache in self.registry.iter() {
+            stats.refills += cache.counts.refills.load(Ordering::Relaxed);
+            stats.flushes += cache.counts.flushes.load(Ordering::Relaxed);
+            stats.requests += cache.counts.requests.load(Ordering::Relaxed);
+            stats.frees += cache.counts.frees.load(Ordering::Relaxed);
+        }
+    }
+
+    /// The tables of the arena, given, and all else that is hz3's own.
+    fn metadata(&self, tables: u64, resident_tables: u64) -> Metadata {
+        let mut metadata = Metadata {
+            mapped: tables + self.central.table_bytes(),
+            resident: resident_tables + self.central.resident_table_bytes(self.os()),
+        };
+        for span in self.registry.iter().map(|cache: &ThreadCache| cache.span(self.os())) {
+            metadata.mapped += wide(span.bytes);
+            metadata.resident += wide(self.os().resident_bytes(span));
+        }
+        metadata
+    }
+
+    /// Checks that the sums add up (I-8); the heap must be at rest.
+    #[cfg(test)]
+    pub(super) fn validate_statistics(&self) {
+        let stats = self.stats();
+        assert_eq!(stats.active, stats.allocated + stats.cached + stats.slack, "I-8");
+        assert_eq!(
+            stats.cached,
+            stats.cached_running + stats.cached_idle + stats.cached_transfer,
+            "I-8"
+        );
+        assert_eq!(stats.slack, stats.slack_shared + stats.slack_holes + stats.slack_clean, "I-8");
+        assert_eq!(stats.dirty, stats.dirty_young + stats.dirty_old, "I-8");
+        let segment = self.segments.census();
+        let mapped = segment.committed * wide(PAGE_BYTES) + segment.huge_bytes;
+        assert_eq!(mapped, stats.active + stats.dirty + stats.retained, "I-8");
+        assert!(segment.peak_active_bytes >= stats.active, "a peak below the present");
+        // What is at rest needs no clamping.
+        let central = self.central.census();
+        assert!(self.cached().sum() <= central.used_bytes);
+    }
+}

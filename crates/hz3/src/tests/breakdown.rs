@@ -1,0 +1,113 @@
+//! Why memory is not returned: a heap whose every byte is known, and what the statistics say of it.
+
+use core::ptr::NonNull;
+use std::vec::Vec;
+
+use super::world::heap_over;
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::cache::{Front, ThreadCache};
+use crate::heap::Heap;
+use crate::os::fake::Fake;
+
+const BLOCK: usize = 1024;
+const PAGE: u64 = wide(PAGE_BYTES);
+/// Blocks that fill two segments, so that no slab of them is in part unused.
+const BLOCKS: usize = 2 * SEGMENT_BYTES / BLOCK;
+
+fn heap() -> Heap<Fake> {
+    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES)
+}
+
+fn allocate(heap: &Heap<Fake>, cache: &ThreadCache, size: usize) -> NonNull<u8> {
+    unsafe { heap.allocate(Front::Cache(cache), size) }.expect("room")
+}
+
+fn free(heap: &Heap<Fake>, cache: &ThreadCache, block: NonNull<u8>) {
+    assert_eq!(unsafe { heap.free(Front::Cache(cache), block.as_ptr()) }, Ok(()));
+}
+
+#[test]
+fn free_parts_of_slabs_are_shared_pages_holes_or_clean() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    let blocks: Vec<NonNull<u8>> = (0..BLOCKS).map(|_| allocate(&heap, cache, BLOCK)).collect();
+    // One block in sixteen stays: the first of every fourth page.
+    let stays = |block: &NonNull<u8>| block.addr().get().is_multiple_of(4 * PAGE_BYTES);
+    blocks.iter().filter(|block| !stays(block)).for_each(|&block| free(&heap, cache, block));
+    heap.steal_from(cache).expect("nobody uses the cache");
+    let live = wide(blocks.iter().filter(|block| stays(block)).count());
+    assert_eq!(live, wide(BLOCKS) / 16);
+
+    let stats = heap.stats();
+    let one = wide(BLOCK);
+    assert_eq!((stats.allocated, stats.cached), (live * one, 0));
+    assert_eq!(stats.slack_shared, live * (PAGE - one), "three free blocks in the page of each");
+    assert_eq!(stats.slack_holes, live * 3 * PAGE, "three whole pages behind the page of each");
+    assert_eq!(stats.slack, stats.slack_shared + stats.slack_holes + stats.slack_clean);
+    heap.validate();
+
+    heap.collect(Front::Direct, 0);
+    let after = heap.stats();
+    assert_eq!((after.slack_shared, after.slack_holes), (stats.slack_shared, 0));
+    assert_eq!(after.slack_clean, stats.slack_clean + stats.slack_holes);
+}
+
+#[test]
+fn cached_blocks_belong_to_running_threads_until_a_tick_has_passed() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    let block = allocate(&heap, cache, BLOCK);
+    free(&heap, cache, block);
+    let stats = heap.stats();
+    assert!(stats.cached_running >= wide(BLOCK));
+    assert_eq!(stats.cached_running, stats.cached);
+    heap.tick();
+    let stats = heap.stats();
+    assert!(stats.cached_idle >= wide(BLOCK));
+    assert_eq!(stats.cached_idle, stats.cached);
+    heap.tick();
+    assert_eq!(heap.stats().cached, 0);
+}
+
+#[test]
+fn free_pages_are_young_then_old_then_gone() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    let block = allocate(&heap, cache, SEGMENT_BYTES);
+    let large = heap.stats();
+    assert_eq!((large.large, large.huge), (wide(SEGMENT_BYTES), 0));
+    free(&heap, cache, block);
+    let ages = || {
+        let stats = heap.stats();
+        (stats.dirty_young, stats.dirty_old)
+    };
+    assert_eq!(ages(), (wide(SEGMENT_BYTES), 0));
+    heap.tick();
+    assert_eq!(ages(), (0, wide(SEGMENT_BYTES)));
+    heap.tick();
+    assert_eq!(ages(), (0, 0));
+}
+
+#[test]
+fn the_peak_stays_and_counts_no_page_twice() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    let before = heap.stats().active;
+    let blocks = [(); 3].map(|()| allocate(&heap, cache, SEGMENT_BYTES));
+    let peak = before + 3 * wide(SEGMENT_BYTES);
+    assert_eq!(heap.stats().peak_active, peak);
+    for block in blocks {
+        free(&heap, cache, block);
+    }
+    heap.collect(Front::Direct, 0);
+    let block = allocate(&heap, cache, SEGMENT_BYTES);
+    assert_eq!(heap.stats().peak_active, peak);
+    free(&heap, cache, block);
+    // More than the arena holds is a mapping of its own.
+    let huge = allocate(&heap, cache, 9 * SEGMENT_BYTES);
+    let stats = heap.stats();
+    assert_eq!((stats.huge, stats.large), (9 * wide(SEGMENT_BYTES), 9 * wide(SEGMENT_BYTES)));
+    assert_eq!(stats.peak_active, before + 9 * wide(SEGMENT_BYTES));
+    free(&heap, cache, huge);
+    assert_eq!(heap.stats().huge, 0);
+}
