@@ -80,6 +80,28 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   purged_bytes   given back to the system so far
  *   hole_bytes     those of them that lay inside slabs that were partly used
  *   refaulted_bytes   taken again after they had been given back
+ * and of the policies (docs/policies.md):
+ *   epochs  number of epochs of a policy other than the default
+ *   decay_epochs  times that a cache was looked at for decay (S58)
+ *   decay_shrinks  times that a class's capacity fell by it
+ *   decayed_blocks  blocks that went back to their slabs by it
+ *   dumped_blocks  blocks that a dump of the caller's cache put back (S64)
+ *   retired_pages  pages of slabs that an epoch found empty and gave back to the segments (S62)
+ *   scanned_segments  segments that a scan looked into (S57-B2)
+ *   skipped_hot  segments that it passed over, as they were in use lately
+ *   skipped_small  ranges that it passed over, as they were too short
+ *   queued  ranges of free pages that were queued (S60, S64)
+ *   queued_pages  pages of these ranges
+ *   coalesced  ranges that joined the newest entry of the queue (S64-P1a)
+ *   dropped  entries that left the queue without a purge: it was full, or the policy discards the rest
+ *   dropped_pages  pages of these entries
+ *   cancelled  entries that were not purged because pages of theirs had been taken
+ *   cancelled_pages  pages that were not purged because they, or others of their entry, had been taken
+ *   delay_stops  times that an epoch stopped at an entry that was not due
+ *   budget_stops  times that an epoch stopped because its budget was used up
+ *   exits  ends of threads that purged (S61, S62)
+ *   exit_pages  pages that they purged
+ *   time_ns  nanoseconds spent in ticks, epochs and ends of threads
  * More keys may be added. Activity of other threads during the call may show in some keys and not
  * in others.
  */

@@ -60,7 +60,7 @@ impl<O: Os> Heap<O> {
             segments: Segments::reserve(os, config.arena_bytes)?,
             central,
             registry: Registry::new(config.thread_cache_bytes),
-            reclaim: Reclaim::new(),
+            reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
         })
     }
@@ -85,6 +85,7 @@ impl<O: Os> Heap<O> {
     pub(crate) unsafe fn detach(&self, cache: &ThreadCache) {
         // SAFETY: the caller's promise.
         unsafe { self.registry.release(cache, self.below()) };
+        self.reclaim.thread_ended(self.below());
     }
 
     /// A block of at least `size` bytes, aligned to 16.
@@ -379,9 +380,18 @@ impl<O: Os> Heap<O> {
         self.reclaim.collect(&self.registry, self.below(), front, keep)
     }
 
-    /// One tick of the reclaim pipeline.
-    pub(crate) fn tick(&self) -> Next {
-        self.reclaim.tick(&self.registry, self.below())
+    /// One tick of the reclaim pipeline, or one epoch of a policy that is made of them.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn tick(&self, front: Front<'_>) -> Next {
+        // SAFETY: the caller's promise.
+        unsafe { self.reclaim.tick(&self.registry, self.below(), front) }
+    }
+
+    /// Slow paths of one thread between two epochs; 0 when the policy is not made of epochs.
+    pub(crate) fn epoch_interval(&self) -> u32 {
+        self.reclaim.interval()
     }
 
     /// Whether nothing has happened since the last tick that a tick would have to look at.

@@ -29,6 +29,8 @@ pub struct Config {
     pub report: Report,
     /// When memory goes back to the system (`HZ3_POLICY`). Default [`Policy::Default`].
     pub policy: Policy,
+    /// Limits of the policies that are made of epochs.
+    pub limits: Limits,
     /// Whether a thread of the allocator's may do the work (`HZ3_BACKGROUND`). Default on; off,
     /// slow paths of the program's own threads do it.
     pub background: bool,
@@ -38,6 +40,8 @@ pub struct Config {
 }
 
 /// When memory goes back to the system by itself.
+///
+/// All but the first two are experiments to compare with: `docs/policies.md` describes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
@@ -45,6 +49,77 @@ pub enum Policy {
     Off,
     /// What stayed free for two ticks goes back, from every thread state.
     Default,
+    /// Segment scan: ranges of free pages at every epoch.
+    S57b2,
+    /// Decay of thread caches; nothing goes back to the system.
+    S58,
+    /// S58, and what became free is purged in the same epoch, as far as the budget goes.
+    S60,
+    /// Hard purge at a thread's end.
+    S61,
+    /// Retire and purge at a thread's end.
+    S62,
+    /// Cache dump, retire, and a queue that delays the purge.
+    S64,
+    /// S64, and a range joins the entry that it follows.
+    S64P1a,
+    /// P1a, and what is still free of an entry is purged, not all or nothing.
+    S64P1b,
+    /// P1b with a delay of 8 epochs.
+    S64P1c,
+}
+
+/// The policies by their names in `HZ3_POLICY`.
+const POLICIES: [(&str, Policy); 11] = [
+    ("off", Policy::Off),
+    ("default", Policy::Default),
+    ("s57b2", Policy::S57b2),
+    ("s58", Policy::S58),
+    ("s60", Policy::S60),
+    ("s61", Policy::S61),
+    ("s62", Policy::S62),
+    ("s64", Policy::S64),
+    ("s64-p1a", Policy::S64P1a),
+    ("s64-p1b", Policy::S64P1b),
+    ("s64-p1c", Policy::S64P1c),
+];
+
+impl Policy {
+    /// Its name in `HZ3_POLICY`.
+    pub fn name(self) -> &'static str {
+        POLICIES.iter().find(|(_, policy)| *policy == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Limits of the policies that are made of epochs; `None`: the policy's own. Each has a step that
+/// it belongs to, and says nothing to a policy without that step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Slow paths of one thread between two epochs (`HZ3_EPOCH_INTERVAL`); 0: by time only.
+    pub epoch_interval: Option<u32>,
+    /// Epochs that a queued range waits (`HZ3_PURGE_DELAY`).
+    pub purge_delay: Option<u32>,
+    /// Milliseconds that it waits at least (`HZ3_PURGE_DELAY_MS`).
+    pub purge_delay_ms: Option<u32>,
+    /// Pages purged in one epoch at most (`HZ3_PURGE_PAGES`).
+    pub purge_pages: Option<u32>,
+    /// Calls of madvise in one epoch at most (`HZ3_PURGE_CALLS`).
+    pub purge_calls: Option<u32>,
+    /// Entries of the queue, 256 at most (`HZ3_PURGE_QUEUE`).
+    pub purge_queue: Option<u32>,
+    /// Pages of the shortest range that a scan purges (`HZ3_MIN_RANGE`).
+    pub min_range: Option<u32>,
+    /// Epochs that a segment must have been left alone for a scan (`HZ3_DECAY_EPOCHS`).
+    pub decay_epochs: Option<u32>,
+    /// Epochs of surplus before a cache's capacity falls (`HZ3_CACHE_OVERAGES`).
+    pub cache_overages: Option<u32>,
+    /// Blocks that decay puts back in one epoch at most (`HZ3_RECLAIM_BUDGET`).
+    pub reclaim_budget: Option<u32>,
+    /// Pages queued in one epoch at most (`HZ3_RETIRE_BUDGET`).
+    pub retire_budget: Option<u32>,
+    /// Blocks that a dump puts back in one epoch at most (`HZ3_DUMP_BUDGET`).
+    pub dump_budget: Option<u32>,
 }
 
 /// Where statistics go when the process ends.
@@ -62,6 +137,26 @@ pub enum Report {
     File([u8; PATH_BYTES]),
 }
 
+impl Limits {
+    /// The policies' own.
+    pub const fn new() -> Limits {
+        Limits {
+            epoch_interval: None,
+            purge_delay: None,
+            purge_delay_ms: None,
+            purge_pages: None,
+            purge_calls: None,
+            purge_queue: None,
+            min_range: None,
+            decay_epochs: None,
+            cache_overages: None,
+            reclaim_budget: None,
+            retire_budget: None,
+            dump_budget: None,
+        }
+    }
+}
+
 impl Config {
     /// The defaults.
     pub const fn new() -> Config {
@@ -72,6 +167,7 @@ impl Config {
             count: false,
             report: Report::None,
             policy: Policy::Default,
+            limits: Limits::new(),
             background: true,
             tick_ms: 200,
         }
@@ -81,6 +177,13 @@ impl Config {
     #[must_use]
     pub const fn policy(mut self, policy: Policy) -> Config {
         self.policy = policy;
+        self
+    }
+
+    /// Sets the limits of the policies that are made of epochs.
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Config {
+        self.limits = limits;
         self
     }
 
@@ -133,7 +236,7 @@ struct Setting {
     set: fn(&mut Config, &[u8]) -> bool,
 }
 
-const OPTIONS: [Setting; 8] = [
+const OPTIONS: [Setting; 20] = [
     Setting {
         name: "THREAD_CACHE",
         accepted: "a number of bytes, with K, M or G if you like",
@@ -167,7 +270,7 @@ const OPTIONS: [Setting; 8] = [
     },
     Setting {
         name: "POLICY",
-        accepted: "off or default",
+        accepted: "off, default, s57b2, s58, s60, s61, s62, s64, s64-p1a, s64-p1b or s64-p1c",
         set: |config, value| policy(value).map(|policy| config.policy = policy).is_some(),
     },
     Setting {
@@ -186,6 +289,66 @@ const OPTIONS: [Setting; 8] = [
             _ => false,
         },
     },
+    Setting {
+        name: "EPOCH_INTERVAL",
+        accepted: "a number of slow paths from 0 to 1000000",
+        set: |config, value| limit(&mut config.limits.epoch_interval, value, 0..=1_000_000),
+    },
+    Setting {
+        name: "PURGE_DELAY",
+        accepted: "a number of epochs from 0 to 1000000",
+        set: |config, value| limit(&mut config.limits.purge_delay, value, 0..=1_000_000),
+    },
+    Setting {
+        name: "PURGE_DELAY_MS",
+        accepted: "a number of milliseconds from 0 to 3600000",
+        set: |config, value| limit(&mut config.limits.purge_delay_ms, value, 0..=3_600_000),
+    },
+    Setting {
+        name: "PURGE_PAGES",
+        accepted: "a number of pages of 4 KiB from 1 to 4294967295",
+        set: |config, value| limit(&mut config.limits.purge_pages, value, 1..=u32::MAX),
+    },
+    Setting {
+        name: "PURGE_CALLS",
+        accepted: "a number of calls from 1 to 4294967295",
+        set: |config, value| limit(&mut config.limits.purge_calls, value, 1..=u32::MAX),
+    },
+    Setting {
+        name: "PURGE_QUEUE",
+        accepted: "a number of entries from 1 to 256",
+        set: |config, value| limit(&mut config.limits.purge_queue, value, 1..=256),
+    },
+    Setting {
+        name: "MIN_RANGE",
+        accepted: "a number of pages of 4 KiB from 1 to 1024",
+        set: |config, value| limit(&mut config.limits.min_range, value, 1..=1024),
+    },
+    Setting {
+        name: "DECAY_EPOCHS",
+        accepted: "a number of epochs from 0 to 1000000",
+        set: |config, value| limit(&mut config.limits.decay_epochs, value, 0..=1_000_000),
+    },
+    Setting {
+        name: "CACHE_OVERAGES",
+        accepted: "a number of epochs from 1 to 1000",
+        set: |config, value| limit(&mut config.limits.cache_overages, value, 1..=1_000),
+    },
+    Setting {
+        name: "RECLAIM_BUDGET",
+        accepted: "a number of blocks from 1 to 4294967295",
+        set: |config, value| limit(&mut config.limits.reclaim_budget, value, 1..=u32::MAX),
+    },
+    Setting {
+        name: "RETIRE_BUDGET",
+        accepted: "a number of pages of 4 KiB from 1 to 4294967295",
+        set: |config, value| limit(&mut config.limits.retire_budget, value, 1..=u32::MAX),
+    },
+    Setting {
+        name: "DUMP_BUDGET",
+        accepted: "a number of blocks from 1 to 4294967295",
+        set: |config, value| limit(&mut config.limits.dump_budget, value, 1..=u32::MAX),
+    },
 ];
 
 /// Applies one entry of the environment, `NAME=value`, if it is meant for hz3.
@@ -203,7 +366,7 @@ pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
 
 #[cold]
 fn complain_name(name: &[u8]) {
-    let mut line = Line::<512>::new();
+    let mut line = Line::<1024>::new();
     let _ = write!(line, "hz3: unknown option HZ3_");
     write_bytes(&mut line, name);
     let _ = write!(line, " is ignored; there are");
@@ -217,7 +380,7 @@ fn complain_name(name: &[u8]) {
 
 #[cold]
 fn complain_value(option: &Setting, value: &[u8]) {
-    let mut line = Line::<512>::new();
+    let mut line = Line::<1024>::new();
     let _ = write!(line, "hz3: HZ3_{}=", option.name);
     write_bytes(&mut line, value);
     let _ = writeln!(line, " is ignored; it takes {}", option.accepted);
@@ -256,11 +419,17 @@ fn flag(text: &[u8]) -> Option<bool> {
 }
 
 fn policy(text: &[u8]) -> Option<Policy> {
-    match text {
-        b"off" => Some(Policy::Off),
-        b"default" => Some(Policy::Default),
-        _ => None,
+    let named = POLICIES.iter().find(|(name, _)| name.as_bytes() == text);
+    named.map(|(_, policy)| *policy)
+}
+
+/// A limit of a policy: sets `place` to a number within `range`.
+fn limit(place: &mut Option<u32>, value: &[u8], range: core::ops::RangeInclusive<u32>) -> bool {
+    let number = number(value).and_then(|n| u32::try_from(n).ok()).filter(|n| range.contains(n));
+    if number.is_some() {
+        *place = number;
     }
+    number.is_some()
 }
 
 fn report(text: &[u8]) -> Option<Report> {

@@ -110,6 +110,48 @@ stats! {
     purged_bytes,
     /// Those of them that were holes in part-used slabs.
     hole_bytes,
+    /// Number of epochs of a policy other than the default.
+    epochs,
+    /// Times that a cache was looked at for decay (S58).
+    decay_epochs,
+    /// Times that a class's capacity fell by it.
+    decay_shrinks,
+    /// Blocks that went back to their slabs by it.
+    decayed_blocks,
+    /// Blocks that a dump of the caller's cache put back (S64).
+    dumped_blocks,
+    /// Pages of slabs that an epoch found empty and gave back to the segments (S62).
+    retired_pages,
+    /// Segments that a scan looked into (S57-B2).
+    scanned_segments,
+    /// Segments that it passed over, as they were in use lately.
+    skipped_hot,
+    /// Ranges that it passed over, as they were too short.
+    skipped_small,
+    /// Ranges of free pages that were queued (S60, S64).
+    queued,
+    /// Pages of these ranges.
+    queued_pages,
+    /// Ranges that joined the newest entry of the queue (S64-P1a).
+    coalesced,
+    /// Entries that left the queue without a purge: it was full, or the policy discards the rest.
+    dropped,
+    /// Pages of these entries.
+    dropped_pages,
+    /// Entries that were not purged because pages of theirs had been taken.
+    cancelled,
+    /// Pages that were not purged because they, or others of their entry, had been taken.
+    cancelled_pages,
+    /// Times that an epoch stopped at an entry that was not due.
+    delay_stops,
+    /// Times that an epoch stopped because its budget was used up.
+    budget_stops,
+    /// Ends of threads that purged (S61, S62).
+    exits,
+    /// Pages that they purged.
+    exit_pages,
+    /// Nanoseconds spent in ticks, epochs and ends of threads.
+    time_ns,
     /// Pages' worth of bytes that were taken again after they had been given back.
     refaulted_bytes,
 }

@@ -82,6 +82,11 @@ impl Capacity {
         }
     }
 
+    /// The capacity that a class starts with, in blocks.
+    pub(crate) fn first(class: SizeClass) -> usize {
+        first(class)
+    }
+
     /// The capacity of a class, in blocks.
     pub(crate) fn of(&self, class: SizeClass) -> usize {
         usize::from(self.blocks[class.index()])

@@ -11,6 +11,8 @@
 #[cfg(not(loom))]
 pub(crate) mod capacity;
 #[cfg(not(loom))]
+pub(crate) mod decay;
+#[cfg(not(loom))]
 pub(crate) mod refill;
 #[cfg(not(loom))]
 pub(crate) mod registry;
@@ -25,6 +27,7 @@ mod thread_cache {
     use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
     use super::capacity::{Capacity, most};
+    use super::decay::Surplus;
     use super::steal::{Slot, Stack};
     use crate::base::size_class::{CLASSES, SizeClass};
     use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES};
@@ -66,6 +69,16 @@ mod thread_cache {
         Direct,
     }
 
+    impl<'a> Front<'a> {
+        /// The thread's own cache, if it has one.
+        pub(crate) fn cache(self) -> Option<&'a ThreadCache> {
+            match self {
+                Front::Cache(cache) => Some(cache),
+                Front::Direct => None,
+            }
+        }
+    }
+
     /// Single-writer counters: written by the owner, summed by whoever asks.
     #[derive(Debug, Default)]
     pub(crate) struct Counts {
@@ -73,6 +86,8 @@ mod thread_cache {
         pub(crate) flushes: AtomicU64,
         /// `refills + flushes` at the last tick; written by the reclaimer alone.
         pub(super) seen: AtomicU64,
+        /// `refills + flushes` at the owner's last epoch by count.
+        epoch_at: AtomicU64,
         pub(crate) requests: AtomicU64,
         pub(crate) frees: AtomicU64,
     }
@@ -81,6 +96,8 @@ mod thread_cache {
     #[derive(Debug)]
     pub(crate) struct Policy {
         pub(crate) capacity: Capacity,
+        /// What decay remembers (S58).
+        pub(super) surplus: [Surplus; CLASSES],
         /// The array of each stack, as log2 of its slots plus one; 0 for none.
         arrays: [u8; CLASSES],
         /// Slots handed out to arrays so far.
@@ -114,9 +131,19 @@ mod thread_cache {
                 refills: AtomicU64::new(0),
                 flushes: AtomicU64::new(0),
                 seen: AtomicU64::new(0),
+                epoch_at: AtomicU64::new(0),
                 requests: AtomicU64::new(0),
                 frees: AtomicU64::new(0),
             }
+        }
+
+        /// Whether `interval` slow paths have passed since it last said so. For the owner alone.
+        pub(crate) fn is_epoch_due(&self, slow_paths: u64, interval: u64) -> bool {
+            let is_due = slow_paths - self.epoch_at.load(Ordering::Relaxed) >= interval;
+            if is_due {
+                self.epoch_at.store(slow_paths, Ordering::Relaxed);
+            }
+            is_due
         }
 
         /// Adds one to a counter that only this thread writes.
@@ -136,6 +163,7 @@ mod thread_cache {
                 stacks: [const { Stack::sentinel() }; CLASSES],
                 policy: Lock::new(Policy {
                     capacity: Capacity::new(0),
+                    surplus: [Surplus::new(); CLASSES],
                     arrays: [0; CLASSES],
                     used_slots: 0,
                 }),

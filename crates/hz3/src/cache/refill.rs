@@ -1,6 +1,7 @@
 //! The cold half of the thread cache: misses, overflows, and emptying.
 
-use super::capacity::Shortage;
+use super::capacity::{Capacity, Shortage};
+use super::decay::{self, Decayed, Surplus};
 use super::steal::Claim;
 use super::{Counts, Policy, ThreadCache};
 use crate::base::size_class::{CLASSES, SizeClass};
@@ -25,7 +26,7 @@ impl<O> Clone for Below<'_, O> {
 impl<O> Copy for Below<'_, O> {}
 
 /// A cache whose lock is held by its owner.
-struct Owned<'a, O> {
+pub(super) struct Owned<'a, O> {
     cache: &'a ThreadCache,
     policy: Guard<'a, Policy>,
     below: Below<'a, O>,
@@ -144,7 +145,78 @@ impl ThreadCache {
     }
 }
 
+impl ThreadCache {
+    /// S58: gives up what the thread does not want; see [`decay::decay`].
+    ///
+    /// # Safety
+    /// The caller owns the cache.
+    pub(crate) unsafe fn decay<O: Os>(
+        &self,
+        below: Below<'_, O>,
+        overages: u32,
+        most: u32,
+    ) -> Decayed {
+        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        decay::decay(&mut owned, overages, most)
+    }
+
+    /// S64: puts up to `most` blocks back. Returns how many.
+    ///
+    /// # Safety
+    /// The caller owns the cache.
+    pub(crate) unsafe fn dump<O: Os>(&self, below: Below<'_, O>, most: u32) -> u64 {
+        decay::dump(&mut Owned { cache: self, policy: self.policy.lock(), below }, most)
+    }
+}
+
 impl<O: Os> Owned<'_, O> {
+    /// Blocks of a class in the cache.
+    pub(super) fn len(&self, class: SizeClass) -> usize {
+        self.cache.stack(class).len()
+    }
+
+    /// How many blocks one refill or flush of a class moves.
+    pub(super) fn batch(&self, class: SizeClass) -> usize {
+        self.policy.capacity.batch(class)
+    }
+
+    /// What decay remembers of a class.
+    pub(super) fn surplus(&mut self, class: SizeClass) -> &mut Surplus {
+        &mut self.policy.surplus[class.index()]
+    }
+
+    /// Lowers the capacity of a class by a batch, and flushes what is above it; false when it has
+    /// no more than its first blocks.
+    pub(super) fn shrink(&mut self, class: SizeClass) -> bool {
+        let capacity = self.policy.capacity.of(class) - self.batch(class);
+        if capacity < Capacity::first(class) {
+            return false;
+        }
+        self.lower(class, capacity);
+        true
+    }
+
+    /// Puts the `count` oldest blocks of a class back into their slabs. Returns how many there were.
+    pub(super) fn put_back(&mut self, class: SizeClass, count: usize) -> u64 {
+        let batch = self.cache.stack(class).take_oldest(count);
+        // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
+        let slots = unsafe { batch.slots() };
+        self.below.central.put(self.below.segments, class, slots);
+        wide(slots.len())
+    }
+
+    /// Sets a lower capacity, and flushes what is above it.
+    fn lower(&mut self, class: SizeClass, capacity: usize) {
+        let surplus = self.cache.stack(class).len().saturating_sub(capacity);
+        if surplus > 0 {
+            self.flush(class, surplus);
+        }
+        // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
+        unsafe { self.cache.stack(class).compact() };
+        self.cache.stack(class).set_capacity(capacity);
+        self.policy.capacity.set(class, capacity);
+    }
+
     /// Raises the capacity of a class that ran empty or full; false when it stays what it is.
     fn grow(&mut self, class: SizeClass, shortage: Shortage) -> bool {
         let target = self.policy.capacity.next_step(class, shortage);
@@ -167,14 +239,7 @@ impl<O: Os> Owned<'_, O> {
     /// Lowers the capacity of some other classes, and flushes what is above it.
     fn take_from_others(&mut self, class: SizeClass) {
         for (victim, capacity) in self.policy.capacity.victims(class).into_iter().flatten() {
-            let surplus = self.cache.stack(victim).len().saturating_sub(capacity);
-            if surplus > 0 {
-                self.flush(victim, surplus);
-            }
-            // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
-            unsafe { self.cache.stack(victim).compact() };
-            self.cache.stack(victim).set_capacity(capacity);
-            self.policy.capacity.set(victim, capacity);
+            self.lower(victim, capacity);
         }
     }
 

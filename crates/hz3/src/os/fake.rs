@@ -214,7 +214,7 @@ impl Os for Fake {
         self.cpu.load(Ordering::Relaxed)
     }
 
-    fn now_ms(&self) -> u64 {
+    fn now_ns(&self) -> u64 {
         // Tests make the ticks themselves.
         0
     }

@@ -174,13 +174,13 @@ impl Os for Linux {
         usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
     }
 
-    fn now_ms(&self) -> u64 {
+    fn now_ns(&self) -> u64 {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the structure is valid for writing; the clock always exists.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
         let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
         let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
-        seconds * 1000 + nanoseconds / 1_000_000
+        seconds * 1_000_000_000 + nanoseconds
     }
 
     fn barrier(&self) -> bool {

@@ -95,8 +95,13 @@ pub(crate) trait Os: Sync {
     /// The CPU this thread runs on, as a hint.
     fn cpu(&self) -> usize;
 
-    /// Milliseconds of a clock that only goes forward.
-    fn now_ms(&self) -> u64;
+    /// Nanoseconds of a clock that only goes forward.
+    fn now_ns(&self) -> u64;
+
+    /// Milliseconds of the same clock.
+    fn now_ms(&self) -> u64 {
+        self.now_ns() / 1_000_000
+    }
 
     /// Runs a full memory barrier on every thread of the process; false when the system has none.
     fn barrier(&self) -> bool;

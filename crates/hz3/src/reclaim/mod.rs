@@ -12,19 +12,27 @@
 //! | holes | of slabs without traffic since the last tick | all |
 
 mod aging;
+mod counters;
+mod epoch;
+mod plan;
 mod purge;
+mod queue;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::units::{ChunkIndex, PAGE_BYTES, wide};
-use crate::cache::Front;
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
+use crate::cache::{Front, ThreadCache};
+use crate::options::Config;
 use crate::os::Os;
 use crate::os::lock::Lock;
 use crate::segment::tables::Age;
 use crate::stats::Stats;
 use aging::Aging;
+use counters::Counters;
+use epoch::{Epochs, Step};
+use plan::Plan;
 use purge::Purged;
 
 /// Calls for free pages that one tick makes at most while the program is busy.
@@ -36,6 +44,9 @@ const BUSY_HOLES: u64 = 512;
 #[derive(Debug)]
 pub(crate) struct Reclaim {
     aging: Lock<Pace>,
+    /// The steps of an epoch, for the policies that are made of epochs.
+    plan: Option<Plan>,
+    counters: Counters,
     /// Held while pages are off their map for a purge.
     purging: Lock<()>,
     ticks: AtomicU64,
@@ -56,6 +67,7 @@ struct Pace {
     /// Free dirty pages that cannot be given back, being refused or parts of larger pages of the
     /// system: they are no reason to go on.
     stuck_dirty: u64,
+    epochs: Epochs,
 }
 
 /// Whether there is anything left to do.
@@ -74,14 +86,19 @@ struct Found {
     active: usize,
 }
 
+impl Found {
+    /// Only how many caches were active.
+    fn nothing(registry: &Registry) -> Found {
+        let active = registry.iter().filter(|cache| cache.was_active()).count();
+        Found { stolen_bytes: 0, active }
+    }
+}
+
 /// Moves blocks from the caches into their slabs and gives the runs of empty slabs back: the
 /// caller's cache as its owner, the others' by stealing. Returns the bytes of blocks moved by
 /// stealing.
 pub(crate) fn gather<O: Os>(registry: &Registry, below: Below<'_, O>, front: Front<'_>) -> u64 {
-    let own = match front {
-        Front::Cache(cache) => Some(cache),
-        Front::Direct => None,
-    };
+    let own = front.cache();
     if let Some(cache) = own {
         // SAFETY: the front is the calling thread's, which is not inside a cache operation.
         unsafe { cache.drain(below) };
@@ -98,9 +115,13 @@ pub(crate) fn gather<O: Os>(registry: &Registry, below: Below<'_, O>, front: Fro
 }
 
 impl Reclaim {
-    pub(crate) const fn new() -> Reclaim {
+    /// For a policy and the user's limits.
+    pub(crate) fn new(config: &Config) -> Reclaim {
+        let epochs = Epochs::new();
         Reclaim {
-            aging: Lock::new(Pace { aging: Aging::new(), left_dirty: 0, stuck_dirty: 0 }),
+            aging: Lock::new(Pace { aging: Aging::new(), left_dirty: 0, stuck_dirty: 0, epochs }),
+            plan: Plan::of(config.policy, &config.limits),
+            counters: Counters::new(),
             purging: Lock::new(()),
             ticks: AtomicU64::new(0),
             stolen_bytes: AtomicU64::new(0),
@@ -136,27 +157,119 @@ impl Reclaim {
         usize::try_from(pages.pages + holes.pages).unwrap_or(usize::MAX) * PAGE_BYTES
     }
 
-    /// One tick. Does nothing when another thread is in one.
-    pub(crate) fn tick<O: Os>(&self, registry: &Registry, below: Below<'_, O>) -> Next {
+    /// One tick, or one epoch of the policies that are made of them. Does nothing when another
+    /// thread is in one.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn tick<O: Os>(
+        &self,
+        registry: &Registry,
+        below: Below<'_, O>,
+        front: Front<'_>,
+    ) -> Next {
         let Some(mut pace) = self.aging.try_lock() else { return Next::Tick };
         self.ticks.fetch_add(1, Ordering::Relaxed);
-        let found = Self::steal_idle(registry, below);
+        epoch::timed(below.segments.os(), &self.counters, || match &self.plan {
+            None => self.default_tick(registry, below, &mut pace),
+            // SAFETY: the caller's promise.
+            Some(plan) => unsafe { self.epoch(plan, registry, below, front, &mut pace.epochs) },
+        })
+    }
+
+    /// Slow paths of one thread between two epochs; 0 when the policy is not made of epochs.
+    pub(crate) fn interval(&self) -> u32 {
+        self.plan.as_ref().map_or(0, |plan| plan.interval)
+    }
+
+    /// One epoch.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    unsafe fn epoch<O: Os>(
+        &self,
+        plan: &Plan,
+        registry: &Registry,
+        below: Below<'_, O>,
+        front: Front<'_>,
+        epochs: &mut Epochs,
+    ) -> Next {
+        epochs.number += 1;
+        self.counters.epochs.add(1);
+        if let Front::Cache(cache) = front {
+            if let Some(rules) = &plan.decay {
+                // SAFETY: the caller owns its cache.
+                let done = unsafe { cache.decay(below, rules.overages, rules.blocks) };
+                self.counters.decay_epochs.add(1);
+                self.counters.decay_shrinks.add(done.shrinks);
+                self.counters.decayed_blocks.add(done.blocks);
+            }
+            if plan.dump_blocks > 0 {
+                // SAFETY: as above.
+                let blocks = unsafe { cache.dump(below, plan.dump_blocks) };
+                self.counters.dumped_blocks.add(blocks);
+            }
+        }
+        // Caches of idle threads: nobody else would empty them.
+        let gives_up = plan.decay.is_some() || plan.dump_blocks > 0;
+        let found = if gives_up {
+            Self::steal_idle(registry, below, front.cache())
+        } else {
+            Found::nothing(registry)
+        };
+        let mut stolen = found.stolen_bytes;
+        if gives_up {
+            stolen += below.central.settle_transfers(below.segments).drained_bytes;
+        }
+        self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
+        let step = Step { below, purging: &self.purging, counters: &self.counters };
+        let done = step.run(plan, epochs);
+        self.count(done);
+        let work = found.active > 0 || stolen > 0 || done.pages > 0 || epochs.queue.len() > 0;
+        if work { Next::Tick } else { Next::Rest }
+    }
+
+    /// A thread has ended and its cache is back.
+    pub(crate) fn thread_ended<O: Os>(&self, below: Below<'_, O>) {
+        let Some(budget) = self.plan.as_ref().and_then(|plan| plan.exit) else { return };
+        let step = Step { below, purging: &self.purging, counters: &self.counters };
+        let os = below.segments.os();
+        let done = epoch::timed(os, &self.counters, || step.exit(budget));
+        self.count(done);
+    }
+
+    /// One tick of the default policy.
+    fn default_tick<O: Os>(
+        &self,
+        registry: &Registry,
+        below: Below<'_, O>,
+        pace: &mut Pace,
+    ) -> Next {
+        let found = Self::steal_idle(registry, below, None);
         let transfers = below.central.settle_transfers(below.segments);
         let stolen_bytes = found.stolen_bytes + transfers.drained_bytes;
         self.stolen_bytes.fetch_add(stolen_bytes, Ordering::Relaxed);
         let retired = below.central.retire(below.segments);
         self.retired_bytes.fetch_add(wide(retired.bytes()), Ordering::Relaxed);
         let busy = found.active > 0;
-        let ranges = self.age_pages(below, &mut pace, busy);
+        let ranges = self.age_pages(below, pace, busy);
         let settling = self.purge_quiet_holes(below, busy);
         let work = busy || stolen_bytes > 0 || transfers.left || ranges || settling;
         if work { Next::Tick } else { Next::Rest }
     }
 
-    /// Empties the caches of threads without a slow path since the last tick.
-    fn steal_idle<O: Os>(registry: &Registry, below: Below<'_, O>) -> Found {
+    /// Empties the caches of threads without a slow path since the last tick. The thread of `own`
+    /// is at work here: it is not idle.
+    fn steal_idle<O: Os>(
+        registry: &Registry,
+        below: Below<'_, O>,
+        own: Option<&ThreadCache>,
+    ) -> Found {
         let mut found = Found { stolen_bytes: 0, active: 0 };
         for cache in registry.iter() {
+            if own.is_some_and(|own| core::ptr::eq(own, cache)) {
+                continue;
+            }
             if cache.was_active() {
                 found.active += 1;
             } else if cache.cached_bytes() > 0 {
@@ -209,8 +322,12 @@ impl Reclaim {
     /// Whether nothing has happened since the last tick that a tick would have to look at.
     pub(crate) fn is_quiet<O: Os>(&self, registry: &Registry, below: Below<'_, O>) -> bool {
         let segments = below.segments;
+        if self.plan.is_some() {
+            let waiting = self.aging.try_lock().is_none_or(|pace| pace.epochs.queue.len() > 0);
+            return !waiting && !registry.iter().any(ThreadCache::is_active);
+        }
         let stuck = self.aging.try_lock().map_or(0, |pace| pace.stuck_dirty);
-        !registry.iter().any(crate::cache::ThreadCache::is_active)
+        !registry.iter().any(ThreadCache::is_active)
             && segments.dirty_pages() <= stuck
             && !(0..segments.segment_count()).any(|segment| segments.tables().is_settling(segment))
     }
@@ -229,6 +346,7 @@ impl Reclaim {
     /// Adds the pipeline's counters to a report.
     pub(crate) fn report(&self, stats: &mut Stats) {
         let page = wide(PAGE_BYTES);
+        self.counters.report(stats);
         stats.ticks = self.ticks.load(Ordering::Relaxed);
         stats.stolen_bytes = self.stolen_bytes.load(Ordering::Relaxed);
         stats.retired_bytes = self.retired_bytes.load(Ordering::Relaxed);

@@ -9,6 +9,7 @@
 //! One lock, which no allocation takes, is held from taking to putting back: fork waits for it, so
 //! that no child inherits pages that are on their way.
 
+use super::plan::Budget;
 use crate::base::units::{ChunkIndex, PAGE_BYTES, PageIndex, Pages, Run, narrow, wide};
 use crate::cache::refill::Below;
 use crate::os::lock::Lock;
@@ -36,6 +37,16 @@ impl Purged {
         self.refused += other.refused;
     }
 
+    /// Purges a run that [`Segments::take_dirty`] took, and puts it back.
+    fn give_taken<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
+        if let Some(whole) = os_pages(segments.os(), run)
+            && self.give_back(segments, whole)
+        {
+            segments.mark_clean(whole);
+        }
+        segments.put_back(run);
+    }
+
     /// Gives one run back, which is the caller's. Returns whether it holds nothing now.
     fn give_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) -> bool {
         self.calls += 1;
@@ -49,6 +60,26 @@ impl Purged {
         self.pages += u64::from(run.pages.get());
         true
     }
+}
+
+/// Purges the pages of a range that are free and may hold memory, within a budget.
+pub(crate) fn range<O: Os>(
+    segments: &Segments<O>,
+    purging: &Lock<()>,
+    range: Run,
+    budget: Budget,
+) -> Purged {
+    let mut done = Purged::default();
+    let mut rest = range;
+    while done.calls < budget.calls && done.pages < budget.pages && rest.pages > Pages::ZERO {
+        let left = u32::try_from(budget.pages - done.pages).map_or(RANGE_PAGES, Pages::new);
+        let _purging = purging.lock();
+        let taken = segments.take_dirty(rest, left.min(RANGE_PAGES), Age::Any);
+        let Some(run) = taken else { break };
+        rest = Run::new(run.end(), rest.end() - run.end());
+        done.give_taken(segments, run);
+    }
+    done
 }
 
 /// Goes over the free pages once, upwards, until at most `keep` bytes of them may hold memory, or
@@ -71,14 +102,10 @@ pub(crate) fn free_pages<O: Os>(
         if limit == Pages::ZERO {
             break;
         }
-        let Some(run) = segments.take_dirty(from, limit, age) else { break };
+        let all = segments.committed_from(from);
+        let Some(run) = segments.take_dirty(all, limit, age) else { break };
         from = run.end();
-        if let Some(whole) = os_pages(segments.os(), run)
-            && done.give_back(segments, whole)
-        {
-            segments.mark_clean(whole);
-        }
-        segments.put_back(run);
+        done.give_taken(segments, run);
     }
     done
 }

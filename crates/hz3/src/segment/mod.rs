@@ -136,16 +136,45 @@ impl<O: Os> Segments<O> {
         self.pages.lock().give(self.tables(), run, touched, frontier);
     }
 
-    /// The next free pages of an age that may hold memory, at or after `from`, at most `limit`;
-    /// they are off the free map and belong to the caller, who gives them back by
-    /// [`Segments::put_back`].
-    pub(crate) fn take_dirty(&self, from: PageIndex, limit: Pages, age: Age) -> Option<Run> {
-        let frontier = self.arena.frontier();
+    /// The first free pages of an age in `within` that may hold memory, at most `limit`; they are
+    /// off the free map and belong to the caller, who gives them back by [`Segments::put_back`].
+    pub(crate) fn take_dirty(&self, within: Run, limit: Pages, age: Age) -> Option<Run> {
+        let end = within.end().min(self.arena.frontier());
         // The search may be long, so it runs without the lock; what it finds is checked with it.
-        let hint = self.tables().next_free_dirty(from, frontier, limit, age)?;
+        let hint = self.tables().next_free_dirty(within.start, end, limit, age)?;
         let mut heap = self.pages.lock();
-        let run = self.tables().next_free_dirty(hint.start, frontier, limit, age)?;
+        let run = self.tables().next_free_dirty(hint.start, end, limit, age)?;
         heap.withdraw(self.tables(), run);
+        Some(run)
+    }
+
+    /// All committed pages from `from` on.
+    pub(crate) fn committed_from(&self, from: PageIndex) -> Run {
+        let frontier = self.arena.frontier();
+        Run::new(from.min(frontier), frontier - from.min(frontier))
+    }
+
+    /// The first maximal range of free pages in `within` that may hold memory; a hint.
+    pub(crate) fn next_dirty(&self, within: Run) -> Option<Run> {
+        let end = within.end().min(self.arena.frontier());
+        let start = within.start.max(Arena::<O>::first_page());
+        if start >= end {
+            return None;
+        }
+        self.tables().next_free_dirty(start, end, within.pages, Age::Any)
+    }
+
+    /// The next range of young pages at or after `from`, at most `limit` of it; they are old from
+    /// now on, until they are taken.
+    pub(crate) fn claim_young(&self, from: PageIndex, limit: Pages) -> Option<Run> {
+        let frontier = self.arena.frontier();
+        let from = from.max(Arena::<O>::first_page());
+        if from >= frontier {
+            return None;
+        }
+        let _pages = self.pages.lock();
+        let run = self.tables().next_free_dirty(from, frontier, limit, Age::Young)?;
+        self.tables().set_old(run);
         Some(run)
     }
 

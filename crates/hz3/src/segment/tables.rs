@@ -56,6 +56,8 @@ pub(crate) struct SegmentMeta {
     purged_pages: AtomicU32,
     free_pages: AtomicU32,
     free_dirty_pages: AtomicU32,
+    /// Epochs since a page was taken or became free.
+    untouched: AtomicU32,
 }
 
 impl PageRecord {
@@ -116,6 +118,8 @@ pub(crate) enum Age {
     Any,
     /// Those that were free and dirty at the last ageing already.
     Old,
+    /// The others.
+    Young,
 }
 
 /// What was known of pages that became part of a run.
@@ -213,6 +217,7 @@ impl Tables {
             let meta = self.segment(part.segment);
             bits::set(&meta.free, part.start, part.pages);
             bits::clear(&meta.old, part.start, part.pages);
+            meta.untouched.store(0, Ordering::Relaxed);
             let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
             add(&meta.free_pages, part.pages);
             add(&meta.free_dirty_pages, part_dirty);
@@ -227,6 +232,7 @@ impl Tables {
         for part in parts(run) {
             let meta = self.segment(part.segment);
             bits::clear(&meta.free, part.start, part.pages);
+            meta.untouched.store(0, Ordering::Relaxed);
             let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
             sub(&meta.free_pages, part.pages);
             sub(&meta.free_dirty_pages, part_dirty);
@@ -253,6 +259,22 @@ impl Tables {
             bits::clear(&meta.dirty, part.start, part.pages);
             add(&meta.purged_pages, part.pages);
         }
+    }
+
+    /// Makes the pages of a free run old.
+    pub(crate) fn set_old(&self, run: Run) {
+        for part in parts(run) {
+            bits::set(&self.segment(part.segment).old, part.start, part.pages);
+        }
+    }
+
+    /// Ends an epoch for a segment: how many have passed since a page of it was taken or became
+    /// free.
+    pub(crate) fn grow_older(&self, segment: usize) -> u32 {
+        let untouched = &self.segment(segment).untouched;
+        let epochs = untouched.load(Ordering::Relaxed);
+        untouched.store(epochs.saturating_add(1), Ordering::Relaxed);
+        epochs
     }
 
     /// Makes every free dirty page of a segment old.
@@ -339,6 +361,7 @@ impl Tables {
         let wanted = |meta: &SegmentMeta, word: usize| match age {
             Age::Any => meta.free_dirty_word(word),
             Age::Old => meta.free_dirty_word(word) & meta.old[word].load(Ordering::Relaxed),
+            Age::Young => meta.free_dirty_word(word) & !meta.old[word].load(Ordering::Relaxed),
         };
         let start = self.scan(from.get(), end.get(), wanted)?;
         let last = end.get().min(start.saturating_add(limit.get()));

@@ -61,11 +61,11 @@ fn cached_blocks_belong_to_running_threads_until_a_tick_has_passed() {
     let stats = heap.stats();
     assert!(stats.cached_running >= wide(BLOCK));
     assert_eq!(stats.cached_running, stats.cached);
-    heap.tick();
+    unsafe { heap.tick(Front::Direct) };
     let stats = heap.stats();
     assert!(stats.cached_idle >= wide(BLOCK));
     assert_eq!(stats.cached_idle, stats.cached);
-    heap.tick();
+    unsafe { heap.tick(Front::Direct) };
     assert_eq!(heap.stats().cached, 0);
 }
 
@@ -82,9 +82,9 @@ fn free_pages_are_young_then_old_then_gone() {
         (stats.dirty_young, stats.dirty_old)
     };
     assert_eq!(ages(), (wide(SEGMENT_BYTES), 0));
-    heap.tick();
+    unsafe { heap.tick(Front::Direct) };
     assert_eq!(ages(), (0, wide(SEGMENT_BYTES)));
-    heap.tick();
+    unsafe { heap.tick(Front::Direct) };
     assert_eq!(ages(), (0, 0));
 }
 

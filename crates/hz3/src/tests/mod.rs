@@ -3,5 +3,6 @@
 
 mod breakdown;
 mod model;
+mod policies;
 mod stress;
 mod world;

@@ -37,7 +37,7 @@ fn size(most: usize) -> impl Strategy<Value = usize> {
     .prop_map(move |size| size.min(most))
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(super) fn op() -> impl Strategy<Value = Op> {
     let most = if cfg!(miri) { 3 * CHUNK_BYTES } else { 6 * SEGMENT_BYTES };
     let thread = any::<u8>();
     prop_oneof![
@@ -54,11 +54,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (thread, 0..=SEGMENT_BYTES)
             .prop_map(|(thread, keep)| Op::Collect { thread, keep }),
         1 => thread.prop_map(|thread| Op::Steal { thread }),
-        2 => Just(Op::Tick),
+        2 => thread.prop_map(|thread| Op::Tick { thread }),
     ]
 }
 
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
 }
 

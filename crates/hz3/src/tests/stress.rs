@@ -6,12 +6,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 use std::vec::Vec;
 
-use super::world::heap_over;
+use super::policies::{AT_ONCE, POLICIES};
+use super::world::{heap_over, heap_with};
 use crate::base::size_class::MAX_SMALL;
 use crate::base::units::SEGMENT_BYTES;
 use crate::cache::Front;
 use crate::heap::Heap;
 use crate::hot;
+use crate::options::Config;
 use crate::os::linux::Linux;
 
 const WORKERS: usize = 4;
@@ -117,11 +119,25 @@ fn work(heap: &Heap<Linux>, seed: u64, out: &SyncSender<Parcel>, inbox: &Receive
 
 #[test]
 fn a_thief_loses_no_block_and_gets_none_twice() {
+    attack(&Config::new());
+}
+
+/// Every policy in turn, with every delay at zero and no budget.
+#[test]
+fn no_policy_takes_a_page_that_is_in_use() {
+    for policy in POLICIES {
+        attack(&Config::new().policy(policy).limits(AT_ONCE));
+    }
+}
+
+/// Workers that write into blocks, pass them on and check them, while another thread reclaims as
+/// fast as it can.
+fn attack(config: &Config) {
     if cfg!(miri) {
         // Miri has neither mprotect nor membarrier; the loom model covers the protocol.
         return;
     }
-    let heap = heap_over(Linux, 512 * SEGMENT_BYTES);
+    let heap = heap_with(Linux, 512 * SEGMENT_BYTES, config);
     let done = AtomicBool::new(false);
     let rounds = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -152,7 +168,7 @@ fn a_thief_loses_no_block_and_gets_none_twice() {
                 if round.is_multiple_of(2) {
                     heap.collect(Front::Direct, 0);
                 } else {
-                    heap.tick();
+                    unsafe { heap.tick(Front::Direct) };
                 }
             }
         });
@@ -160,7 +176,7 @@ fn a_thief_loses_no_block_and_gets_none_twice() {
         let results: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
         done.store(true, Ordering::Relaxed);
         for result in results {
-            result.unwrap();
+            result.expect("no worker has panicked");
         }
     });
     assert!(rounds.load(Ordering::Relaxed) > 0, "the thief never ran");

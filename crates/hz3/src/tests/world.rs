@@ -33,7 +33,7 @@ pub(super) enum Op {
     Exit { thread: u8 },
     Collect { thread: u8, keep: usize },
     Steal { thread: u8 },
-    Tick,
+    Tick { thread: u8 },
 }
 
 /// The heap under test beside its model.
@@ -50,7 +50,12 @@ pub(super) struct World<'a, O> {
 
 /// A heap with its default configuration, but for the size of the arena.
 pub(super) fn heap_over<O: Os>(os: O, arena_bytes: usize) -> Heap<O> {
-    Heap::create(os, &Config::new().arena_bytes(arena_bytes)).expect("a heap")
+    heap_with(os, arena_bytes, &Config::new())
+}
+
+/// A heap with this configuration, but for the size of the arena.
+pub(super) fn heap_with<O: Os>(os: O, arena_bytes: usize, config: &Config) -> Heap<O> {
+    Heap::create(os, &config.arena_bytes(arena_bytes)).expect("a heap")
 }
 
 impl<'a, O: Os> World<'a, O> {
@@ -112,8 +117,9 @@ impl<'a, O: Os> World<'a, O> {
                 let front = self.front(thread);
                 self.heap.collect(front, keep);
             }
-            Op::Tick => {
-                self.heap.tick();
+            Op::Tick { thread } => {
+                let front = self.front(thread);
+                unsafe { self.heap.tick(front) };
             }
             Op::Steal { thread } => {
                 let index = usize::from(thread) % self.threads.len();
@@ -225,7 +231,8 @@ impl<'a, O: Os> World<'a, O> {
         }
         // Ticks alone give everything back too, in a few steps.
         if !self.may_fail {
-            let ticks = (0..200).take_while(|_| self.heap.tick() == Next::Tick).count();
+            let tick = || unsafe { self.heap.tick(Front::Direct) };
+            let ticks = (0..200).take_while(|_| tick() == Next::Tick).count();
             assert!(ticks < 200, "the reclaimer finds no rest");
             assert_eq!(self.heap.stats().dirty, 0, "ticks left a dirty page");
         }

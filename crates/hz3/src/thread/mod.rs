@@ -176,8 +176,8 @@ extern "C" fn in_forked_child() {
 }
 
 extern "C" fn report_at_exit() {
-    let report = GLOBAL.start.lock().map_or(Report::None, |config| config.report);
-    report::write(&stats(), &report);
+    let Some(config) = *GLOBAL.start.lock() else { return };
+    report::write(&stats(), &config.report, config.policy);
 }
 
 /// Counts a request when calls are counted. Returns whether they are.
@@ -292,7 +292,8 @@ pub(crate) fn collect(keep: usize) -> usize {
 /// See [`crate::raw::epoch_force`].
 pub(crate) fn tick() {
     if let Some(heap) = existing_heap() {
-        heap.tick();
+        // SAFETY: the front is this thread's.
+        unsafe { heap.tick(front(heap)) };
     }
 }
 

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::word;
 use crate::base::sync::light_fence;
 use crate::base::units::wide;
-use crate::cache::ThreadCache;
+use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::options::{Config, Policy};
 use crate::os::Os;
@@ -60,8 +60,8 @@ static NEXT_TICK: AtomicU64 = AtomicU64::new(0);
 pub(super) fn configure(config: &Config) {
     let state = match (config.policy, config.background) {
         (Policy::Off, _) => OFF,
-        (Policy::Default, true) => ABSENT,
-        (Policy::Default, false) => INLINE,
+        (_, true) => ABSENT,
+        (_, false) => INLINE,
     };
     TICK_MS.store(config.tick_ms, Ordering::Relaxed);
     FIRST_STATE.store(state, Ordering::Relaxed);
@@ -77,6 +77,21 @@ pub(super) fn nudge(heap: &'static Heap<Linux>) {
         OFF | STARTING | AWAKE => {}
         ASLEEP => wake(),
         _ => look(heap),
+    }
+    epoch_by_count(heap);
+}
+
+/// An epoch after so many slow paths of this thread, if the policy is made of epochs.
+fn epoch_by_count(heap: &'static Heap<Linux>) {
+    let interval = u64::from(heap.epoch_interval());
+    if interval == 0 {
+        return;
+    }
+    if let Some(own) = word::own()
+        && own.counts.is_epoch_due(own.slow_paths(), interval)
+    {
+        // SAFETY: the cache is this thread's, and no lock is held.
+        unsafe { heap.tick(Front::Cache(own)) };
     }
 }
 
@@ -129,7 +144,8 @@ fn tick_if_due(heap: &'static Heap<Linux>) {
     let next = now + u64::from(TICK_MS.load(Ordering::Relaxed));
     // Whoever moves the deadline does the work.
     if NEXT_TICK.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        heap.tick();
+        // SAFETY: the cache, if there is one, is this thread's.
+        unsafe { heap.tick(word::own().map_or(Front::Direct, Front::Cache)) };
     }
 }
 
@@ -179,7 +195,8 @@ extern "C" fn run(_nothing: *mut c_void) -> *mut c_void {
     let Some(heap) = super::existing_heap() else { return core::ptr::null_mut() };
     loop {
         sleep(TICK_MS.load(Ordering::Relaxed));
-        if heap.tick() == Next::Rest {
+        // SAFETY: this thread has no cache.
+        if unsafe { heap.tick(Front::Direct) } == Next::Rest {
             rest(heap);
         }
     }

@@ -1,19 +1,24 @@
 //! The report at exit, and what the system says of the process. Nothing here allocates.
 
 use core::ffi::c_int;
-use core::fmt::Write;
+use core::fmt::{self, Write};
 
 use crate::base::fatal::Line;
-use crate::options::Report;
+use crate::base::units::{PAGE_BYTES, wide};
+use crate::options::{Policy, Report};
 use crate::stats::Stats;
 
-/// Writes the statistics where the report is to go.
-pub(crate) fn write(stats: &Stats, report: &Report) {
-    let mut line = Line::<4096>::new();
+/// Room for the lines of a report.
+const REPORT_BYTES: usize = 4096;
+
+/// Writes the statistics where the report is to go; in text, with the line of the policy.
+pub(crate) fn write(stats: &Stats, report: &Report, policy: Policy) {
+    let mut line = Line::<REPORT_BYTES>::new();
     match report {
         Report::None => return,
         Report::Text => {
             let _ = writeln!(line, "hz3: {stats}");
+            let _ = policy_line(&mut line, stats, policy);
         }
         Report::Json | Report::File(_) => {
             // `Line` never fails; it cuts.
@@ -32,6 +37,60 @@ pub(crate) fn write(stats: &Stats, report: &Report) {
         }
     } else {
         line.print();
+    }
+}
+
+/// What a policy's own mechanism did, in the style and with the names of the experiments that it
+/// comes from.
+fn policy_line(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result {
+    let pages = s.purged_bytes / wide(PAGE_BYTES);
+    let calls = s.madvise_calls;
+    match policy {
+        Policy::Off | Policy::Default => Ok(()),
+        Policy::S57b2 => writeln!(
+            out,
+            "[HZ3_S57B_STATS] madvise_calls={calls} purged_pages={pages} skipped_hot={} \
+             skipped_small={} iterate_calls={} iterate_segments={}",
+            s.skipped_hot, s.skipped_small, s.epochs, s.scanned_segments
+        ),
+        Policy::S58 => writeln!(
+            out,
+            "[HZ3_S58_TCACHE_DECAY] adjust_calls={} overage_shrinks={} reclaim_objs={} \
+             reclaim_pages={}",
+            s.decay_epochs, s.decay_shrinks, s.decayed_blocks, s.retired_pages
+        ),
+        Policy::S60 => writeln!(
+            out,
+            "[HZ3_S60_PURGE] queued={} dropped={} madvise_calls={calls} madvised_pages={pages} \
+             budget_dropped={}",
+            s.queued, s.dropped, s.dropped_pages
+        ),
+        Policy::S61 | Policy::S62 => writeln!(
+            out,
+            "[HZ3_S61_DTOR_PURGE] dtor_calls={} madvise_ok={} madvise_fail={} purged_pages={}",
+            s.exits,
+            calls - s.madvise_refused,
+            s.madvise_refused,
+            s.exit_pages
+        ),
+        Policy::S64 | Policy::S64P1a | Policy::S64P1b | Policy::S64P1c => writeln!(
+            out,
+            "[HZ3_S64_PURGE_DELAY] ticks={} objs_dumped={} pages_retired={} enq={} enq_pages={} \
+             coalesced={} purged_pages={pages} madvise_calls={calls} dropped={} dropped_pages={} \
+             cancelled={} cancelled_pages={} delay_stops={} budget_stops={}",
+            s.epochs,
+            s.dumped_blocks,
+            s.retired_pages,
+            s.queued,
+            s.queued_pages,
+            s.coalesced,
+            s.dropped,
+            s.dropped_pages,
+            s.cancelled,
+            s.cancelled_pages,
+            s.delay_stops,
+            s.budget_stops
+        ),
     }
 }
 

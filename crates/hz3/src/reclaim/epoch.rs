@@ -1,0 +1,184 @@
+//! One epoch of a seeds' policy: decay, dump, retire, choose, purge, in that order.
+
+use super::counters::Counters;
+use super::plan::{Budget, Plan, QueueRules, ScanRules};
+use super::purge::{self, Purged};
+use super::queue::{Entry, Queue, Queued};
+use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow};
+use crate::cache::refill::Below;
+use crate::os::Os;
+use crate::os::lock::Lock;
+
+/// What the epochs of a process remember.
+#[derive(Debug)]
+pub(crate) struct Epochs {
+    /// Epochs so far.
+    pub(crate) number: u64,
+    pub(crate) queue: Queue,
+}
+
+/// One epoch at work.
+pub(crate) struct Step<'a, O> {
+    pub(crate) below: Below<'a, O>,
+    pub(crate) purging: &'a Lock<()>,
+    pub(crate) counters: &'a Counters,
+}
+
+impl Epochs {
+    pub(crate) const fn new() -> Epochs {
+        Epochs { number: 0, queue: Queue::new() }
+    }
+}
+
+impl<O: Os> Step<'_, O> {
+    /// Gives the runs of empty slabs back, chooses ranges and purges what is due. Returns what was
+    /// purged.
+    pub(crate) fn run(&self, plan: &Plan, epochs: &mut Epochs) -> Purged {
+        let retired = self.below.central.retire(self.below.segments);
+        self.counters.retired_pages.add(u64::from(retired.get()));
+        let mut done = Purged::default();
+        if let Some(rules) = &plan.scan {
+            done.add(self.scan(rules));
+        }
+        if let Some(rules) = &plan.queue {
+            self.enqueue(rules, epochs);
+            done.add(self.drain(rules, epochs));
+        }
+        done
+    }
+
+    /// S57-B2: walks the segments and purges ranges of free pages.
+    fn scan(&self, rules: &ScanRules) -> Purged {
+        let segments = self.below.segments;
+        let mut done = Purged::default();
+        for segment in 0..segments.segment_count() {
+            let untouched = segments.tables().grow_older(segment);
+            if done.pages >= rules.budget.pages || done.calls >= rules.budget.calls {
+                // The others grow older all the same.
+                self.counters.budget_stops.add(1);
+                continue;
+            }
+            self.counters.scanned_segments.add(1);
+            if untouched < rules.decay_epochs {
+                self.counters.skipped_hot.add(1);
+                continue;
+            }
+            let start = PageIndex::new(narrow(segment) * SEGMENT_PAGES);
+            let whole = Run::new(start, Pages::new(SEGMENT_PAGES));
+            done.add(self.purge_ranges(whole, rules.min_range, rules.budget));
+        }
+        done
+    }
+
+    /// Purges the ranges of free pages in `within` that have at least `shortest` pages.
+    fn purge_ranges(&self, within: Run, shortest: u32, budget: Budget) -> Purged {
+        let segments = self.below.segments;
+        let mut done = Purged::default();
+        let mut from = within.start;
+        while done.pages < budget.pages && done.calls < budget.calls {
+            let rest = Run::new(from, within.end() - from);
+            let Some(range) = segments.next_dirty(rest) else { break };
+            from = range.end();
+            if range.pages.get() < shortest {
+                self.counters.skipped_small.add(1);
+                continue;
+            }
+            let left =
+                Budget { pages: budget.pages - done.pages, calls: budget.calls - done.calls };
+            done.add(purge::range(segments, self.purging, range, left));
+        }
+        done
+    }
+
+    /// Queues the ranges that became free since the last epoch.
+    fn enqueue(&self, rules: &QueueRules, epochs: &mut Epochs) {
+        let segments = self.below.segments;
+        let at_ms = segments.os().now_ms();
+        let mut left = rules.retire_pages;
+        let mut from = PageIndex::new(0);
+        while left > 0 {
+            let limit = Pages::new(u32::try_from(left).unwrap_or(u32::MAX).min(SEGMENT_PAGES));
+            let Some(run) = segments.claim_young(from, limit) else { return };
+            from = run.end();
+            let pages = u64::from(run.pages.get());
+            left -= pages;
+            self.counters.queued.add(1);
+            self.counters.queued_pages.add(pages);
+            match epochs.queue.push(rules, Entry { run, epoch: epochs.number, at_ms }) {
+                Queued::Entered => {}
+                Queued::Coalesced => self.counters.coalesced.add(1),
+                Queued::Dropped(oldest) => self.drop_entry(oldest),
+            }
+        }
+        self.counters.budget_stops.add(1);
+    }
+
+    fn drop_entry(&self, entry: Entry) {
+        self.counters.dropped.add(1);
+        self.counters.dropped_pages.add(u64::from(entry.run.pages.get()));
+    }
+
+    /// Purges the entries that are due, oldest first.
+    fn drain(&self, rules: &QueueRules, epochs: &mut Epochs) -> Purged {
+        let now = self.below.segments.os().now_ms();
+        let mut done = Purged::default();
+        while let Some(entry) = epochs.queue.first() {
+            if done.pages >= rules.budget.pages || done.calls >= rules.budget.calls {
+                self.counters.budget_stops.add(1);
+                break;
+            }
+            if !entry.is_due(rules, epochs.number, now) {
+                self.counters.delay_stops.add(1);
+                break;
+            }
+            epochs.queue.pop();
+            done.add(self.fire(rules, entry));
+        }
+        if rules.discard {
+            while let Some(entry) = epochs.queue.pop() {
+                self.drop_entry(entry);
+            }
+        }
+        done
+    }
+
+    /// Purges what is still free of an entry; nothing, unless all is or the policy looks closer.
+    fn fire(&self, rules: &QueueRules, entry: Entry) -> Purged {
+        let segments = self.below.segments;
+        if !rules.check_free && segments.next_dirty(entry.run) != Some(entry.run) {
+            self.counters.cancelled.add(1);
+            self.counters.cancelled_pages.add(u64::from(entry.run.pages.get()));
+            return Purged::default();
+        }
+        let done = purge::range(segments, self.purging, entry.run, Budget::ALL);
+        let taken = u64::from(entry.run.pages.get()).saturating_sub(done.pages);
+        if rules.check_free && taken > 0 {
+            self.counters.cancelled_pages.add(taken);
+        }
+        done
+    }
+
+    /// S61, S62: a thread has ended and its blocks are back.
+    pub(crate) fn exit(&self, budget: Budget) -> Purged {
+        self.below.central.drain_transfers(self.below.segments);
+        let retired = self.below.central.retire(self.below.segments);
+        self.counters.retired_pages.add(u64::from(retired.get()));
+        self.counters.exits.add(1);
+        let segments = self.below.segments;
+        let all = Run::new(
+            PageIndex::new(0),
+            Pages::new(narrow(segments.segment_count()) * SEGMENT_PAGES),
+        );
+        let done = self.purge_ranges(all, 1, budget);
+        self.counters.exit_pages.add(done.pages);
+        done
+    }
+}
+
+/// Nanoseconds that a step took, for the counters.
+pub(crate) fn timed<T>(os: &impl Os, counters: &Counters, step: impl FnOnce() -> T) -> T {
+    let start = os.now_ns();
+    let result = step();
+    counters.time_ns.add(os.now_ns().saturating_sub(start));
+    result
+}

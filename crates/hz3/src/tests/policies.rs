@@ -1,0 +1,282 @@
+//! The seeds' policies: none breaks the heap, and each does what its name says.
+
+use core::ptr::NonNull;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::vec::Vec;
+
+use super::model::{config, op};
+use super::world::{World, heap_with};
+use crate::base::units::SEGMENT_BYTES;
+use crate::cache::Front;
+use crate::heap::Heap;
+use crate::options::{Config, Limits, Policy};
+use crate::os::fake::Fake;
+use crate::os::linux::Linux;
+use crate::stats::Stats;
+
+/// All that are made of epochs.
+pub(super) const POLICIES: [Policy; 9] = [
+    Policy::S57b2,
+    Policy::S58,
+    Policy::S60,
+    Policy::S61,
+    Policy::S62,
+    Policy::S64,
+    Policy::S64P1a,
+    Policy::S64P1b,
+    Policy::S64P1c,
+];
+
+/// Every delay at zero and no budget.
+pub(super) const AT_ONCE: Limits = Limits {
+    epoch_interval: Some(1),
+    purge_delay: Some(0),
+    purge_delay_ms: Some(0),
+    purge_pages: Some(u32::MAX),
+    purge_calls: Some(u32::MAX),
+    purge_queue: None,
+    min_range: Some(1),
+    decay_epochs: Some(0),
+    cache_overages: Some(1),
+    reclaim_budget: Some(u32::MAX),
+    retire_budget: Some(u32::MAX),
+    dump_budget: Some(u32::MAX),
+};
+
+const ARENA: usize = 8 * SEGMENT_BYTES;
+const PAGE: u64 = 4096;
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn every_policy_agrees_with_the_model(
+        ops in vec(op(), 1..if cfg!(miri) { 12 } else { 60 }),
+        failures in vec(1..24usize, 1..8),
+    ) {
+        for policy in POLICIES {
+            let config = Config::new().policy(policy).limits(AT_ONCE);
+            let heap = heap_with(Fake::new(4096, 2, 64 * SEGMENT_BYTES), ARENA, &config);
+            let mut world = World::new(&heap, 3);
+            world.may_fail = true;
+            let mut failures = failures.iter().cycle();
+            for (step, op) in ops.iter().enumerate() {
+                if step % 3 == 0 {
+                    heap.os().fail_call(*failures.next().unwrap_or(&1));
+                }
+                world.perform(op);
+                world.validate();
+            }
+            heap.os().exhaust(false);
+            world.end();
+        }
+    }
+}
+
+/// A heap under a policy, with the blocks of a test.
+struct Bench {
+    heap: Heap<Linux>,
+}
+
+impl Bench {
+    fn new(policy: Policy, limits: Limits) -> Bench {
+        let config = Config::new().policy(policy).limits(limits);
+        Bench { heap: heap_with(Linux, 64 * SEGMENT_BYTES, &config) }
+    }
+
+    fn runs(&self, count: usize, bytes: usize) -> Vec<NonNull<u8>> {
+        let run = || unsafe { self.heap.allocate(Front::Direct, bytes) }.expect("memory");
+        (0..count).map(|_| run()).collect()
+    }
+
+    fn free(&self, block: NonNull<u8>) {
+        unsafe { self.heap.free(Front::Direct, block.as_ptr()) }.expect("a block of the heap");
+    }
+
+    fn epochs(&self, count: usize) -> Stats {
+        for _ in 0..count {
+            unsafe { self.heap.tick(Front::Direct) };
+        }
+        self.heap.stats()
+    }
+}
+
+/// Large blocks of 16 pages, of which a test frees some.
+const RUN: usize = 16 * 4096;
+
+fn skip_under_miri() -> bool {
+    // Miri has no mprotect.
+    cfg!(miri)
+}
+
+#[test]
+fn the_scan_purges_ranges_within_its_budget_and_passes_over_short_ones() {
+    if skip_under_miri() {
+        return;
+    }
+    let limits = Limits { min_range: Some(20), purge_pages: Some(40), ..Limits::new() };
+    let bench = Bench::new(Policy::S57b2, limits);
+    let blocks = bench.runs(12, RUN);
+    // One short range, and then one long one; the block after it keeps them apart from the tail.
+    for index in [0, 2, 3, 4, 5, 6, 7, 8, 9] {
+        bench.free(blocks[index]);
+    }
+    let first = bench.epochs(1);
+    assert_eq!((first.skipped_small, first.purged_bytes), (1, 40 * PAGE), "{first}");
+    // The rest of the long range shrinks by the budget at each epoch, until it is too short.
+    let later = bench.epochs(3);
+    assert_eq!((later.purged_bytes, later.dirty), (120 * PAGE, 24 * PAGE), "{later}");
+}
+
+#[test]
+fn a_segment_that_was_in_use_lately_is_hot() {
+    if skip_under_miri() {
+        return;
+    }
+    let limits = Limits { decay_epochs: Some(2), ..Limits::new() };
+    let bench = Bench::new(Policy::S57b2, limits);
+    let blocks = bench.runs(3, RUN);
+    bench.free(blocks[1]);
+    let hot = bench.epochs(2);
+    // Two segments, two epochs.
+    assert_eq!((hot.skipped_hot, hot.purged_bytes), (4, 0), "{hot}");
+    assert_eq!(bench.epochs(1).purged_bytes, 16 * PAGE);
+}
+
+#[test]
+fn the_queue_waits_its_epochs_and_then_purges() {
+    if skip_under_miri() {
+        return;
+    }
+    let limits = Limits { purge_delay_ms: Some(0), ..Limits::new() };
+    let bench = Bench::new(Policy::S64, limits);
+    let blocks = bench.runs(3, RUN);
+    bench.free(blocks[1]);
+    let waiting = bench.epochs(4);
+    assert_eq!((waiting.queued, waiting.queued_pages, waiting.purged_bytes), (1, 16, 0));
+    assert_eq!(waiting.delay_stops, 4);
+    assert_eq!(bench.epochs(1).purged_bytes, 16 * PAGE);
+}
+
+#[test]
+fn an_entry_whose_pages_were_taken_is_cancelled_whole_or_purged_in_part() {
+    if skip_under_miri() {
+        return;
+    }
+    for (policy, purged, cancelled, cancelled_pages) in
+        [(Policy::S64P1a, 0, 1, 32), (Policy::S64P1b, 22 * PAGE, 0, 10)]
+    {
+        let limits = Limits { purge_delay_ms: Some(0), ..Limits::new() };
+        let bench = Bench::new(policy, limits);
+        let blocks = bench.runs(4, RUN);
+        bench.free(blocks[1]);
+        bench.free(blocks[2]);
+        bench.epochs(1);
+        // The first 10 of the 32 queued pages are in use again when they are due.
+        let again = bench.runs(1, 10 * 4096);
+        assert_eq!(again[0], blocks[1]);
+        unsafe { again[0].write_bytes(7, 4096) };
+        let stats = bench.epochs(4);
+        let found = (stats.purged_bytes, stats.cancelled, stats.cancelled_pages);
+        assert_eq!(found, (purged, cancelled, cancelled_pages), "{policy:?}: {stats}");
+        assert_eq!(unsafe { again[0].read() }, 7, "a page in use was purged");
+    }
+}
+
+#[test]
+fn neighbours_that_are_queued_one_after_the_other_coalesce() {
+    if skip_under_miri() {
+        return;
+    }
+    for (policy, coalesced) in [(Policy::S64, 0), (Policy::S64P1a, 1)] {
+        // Two epochs, two neighbours.
+        let bench = Bench::new(policy, Limits::new());
+        let blocks = bench.runs(4, RUN);
+        bench.free(blocks[1]);
+        bench.epochs(1);
+        bench.free(blocks[2]);
+        let stats = bench.epochs(1);
+        assert_eq!((stats.queued, stats.coalesced), (2, coalesced), "{policy:?}: {stats}");
+    }
+}
+
+#[test]
+fn a_full_queue_drops_its_oldest_and_s60_discards_what_the_budget_leaves() {
+    if skip_under_miri() {
+        return;
+    }
+    let limits = Limits { purge_queue: Some(2), ..Limits::new() };
+    let bench = Bench::new(Policy::S64, limits);
+    let blocks = bench.runs(8, RUN);
+    for index in [1, 3, 5] {
+        bench.free(blocks[index]);
+    }
+    let stats = bench.epochs(1);
+    assert_eq!((stats.queued, stats.dropped, stats.dropped_pages), (3, 1, 16), "{stats}");
+
+    let bench = Bench::new(Policy::S60, Limits { purge_calls: Some(2), ..Limits::new() });
+    let blocks = bench.runs(8, RUN);
+    for index in [1, 3, 5] {
+        bench.free(blocks[index]);
+    }
+    let stats = bench.epochs(1);
+    assert_eq!((stats.madvise_calls, stats.dropped, stats.dropped_pages), (2, 1, 16), "{stats}");
+}
+
+#[test]
+fn a_thread_that_ends_purges_within_its_budget() {
+    if skip_under_miri() {
+        return;
+    }
+    for (limits, pages) in [
+        (Limits::new(), 48),
+        (Limits { purge_pages: Some(20), ..Limits::new() }, 20),
+        (Limits { purge_calls: Some(1), ..Limits::new() }, 16),
+    ] {
+        let bench = Bench::new(Policy::S61, limits);
+        let blocks = bench.runs(8, RUN);
+        for index in [1, 3, 5] {
+            bench.free(blocks[index]);
+        }
+        let cache = bench.heap.attach().expect("a cache");
+        unsafe { bench.heap.detach(cache) };
+        let stats = bench.heap.stats();
+        assert_eq!((stats.exits, stats.exit_pages), (1, pages), "{stats}");
+        assert_eq!(bench.epochs(3).purged_bytes, pages * PAGE, "its epochs purge nothing");
+    }
+}
+
+#[test]
+fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
+    if skip_under_miri() {
+        return;
+    }
+    let fill = |bench: &Bench, cache| {
+        let front = Front::Cache(cache);
+        let blocks: Vec<_> =
+            (0..300).map(|_| unsafe { bench.heap.allocate(front, 64) }.expect("memory")).collect();
+        for block in blocks {
+            unsafe { bench.heap.free(front, block.as_ptr()) }.expect("a block of the heap");
+        }
+        front
+    };
+    let bench = Bench::new(Policy::S58, Limits { cache_overages: Some(2), ..Limits::new() });
+    let cache = bench.heap.attach().expect("a cache");
+    let front = fill(&bench, cache);
+    let before = cache.cached_bytes();
+    for _ in 0..4 {
+        unsafe { bench.heap.tick(front) };
+    }
+    let stats = bench.heap.stats();
+    assert_eq!(stats.decay_epochs, 4);
+    assert!(stats.decay_shrinks > 0 && stats.decayed_blocks > 0, "{stats}");
+    assert!(cache.cached_bytes() < before);
+    assert_eq!(stats.purged_bytes, 0, "S58 gives nothing to the system");
+
+    let bench = Bench::new(Policy::S64, Limits { dump_budget: Some(10), ..Limits::new() });
+    let cache = bench.heap.attach().expect("a cache");
+    let front = fill(&bench, cache);
+    unsafe { bench.heap.tick(front) };
+    assert_eq!(bench.heap.stats().dumped_blocks, 10);
+}
