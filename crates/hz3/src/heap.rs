@@ -57,7 +57,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn create(os: O, config: &Config) -> Result<Heap<O>, Refused> {
         let central = Central::create(&os, config.shards)?;
         Ok(Heap {
-            segments: Segments::reserve(os, config.arena_bytes)?,
+            segments: Segments::reserve(os, config.arena_bytes, config.huge_pages)?,
             central,
             registry: Registry::new(config.thread_cache_bytes),
             reclaim: Reclaim::new(config),

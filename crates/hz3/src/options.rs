@@ -37,6 +37,8 @@ pub struct Config {
     /// Milliseconds between two looks at what is free (`HZ3_TICK`): what stays free over two of
     /// them goes back. Default 200.
     pub tick_ms: u32,
+    /// Ask for huge pages once the heap has grown beyond 16 MiB (`HZ3_HUGE_PAGES`). Default off.
+    pub huge_pages: bool,
 }
 
 /// When memory goes back to the system by itself.
@@ -170,6 +172,7 @@ impl Config {
             limits: Limits::new(),
             background: true,
             tick_ms: 200,
+            huge_pages: false,
         }
     }
 
@@ -215,6 +218,13 @@ impl Config {
         self
     }
 
+    /// Sets whether huge pages are asked for once the heap has grown.
+    #[must_use]
+    pub const fn huge_pages(mut self, huge_pages: bool) -> Config {
+        self.huge_pages = huge_pages;
+        self
+    }
+
     /// Counts every call.
     #[must_use]
     pub const fn count(mut self, count: bool) -> Config {
@@ -236,7 +246,7 @@ struct Setting {
     set: fn(&mut Config, &[u8]) -> bool,
 }
 
-const OPTIONS: [Setting; 20] = [
+const OPTIONS: [Setting; 21] = [
     Setting {
         name: "THREAD_CACHE",
         accepted: "a number of bytes, with K, M or G if you like",
@@ -288,6 +298,11 @@ const OPTIONS: [Setting; 20] = [
             }
             _ => false,
         },
+    },
+    Setting {
+        name: "HUGE_PAGES",
+        accepted: "0 or 1",
+        set: |config, value| flag(value).map(|on| config.huge_pages = on).is_some(),
     },
     Setting {
         name: "EPOCH_INTERVAL",

@@ -37,6 +37,24 @@ pub(crate) fn clear(words: &[AtomicU64], start: u32, count: u32) {
     }
 }
 
+/// Sets those of the bits `start..start + count` that are set in `others`.
+pub(crate) fn set_where(words: &[AtomicU64], others: &[AtomicU64], start: u32, count: u32) {
+    for (word, mask) in masks(start, count) {
+        let more = others[word].load(Ordering::Relaxed) & mask;
+        words[word].store(words[word].load(Ordering::Relaxed) | more, Ordering::Relaxed);
+    }
+}
+
+/// How many of the bits `start..start + count` are set in both.
+pub(crate) fn count_both(words: &[AtomicU64], others: &[AtomicU64], start: u32, count: u32) -> u32 {
+    masks(start, count)
+        .map(|(word, mask)| {
+            let both = words[word].load(Ordering::Relaxed) & others[word].load(Ordering::Relaxed);
+            (both & mask).count_ones()
+        })
+        .sum()
+}
+
 /// How many of the bits `start..start + count` are set.
 pub(crate) fn count(words: &[AtomicU64], start: u32, count: u32) -> u32 {
     masks(start, count)

@@ -14,7 +14,9 @@ use super::Slot;
 use crate::base::bits::{self, words_for};
 use crate::base::size_class::{MAX_BLOCKS, SizeClass};
 use crate::base::treap::Nodes;
-use crate::base::units::{CHUNK_BYTES, ChunkIndex, PAGE_BYTES, Pages, Run, narrow, wide, widen};
+use crate::base::units::{
+    CHUNK_BYTES, CHUNK_PAGES, ChunkIndex, PAGE_BYTES, Pages, Run, narrow, wide, widen,
+};
 use crate::segment::tables::{CHUNK_META_BYTES, Tables};
 
 /// The level of an empty slab, behind those of all others.
@@ -79,6 +81,13 @@ impl Slab {
         slab.shard.store(shard, Ordering::Relaxed);
         slab.free.store(class.capacity(), Ordering::Relaxed);
         bits::clear(&slab.dirty, 0, class.slab_pages().get());
+        for chunk in 0..class.slab_chunks() {
+            // The first touch of an advised unit brings all of it (I-9).
+            let start = first.first_page() + Pages::new(chunk * CHUNK_PAGES);
+            if tables.is_advised(start) {
+                bits::set(&slab.dirty, chunk * CHUNK_PAGES, CHUNK_PAGES);
+            }
+        }
         let mut left = class.capacity();
         for word in slab.words(class) {
             let ones = left.min(u64::BITS);

@@ -163,6 +163,19 @@ impl Os for Fake {
         Ok(())
     }
 
+    unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused> {
+        if self.fails() {
+            return Err(Refused);
+        }
+        self.change(span, State::Committed, State::Committed);
+        Ok(())
+    }
+
+    unsafe fn prefer_small(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.prefer_huge(span) }
+    }
+
     unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {
         let target = self.map(span.bytes, self.page_size)?;
         self.change(span, State::Committed, State::Committed);

@@ -65,6 +65,11 @@ impl Linux {
         done(unsafe { libc::mprotect(span.start.as_ptr().cast(), span.bytes, protection) })
     }
 
+    unsafe fn advise(span: Span, advice: c_int) -> Result<(), Refused> {
+        // SAFETY: the caller owns the range or the advice leaves its contents alone.
+        done(unsafe { libc::madvise(span.start.as_ptr().cast(), span.bytes, advice) })
+    }
+
     fn membarrier(command: c_int) -> bool {
         // SAFETY: membarrier takes no pointers.
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
@@ -116,9 +121,24 @@ impl Os for Linux {
     }
 
     unsafe fn purge(&self, span: Span) -> Result<(), Refused> {
-        let address: *mut c_void = span.start.as_ptr().cast();
         // SAFETY: the caller owns the range and expects its contents to vanish.
-        done(unsafe { libc::madvise(address, span.bytes, libc::MADV_DONTNEED) })
+        unsafe { Self::advise(span, libc::MADV_DONTNEED) }
+    }
+
+    unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's range is committed; its contents stay.
+        unsafe { Self::advise(span, libc::MADV_HUGEPAGE) }
+    }
+
+    unsafe fn prefer_small(&self, span: Span) -> Result<(), Refused> {
+        // First, or the kernel could fold the pieces again.
+        // SAFETY: the caller's range is committed; its contents stay.
+        unsafe { Self::advise(span, libc::MADV_NOHUGEPAGE)? };
+        // A purge alone only unmaps a part of the huge page and leaves the splitting to the day
+        // when memory is short. To call one small page cold the kernel must split it at once.
+        let page = Span { start: span.start, bytes: self.page_size() };
+        // SAFETY: as above.
+        unsafe { Self::advise(page, libc::MADV_COLD) }
     }
 
     unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {

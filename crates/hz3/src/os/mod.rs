@@ -62,6 +62,19 @@ pub(crate) trait Os: Sync {
     /// The range is committed or mapped, and nobody else reads or writes it during the call.
     unsafe fn purge(&self, span: Span) -> Result<(), Refused>;
 
+    /// Asks for huge pages in a range of whole huge pages.
+    ///
+    /// # Safety
+    /// The range is committed.
+    unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused>;
+
+    /// Asks for small pages in the range of one huge page, and splits the huge page that may be
+    /// there, so that a purge of a part of it gives that part's memory back.
+    ///
+    /// # Safety
+    /// The range is committed.
+    unsafe fn prefer_small(&self, span: Span) -> Result<(), Refused>;
+
     /// Moves the memory of a committed range out of the arena without copying, into a mapping as
     /// [`Os::map`] makes them; the range reads as zero afterwards.
     ///

@@ -119,7 +119,7 @@ impl<O: Os> Segments<O> {
                 return false;
             }
             let missing = Pages::new(more.get().saturating_sub(tail.get()).max(1));
-            let Ok(new) = self.arena.grow(&mut growth, missing) else { return false };
+            let Some(new) = self.grow(&mut growth, missing) else { return false };
             self.give(new, Pages::ZERO);
             drop(growth);
             if !self.extend_into_free(run, more) {
@@ -172,6 +172,8 @@ impl<O: Os> Segments<O> {
             return None;
         };
         self.tables().record(run.start).set_large(false);
+        // Only now: mremap moves no range whose parts have different advice.
+        self.break_units(run);
         self.mark_clean(run);
         self.give(run, Pages::ZERO);
         Some(block)

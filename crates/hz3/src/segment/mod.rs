@@ -7,11 +7,14 @@
 //! Locks: growth, then pages. No system call is made under the lock of the page heap.
 
 pub(crate) mod account;
+pub(crate) mod advice;
 pub(crate) mod arena;
 pub(crate) mod huge;
 pub(crate) mod large;
 pub(crate) mod pages;
 pub(crate) mod tables;
+
+use core::sync::atomic::AtomicBool;
 
 use crate::base::units::{
     CHUNK_PAGES, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen,
@@ -32,6 +35,8 @@ pub(crate) struct Segments<O> {
     pages: Lock<PageHeap>,
     huge: Lock<HugeTable>,
     account: Account,
+    /// Whether units are advised: wanted, and not refused so far.
+    huge_pages: AtomicBool,
 }
 
 /// Sizes of the layer, in pages unless said otherwise.
@@ -52,13 +57,20 @@ pub(crate) struct Census {
 
 impl<O: Os> Segments<O> {
     /// Reserves the arena; see [`Arena::reserve`].
-    pub(crate) fn reserve(os: O, arena_bytes: Option<usize>) -> Result<Segments<O>, Refused> {
+    pub(crate) fn reserve(
+        os: O,
+        arena_bytes: Option<usize>,
+        huge_pages: bool,
+    ) -> Result<Segments<O>, Refused> {
+        // A huge page is as long as a unit where pages of the system are as long as hz3's.
+        let huge_pages = huge_pages && os.page_size() == PAGE_BYTES;
         Ok(Segments {
             arena: Arena::reserve(os, arena_bytes)?,
             growth: Lock::new(Growth::default()),
             pages: Lock::new(PageHeap::new()),
             huge: Lock::new(HugeTable::new()),
             account: Account::new(),
+            huge_pages: AtomicBool::new(huge_pages),
         })
     }
 
@@ -116,7 +128,7 @@ impl<O: Os> Segments<O> {
             PageHeap::tail(self.tables(), frontier, Arena::<O>::first_page())
         };
         let needed = (pages + slack).get().saturating_sub(tail.get()).max(1);
-        let new = self.arena.grow(&mut growth, Pages::new(needed)).ok()?;
+        let new = self.grow(&mut growth, Pages::new(needed))?;
         let mut heap = self.pages.lock();
         // Somebody may have taken the tail meanwhile; then the caller's retry grows again.
         heap.give(self.tables(), new, Pages::ZERO, self.arena.frontier());
@@ -124,10 +136,17 @@ impl<O: Os> Segments<O> {
             return Some(run);
         }
         drop(heap);
-        let more = self.arena.grow(&mut growth, pages + slack).ok()?;
+        let more = self.grow(&mut growth, pages + slack)?;
         let mut heap = self.pages.lock();
         heap.give(self.tables(), more, Pages::ZERO, self.arena.frontier());
         self.take_free(&mut heap, pages, fit)
+    }
+
+    /// Commits at least `pages` more pages, clean and the caller's.
+    fn grow(&self, growth: &mut Growth, pages: Pages) -> Option<Run> {
+        let new = self.arena.grow(growth, pages).ok()?;
+        self.advise_units(new);
+        Some(new)
     }
 
     /// Gives a run back. Its first `touched` pages have been written since it was taken.
@@ -141,11 +160,17 @@ impl<O: Os> Segments<O> {
     pub(crate) fn take_dirty(&self, within: Run, limit: Pages, age: Age) -> Option<Run> {
         let end = within.end().min(self.arena.frontier());
         // The search may be long, so it runs without the lock; what it finds is checked with it.
-        let hint = self.tables().next_free_dirty(within.start, end, limit, age)?;
+        let tables = self.tables();
+        let mut from = tables.next_free_dirty(within.start, end, limit, age)?.start;
         let mut heap = self.pages.lock();
-        let run = self.tables().next_free_dirty(hint.start, end, limit, age)?;
-        heap.withdraw(self.tables(), run);
-        Some(run)
+        loop {
+            let run = tables.next_free_dirty(from, end, limit, age)?;
+            from = run.end();
+            if let Some(run) = self.whole_units(run, within, age) {
+                heap.withdraw(tables, run);
+                return Some(run);
+            }
+        }
     }
 
     /// All committed pages from `from` on.

@@ -200,6 +200,7 @@ impl PageHeap {
         let taken = tables.mark_taken(run);
         self.dirty -= u64::from(taken.dirty);
         self.refaulted += u64::from(taken.purged);
+        self.dirty += u64::from(tables.soil_units(run));
     }
 
     /// Takes the pages right behind `run` if they are free: growth in place.
@@ -226,7 +227,10 @@ impl PageHeap {
     /// Takes a range of free pages, for the purge.
     pub(crate) fn withdraw(&mut self, tables: &Tables, run: Run) {
         let free = free_run_at(tables, tables.free_run_start(run.start));
+        let refaulted = self.refaulted;
         self.cut(tables, free, run);
+        // Clean pages among them are not on their way to the program.
+        self.refaulted = refaulted;
         self.withdrawn += u64::from(run.pages.get());
     }
 
@@ -291,6 +295,7 @@ impl PageHeap {
             runs += 1;
             at = run.end();
         }
+        tables.validate_units(frontier);
         assert_eq!(free, self.free, "I-5: free pages");
         assert_eq!(dirty, self.dirty, "I-5: dirty pages");
         assert_eq!(runs == 0, self.by_length.is_empty(), "I-5: runs and their index");

@@ -58,6 +58,8 @@ pub(crate) struct SegmentMeta {
     free_dirty_pages: AtomicU32,
     /// Epochs since a page was taken or became free.
     untouched: AtomicU32,
+    /// One bit a unit: it is advised (see `segment::advice`). Atomic by itself.
+    pub(super) advised: AtomicU32,
 }
 
 impl PageRecord {
@@ -206,6 +208,51 @@ impl Tables {
     pub(crate) fn is_free(&self, page: PageIndex) -> bool {
         let segment = self.segment(widen(page.get() / SEGMENT_PAGES));
         bits::count(&segment.free, page.get() % SEGMENT_PAGES, 1) == 1
+    }
+
+    /// Whether all pages of a run are free.
+    pub(super) fn is_all_free(&self, run: Run) -> bool {
+        parts(run).all(|part| {
+            bits::count(&self.segment(part.segment).free, part.start, part.pages) == part.pages
+        })
+    }
+
+    /// Whether a run of free pages has dirty ones that are not of an age.
+    pub(super) fn has_dirty_of_other_age(&self, run: Run, age: Age) -> bool {
+        parts(run).any(|part| {
+            let meta = self.segment(part.segment);
+            let dirty = bits::count(&meta.dirty, part.start, part.pages);
+            let old = bits::count_both(&meta.dirty, &meta.old, part.start, part.pages);
+            match age {
+                Age::Any => false,
+                Age::Old => old < dirty,
+                Age::Young => old > 0,
+            }
+        })
+    }
+
+    /// How many pages of a run are free, and how many of those dirty.
+    #[cfg(test)]
+    pub(super) fn free_and_dirty(&self, run: Run) -> (u32, u32) {
+        parts(run).fold((0, 0), |(free, dirty), part| {
+            let meta = self.segment(part.segment);
+            let both = bits::count_both(&meta.free, &meta.dirty, part.start, part.pages);
+            (free + bits::count(&meta.free, part.start, part.pages), dirty + both)
+        })
+    }
+
+    /// Makes the free pages of a run dirty. Returns how many became so.
+    pub(super) fn soil(&self, run: Run) -> u32 {
+        let mut soiled = 0;
+        for part in parts(run) {
+            let meta = self.segment(part.segment);
+            let before = bits::count_both(&meta.free, &meta.dirty, part.start, part.pages);
+            bits::set_where(&meta.dirty, &meta.free, part.start, part.pages);
+            let after = bits::count_both(&meta.free, &meta.dirty, part.start, part.pages);
+            add(&meta.free_dirty_pages, after - before);
+            soiled += after - before;
+        }
+        soiled
     }
 
     /// Marks the pages free. `touched` leading pages become dirty; the others stay what they

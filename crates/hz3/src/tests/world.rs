@@ -48,9 +48,9 @@ pub(super) struct World<'a, O> {
     pub(super) may_fail: bool,
 }
 
-/// A heap with its default configuration, but for the size of the arena.
+/// A heap with its default configuration, but for the size of the arena, and with huge pages.
 pub(super) fn heap_over<O: Os>(os: O, arena_bytes: usize) -> Heap<O> {
-    heap_with(os, arena_bytes, &Config::new())
+    heap_with(os, arena_bytes, &Config::new().huge_pages(true))
 }
 
 /// A heap with this configuration, but for the size of the arena.

@@ -1,0 +1,68 @@
+//! Huge pages, when asked for: the heap gets them once it has grown, and what is free goes back as
+//! from small pages, scattered survivors or not.
+//!
+//! One test, since the resident set is the process's.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hz3::{Config, Configured};
+
+#[global_allocator]
+static ALLOCATOR: Configured = Configured::new(Config::new().huge_pages(true));
+
+const MIB: u64 = 1 << 20;
+/// About 200 MiB in blocks of 2 KiB.
+const BLOCKS: usize = 100_000;
+const BLOCK: usize = 2048;
+/// One block in so many survives: less than one a huge page's 1024 blocks would free nothing,
+/// were it not split.
+const STEP: usize = 500;
+const SLACK: u64 = 16 * MIB;
+/// A hang, not a speed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of the process that lie in huge pages.
+fn huge_bytes() -> u64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("AnonHugePages:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// Whether the system gives huge pages to those who ask.
+fn system_gives_huge_pages() -> bool {
+    let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    setting.is_ok_and(|setting| !setting.contains("[never]"))
+}
+
+fn burst() -> Vec<Box<[u8]>> {
+    (0..BLOCKS).map(|_| vec![1u8; BLOCK].into_boxed_slice()).collect()
+}
+
+fn wait_for(bytes: u64, state: &str) {
+    let begin = Instant::now();
+    while hz3::stats().resident > bytes {
+        assert!(begin.elapsed() < PATIENCE, "{state}: not below {bytes}: {}", hz3::stats());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn huge_pages_come_with_growth_and_go_with_the_blocks() {
+    let start = hz3::stats().resident;
+    for round in 0..2 {
+        assert!(huge_bytes() <= SLACK, "round {round}");
+        let blocks = burst();
+        if system_gives_huge_pages() {
+            // The system may be out of huge pages now and then, so not all.
+            assert!(huge_bytes() > 50 * MIB, "round {round}: {} of huge pages", huge_bytes());
+        }
+        let survivors: Vec<Box<[u8]>> = blocks.into_iter().step_by(STEP).collect();
+        wait_for(start + SLACK, "survivors");
+        assert!(survivors.iter().all(|block| block.iter().all(|&byte| byte == 1)));
+        drop(survivors);
+        hz3::collect();
+    }
+}
