@@ -78,7 +78,8 @@ fn write_names(svg: &mut Svg, names: Vec<((f64, f64), &str)>, frame: &Frame) {
     for ((x, y), name) in names {
         let width = 7.2 * name.chars().count() as f64;
         let spot = |step: u32| {
-            let shift = f64::from(step.div_ceil(2)) * if step % 2 == 0 { LINE } else { -LINE };
+            let shift =
+                f64::from(step.div_ceil(2)) * if step.is_multiple_of(2) { LINE } else { -LINE };
             [(x + 10.0, Anchor::Start, x + 10.0), (x - 10.0, Anchor::End, x - 10.0 - width)]
                 .map(|(at, anchor, left)| (at, y + 4.0 + shift, anchor, left))
         };
