@@ -85,10 +85,10 @@ impl Level {
             ("wide", format!("mixed --sizes small --slots 200000 --ops {}000", k * 2)),
             ("dist", format!("dist --ops {}000", k / 2)),
             ("remote", format!("remote --ops {}000", k / 20)),
-            ("xfer", format!("xfer --blocks {}000", k / 8)),
+            ("xfer", format!("xfer --blocks {}000", k / 4)),
             ("larson", format!("larson --generations {}", k / 200)),
             ("churn", format!("churn --generations {}", k / 5)),
-            ("buffers", format!("buffers --buffers {}", k / 5)),
+            ("buffers", format!("buffers --buffers {k}")),
         ];
         let memory = [
             ("burst-idle", format!("burst-idle 200000 {idle} 3 0 4")),

@@ -48,7 +48,7 @@ fn legend(svg: &mut Svg, record: &Record, top: f64) -> f64 {
     const ROW: f64 = 22.0;
     let (mut x, mut y) = (60.0, top);
     for (index, peer) in record.peers.iter().enumerate() {
-        let width = 46.0 + 7.4 * peer.name.chars().count() as f64;
+        let width = 46.0 + 8.4 * peer.name.chars().count() as f64;
         if x + width > WIDTH && x > 60.0 {
             (x, y) = (60.0, y + ROW);
         }
