@@ -32,7 +32,10 @@
 //! ARCHITECTURE.md has the invariants (`I-n` in comments), the order of locks, and the glossary.
 #![no_std]
 #![deny(unsafe_code)]
-#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the protocols are modelled"))]
+#![cfg_attr(
+    loom,
+    allow(dead_code, unreachable_pub, unused_imports, reason = "only the protocols are modelled")
+)]
 
 #[cfg(any(test, miri, loom, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 extern crate std;
@@ -43,6 +46,15 @@ mod cache;
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "views of the tables of bins and slabs")]
 mod central;
+#[cfg(loom)]
+#[expect(unsafe_code, reason = "views of the tables of slabs")]
+mod central {
+    #[cfg(test)]
+    mod models;
+    pub(crate) mod slab;
+    pub(crate) use crate::base::sync::AtomicPtr;
+    pub(crate) type Slot = AtomicPtr<u8>;
+}
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "writes block contents: zeroing, copying, handing out")]
 mod heap;
@@ -63,6 +75,14 @@ mod reclaim;
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "views of the arena's memory and tables")]
 mod segment;
+#[cfg(loom)]
+#[expect(unsafe_code, reason = "views of the arena's tables")]
+mod segment {
+    #[cfg(test)]
+    pub(crate) mod models;
+    pub(crate) mod pages;
+    pub(crate) mod tables;
+}
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]

@@ -4,9 +4,9 @@
 //! model explores the very code that ships.
 
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::AtomicPtr;
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::AtomicPtr;
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32};
 
 /// The owner's half of the asymmetric fence: orders a store before a later load of the same
 /// thread, given that the other side runs a process-wide barrier.
@@ -17,9 +17,9 @@ pub(crate) use loom::sync::atomic::AtomicPtr;
 #[inline(always)]
 pub(crate) fn light_fence() {
     #[cfg(not(loom))]
-    // Pairs with `Os::barrier` (membarrier) in `ThreadCache::steal` and in `reclaimer::rest`.
+    // Pairs with `Os::barrier` (membarrier) in `ThreadCache::steal` and in `doze::sleep`.
     core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
     #[cfg(loom)]
-    // Pairs with the fence that stands for membarrier in the model of `steal`.
+    // Pairs with the fence that stands for membarrier in the models of `steal` and `doze`.
     loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
 }

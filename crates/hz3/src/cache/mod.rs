@@ -29,6 +29,7 @@ mod thread_cache {
     use super::capacity::{Capacity, most};
     use super::decay::Surplus;
     use super::steal::{Slot, Stack};
+    use crate::base::list::Member;
     use crate::base::size_class::{CLASSES, SizeClass};
     use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES};
     use crate::os::lock::Lock;
@@ -45,8 +46,8 @@ mod thread_cache {
         pub(crate) stacks: [Stack; CLASSES],
         /// Held by the owner in its cold path and by a thief.
         pub(crate) policy: Lock<Policy>,
-        /// The next cache of the registry; fixed once the cache is published.
-        pub(super) next: AtomicPtr<ThreadCache>,
+        /// The next cache of the registry.
+        next: AtomicPtr<ThreadCache>,
         /// The next unused cache. Guarded by the registry's lock.
         pub(super) next_unused: AtomicPtr<ThreadCache>,
         /// The slots for the stacks' arrays, behind this header.
@@ -149,6 +150,12 @@ mod thread_cache {
         /// Adds one to a counter that only this thread writes.
         pub(crate) fn count(counter: &AtomicU64) {
             counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    impl Member for ThreadCache {
+        fn next(&self) -> &AtomicPtr<ThreadCache> {
+            &self.next
         }
     }
 

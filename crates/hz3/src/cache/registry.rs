@@ -1,9 +1,10 @@
 //! All thread caches of the process: to hand one to a new thread, and to walk them.
 
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::refill::Below;
 use super::{CACHE_BYTES, ThreadCache};
+use crate::base::list::List;
 use crate::os::Os;
 use crate::os::lock::Lock;
 
@@ -20,8 +21,7 @@ const LISTS: usize = 16;
 /// The caches. Those of ended threads wait in a list for the next thread.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    /// Newest first; linked by `ThreadCache::next`. Entries are never removed.
-    all: AtomicPtr<ThreadCache>,
+    all: List<ThreadCache>,
     /// By the CPU on which a thread ended, so that the next thread there finds the cache's lines
     /// in that CPU's cache.
     unused: [Lock<Unused>; LISTS],
@@ -50,7 +50,7 @@ impl Registry {
     /// `limit_bytes`: what one cache may hold at most.
     pub(crate) const fn new(limit_bytes: usize) -> Registry {
         Registry {
-            all: AtomicPtr::new(core::ptr::null_mut()),
+            all: List::new(),
             unused: [const { Lock::new(Unused(core::ptr::null_mut())) }; LISTS],
             publication: Lock::new(()),
             in_use: AtomicUsize::new(0),
@@ -102,10 +102,7 @@ impl Registry {
         unsafe { cache.reset(&mut cache.policy.lock(), true) };
         // The list has one writer at a time.
         let _publication = self.publication.lock();
-        cache.next.store(self.all.load(Ordering::Relaxed), Ordering::Relaxed);
-        let published = core::ptr::from_ref(cache).cast_mut();
-        // Release pairs with the acquire load in `iter`.
-        self.all.store(published, Ordering::Release);
+        self.all.push(cache);
         Some(cache)
     }
 
@@ -132,15 +129,8 @@ impl Registry {
     }
 
     /// All caches, with and without a thread.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &ThreadCache> {
-        // Acquire pairs with the release store in `create`.
-        let mut next = self.all.load(Ordering::Acquire);
-        core::iter::from_fn(move || {
-            // SAFETY: the list holds caches, which live for ever.
-            let cache = unsafe { next.as_ref() }?;
-            next = cache.next.load(Ordering::Relaxed);
-            Some(cache)
-        })
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static ThreadCache> + use<> {
+        self.all.iter()
     }
 
     /// Takes the registry's lock and every cache's, for fork.

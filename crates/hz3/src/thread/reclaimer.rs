@@ -16,7 +16,7 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::word;
-use crate::base::sync::light_fence;
+use crate::base::doze::{self, ASLEEP, AWAKE};
 use crate::base::units::wide;
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
@@ -40,8 +40,6 @@ const STACK_BYTES: usize = 128 * 1024;
 const OFF: u32 = 0;
 const ABSENT: u32 = 1;
 const STARTING: u32 = 2;
-const AWAKE: u32 = 3;
-const ASLEEP: u32 = 4;
 const INLINE: u32 = 5;
 
 static STATE: AtomicU32 = AtomicU32::new(OFF);
@@ -71,9 +69,7 @@ pub(super) fn configure(config: &Config) {
 /// After a slow path, with no lock held: sees to it that memory is looked after.
 #[inline]
 pub(super) fn nudge(heap: &'static Heap<Linux>) {
-    // What this slow path did comes before the look at the state; see `rest`.
-    light_fence();
-    match STATE.load(Ordering::Relaxed) {
+    match doze::look(&STATE) {
         OFF | STARTING | AWAKE => {}
         ASLEEP => wake(),
         _ => look(heap),
@@ -97,7 +93,7 @@ fn epoch_by_count(heap: &'static Heap<Linux>) {
 
 /// As [`nudge`], for a thread that has just given its cache back.
 pub(super) fn nudge_ending(heap: &'static Heap<Linux>) {
-    match STATE.load(Ordering::Relaxed) {
+    match doze::look(&STATE) {
         ASLEEP => wake(),
         // A thread that ends may hold locks of the C library: it starts no other.
         INLINE => tick_if_due(heap),
@@ -107,9 +103,7 @@ pub(super) fn nudge_ending(heap: &'static Heap<Linux>) {
 
 #[cold]
 fn wake() {
-    if STATE.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        futex_wake_one(&STATE);
-    }
+    doze::wake(&STATE, futex_wake_one);
 }
 
 /// Once in a while: starts the thread if there is enough for it to do, or does its work.
@@ -211,18 +205,8 @@ fn sleep(ms: u32) {
 
 /// Sleeps without a deadline until a slow path runs.
 fn rest(heap: &'static Heap<Linux>) {
-    STATE.store(ASLEEP, Ordering::Relaxed);
-    // A slow path writes what it did and then reads the state; this writes the state and then
-    // reads what was done. The barrier on all threads orders both sides, so one sees the other.
-    let fenced = heap.os().barrier();
-    if !fenced || !heap.is_quiet() {
-        // Without a barrier a wake-up could be lost: then the thread ticks on.
-        wake();
-        return;
-    }
-    while STATE.load(Ordering::Relaxed) == ASLEEP {
-        futex_wait(&STATE, ASLEEP);
-    }
+    let wait = |state: &AtomicU32| futex_wait(state, ASLEEP);
+    doze::sleep(&STATE, || heap.os().barrier(), || heap.is_quiet(), wait);
 }
 
 /// Waits until no thread is being created, and keeps it so.

@@ -1,0 +1,135 @@
+//! The model of the hand-over of holes between the purge and whoever allocates: the blocks of a hole
+//! are claimed while its page is purged, so nobody is handed one.
+//!
+//! The slab is the one that ships; the lock of its bin is loom's, and each page is a cell of loom's,
+//! which finds two threads inside at once. The main thread only waits: loom, with its bound on
+//! preemptions, does not preempt it.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Mutex};
+use std::vec::Vec;
+
+use super::Slot;
+use super::slab::{Slab, WORDS};
+use crate::base::size_class::SizeClass;
+use crate::base::units::{CHUNK_PAGES, ChunkIndex, PAGE_BYTES, PageIndex, Run};
+use crate::segment::models::ModelTables;
+
+/// Two blocks a page, three pages in use before the model begins.
+const BLOCK: usize = PAGE_BYTES / 2;
+const USED_BLOCKS: usize = 6;
+const USED_PAGES: usize = USED_BLOCKS * BLOCK / PAGE_BYTES;
+/// Where the slab would be. Nothing is there: blocks are numbers.
+const START: usize = 1 << 20;
+const DIRTY: u8 = 1;
+
+struct World {
+    tables: ModelTables,
+    class: SizeClass,
+    first: ChunkIndex,
+    /// Of the slab's bin.
+    lock: Mutex<()>,
+    contents: [UnsafeCell<u8>; USED_PAGES],
+}
+
+// SAFETY: the tables are atomics behind the lock; the cells are what the model checks.
+unsafe impl Sync for World {}
+// SAFETY: as above.
+unsafe impl Send for World {}
+
+impl World {
+    /// A slab whose first pages were used and whose blocks are all free again but for the first.
+    fn new() -> Arc<World> {
+        let (tables, class) = (ModelTables::new(), SizeClass::of_size(BLOCK));
+        let run = Run::new(PageIndex::new(CHUNK_PAGES), class.slab_pages());
+        let first = Slab::create(&tables, run, class, 0);
+        let contents = std::array::from_fn(|_| UnsafeCell::new(DIRTY));
+        let world = World { tables, class, first, lock: Mutex::new(()), contents };
+        let blocks = world.take::<USED_BLOCKS>();
+        world.put(&blocks[..USED_BLOCKS - 1]);
+        Arc::new(world)
+    }
+
+    fn slab(&self) -> &Slab {
+        Slab::of(&self.tables, self.first)
+    }
+
+    /// As `Central::fetch` does it: the lowest free blocks, the lowest one last.
+    fn take<const COUNT: usize>(&self) -> [Slot; COUNT] {
+        let out = std::array::from_fn(|_| Slot::new(core::ptr::null_mut()));
+        let start = NonNull::new(core::ptr::without_provenance_mut(START)).unwrap();
+        let _lock = self.lock.lock().unwrap();
+        assert_eq!(self.slab().take(self.class, start, &out), COUNT);
+        out
+    }
+
+    fn put(&self, blocks: &[Slot]) {
+        let _lock = self.lock.lock().unwrap();
+        let count = self.slab().put(self.class, START, blocks).unwrap();
+        self.slab().set_free(self.slab().free() + count);
+    }
+
+    /// As `purge::holes`.
+    fn purge(&self) {
+        let mut claimed = [0; WORDS];
+        let holes = {
+            let _lock = self.lock.lock().unwrap();
+            self.slab().claim_holes(self.class, 1, &mut claimed)
+        };
+        for (page, contents) in self.contents.iter().enumerate() {
+            if holes >> page & 1 == 1 {
+                // SAFETY: loom checks that nobody else is in the cell.
+                contents.with_mut(|contents| unsafe { *contents = 0 });
+            }
+        }
+        let _lock = self.lock.lock().unwrap();
+        self.slab().release_holes(&claimed, holes);
+    }
+
+    /// Takes blocks, uses the pages that they lie in, and puts them back.
+    fn use_blocks<const COUNT: usize>(&self) {
+        let blocks = self.take::<COUNT>();
+        for block in &blocks {
+            let page = (block.load(Ordering::Relaxed).addr() - START) / PAGE_BYTES;
+            // A block beyond those pages was taken because these are claimed.
+            if let Some(contents) = self.contents.get(page) {
+                // SAFETY: loom checks that nobody else is in the cell.
+                contents.with_mut(|contents| unsafe { *contents = DIRTY });
+            }
+        }
+        self.put(&blocks);
+    }
+}
+
+/// Purges and a user at once, on a fresh slab.
+fn run(purges: usize) {
+    loom::model(move || {
+        let world = World::new();
+        let mut threads: Vec<_> = (0..purges)
+            .map(|_| {
+                let world = Arc::clone(&world);
+                loom::thread::spawn(move || world.purge())
+            })
+            .collect();
+        let user = Arc::clone(&world);
+        threads.push(loom::thread::spawn(move || user.use_blocks::<3>()));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let slab = world.slab();
+        slab.validate(world.class);
+        assert_eq!(slab.free(), world.class.capacity() - 1, "a block is lost, or there twice");
+    });
+}
+
+#[test]
+fn a_block_of_a_hole_is_handed_to_nobody_while_it_is_purged() {
+    run(1);
+}
+
+#[test]
+fn two_purges_and_a_user() {
+    run(2);
+}
