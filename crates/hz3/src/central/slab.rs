@@ -80,7 +80,11 @@ impl Slab {
         let slab = Slab::of(tables, first);
         slab.shard.store(shard, Ordering::Relaxed);
         slab.free.store(class.capacity(), Ordering::Relaxed);
-        bits::clear(&slab.dirty, 0, class.slab_pages().get());
+        // All of them: a longer slab may have been here, and a set bit would say that this one, which
+        // is in no bin yet, may have holes.
+        for word in &slab.dirty {
+            word.store(0, Ordering::Relaxed);
+        }
         for chunk in 0..class.slab_chunks() {
             // The first touch of an advised unit brings all of it (I-9).
             let start = first.first_page() + Pages::new(chunk * CHUNK_PAGES);
@@ -362,3 +366,33 @@ const _: () = {
     assert!(align_of::<Slab>() <= 64);
     assert!(CHUNK_BYTES.is_multiple_of(PAGE_BYTES));
 };
+
+#[cfg(test)]
+mod tests {
+    use super::{Slab, Slot, widen};
+    use crate::base::size_class::SizeClass;
+    use crate::base::units::{Run, SEGMENT_BYTES};
+    use crate::os::fake::Fake;
+    use crate::segment::Segments;
+    use crate::segment::pages::Fit;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_fresh_slab_has_no_dirty_page_whatever_was_there_before() {
+        let segments =
+            Segments::reserve(Fake::new(4096, 1, 1 << 30), Some(8 * SEGMENT_BYTES), false)
+                .expect("an arena");
+        let tables = segments.tables();
+        let of_chunks = |chunks| SizeClass::all().find(|class| class.slab_chunks() == chunks);
+        let (long, short) = (of_chunks(8).expect("a class"), of_chunks(1).expect("a class"));
+        let run = segments.take(long.slab_pages(), Fit::Chunks).expect("room");
+        let first = Slab::create(tables, run, long, 0);
+        let slab = Slab::of(tables, first);
+        let out: Vec<Slot> = (0..widen(long.capacity())).map(|_| Slot::default()).collect();
+        slab.take(long, segments.arena().page_address(run.start), &out);
+        assert!(slab.may_have_holes());
+        let (run, _) = Slab::dissolve(tables, first, long);
+        Slab::create(tables, Run::new(run.start, short.slab_pages()), short, 0);
+        assert!(!slab.may_have_holes());
+    }
+}
