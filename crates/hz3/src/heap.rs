@@ -57,7 +57,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn create(os: O, config: &Config) -> Result<Heap<O>, Refused> {
         let central = Central::create(&os, config.shards)?;
         Ok(Heap {
-            segments: Segments::reserve(os, config.arena_bytes, config.huge_pages)?,
+            segments: Segments::reserve(os, config)?,
             central,
             registry: Registry::new(config.thread_cache_bytes),
             reclaim: Reclaim::new(config),
@@ -183,9 +183,21 @@ impl<O: Os> Heap<O> {
     }
 
     /// Exhaustion: empties the caches and retires empty slabs, so that their pages can serve.
+    /// Where that may be due to the limit, free pages go back too, for they count.
     #[cold]
     fn make_room(&self, front: Front<'_>) {
-        reclaim::gather(&self.registry, self.below(), front);
+        if self.segments.allowance().limit().is_some() {
+            self.reclaim.relieve(&self.registry, self.below(), front);
+        } else {
+            reclaim::gather(&self.registry, self.below(), front);
+        }
+    }
+
+    /// Makes room before the limit is reached, if that is due. No lock may be held.
+    pub(crate) fn relieve_if_pressed<'a>(&self, front: impl FnOnce() -> Front<'a>) {
+        if self.segments.allowance().take_pressure() {
+            self.reclaim.relieve(&self.registry, self.below(), front());
+        }
     }
 
     /// A block of at least `size` bytes at a multiple of `align`, a power of two.
@@ -344,7 +356,11 @@ impl<O: Os> Heap<O> {
             }
             Place::Huge(bytes) => {
                 if size > bytes / 2 {
-                    return Ok(self.segments.resize_huge(block.addr().get(), size));
+                    let resize = || self.segments.resize_huge(block.addr().get(), size);
+                    return Ok(resize().or_else(|| {
+                        self.make_room(front);
+                        resize()
+                    }));
                 }
                 bytes
             }

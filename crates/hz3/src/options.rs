@@ -7,6 +7,7 @@
 use core::fmt::Write;
 
 use crate::base::fatal::Line;
+use crate::base::units::wide;
 
 /// What a variable's name starts with when it is meant for hz3.
 pub(crate) const PREFIX: &[u8] = b"HZ3_";
@@ -39,6 +40,37 @@ pub struct Config {
     pub tick_ms: u32,
     /// Ask for huge pages once the heap has grown beyond 16 MiB (`HZ3_HUGE_PAGES`). Default off.
     pub huge_pages: bool,
+    /// What the heap may hold (`HZ3_LIMIT`). Default [`Limit::None`].
+    pub limit: Limit,
+    /// What happens at the limit (`HZ3_LIMIT_MODE`). Default [`LimitMode::Fail`].
+    pub limit_mode: LimitMode,
+}
+
+/// What the heap may hold: live blocks, free memory that has not gone back, its tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// What the system gives.
+    None,
+    /// So many bytes.
+    Bytes(u64),
+    /// A part of the memory that the process's control group may use (cgroup v2, `memory.max` of
+    /// the group or of one above it, whichever is least), as it is at the start. No limit where
+    /// there is none.
+    Cgroup {
+        /// From 1 to 100.
+        percent: u8,
+    },
+}
+
+/// What happens when the limit is reached. Either way free memory goes back first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitMode {
+    /// Allocation fails, as if the system had no more.
+    Fail,
+    /// Allocation is served.
+    Reclaim,
 }
 
 /// When memory goes back to the system by itself.
@@ -173,6 +205,8 @@ impl Config {
             background: true,
             tick_ms: 200,
             huge_pages: false,
+            limit: Limit::None,
+            limit_mode: LimitMode::Fail,
         }
     }
 
@@ -211,6 +245,13 @@ impl Config {
         self
     }
 
+    /// Sets what the heap may hold.
+    #[must_use]
+    pub const fn limit(mut self, limit: Limit) -> Config {
+        self.limit = limit;
+        self
+    }
+
     /// Sets the number of shards.
     #[must_use]
     pub const fn shards(mut self, shards: usize) -> Config {
@@ -246,7 +287,7 @@ struct Setting {
     set: fn(&mut Config, &[u8]) -> bool,
 }
 
-const OPTIONS: [Setting; 21] = [
+const OPTIONS: [Setting; 23] = [
     Setting {
         name: "THREAD_CACHE",
         accepted: "a number of bytes, with K, M or G if you like",
@@ -364,6 +405,16 @@ const OPTIONS: [Setting; 21] = [
         accepted: "a number of blocks from 1 to 4294967295",
         set: |config, value| limit(&mut config.limits.dump_budget, value, 1..=u32::MAX),
     },
+    Setting {
+        name: "LIMIT",
+        accepted: "0, a number of bytes, with K, M or G if you like, 1% to 100%, or auto",
+        set: |config, value| heap_limit(value).map(|limit| config.limit = limit).is_some(),
+    },
+    Setting {
+        name: "LIMIT_MODE",
+        accepted: "fail or reclaim",
+        set: |config, value| limit_mode(value).map(|mode| config.limit_mode = mode).is_some(),
+    },
 ];
 
 /// Applies one entry of the environment, `NAME=value`, if it is meant for hz3.
@@ -447,6 +498,31 @@ fn limit(place: &mut Option<u32>, value: &[u8], range: core::ops::RangeInclusive
     number.is_some()
 }
 
+/// What the heap may hold.
+fn heap_limit(text: &[u8]) -> Option<Limit> {
+    match text {
+        b"auto" => Some(Limit::Cgroup { percent: 100 }),
+        [digits @ .., b'%'] => match number(digits)? {
+            percent @ 1..=100 => {
+                u8::try_from(percent).ok().map(|percent| Limit::Cgroup { percent })
+            }
+            _ => None,
+        },
+        _ => match bytes(text)? {
+            0 => Some(Limit::None),
+            bytes => Some(Limit::Bytes(wide(bytes))),
+        },
+    }
+}
+
+fn limit_mode(text: &[u8]) -> Option<LimitMode> {
+    match text {
+        b"fail" => Some(LimitMode::Fail),
+        b"reclaim" => Some(LimitMode::Reclaim),
+        _ => None,
+    }
+}
+
 fn report(text: &[u8]) -> Option<Report> {
     match text {
         b"0" => Some(Report::None),
@@ -463,7 +539,7 @@ fn report(text: &[u8]) -> Option<Report> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Report, apply};
+    use super::{Config, Limit, LimitMode, Report, apply};
 
     #[test]
     fn good_values_are_taken() {
@@ -477,6 +553,27 @@ mod tests {
         assert_eq!(config.shards, Some(8));
         assert!(config.count);
         assert!(matches!(config.report, Report::File(path) if path.starts_with(b"/tmp/x\0")));
+    }
+
+    #[test]
+    fn a_limit_has_three_forms() {
+        for (text, limit) in [
+            ("0", Limit::None),
+            ("96M", Limit::Bytes(96 << 20)),
+            ("75%", Limit::Cgroup { percent: 75 }),
+            ("auto", Limit::Cgroup { percent: 100 }),
+        ] {
+            let mut config = Config::new();
+            apply(&mut config, std::format!("HZ3_LIMIT={text}").as_bytes());
+            assert_eq!(config.limit, limit, "{text}");
+        }
+        let mut config = Config::new().limit(Limit::Bytes(7));
+        for text in ["", "0%", "101%", "%", "1.5G", "-1", "automatic"] {
+            apply(&mut config, std::format!("HZ3_LIMIT={text}").as_bytes());
+            assert_eq!(config.limit, Limit::Bytes(7), "{text}");
+        }
+        apply(&mut config, b"HZ3_LIMIT_MODE=reclaim");
+        assert_eq!(config.limit_mode, LimitMode::Reclaim);
     }
 
     #[test]

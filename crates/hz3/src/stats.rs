@@ -154,6 +154,12 @@ stats! {
     time_ns,
     /// Pages' worth of bytes that were taken again after they had been given back.
     refaulted_bytes,
+    /// What the heap may hold; 0 without a limit.
+    limit,
+    /// What counts towards the limit: `active + dirty`, and 1.3 % of that for the tables.
+    held,
+    /// Number of times that free memory went back because the limit was near.
+    reliefs,
 }
 
 impl Stats {

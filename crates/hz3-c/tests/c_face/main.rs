@@ -14,6 +14,7 @@ mod exports;
 mod family;
 mod foreign;
 mod fork_threads;
+mod limit;
 mod linked;
 mod misuse;
 mod options;

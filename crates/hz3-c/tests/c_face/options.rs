@@ -39,6 +39,10 @@ fn malformed_values_are_named_with_what_is_accepted() {
     for value in ["0", "65", "two", ""] {
         complains("HZ3_SHARDS", value, &["HZ3_SHARDS", "1 to 64"]);
     }
+    for value in ["", "0%", "101%", "most"] {
+        complains("HZ3_LIMIT", value, &["HZ3_LIMIT", "1% to 100%", "auto"]);
+    }
+    complains("HZ3_LIMIT_MODE", "never", &["HZ3_LIMIT_MODE", "fail or reclaim"]);
 }
 
 #[test]
@@ -60,6 +64,11 @@ fn good_values_say_nothing() {
         ("HZ3_ARENA", "4G"),
         ("HZ3_SHARDS", "1"),
         ("HZ3_SHARDS", "64"),
+        ("HZ3_LIMIT", "0"),
+        ("HZ3_LIMIT", "1G"),
+        ("HZ3_LIMIT", "auto"),
+        ("HZ3_LIMIT", "75%"),
+        ("HZ3_LIMIT_MODE", "reclaim"),
         // Not ours: the prefix ends with an underscore.
         ("HZ3", "anything"),
         ("hz3_count", "anything"),

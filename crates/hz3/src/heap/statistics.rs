@@ -109,6 +109,9 @@ impl<O: Os> Heap<O> {
             large_frees: self.counts.large_frees.load(Ordering::Relaxed),
             huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
             refaulted_bytes: self.segments.refaulted_pages() * page,
+            limit: self.segments.allowance().limit().unwrap_or(0),
+            held: self.segments.held_bytes(),
+            reliefs: self.segments.allowance().reliefs(),
             ..Stats::default()
         };
         self.count_calls(&mut stats);

@@ -142,10 +142,7 @@ impl Reclaim {
         front: Front<'_>,
         keep: usize,
     ) -> usize {
-        let stolen = gather(registry, below, front);
-        self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
-        let pages = purge::free_pages(below.segments, &self.purging, Age::Any, keep, u64::MAX);
-        self.count(pages);
+        let pages = self.release(registry, below, front, keep);
         let mut holes = Purged::default();
         if keep == 0 {
             let end = below.segments.arena().frontier().chunk().get();
@@ -154,11 +151,38 @@ impl Reclaim {
             }
         }
         self.count_holes(holes);
-        usize::try_from(pages.pages + holes.pages).unwrap_or(usize::MAX) * PAGE_BYTES
+        usize::try_from(pages + holes.pages).unwrap_or(usize::MAX) * PAGE_BYTES
     }
 
-    /// One tick, or one epoch of the policies that are made of them. Does nothing when another
-    /// thread is in one.
+    /// Empties all caches and gives all free pages back, because the limit is near.
+    pub(crate) fn relieve<O: Os>(
+        &self,
+        registry: &Registry,
+        below: Below<'_, O>,
+        front: Front<'_>,
+    ) {
+        self.release(registry, below, front, 0);
+        below.segments.allowance().relieved(below.segments.held_bytes());
+    }
+
+    /// Empties all caches, and gives free pages back until at most `keep` bytes of them may hold
+    /// memory. Returns the pages given back.
+    fn release<O: Os>(
+        &self,
+        registry: &Registry,
+        below: Below<'_, O>,
+        front: Front<'_>,
+        keep: usize,
+    ) -> u64 {
+        let stolen = gather(registry, below, front);
+        self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
+        let purged = purge::free_pages(below.segments, &self.purging, Age::Any, keep, u64::MAX);
+        self.count(purged);
+        purged.pages
+    }
+
+    /// One tick, or one epoch of the policies that are made of them; near the limit it begins with
+    /// relief. Does nothing when another thread is in one.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -170,6 +194,9 @@ impl Reclaim {
     ) -> Next {
         let Some(mut pace) = self.aging.try_lock() else { return Next::Tick };
         self.ticks.fetch_add(1, Ordering::Relaxed);
+        if below.segments.allowance().is_near(below.segments.held_bytes()) {
+            self.relieve(registry, below, front);
+        }
         epoch::timed(below.segments.os(), &self.counters, || match &self.plan {
             None => self.default_tick(registry, below, &mut pace),
             // SAFETY: the caller's promise.

@@ -25,6 +25,12 @@ const LARGEST_GROWTH: u32 = 64 * SEGMENT_PAGES;
 /// Tables are committed in steps of this many bytes, a multiple of every OS page size.
 const TABLE_STEP: usize = CHUNK_BYTES;
 
+/// Bytes of a page and of its share of the tables.
+pub(crate) const PAGE_COST: usize = PAGE_BYTES
+    + size_of::<PageRecord>()
+    + (1 + CHUNK_META_BYTES).div_ceil(widen(CHUNK_PAGES))
+    + size_of::<SegmentMeta>().div_ceil(widen(SEGMENT_PAGES));
+
 /// The reservation and its tables.
 #[derive(Debug)]
 pub(crate) struct Arena<O> {

@@ -104,6 +104,9 @@ impl<O: Os> Segments<O> {
         if isize::try_from(bytes.checked_add(align)?).is_err() {
             return None;
         }
+        if !self.admits_more(bytes) {
+            return None;
+        }
         let start = self.os().map(bytes, align.max(page))?;
         let span = Span { start, bytes };
         if self.enter_huge(span) {
@@ -136,7 +139,7 @@ impl<O: Os> Segments<O> {
         if !self.enter_huge(mapping) {
             return None;
         }
-        let resized = self.resize_huge(mapping.start.addr().get(), bytes);
+        let resized = self.resize_entry(mapping.start.addr().get(), bytes);
         if resized.is_none() {
             self.huge.lock().remove(mapping.start.addr().get());
         } else {
@@ -164,6 +167,15 @@ impl<O: Os> Segments<O> {
     /// Changes the length of a huge block, which may move. `None` when there is no memory; the
     /// block is then what it was.
     pub(crate) fn resize_huge(&self, address: usize, bytes: usize) -> Option<NonNull<u8>> {
+        let present = self.huge_at(address)?;
+        if !self.admits_more(bytes.saturating_sub(present)) {
+            return None;
+        }
+        self.resize_entry(address, bytes)
+    }
+
+    /// [`Segments::resize_huge`] whatever the limit is.
+    fn resize_entry(&self, address: usize, bytes: usize) -> Option<NonNull<u8>> {
         let bytes = bytes.checked_next_multiple_of(self.os().page_size())?;
         let old = {
             let mut table = self.huge.lock();

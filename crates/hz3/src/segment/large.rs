@@ -6,9 +6,9 @@
 use core::ptr::NonNull;
 
 use super::Segments;
-use super::arena::Arena;
+use super::arena::{Arena, PAGE_COST};
 use super::pages::{Alignment, Fit, PageHeap};
-use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, narrow};
+use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, narrow, widen};
 use crate::os::{Os, Span};
 
 /// A block of at least this length that outgrows its place leaves the arena by its page tables
@@ -112,6 +112,10 @@ impl<O: Os> Segments<O> {
     /// Takes the pages behind the run: free ones, or new ones when the run ends the arena.
     fn extend(&self, run: Run, more: Pages) -> bool {
         if !self.extend_into_free(run, more) {
+            // What is refused anyway must not move the frontier.
+            if !self.admits_more(widen(more.get()) * PAGE_COST) {
+                return false;
+            }
             let mut growth = self.growth.lock();
             let frontier = self.arena.frontier();
             let tail = PageHeap::tail(self.tables(), frontier, Arena::<O>::first_page());
@@ -133,9 +137,8 @@ impl<O: Os> Segments<O> {
     fn extend_into_free(&self, run: Run, more: Pages) -> bool {
         let frontier = self.arena.frontier();
         let mut heap = self.pages.lock();
-        let extended = heap.extend(self.tables(), run, more, frontier).is_some();
-        self.note_active(&heap);
-        extended
+        let extension = heap.extend(self.tables(), run, more, frontier);
+        extension.is_some_and(|extension| self.admit(&mut heap, extension))
     }
 
     fn move_larger(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {
@@ -156,6 +159,9 @@ impl<O: Os> Segments<O> {
 
     /// Turns a block of the arena into a longer one outside of it, moving page tables only.
     fn move_out(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {
+        if !self.admits_more(bytes.saturating_sub(run.pages.bytes())) {
+            return None;
+        }
         let from = self.arena.span(run);
         let os_page = self.os().page_size();
         if !(from.start.addr().get() | from.bytes).is_multiple_of(os_page) {

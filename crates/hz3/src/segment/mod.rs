@@ -8,6 +8,7 @@
 
 pub(crate) mod account;
 pub(crate) mod advice;
+pub(crate) mod allowance;
 pub(crate) mod arena;
 pub(crate) mod huge;
 pub(crate) mod large;
@@ -19,10 +20,12 @@ use core::sync::atomic::AtomicBool;
 use crate::base::units::{
     CHUNK_PAGES, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen,
 };
+use crate::options::Config;
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused};
 use account::Account;
-use arena::{Arena, Growth};
+use allowance::Allowance;
+use arena::{Arena, Growth, PAGE_COST};
 use huge::HugeTable;
 use pages::{Fit, PageHeap};
 use tables::{Age, Tables};
@@ -37,6 +40,7 @@ pub(crate) struct Segments<O> {
     account: Account,
     /// Whether units are advised: wanted, and not refused so far.
     huge_pages: AtomicBool,
+    allowance: Allowance,
 }
 
 /// Sizes of the layer, in pages unless said otherwise.
@@ -57,20 +61,17 @@ pub(crate) struct Census {
 
 impl<O: Os> Segments<O> {
     /// Reserves the arena; see [`Arena::reserve`].
-    pub(crate) fn reserve(
-        os: O,
-        arena_bytes: Option<usize>,
-        huge_pages: bool,
-    ) -> Result<Segments<O>, Refused> {
+    pub(crate) fn reserve(os: O, config: &Config) -> Result<Segments<O>, Refused> {
         // A huge page is as long as a unit where pages of the system are as long as hz3's.
-        let huge_pages = huge_pages && os.page_size() == PAGE_BYTES;
+        let huge_pages = config.huge_pages && os.page_size() == PAGE_BYTES;
         Ok(Segments {
-            arena: Arena::reserve(os, arena_bytes)?,
+            arena: Arena::reserve(os, config.arena_bytes)?,
             growth: Lock::new(Growth::default()),
             pages: Lock::new(PageHeap::new()),
             huge: Lock::new(HugeTable::new()),
             account: Account::new(),
             huge_pages: AtomicBool::new(huge_pages),
+            allowance: Allowance::new(config),
         })
     }
 
@@ -86,7 +87,8 @@ impl<O: Os> Segments<O> {
         self.arena.os()
     }
 
-    /// Takes a run; `None` when neither the free pages nor the system have one.
+    /// Takes a run; `None` when neither the free pages nor the system have one, or the limit does
+    /// not allow it.
     pub(crate) fn take(&self, pages: Pages, fit: Fit) -> Option<Run> {
         let free = self.take_free(&mut self.pages.lock(), pages, fit);
         free.or_else(|| self.take_growing(pages, fit))
@@ -95,15 +97,55 @@ impl<O: Os> Segments<O> {
     /// Takes a run out of the free pages.
     fn take_free(&self, heap: &mut PageHeap, pages: Pages, fit: Fit) -> Option<Run> {
         let run = heap.take(self.tables(), pages, fit)?;
-        self.note_active(heap);
-        Some(run)
+        self.admit(heap, run).then_some(run)
+    }
+
+    /// Keeps a run that was just taken, or gives it back when the limit does not allow it. Returns
+    /// whether it was kept.
+    fn admit(&self, heap: &mut PageHeap, run: Run) -> bool {
+        let admitted = self.allowance.admits(self.held(heap));
+        if admitted {
+            self.note_active(heap);
+        } else {
+            heap.give(self.tables(), run, Pages::ZERO, self.arena.frontier());
+        }
+        admitted
     }
 
     /// After pages were taken or a huge block was entered.
     fn note_active(&self, heap: &PageHeap) {
-        let free = heap.free_pages() + heap.withdrawn_pages();
-        let taken = (self.committed_pages() - free) * wide(PAGE_BYTES);
-        self.account.note_active(taken + self.account.huge_bytes());
+        self.account.note_active(self.active_bytes(heap));
+    }
+
+    /// Bytes in slabs, large and huge blocks.
+    fn active_bytes(&self, heap: &PageHeap) -> u64 {
+        self.used_pages(heap) * wide(PAGE_BYTES) + self.account.huge_bytes()
+    }
+
+    /// Number of pages in slabs and large blocks.
+    fn used_pages(&self, heap: &PageHeap) -> u64 {
+        self.committed_pages() - heap.free_pages() - heap.withdrawn_pages()
+    }
+
+    pub(crate) fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    /// Bytes that count towards the limit; see [`allowance`].
+    fn held(&self, heap: &PageHeap) -> u64 {
+        let pages = self.used_pages(heap) + heap.dirty_pages() + heap.withdrawn_pages();
+        pages * wide(PAGE_COST) + self.account.huge_bytes()
+    }
+
+    /// As [`Segments::held`], for callers without the lock of the page heap.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held(&self.pages.lock())
+    }
+
+    /// Whether the limit allows `bytes` more than are held.
+    fn admits_more(&self, bytes: usize) -> bool {
+        self.allowance.limit().is_none()
+            || self.allowance.admits(self.held_bytes().saturating_add(wide(bytes)))
     }
 
     fn committed_pages(&self) -> u64 {
@@ -116,6 +158,10 @@ impl<O: Os> Segments<O> {
         let mut growth = self.growth.lock();
         if let Some(run) = self.take_free(&mut self.pages.lock(), pages, fit) {
             return Some(run);
+        }
+        // What is refused anyway must not move the frontier.
+        if !self.admits_more(widen(pages.get()) * PAGE_COST) {
+            return None;
         }
         let slack = match fit {
             Fit::Any => Pages::ZERO,

@@ -2,6 +2,7 @@
 //! the fake one; threads at full speed under a thief.
 
 mod breakdown;
+mod limit;
 mod model;
 mod policies;
 mod stress;

@@ -7,14 +7,17 @@ use std::vec::Vec;
 
 use super::world::{Op, World, heap_over};
 use crate::base::size_class::{MAX_SMALL, SizeClass};
-use crate::base::units::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES};
+use crate::base::units::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::heap::Heap;
+use crate::options::{Config, Limit};
 use crate::os::fake::Fake;
 use crate::os::linux::Linux;
 
 const CASES: u32 = if cfg!(miri) { 1 } else { 120 };
 const STEPS: usize = if cfg!(miri) { 24 } else { 400 };
 const THREADS: usize = 3;
-const ARENA: usize = if cfg!(miri) { 4 } else { 8 } * SEGMENT_BYTES;
+const ARENA_SEGMENTS: usize = if cfg!(miri) { 6 } else { 8 };
+const ARENA: usize = ARENA_SEGMENTS * SEGMENT_BYTES;
 const FAKE_LIMIT: usize = 64 * SEGMENT_BYTES;
 
 /// Sizes, biased to the edges of classes, pages, chunks and segments.
@@ -128,6 +131,23 @@ proptest! {
             world.validate();
         }
         heap.os().exhaust(false);
+        world.end();
+    }
+
+    #[test]
+    fn the_heap_stays_within_its_limit(
+        ops in vec(op(), 1..STEPS),
+        limit in 2..ARENA_SEGMENTS / 2,
+    ) {
+        let limit = wide(limit * SEGMENT_BYTES);
+        let config = Config::new().arena_bytes(ARENA).limit(Limit::Bytes(limit));
+        let heap = Heap::create(Fake::new(4096, 2, FAKE_LIMIT), &config).expect("a heap");
+        let mut world = World::new(&heap, THREADS);
+        world.may_fail = true;
+        for (step, op) in ops.iter().enumerate() {
+            world.perform(op);
+            assert!(heap.stats().held <= limit, "step {step}: {} of {limit}", heap.stats());
+        }
         world.end();
     }
 

@@ -5,7 +5,9 @@
 //! straight to central. The first attachment also registers the fork handlers and the report at
 //! exit, with the thread's cache already in place, because both registrations may allocate.
 
+mod cgroup;
 mod environment;
+mod file;
 mod reclaimer;
 mod report;
 mod word;
@@ -69,6 +71,7 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     }
     let config = start.get_or_insert(Config::new());
     environment::read(config);
+    config.limit = cgroup::resolve(config.limit);
     let heap = Heap::create(Linux, config).ok()?;
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
     reclaimer::configure(config);

@@ -69,6 +69,7 @@ pub(super) fn configure(config: &Config) {
 /// After a slow path, with no lock held: sees to it that memory is looked after.
 #[inline]
 pub(super) fn nudge(heap: &'static Heap<Linux>) {
+    heap.relieve_if_pressed(|| word::own().map_or(Front::Direct, Front::Cache));
     match doze::look(&STATE) {
         OFF | STARTING | AWAKE => {}
         ASLEEP => wake(),

@@ -3,6 +3,7 @@
 use core::ffi::c_int;
 use core::fmt::{self, Write};
 
+use super::file::read_start;
 use crate::base::fatal::Line;
 use crate::base::units::{PAGE_BYTES, wide};
 use crate::options::{Policy, Report};
@@ -102,18 +103,8 @@ fn put(file: c_int, bytes: &[u8]) {
 
 /// The resident set of the process in bytes, from `/proc/self/statm`; 0 when that is not there.
 pub(crate) fn resident_bytes() -> u64 {
-    // SAFETY: the path is a NUL-terminated string.
-    let file =
-        unsafe { libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    if file < 0 {
-        return 0;
-    }
     let mut text = [0u8; 128];
-    // SAFETY: the buffer is valid for writing that many bytes.
-    let read = unsafe { libc::read(file, text.as_mut_ptr().cast(), text.len()) };
-    // SAFETY: the file was opened above.
-    unsafe { libc::close(file) };
-    let text = &text[..usize::try_from(read).unwrap_or(0)];
+    let text = read_start(c"/proc/self/statm", &mut text);
     let mut fields = text.split(|&byte| byte == b' ');
     let pages = fields.nth(1).and_then(|field| core::str::from_utf8(field).ok());
     let pages: u64 = pages.and_then(|field| field.parse().ok()).unwrap_or(0);

@@ -1,0 +1,117 @@
+//! What happens near the limit, and at it.
+
+use core::ptr::NonNull;
+
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::cache::Front;
+use crate::heap::Heap;
+use crate::options::{Config, Limit, LimitMode};
+use crate::os::fake::Fake;
+
+const MIB: usize = 1 << 20;
+const LIMIT: usize = 16 * MIB;
+
+fn heap(limit: Limit, limit_mode: LimitMode) -> Heap<Fake> {
+    let arena_bytes = Some(16 * SEGMENT_BYTES);
+    let config = Config { arena_bytes, limit, limit_mode, ..Config::new() };
+    Heap::create(Fake::new(PAGE_BYTES, 1, 1 << 30), &config).expect("a heap")
+}
+
+fn limited(mode: LimitMode) -> Heap<Fake> {
+    heap(Limit::Bytes(wide(LIMIT)), mode)
+}
+
+fn allocate(heap: &Heap<Fake>, size: usize) -> Option<NonNull<u8>> {
+    unsafe { heap.allocate(Front::Direct, size) }
+}
+
+fn free(heap: &Heap<Fake>, block: NonNull<u8>) {
+    assert_eq!(unsafe { heap.free(Front::Direct, block.as_ptr()) }, Ok(()));
+}
+
+fn resize(heap: &Heap<Fake>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
+    unsafe { heap.reallocate(Front::Direct, block, size) }.expect("a block of the heap's")
+}
+
+#[test]
+fn free_memory_goes_back_before_an_allocation_fails() {
+    let heap = limited(LimitMode::Fail);
+    let first = allocate(&heap, 8 * MIB).expect("room");
+    let small = allocate(&heap, 100).expect("room");
+    free(&heap, first);
+    assert_eq!(heap.stats().dirty, wide(8 * MIB));
+    let second = allocate(&heap, 12 * MIB).expect("room once the free pages are back");
+    assert!(heap.stats().purged_bytes >= wide(8 * MIB) && heap.stats().held <= wide(LIMIT));
+
+    assert!(allocate(&heap, 4 * MIB).is_none());
+    assert!(resize(&heap, second, 17 * MIB).is_none(), "growth in place, moved or outside");
+    assert_eq!(heap.usable_size(second.addr().get()), Some(12 * MIB), "it is what it was");
+    assert!(allocate(&heap, 17 * MIB).is_none());
+    let committed = heap.stats().committed;
+    assert!((0..100).all(|_| allocate(&heap, 4 * MIB).is_none()));
+    assert_eq!(heap.stats().committed, committed, "refusals commit nothing");
+    free(&heap, second);
+    free(&heap, small);
+    heap.validate();
+}
+
+#[test]
+fn small_blocks_end_at_the_limit_too() {
+    let heap = limited(LimitMode::Fail);
+    let mut blocks = std::vec::Vec::new();
+    while let Some(block) = allocate(&heap, 1000) {
+        blocks.push(block);
+    }
+    let stats = heap.stats();
+    assert!(stats.allocated > wide(LIMIT) * 9 / 10 && stats.held <= wide(LIMIT), "{stats}");
+    for block in blocks {
+        free(&heap, block);
+    }
+    allocate(&heap, 8 * MIB).expect("room again");
+    heap.validate();
+}
+
+#[test]
+fn a_huge_block_grows_up_to_the_limit() {
+    let heap = limited(LimitMode::Fail);
+    let block = allocate(&heap, 5 * MIB).expect("room");
+    let wall = allocate(&heap, MIB).expect("room");
+    let moved = resize(&heap, block, 8 * MIB).expect("room");
+    assert_eq!(heap.stats().huge, wide(8 * MIB), "it moved out of the arena");
+    assert!(resize(&heap, moved, 16 * MIB).is_none());
+    let dirty = allocate(&heap, 6 * MIB).expect("room");
+    free(&heap, dirty);
+    resize(&heap, moved, 12 * MIB).expect("room once the free pages are back");
+    free(&heap, wall);
+    assert!(heap.stats().held <= wide(LIMIT));
+}
+
+#[test]
+fn beyond_the_limit_allocation_may_go_on() {
+    let heap = limited(LimitMode::Reclaim);
+    let first = allocate(&heap, 12 * MIB).expect("room");
+    let freed = allocate(&heap, 3 * MIB).expect("room");
+    free(&heap, freed);
+    let second = allocate(&heap, 12 * MIB).expect("no refusal");
+    assert!(heap.stats().held > wide(LIMIT));
+    heap.relieve_if_pressed(|| Front::Direct);
+    let stats = heap.stats();
+    assert_eq!((stats.dirty, stats.reliefs), (0, 1));
+    heap.relieve_if_pressed(|| Front::Direct);
+    assert_eq!(heap.stats().reliefs, 1, "not again before more is held");
+    free(&heap, first);
+    free(&heap, second);
+}
+
+#[test]
+fn near_the_limit_a_tick_leaves_nothing_free() {
+    for (limit, left) in [(Limit::Bytes(wide(LIMIT)), 0), (Limit::None, wide(2 * MIB))] {
+        let heap = heap(limit, LimitMode::Fail);
+        let kept = allocate(&heap, 13 * MIB).expect("room");
+        let freed = allocate(&heap, 2 * MIB).expect("room");
+        free(&heap, freed);
+        unsafe { heap.tick(Front::Direct) };
+        assert_eq!(heap.stats().dirty, left, "{limit:?}");
+        free(&heap, kept);
+    }
+}
