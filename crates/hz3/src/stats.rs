@@ -134,7 +134,8 @@ stats! {
     queued_pages,
     /// Ranges that joined the newest entry of the queue (S64-P1a).
     coalesced,
-    /// Entries that left the queue without a purge: it was full, or the policy discards the rest.
+    /// Ranges that found the queue full, and entries that the policy discards at the epoch's end;
+    /// the next epoch finds both again.
     dropped,
     /// Pages of these entries.
     dropped_pages,

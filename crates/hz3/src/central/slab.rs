@@ -372,6 +372,7 @@ mod tests {
     use super::{Slab, Slot, widen};
     use crate::base::size_class::SizeClass;
     use crate::base::units::{Run, SEGMENT_BYTES};
+    use crate::options::Config;
     use crate::os::fake::Fake;
     use crate::segment::Segments;
     use crate::segment::pages::Fit;
@@ -379,9 +380,8 @@ mod tests {
 
     #[test]
     fn a_fresh_slab_has_no_dirty_page_whatever_was_there_before() {
-        let segments =
-            Segments::reserve(Fake::new(4096, 1, 1 << 30), Some(8 * SEGMENT_BYTES), false)
-                .expect("an arena");
+        let config = Config::new().arena_bytes(8 * SEGMENT_BYTES);
+        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
         let tables = segments.tables();
         let of_chunks = |chunks| SizeClass::all().find(|class| class.slab_chunks() == chunks);
         let (long, short) = (of_chunks(8).expect("a class"), of_chunks(1).expect("a class"));

@@ -8,6 +8,7 @@ use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow};
 use crate::cache::refill::Below;
 use crate::os::Os;
 use crate::os::lock::Lock;
+use crate::segment::tables::Age;
 
 /// What the epochs of a process remember.
 #[derive(Debug)]
@@ -65,7 +66,11 @@ impl<O: Os> Step<'_, O> {
             }
             let start = PageIndex::new(narrow(segment) * SEGMENT_PAGES);
             let whole = Run::new(start, Pages::new(SEGMENT_PAGES));
-            done.add(self.purge_ranges(whole, rules.min_range, rules.budget));
+            let purged = self.purge_ranges(whole, rules.min_range, rules.budget.less(done));
+            if purged.calls > 0 {
+                segments.tables().stay_untouched(segment, untouched.saturating_add(1));
+            }
+            done.add(purged);
         }
         done
     }
@@ -77,15 +82,13 @@ impl<O: Os> Step<'_, O> {
         let mut from = within.start;
         while done.pages < budget.pages && done.calls < budget.calls {
             let rest = Run::new(from, within.end() - from);
-            let Some(range) = segments.next_dirty(rest) else { break };
+            let Some(range) = segments.next_dirty(rest, Age::Any) else { break };
             from = range.end();
             if range.pages.get() < shortest {
                 self.counters.skipped_small.add(1);
                 continue;
             }
-            let left =
-                Budget { pages: budget.pages - done.pages, calls: budget.calls - done.calls };
-            done.add(purge::range(segments, self.purging, range, left));
+            done.add(purge::range(segments, self.purging, range, Age::Any, budget.less(done)));
         }
         done
     }
@@ -107,7 +110,11 @@ impl<O: Os> Step<'_, O> {
             match epochs.queue.push(rules, Entry { run, epoch: epochs.number, at_ms }) {
                 Queued::Entered => {}
                 Queued::Coalesced => self.counters.coalesced.add(1),
-                Queued::Dropped(oldest) => self.drop_entry(oldest),
+                Queued::Full => {
+                    // The next epoch finds it again, and what lies behind it.
+                    self.drop_entry(Entry { run, epoch: epochs.number, at_ms });
+                    return;
+                }
             }
         }
         self.counters.budget_stops.add(1);
@@ -116,6 +123,7 @@ impl<O: Os> Step<'_, O> {
     fn drop_entry(&self, entry: Entry) {
         self.counters.dropped.add(1);
         self.counters.dropped_pages.add(u64::from(entry.run.pages.get()));
+        self.below.segments.make_young(entry.run);
     }
 
     /// Purges the entries that are due, oldest first.
@@ -143,14 +151,17 @@ impl<O: Os> Step<'_, O> {
     }
 
     /// Purges what is still free of an entry; nothing, unless all is or the policy looks closer.
+    /// What became free since this epoch's choice is young, and left to the next.
     fn fire(&self, rules: &QueueRules, entry: Entry) -> Purged {
         let segments = self.below.segments;
-        if !rules.check_free && segments.next_dirty(entry.run) != Some(entry.run) {
+        if !rules.check_free && segments.next_dirty(entry.run, Age::Old) != Some(entry.run) {
             self.counters.cancelled.add(1);
             self.counters.cancelled_pages.add(u64::from(entry.run.pages.get()));
+            // Its free parts are queued anew.
+            segments.make_young(entry.run);
             return Purged::default();
         }
-        let done = purge::range(segments, self.purging, entry.run, Budget::ALL);
+        let done = purge::range(segments, self.purging, entry.run, Age::Old, Budget::ALL);
         let taken = u64::from(entry.run.pages.get()).saturating_sub(done.pages);
         if rules.check_free && taken > 0 {
             self.counters.cancelled_pages.add(taken);
@@ -172,6 +183,16 @@ impl<O: Os> Step<'_, O> {
         let done = self.purge_ranges(all, 1, budget);
         self.counters.exit_pages.add(done.pages);
         done
+    }
+}
+
+impl Budget {
+    /// What is left of it.
+    fn less(self, done: Purged) -> Budget {
+        Budget {
+            pages: self.pages.saturating_sub(done.pages),
+            calls: self.calls.saturating_sub(done.calls),
+        }
     }
 }
 

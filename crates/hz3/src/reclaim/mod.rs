@@ -199,8 +199,13 @@ impl Reclaim {
         }
         epoch::timed(below.segments.os(), &self.counters, || match &self.plan {
             None => self.default_tick(registry, below, &mut pace),
-            // SAFETY: the caller's promise.
-            Some(plan) => unsafe { self.epoch(plan, registry, below, front, &mut pace.epochs) },
+            Some(plan) => {
+                // SAFETY: the caller's promise.
+                let next = unsafe { self.epoch(plan, registry, below, front, &mut pace.epochs) };
+                // A policy may leave pages for ever: only others are a reason to go on.
+                pace.stuck_dirty = below.segments.dirty_pages();
+                next
+            }
         })
     }
 
@@ -350,8 +355,12 @@ impl Reclaim {
     pub(crate) fn is_quiet<O: Os>(&self, registry: &Registry, below: Below<'_, O>) -> bool {
         let segments = below.segments;
         if self.plan.is_some() {
-            let waiting = self.aging.try_lock().is_none_or(|pace| pace.epochs.queue.len() > 0);
-            return !waiting && !registry.iter().any(ThreadCache::is_active);
+            // Large blocks are freed without a slow path of a cache.
+            let done = |pace: &Pace| {
+                pace.epochs.queue.len() == 0 && segments.dirty_pages() <= pace.stuck_dirty
+            };
+            return self.aging.try_lock().is_some_and(|pace| done(&pace))
+                && !registry.iter().any(ThreadCache::is_active);
         }
         let stuck = self.aging.try_lock().map_or(0, |pace| pace.stuck_dirty);
         !registry.iter().any(ThreadCache::is_active)

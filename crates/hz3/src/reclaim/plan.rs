@@ -41,7 +41,7 @@ pub(crate) struct ScanRules {
 /// S60 and S64: ranges wait in a queue before they are purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueRules {
-    /// Entries; the oldest one is dropped for one too many.
+    /// Entries; what finds no room is found again by the next epoch.
     pub(crate) entries: u32,
     /// Pages queued in one epoch at most.
     pub(crate) retire_pages: u64,

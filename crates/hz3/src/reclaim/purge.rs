@@ -64,11 +64,13 @@ impl Purged {
     }
 }
 
-/// Purges the pages of a range that are free and may hold memory, within a budget.
+/// Purges the free pages of an age in a range, within a budget. What still may hold memory then,
+/// as the system refused it or has larger pages, is old: no queue takes it up again.
 pub(crate) fn range<O: Os>(
     segments: &Segments<O>,
     purging: &Lock<()>,
     range: Run,
+    age: Age,
     budget: Budget,
 ) -> Purged {
     let mut done = Purged::default();
@@ -76,10 +78,14 @@ pub(crate) fn range<O: Os>(
     while done.calls < budget.calls && done.pages < budget.pages && rest.pages > Pages::ZERO {
         let left = u32::try_from(budget.pages - done.pages).map_or(RANGE_PAGES, Pages::new);
         let _purging = purging.lock();
-        let taken = segments.take_dirty(rest, left.min(RANGE_PAGES), Age::Any);
+        let taken = segments.take_dirty(rest, left.min(RANGE_PAGES), age);
         let Some(run) = taken else { break };
         rest = Run::new(run.end(), rest.end() - run.end());
+        let before = done.pages;
         done.give_taken(segments, run);
+        if done.pages - before < u64::from(run.pages.get()) {
+            segments.make_old(run);
+        }
     }
     done
 }

@@ -25,8 +25,8 @@ pub(crate) enum Queued {
     Entered,
     /// It joined the newest entry.
     Coalesced,
-    /// It is an entry, and the oldest one had to go.
-    Dropped(Entry),
+    /// There was no room.
+    Full,
 }
 
 /// A ring. Its counters only rise, so that they never wrap in a process's life.
@@ -53,10 +53,12 @@ impl Queue {
             return Queued::Coalesced;
         }
         let most = usize::try_from(rules.entries).unwrap_or(MOST_ENTRIES).clamp(1, MOST_ENTRIES);
-        let oldest = if self.len() >= most { self.pop() } else { None };
+        if self.len() >= most {
+            return Queued::Full;
+        }
         self.entries[self.put % MOST_ENTRIES] = Some(new);
         self.put += 1;
-        oldest.map_or(Queued::Entered, Queued::Dropped)
+        Queued::Entered
     }
 
     /// Lets the newest entry grow by a range that directly follows it in its segment; it then
@@ -135,16 +137,16 @@ mod tests {
     }
 
     #[test]
-    fn one_too_many_drops_the_oldest() {
+    fn one_too_many_finds_no_room() {
         let limits = Limits { purge_queue: Some(3), ..Limits::default() };
         let rules = rules(Policy::S64, &limits);
         let mut queue = Queue::new();
         for start in 0..3 {
             assert_eq!(queue.push(&rules, entry(start * 10, 1, 1)), Queued::Entered);
         }
-        assert_eq!(queue.push(&rules, entry(90, 1, 1)), Queued::Dropped(entry(0, 1, 1)));
-        assert_eq!(queue.pop(), Some(entry(10, 1, 1)));
-        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.push(&rules, entry(90, 1, 1)), Queued::Full);
+        assert_eq!(queue.pop(), Some(entry(0, 1, 1)));
+        assert_eq!(queue.push(&rules, entry(90, 1, 1)), Queued::Entered);
     }
 
     #[test]

@@ -308,7 +308,15 @@ impl Tables {
         }
     }
 
-    /// Makes the pages of a free run old.
+    /// Makes the pages of a run young.
+    pub(crate) fn set_young(&self, run: Run) {
+        for part in parts(run) {
+            bits::clear(&self.segment(part.segment).old, part.start, part.pages);
+        }
+    }
+
+    /// Makes the pages of a free run old. The bit says nothing of other pages; those that become
+    /// free lose it.
     pub(crate) fn set_old(&self, run: Run) {
         for part in parts(run) {
             bits::set(&self.segment(part.segment).old, part.start, part.pages);
@@ -322,6 +330,11 @@ impl Tables {
         let epochs = untouched.load(Ordering::Relaxed);
         untouched.store(epochs.saturating_add(1), Ordering::Relaxed);
         epochs
+    }
+
+    /// Undoes that a purge touched a segment.
+    pub(crate) fn stay_untouched(&self, segment: usize, epochs: u32) {
+        self.segment(segment).untouched.store(epochs, Ordering::Relaxed);
     }
 
     /// Makes every free dirty page of a segment old.

@@ -202,11 +202,11 @@ fn neighbours_that_are_queued_one_after_the_other_coalesce() {
 }
 
 #[test]
-fn a_full_queue_drops_its_oldest_and_s60_discards_what_the_budget_leaves() {
+fn a_full_queue_and_a_discarded_rest_lose_no_memory() {
     if skip_under_miri() {
         return;
     }
-    let limits = Limits { purge_queue: Some(2), ..Limits::new() };
+    let limits = Limits { purge_queue: Some(2), purge_delay_ms: Some(0), ..Limits::new() };
     let bench = Bench::new(Policy::S64, limits);
     let blocks = bench.runs(8, RUN);
     for index in [1, 3, 5] {
@@ -214,6 +214,7 @@ fn a_full_queue_drops_its_oldest_and_s60_discards_what_the_budget_leaves() {
     }
     let stats = bench.epochs(1);
     assert_eq!((stats.queued, stats.dropped, stats.dropped_pages), (3, 1, 16), "{stats}");
+    assert_eq!(bench.epochs(12).dirty, 0, "what was dropped is found again");
 
     let bench = Bench::new(Policy::S60, Limits { purge_calls: Some(2), ..Limits::new() });
     let blocks = bench.runs(8, RUN);
@@ -222,6 +223,48 @@ fn a_full_queue_drops_its_oldest_and_s60_discards_what_the_budget_leaves() {
     }
     let stats = bench.epochs(1);
     assert_eq!((stats.madvise_calls, stats.dropped, stats.dropped_pages), (2, 1, 16), "{stats}");
+    assert_eq!(bench.epochs(1).dirty, 0, "what was discarded is found again");
+}
+
+#[test]
+fn what_was_cancelled_is_queued_anew() {
+    if skip_under_miri() {
+        return;
+    }
+    for policy in [Policy::S64P1a, Policy::S64P1b] {
+        let bench = Bench::new(policy, Limits { purge_delay_ms: Some(0), ..Limits::new() });
+        let blocks = bench.runs(4, RUN);
+        bench.free(blocks[1]);
+        bench.free(blocks[2]);
+        bench.epochs(3);
+        // Half of the queued pages are taken.
+        assert_eq!(bench.runs(1, RUN)[0], blocks[1]);
+        let purged = bench.epochs(2).purged_bytes;
+        assert_eq!(purged, if policy == Policy::S64P1b { 16 * PAGE } else { 0 }, "{policy:?}");
+        assert_eq!(bench.epochs(6).dirty, 0, "{policy:?}: memory was lost to the purge");
+    }
+}
+
+#[test]
+fn a_refused_purge_is_not_tried_again_until_the_pages_were_in_use() {
+    let limits = Limits { purge_delay: Some(0), purge_delay_ms: Some(0), ..Limits::new() };
+    let config = Config::new().policy(Policy::S64P1b).limits(limits);
+    let heap = heap_with(Fake::new(4096, 1, 64 * SEGMENT_BYTES), ARENA, &config);
+    let take = || unsafe { heap.allocate(Front::Direct, RUN) }.expect("memory");
+    let free = |block: NonNull<u8>| {
+        unsafe { heap.free(Front::Direct, block.as_ptr()) }.expect("a block of the heap");
+    };
+    free(take());
+    heap.os().exhaust(true);
+    for _ in 0..5 {
+        unsafe { heap.tick(Front::Direct) };
+    }
+    let stats = heap.stats();
+    assert_eq!((stats.madvise_calls, stats.madvise_refused), (1, 1), "{stats}");
+    heap.os().exhaust(false);
+    free(take());
+    unsafe { heap.tick(Front::Direct) };
+    assert_eq!(heap.stats().dirty, 0);
 }
 
 #[test]
