@@ -82,6 +82,7 @@ mod segment {
     pub(crate) mod models;
     pub(crate) mod pages;
     pub(crate) mod tables;
+    pub(crate) mod units;
 }
 #[cfg(not(loom))]
 mod stats;

@@ -367,7 +367,7 @@ const _: () = {
     assert!(CHUNK_BYTES.is_multiple_of(PAGE_BYTES));
 };
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::{Slab, Slot, widen};
     use crate::base::size_class::SizeClass;

@@ -307,7 +307,7 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    use std::boxed::Box;
+    use core::ops::Deref;
     use std::sync::Mutex;
     use std::vec::Vec;
 
@@ -317,10 +317,23 @@ mod tests {
 
     const BATCH: usize = 16;
 
-    fn transfers(shards: usize) -> Transfers {
-        // The mappings of a fake system end with it.
-        let system = Box::leak(Box::new(Fake::new(4096, shards, 1 << 30)));
-        Transfers::create(system, shards).unwrap()
+    /// Transfer caches and the system whose mapping they live in.
+    struct Mapped {
+        transfers: Transfers,
+        _system: Fake,
+    }
+
+    impl Deref for Mapped {
+        type Target = Transfers;
+
+        fn deref(&self) -> &Transfers {
+            &self.transfers
+        }
+    }
+
+    fn transfers(shards: usize) -> Mapped {
+        let system = Fake::new(4096, shards, 1 << 30);
+        Mapped { transfers: Transfers::create(&system, shards).unwrap(), _system: system }
     }
 
     fn class() -> SizeClass {
@@ -337,7 +350,7 @@ mod tests {
     }
 
     /// A transfer cache that has proved to be wanted.
-    fn wanted() -> Transfers {
+    fn wanted() -> Mapped {
         let transfers = transfers(1);
         assert_eq!(transfers.put(0, class(), &batch(1..=BATCH)), 0);
         assert_eq!(transfers.take(0, class(), &batch([0; BATCH])), 0);

@@ -14,6 +14,7 @@ pub(crate) mod huge;
 pub(crate) mod large;
 pub(crate) mod pages;
 pub(crate) mod tables;
+pub(crate) mod units;
 
 use core::sync::atomic::AtomicBool;
 

@@ -1,0 +1,88 @@
+//! Units: the parts of the arena that may have huge pages, and which of them do. What asks for
+//! them, and why, is in `advice`.
+
+use core::sync::atomic::Ordering;
+
+use super::tables::Tables;
+use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, widen};
+
+/// Pages of a unit: a huge page of 2 MiB.
+const UNIT_PAGES: u32 = 512;
+/// The units that lie wholly in a run, as a run.
+pub(super) fn units_inside(run: Run) -> Option<Run> {
+    let start = run.start.align_up(Pages::new(UNIT_PAGES));
+    let end = unit_of(run.end());
+    (end > start).then(|| Run::new(start, end - start))
+}
+
+/// The first page of the unit that a page lies in.
+fn unit_of(page: PageIndex) -> PageIndex {
+    PageIndex::new(page.get() / UNIT_PAGES * UNIT_PAGES)
+}
+
+/// The unit that starts at a page.
+pub(super) fn unit_at(start: PageIndex) -> Run {
+    Run::new(start, Pages::new(UNIT_PAGES))
+}
+
+/// The first pages of the units that a run touches.
+pub(super) fn units_touched(run: Run) -> impl Iterator<Item = PageIndex> {
+    (unit_of(run.start).get()..run.end().get()).step_by(widen(UNIT_PAGES)).map(PageIndex::new)
+}
+
+/// The first pages of the units that a run covers in part only: two at most.
+pub(super) fn units_cut(run: Run) -> impl Iterator<Item = PageIndex> {
+    let (first, last) = (unit_of(run.start), unit_of(run.last()));
+    let whole = move |unit: PageIndex| run.start <= unit && unit_at(unit).end() <= run.end();
+    [Some(first), (last != first).then_some(last)]
+        .into_iter()
+        .flatten()
+        .filter(move |&unit| !whole(unit))
+}
+
+/// The place of a unit's bit: segment and mask.
+fn place(unit: PageIndex) -> (usize, u32) {
+    let bit = unit.get() % SEGMENT_PAGES / UNIT_PAGES;
+    (widen(unit.get() / SEGMENT_PAGES), 1 << bit)
+}
+
+impl Tables {
+    /// Whether the unit that a page lies in has huge pages.
+    pub(crate) fn is_advised(&self, page: PageIndex) -> bool {
+        let (segment, mask) = place(unit_of(page));
+        self.segment(segment).advised.load(Ordering::Relaxed) & mask != 0
+    }
+
+    pub(super) fn set_advised(&self, unit: PageIndex, advised: bool) {
+        let (segment, mask) = place(unit);
+        let word = &self.segment(segment).advised;
+        // Two units of a segment may be changed at once, by growth and by a purge.
+        if advised {
+            word.fetch_or(mask, Ordering::Relaxed);
+        } else {
+            word.fetch_and(!mask, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that pages of a run are about to be touched, which was free: in advised units, what
+    /// is left free beside it is dirty then (I-9). Returns how many pages became so.
+    pub(super) fn soil_units(&self, run: Run) -> u32 {
+        units_cut(run)
+            .filter(|&unit| self.is_advised(unit))
+            .map(|unit| self.soil(unit_at(unit)))
+            .sum()
+    }
+
+    /// Checks I-9 of the units below `frontier`.
+    #[cfg(test)]
+    pub(super) fn validate_units(&self, frontier: PageIndex) {
+        let all = Run::new(PageIndex::new(0), frontier - PageIndex::new(0));
+        for unit in units_inside(all).into_iter().flat_map(units_touched) {
+            if self.is_advised(unit) {
+                let (free, dirty) = self.free_and_dirty(unit_at(unit));
+                let untouched = free == UNIT_PAGES && dirty == 0;
+                assert!(untouched || dirty == free, "I-9: {dirty} of {free} dirty at {unit:?}");
+            }
+        }
+    }
+}
