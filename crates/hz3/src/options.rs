@@ -203,7 +203,7 @@ impl Config {
             policy: Policy::Default,
             limits: Limits::new(),
             background: true,
-            tick_ms: 200,
+            tick_ms: 125,
             huge_pages: false,
             limit: Limit::None,
             limit_mode: LimitMode::Fail,

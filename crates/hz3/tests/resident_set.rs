@@ -48,6 +48,7 @@ fn assert_burst_is_resident(start: u64) {
 #[test]
 fn memory_goes_back_in_every_thread_state() {
     let start = hz3::stats().resident;
+    let mut tables = 0;
 
     // Threads that allocate, free and end.
     let barrier = Barrier::new(THREADS + 1);
@@ -63,9 +64,13 @@ fn memory_goes_back_in_every_thread_state() {
         }
         barrier.wait();
         assert_burst_is_resident(start);
+        tables = hz3::stats().metadata_resident;
         barrier.wait();
     });
     wait_for(start + SLACK, "threads ended");
+    // What the tables said of the pages goes with them.
+    let left = hz3::stats().metadata_resident;
+    assert!(left < tables / 2, "{left} of {tables} bytes of tables are left");
 
     // Threads that free and then stay, blocked.
     let (first, last) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
@@ -116,5 +121,6 @@ fn memory_goes_back_in_every_thread_state() {
     // And at once, when asked to.
     drop(survivors);
     hz3::collect();
-    assert!(hz3::stats().resident <= start + SLACK, "collect left {}", hz3::stats());
+    let stats = hz3::stats();
+    assert!(stats.resident <= start + SLACK, "collect left {stats}");
 }

@@ -3,10 +3,13 @@
 //! Free pages have two generations: young until the next ageing, old after it; what is still old
 //! at the ageing after that is purged. An ageing happens every tick while the program is calm.
 //! When pages are taken again soon after they were purged, the purge was a mistake, and the time
-//! between two ageings doubles; when a long time passes without that, it halves.
+//! between two ageings becomes a tick longer; when a long time passes without that, a tick shorter.
+//! It never gets so long that what was freed is still there a second later.
 
-/// Ticks between two ageings at most.
-const LONGEST: u32 = 8;
+/// Ticks between two ageings at most. The blocks of a cache are stolen in the second tick after
+/// they were freed at the latest; the ageing that finds their pages young comes in the fourth then, and
+/// the one that finds them old in the seventh.
+const LONGEST: u32 = 3;
 /// Taking purged pages again within this many milliseconds of the purge is "soon". Time, and not
 /// ticks: there are none while everything is back and the reclaimer rests.
 const SOON_MS: u64 = 1000;
@@ -51,12 +54,12 @@ impl Aging {
         self.refaulted = refaulted;
         let soon = now_ms.saturating_sub(self.purged_at) <= SOON_MS;
         if soon && self.purged_pages > 0 && again >= self.purged_pages.div_ceil(4) {
-            self.period = (self.period * 2).min(LONGEST);
+            self.period = (self.period + 1).min(LONGEST);
             // One purge is one mistake.
             self.purged_pages = 0;
             self.disturbed_at = now_ms;
         } else if now_ms.saturating_sub(self.disturbed_at) >= CALM_MS {
-            self.period = (self.period / 2).max(1);
+            self.period = (self.period - 1).max(1);
             self.disturbed_at = now_ms;
         }
         self.since += 1;

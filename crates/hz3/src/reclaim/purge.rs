@@ -44,8 +44,22 @@ impl Purged {
         {
             segments.mark_clean(whole);
             segments.advise_units(whole);
+            self.give_tables_back(segments, whole);
         }
         segments.put_back(run);
+    }
+
+    /// Gives back what the tables hold about the inside of a run, which is the caller's: it is
+    /// written anew before it is read, when the run is put back and when pages of it are taken.
+    fn give_tables_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
+        for part in segments.arena().tables_of(run).into_iter().flatten() {
+            self.calls += 1;
+            // SAFETY: I-4: zero is what these entries were at first, and I-3: nobody else has
+            // pages of the run, so nobody relies on an entry.
+            if unsafe { segments.os().purge(part) } == Err(Refused) {
+                self.refused += 1;
+            }
+        }
     }
 
     /// Gives one run back, which is the caller's. Returns whether it holds nothing now.

@@ -184,6 +184,31 @@ impl<O: Os> Arena<O> {
         Span { start: self.page_address(run.start), bytes: run.pages.bytes() }
     }
 
+    /// The system's pages of the tables that tell of nothing but the inside of a run: its page
+    /// records and its chunk metadata. Empty for a short run.
+    pub(crate) fn tables_of(&self, run: Run) -> [Option<Span>; 2] {
+        let chunks = (run.start.get().div_ceil(CHUNK_PAGES), run.end().get() / CHUNK_PAGES);
+        [
+            self.whole_pages(
+                self.tables.records.cast(),
+                (run.start.get(), run.end().get()),
+                size_of::<PageRecord>(),
+            ),
+            self.whole_pages(self.tables.chunks, chunks, CHUNK_META_BYTES),
+        ]
+    }
+
+    /// The system's pages that lie wholly in some entries, from the first to one past the last, of
+    /// a table.
+    fn whole_pages(&self, table: NonNull<u8>, entries: (u32, u32), entry: usize) -> Option<Span> {
+        let page = self.os.page_size();
+        let start = (widen(entries.0) * entry).next_multiple_of(page);
+        let end = widen(entries.1) * entry / page * page;
+        let bytes = end.checked_sub(start).filter(|&bytes| bytes > 0)?;
+        // SAFETY: the entries lie in the table. It starts at a page of the system, as its steps do.
+        Some(Span { start: unsafe { table.add(start) }, bytes })
+    }
+
     /// Bytes of the tables that are committed.
     pub(crate) fn table_bytes(growth: &Growth) -> usize {
         growth.class_map + growth.records + growth.chunks + growth.segments
