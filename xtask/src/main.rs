@@ -6,6 +6,7 @@
     reason = "a program for people: printing is what it does"
 )]
 
+mod attack;
 mod check;
 mod cost;
 mod counts;
@@ -66,6 +67,18 @@ enum Chore {
         #[arg(long, value_name = "PATH")]
         library: Option<PathBuf>,
     },
+    /// Attacks every policy in turn for minutes: does any byte change while hz3 reclaims?
+    Attack {
+        /// How long, all policies together
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        minutes: u32,
+        /// Start of the random numbers
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Attack only this policy
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
+    },
     /// Static musl build that runs, check for aarch64, proof that no C compiler is used
     Targets,
     /// Runs the tests of crate hz3 under Miri
@@ -103,6 +116,7 @@ fn run(chore: Chore) -> Result {
             fastpath::run(library.as_deref(), why.filter(|_| bless).as_deref())
         }
         Chore::Cost { repetitions, library } => cost::run(repetitions, library.as_deref()),
+        Chore::Attack { minutes, seed, policy } => attack::run(minutes, seed, policy.as_deref()),
         Chore::Targets => targets::run(),
         Chore::Miri { tree_borrows, filter } => nightly::miri(tree_borrows, filter.as_deref()),
         Chore::Tsan => nightly::tsan(),

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod attack;
 mod cxx;
 mod dlopen;
 mod early;

@@ -1,9 +1,11 @@
 //! Tests of the layers together: random operations against a model, over the real system and over
 //! the fake one; threads at full speed under a thief.
 
+mod attack;
 mod breakdown;
 mod limit;
 mod model;
 mod policies;
+mod refusing;
 mod stress;
 mod world;

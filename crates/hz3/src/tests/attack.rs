@@ -1,0 +1,270 @@
+//! The attack on a heap: threads that allocate, write, check, resize, free and exchange blocks, and
+//! begin and end, while another thread reclaims as fast as it can and the system refuses purges.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+use super::refusing::Refusing;
+use super::world::heap_with;
+use crate::base::size_class::MAX_SMALL;
+use crate::base::units::SEGMENT_BYTES;
+use crate::cache::Front;
+use crate::heap::Heap;
+use crate::hot;
+use crate::options::Config;
+use crate::os::Os;
+use crate::stats::Stats;
+
+const WORKERS: usize = 4;
+const SLOTS: usize = 300;
+/// Operations between two looks at the clock, and two ends of a worker's cache.
+const TURN: usize = 20_000;
+/// A stamp lies at every multiple of this many bytes of a block, so on every page of it.
+const STAMP_STEP: usize = 2048;
+
+/// A block on its way between threads.
+pub(super) struct Parcel {
+    start: NonNull<u8>,
+    size: usize,
+    stamp: u64,
+}
+// SAFETY: a block belongs to whoever holds the parcel.
+unsafe impl Send for Parcel {}
+
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    /// Mostly small, sometimes to the edge of what slabs hold, rarely beyond.
+    pub(super) fn size(&mut self) -> usize {
+        let random = usize::try_from(self.next()).unwrap_or(0);
+        match self.next() % 100 {
+            0 => MAX_SMALL + random % 200_000,
+            1..10 => random % MAX_SMALL,
+            _ => random % 1024,
+        }
+    }
+}
+
+static NEXT_STAMP: AtomicU64 = AtomicU64::new(1);
+
+impl Parcel {
+    /// Writes a stamp of its own to a block's ends, and to every page between them.
+    fn new(start: NonNull<u8>, size: usize) -> Parcel {
+        let stamp = NEXT_STAMP.fetch_add(1, Ordering::Relaxed);
+        for at in places(size) {
+            unsafe { start.add(at).cast::<u64>().write_unaligned(stamp) };
+        }
+        Parcel { start, size, stamp }
+    }
+
+    /// Checks the stamps in the first `size` bytes; the one at the end only if they are all.
+    fn check(&self, size: usize) {
+        for at in places(self.size).filter(|at| at + 8 <= size) {
+            let found = unsafe { self.start.add(at).cast::<u64>().read_unaligned() };
+            let Parcel { start, size, stamp } = *self;
+            assert_eq!(
+                found, stamp,
+                "byte {at} of {size} at {start:?} changed: had by two at once"
+            );
+        }
+    }
+}
+
+/// Where stamps lie in a block of this size.
+fn places(size: usize) -> impl Iterator<Item = usize> {
+    let last = size.checked_sub(8);
+    // A stamp ends before the last one begins.
+    let steps = (0..last.unwrap_or(0).saturating_sub(7)).step_by(STAMP_STEP);
+    steps.chain(last)
+}
+
+pub(super) fn malloc<O: Os>(heap: &Heap<O>, front: Front<'_>, size: usize) -> Parcel {
+    let block = match front {
+        Front::Cache(cache) => match unsafe { hot::malloc(cache, size) } {
+            Some(block) => NonNull::new(block),
+            None => unsafe { heap.allocate_miss(cache, size) },
+        },
+        Front::Direct => unsafe { heap.allocate(front, size) },
+    };
+    Parcel::new(block.expect("memory"), size)
+}
+
+fn calloc<O: Os>(heap: &Heap<O>, front: Front<'_>, size: usize) -> Parcel {
+    let block = unsafe { heap.allocate_zeroed(front, 16, size) };
+    let start = block.expect("memory");
+    let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), size) };
+    assert!(bytes.iter().all(|&byte| byte == 0), "zeroed memory at {start:?} is not zero");
+    Parcel::new(start, size)
+}
+
+fn realloc<O: Os>(heap: &Heap<O>, front: Front<'_>, parcel: Parcel, size: usize) -> Parcel {
+    parcel.check(parcel.size);
+    let moved = unsafe { heap.reallocate(front, parcel.start, size) };
+    let start = moved.expect("a block of the heap's").expect("memory");
+    Parcel { start, ..parcel }.check(size);
+    Parcel::new(start, size)
+}
+
+pub(super) fn free<O: Os>(heap: &Heap<O>, front: Front<'_>, parcel: Parcel) {
+    parcel.check(parcel.size);
+    assert_eq!(unsafe { heap.free(front, parcel.start.as_ptr()) }, Ok(()));
+}
+
+/// Sends a block to the neighbour; gives it back when the neighbour's inbox is full.
+fn offer(out: &SyncSender<Parcel>, parcel: Parcel) -> Option<Parcel> {
+    match out.try_send(parcel) {
+        Ok(()) => None,
+        Err(TrySendError::Full(parcel) | TrySendError::Disconnected(parcel)) => Some(parcel),
+    }
+}
+
+/// How long an attack goes on.
+#[derive(Clone, Copy)]
+pub(super) enum Length {
+    /// Turns of each worker.
+    Turns(usize),
+    Time(Duration),
+}
+
+/// What an attack is made of.
+pub(super) struct Attack {
+    pub(super) config: Config,
+    pub(super) seed: u64,
+    pub(super) length: Length,
+    /// Of how many purges one is refused; 0: none.
+    pub(super) refuse_one_in: u64,
+}
+
+/// What came of one.
+pub(super) struct Outcome {
+    pub(super) operations: usize,
+    pub(super) rounds: usize,
+    pub(super) stats: Stats,
+}
+
+/// One worker and its neighbours.
+struct Worker<'a> {
+    heap: &'a Heap<Refusing>,
+    random: Random,
+    out: SyncSender<Parcel>,
+    inbox: Receiver<Parcel>,
+    slots: Vec<Option<Parcel>>,
+}
+
+impl Worker<'_> {
+    /// Turns until the end, each on a cache of its own; nothing is left then. Returns the operations.
+    fn work(mut self, length: Length) -> usize {
+        let start = Instant::now();
+        let mut turns = 0;
+        loop {
+            match length {
+                Length::Turns(most) if turns >= most => break,
+                Length::Time(most) if start.elapsed() >= most => break,
+                _ => {}
+            }
+            let cache = self.heap.attach().expect("a cache");
+            self.turn(Front::Cache(cache));
+            unsafe { self.heap.detach(cache) };
+            turns += 1;
+        }
+        for parcel in self.slots.into_iter().flatten() {
+            free(self.heap, Front::Direct, parcel);
+        }
+        // What is still under way ends here once the neighbour has hung up.
+        drop(self.out);
+        for parcel in self.inbox {
+            free(self.heap, Front::Direct, parcel);
+        }
+        turns * TURN
+    }
+
+    /// Allocates, resizes, frees, and exchanges blocks with a neighbour.
+    fn turn(&mut self, front: Front<'_>) {
+        let (heap, random) = (self.heap, &mut self.random);
+        for _ in 0..TURN {
+            let slot = usize::try_from(random.next()).unwrap_or(0) % SLOTS;
+            if let Some(parcel) = self.slots[slot].take() {
+                let kept = match random.next() % 8 {
+                    0 => {
+                        self.slots[slot] = Some(realloc(heap, front, parcel, random.size()));
+                        continue;
+                    }
+                    1 | 2 => offer(&self.out, parcel),
+                    _ => Some(parcel),
+                };
+                if let Some(parcel) = kept {
+                    free(heap, front, parcel);
+                }
+            }
+            while let Ok(parcel) = self.inbox.try_recv() {
+                free(heap, front, parcel);
+            }
+            let size = random.size();
+            let zeroed = random.next().is_multiple_of(8);
+            let parcel = if zeroed { calloc(heap, front, size) } else { malloc(heap, front, size) };
+            self.slots[slot] = Some(parcel);
+        }
+    }
+}
+
+impl Attack {
+    /// Runs it; panics when a byte changed, a block was lost, or the heap contradicts itself.
+    pub(super) fn run(&self) -> Outcome {
+        let os = Refusing::new(self.seed, self.refuse_one_in);
+        let heap = heap_with(os, 512 * SEGMENT_BYTES, &self.config);
+        let done = AtomicBool::new(false);
+        let rounds = AtomicUsize::new(0);
+        let mut operations = 0;
+        thread::scope(|scope| {
+            let (mut senders, receivers): (Vec<_>, Vec<_>) =
+                (0..WORKERS).map(|_| sync_channel::<Parcel>(64)).unzip();
+            senders.rotate_left(1);
+            let workers: Vec<_> = (0..)
+                .zip(senders.into_iter().zip(receivers))
+                .map(|(index, (out, inbox))| {
+                    let random = Random(self.seed * 100 + index);
+                    let slots = (0..SLOTS).map(|_| None).collect();
+                    let worker = Worker { heap: &heap, random, out, inbox, slots };
+                    scope.spawn(move || worker.work(self.length))
+                })
+                .collect();
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let round = rounds.fetch_add(1, Ordering::Relaxed);
+                    if round.is_multiple_of(4) {
+                        heap.collect(Front::Direct, 0);
+                    } else {
+                        unsafe { heap.tick(Front::Direct) };
+                    }
+                }
+            });
+            // The thief must end even when a worker panics.
+            let results: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
+            done.store(true, Ordering::Relaxed);
+            for result in results {
+                operations += result.expect("no worker has panicked");
+            }
+        });
+        let rounds = rounds.into_inner();
+        assert!(rounds > 0, "the thief never ran");
+        heap.os().relent();
+        heap.collect(Front::Direct, 0);
+        heap.validate();
+        let stats = heap.stats();
+        let left = (stats.active, stats.cached, stats.dirty);
+        assert_eq!(left, (0, 0, 0), "a block was lost: {stats}");
+        let refused = stats.madvise_refused > 0;
+        assert_eq!(refused, self.refuse_one_in > 0, "refusals: {stats}");
+        Outcome { operations, rounds, stats }
+    }
+}
