@@ -270,7 +270,9 @@ impl Slab {
         for block in 0..if holes == 0 { 0 } else { class.capacity() } {
             let first = Slab::page_of(class, block);
             let last = Slab::page_of_end(class, block);
-            if holes >> first & 1 == 1 || holes >> last & 1 == 1 {
+            // A block of three pages or more may have its hole between its first and its last.
+            let pages = ((1 << (last - first + 1)) - 1) << first;
+            if holes & pages != 0 {
                 let (word, bit) = (widen(block / u64::BITS), 1 << (block % u64::BITS));
                 let free = self.bits[word].load(Ordering::Relaxed);
                 claimed[word] |= free & bit;
@@ -369,7 +371,7 @@ const _: () = {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Slab, Slot, widen};
+    use super::{PAGE_BYTES, Slab, Slot, WORDS, widen};
     use crate::base::size_class::SizeClass;
     use crate::base::units::{Run, SEGMENT_BYTES};
     use crate::options::Config;
@@ -377,6 +379,32 @@ mod tests {
     use crate::segment::Segments;
     use crate::segment::pages::Fit;
     use std::vec::Vec;
+
+    /// A lone free block, larger than two pages, whose first and last page have neighbours in use.
+    #[test]
+    fn a_claim_takes_every_block_that_touches_a_hole() {
+        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
+        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let tables = segments.tables();
+        for class in SizeClass::all().filter(|class| class.block_bytes() >= PAGE_BYTES) {
+            let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
+            let slab = Slab::of(tables, Slab::create(tables, run, class, 0));
+            let out: Vec<Slot> = (0..widen(class.capacity())).map(|_| Slot::default()).collect();
+            slab.take(class, segments.arena().page_address(run.start), &out);
+            for block in 0..class.capacity() {
+                let mut lone = [0; WORDS];
+                lone[widen(block / u64::BITS)] = 1 << (block % u64::BITS);
+                slab.release_holes(&lone, 0);
+                let mut claimed = [0; WORDS];
+                let holes = slab.claim_holes(class, 1, &mut claimed);
+                assert_eq!(claimed == lone, holes != 0, "{class:?}, block {block}");
+                assert_eq!(slab.free(), u32::from(holes == 0), "{class:?}, block {block}");
+                if holes == 0 {
+                    slab.take(class, segments.arena().page_address(run.start), &out[..1]);
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_fresh_slab_has_no_dirty_page_whatever_was_there_before() {
