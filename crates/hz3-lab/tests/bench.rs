@@ -89,6 +89,9 @@ fn survivors_stay_resident_and_the_rest_does_not_count_as_live() {
     // Of 12,000 blocks every twentieth: 600; in six rows of ten blocks all three sizes take turns.
     assert_eq!(holes["details"]["survivors"], 600);
     assert!(holes["details"]["peak_rss_kb"].as_u64().unwrap() > 10_000, "{holes}");
+    // Each lies alone in its one or two pages.
+    let floor = holes["details"]["floor_kb"].as_u64().unwrap();
+    assert!((600 * 4..=1200 * 4).contains(&floor), "{floor} KiB");
 }
 
 #[test]
@@ -172,13 +175,13 @@ fn an_allocator_that_hands_out_a_block_twice_is_caught() {
         let words = options.split_whitespace();
         let mut command = hz3();
         command.args(["bench", workload]).args(words).arg("--no-latency");
-        command.env("LD_PRELOAD", &broken).env("BREAK_EVERY", "3000").output().unwrap()
+        command.env("LD_PRELOAD", &broken).env("BREAK_EVERY", "2999").output().unwrap()
     };
     for (workload, options) in [
         ("mixed", "--ops 400000"),
         ("remote", "--ops 100000 --threads 2"),
         ("xfer", "--blocks 100000"),
-        ("holes", "--rows 5000 --idle 0"),
+        ("holes", "--rows 30000 --idle 0"),
         ("burst-idle", "--total 20000 --idle 0 --cycles 1"),
     ] {
         let output = caught(workload, options);

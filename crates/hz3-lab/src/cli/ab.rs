@@ -25,6 +25,8 @@ Criteria (the seeds' defaults):
   memory   with --claim memory (the default) -10 % or better, else at most +5 %:
            at the end of the idle time where a case idles, else at its peak
   growth   idle memory grows by at most 16 KiB a cycle more than the baseline's
+  latency  with --latency: the 99.9th percentiles of malloc and of free are at
+           most 1.5 times the baseline's
   calls    with --claim calls: fewer madvise calls (hz3 counts them)
 
 With --measure instructions every trial runs under valgrind's callgrind, and speed is
@@ -82,6 +84,10 @@ pub(crate) struct AbArgs {
     #[arg(long, value_enum, default_value_t = Measure::Time)]
     pub(crate) measure: Measure,
 
+    /// Take latencies in every round and judge their 99.9th percentiles
+    #[arg(long)]
+    pub(crate) latency: bool,
+
     #[command(flatten)]
     pub(crate) criteria: CriteriaArgs,
 
@@ -102,11 +108,11 @@ pub(crate) struct AbArgs {
     pub(crate) out: PathBuf,
 
     /// Go on with the trials in --out; sides and cases are those of its beginning, the criteria are given anew
-    #[arg(long, conflicts_with_all = ["baseline", "candidate", "lib", "workloads", "commands", "quick", "normal", "thorough", "rounds", "seed", "replay", "measure"])]
+    #[arg(long, conflicts_with_all = ["baseline", "candidate", "lib", "workloads", "commands", "quick", "normal", "thorough", "rounds", "latency", "seed", "replay", "measure"])]
     pub(crate) resume: bool,
 
     /// Measure a recorded experiment again, with its cases, settings and criteria
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "candidate", "workloads", "commands", "quick", "normal", "thorough", "rounds", "claim", "measure"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "candidate", "workloads", "commands", "quick", "normal", "thorough", "rounds", "latency", "claim", "measure"])]
     pub(crate) replay: Option<PathBuf>,
 
     /// Print the verdict as one JSON object instead of the table
@@ -138,6 +144,10 @@ pub(crate) struct CriteriaArgs {
     /// Growth of idle memory, in KiB a cycle, that is still GO
     #[arg(long, value_name = "KIB", default_value_t = 16.0)]
     pub(crate) growth_limit: f64,
+    /// With --latency: times as long as the baseline's that the 99.9th percentile of malloc and of free
+    /// may be
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.5)]
+    pub(crate) latency_limit: f64,
 }
 
 impl CriteriaArgs {
@@ -151,6 +161,7 @@ impl CriteriaArgs {
             speed_gain: self.speed_gain,
             memory_limit: self.memory_limit,
             growth_limit: self.growth_limit,
+            latency_limit: self.latency_limit,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::peers::PeerArgs;
 use crate::experiment::cases::Level;
+use crate::experiment::suites::Suite;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -32,16 +33,32 @@ A trial of a tight loop makes five passes and counts the fastest. In the tables 
 `+-` is half of the 95 % interval. In the first round the trials also take
 latencies, after the timed part.
 
+Suites, each with a table of what is wanted of hz3 (or of the first allocator, where
+hz3 is not among them) and what was found:
+
+  --suite reclaim  the resident set a second after the free, in nine cases: threads
+           that end, are blocked, or whose blocks others free; pools, small blocks,
+           buffers; scattered survivors, beside the pages that their addresses touch.
+           Medians of 5 (--quick: 1, --thorough: 15). `start` is the resident set
+           before the first allocation, the benchmark's own tables included. Run it
+           as `systemd-run --scope -p MemoryAccounting=yes hz3 compare ...` to see
+           the charge of a control group in which nothing else runs.
+  --suite speed    seventeen loops: at least as fast as the best other allocator on
+           each, 1.25 times as fast as the best in the geometric mean, and a peak
+           of at most 1.05 times the smallest of jemalloc, tcmalloc and mimalloc.
+
 Exit status:
-  0    every trial succeeded
+  0    every trial succeeded, and every bar of the suite is met
   1    a trial failed (the table says which)
   2    wrong usage
+  3    a bar of the suite is missed
   125  hz3 itself failed
   130  interrupted; go on with --resume
 
 Examples:
   hz3 compare --quick
   hz3 compare -a hz3 -a mimalloc -a mimalloc:MIMALLOC_PURGE_DELAY=0 -w burst-idle
+  hz3 compare --suite reclaim
   hz3 compare -w 'mixed --sizes 64-64' -w remote --command 'python3 job.py'
   hz3 compare --resume --out night.json";
 
@@ -59,6 +76,10 @@ pub(crate) struct CompareArgs {
     #[arg(short, long = "workload", value_name = "LINE")]
     pub(crate) workloads: Vec<String>,
 
+    /// A set of cases with the bars that hz3 must meet
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["workloads", "commands"])]
+    pub(crate) suite: Option<Suite>,
+
     /// A command line to measure by its wall time (several times)
     #[arg(short, long = "command", value_name = "LINE")]
     pub(crate) commands: Vec<String>,
@@ -70,12 +91,16 @@ pub(crate) struct CompareArgs {
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
 
+    /// Take latencies in every round, not only in the first
+    #[arg(long)]
+    pub(crate) latency: bool,
+
     /// Where the results go; the CSV gets the same name
     #[arg(short, long, value_name = "FILE", default_value = "hz3-compare.json")]
     pub(crate) out: PathBuf,
 
     /// Go on with the results in --out; allocators and cases are those of its beginning
-    #[arg(long, conflicts_with_all = ["allocators", "extra", "workloads", "commands", "base", "quick", "normal", "thorough", "rounds", "seed"])]
+    #[arg(long, conflicts_with_all = ["allocators", "extra", "workloads", "suite", "commands", "base", "quick", "normal", "thorough", "rounds", "latency", "seed"])]
     pub(crate) resume: bool,
 
     /// Print the analysis as one JSON object instead of the tables

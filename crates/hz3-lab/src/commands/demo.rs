@@ -56,6 +56,8 @@ fn plan(args: &DemoArgs) -> Result<Record> {
         rounds: 3,
         seed: 1,
         measure: Measure::Time,
+        latency: false,
+        suite: None,
         base,
         peers,
         missing,

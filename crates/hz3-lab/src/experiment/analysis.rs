@@ -6,7 +6,7 @@
 use super::record::Record;
 use super::trial::Figures;
 use crate::stats::bootstrap::{Estimate, Resampler};
-use crate::stats::{self, median};
+use crate::stats::median;
 use serde::Serialize;
 
 /// What came of one case on one allocator.
@@ -19,6 +19,10 @@ pub(crate) struct Cell {
     /// Medians.
     pub(crate) peak_rss_kb: Option<f64>,
     pub(crate) idle_rss_kb: Option<f64>,
+    pub(crate) peak_cgroup_kb: Option<f64>,
+    pub(crate) idle_cgroup_kb: Option<f64>,
+    pub(crate) malloc_p999_ns: Option<f64>,
+    pub(crate) free_p999_ns: Option<f64>,
     /// Trials that failed.
     pub(crate) failures: usize,
 }
@@ -67,6 +71,10 @@ impl Analysis {
                 ratio: resampler.estimate(&speeds(case, peer), median),
                 peak_rss_kb: over(|f| Some(f.peak_rss_kb)),
                 idle_rss_kb: over(|f| f.idle_rss_kb),
+                peak_cgroup_kb: over(|f| f.peak_cgroup_kb),
+                idle_cgroup_kb: over(|f| f.idle_cgroup_kb),
+                malloc_p999_ns: over(|f| f.malloc_p999_ns),
+                free_p999_ns: over(|f| f.free_p999_ns),
                 failures: record.trials.iter().filter(failed).count(),
             }
         };
@@ -81,11 +89,7 @@ impl Analysis {
                 let speed_cases = cases.clone().filter(|&case| record.cases[case].is_speed);
                 let all: Vec<Vec<f64>> =
                     speed_cases.map(|case| speeds(case, peer)).filter(|r| !r.is_empty()).collect();
-                let estimate = resampler.estimate_joint(&all, |samples| {
-                    stats::geometric_mean(
-                        &samples.iter().filter_map(|s| median(s)).collect::<Vec<_>>(),
-                    )
-                });
+                let estimate = resampler.mean_ratio(&all);
                 estimate.map(|estimate| (estimate, all.len()))
             })
             .collect();

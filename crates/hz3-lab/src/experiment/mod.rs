@@ -7,5 +7,7 @@ pub(crate) mod machine;
 pub(crate) mod record;
 pub(crate) mod schedule;
 pub(crate) mod session;
+pub(crate) mod standing;
+pub(crate) mod suites;
 pub(crate) mod trial;
 pub(crate) mod verdict;

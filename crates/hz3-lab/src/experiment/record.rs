@@ -3,6 +3,7 @@
 use super::cases::{Case, Level};
 use super::machine::Machine;
 use super::schedule::Slot;
+use super::suites::Suite;
 use super::trial::{Figures, Measure};
 use crate::failure::{Failure, Result};
 use crate::peers::{Missing, Peer};
@@ -22,6 +23,12 @@ pub(crate) struct Record {
     /// What speed is measured in.
     #[serde(default)]
     pub(crate) measure: Measure,
+    /// Whether every round takes latencies, and not only the first one.
+    #[serde(default)]
+    pub(crate) latency: bool,
+    /// The suite whose cases these are.
+    #[serde(default)]
+    pub(crate) suite: Option<Suite>,
     /// The allocator that the others are compared with: an index of `peers`.
     pub(crate) base: usize,
     pub(crate) peers: Vec<Peer>,
@@ -122,8 +129,16 @@ impl Record {
             "peak_rss_kb",
             "mean_rss_kb",
             "idle_rss_kb",
+            "worst_idle_rss_kb",
+            "start_rss_kb",
+            "floor_kb",
+            "harness_kb",
+            "peak_cgroup_kb",
+            "idle_cgroup_kb",
             "growth_kb",
             "madvise_calls",
+            "malloc_p999_ns",
+            "free_p999_ns",
             "error",
         ])?;
         for trial in &self.trials {
@@ -158,8 +173,16 @@ impl Record {
                 always(figures.peak_rss_kb.to_string()),
                 known(figures.mean_rss_kb),
                 known(figures.idle_rss_kb),
+                known(figures.worst_idle_rss_kb),
+                known(figures.start_rss_kb),
+                known(figures.floor_kb),
+                known(figures.harness_kb),
+                known(figures.peak_cgroup_kb),
+                known(figures.idle_cgroup_kb),
                 known(figures.growth_kb),
                 known(figures.madvise_calls),
+                known(figures.malloc_p999_ns),
+                known(figures.free_p999_ns),
                 error.to_owned(),
             ])
             .collect()
@@ -185,4 +208,41 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).map_err(|e| failed(&e))?;
     file.persist(path).map_err(|e| failed(&e))?;
     Ok(())
+}
+
+#[cfg(test)]
+impl Record {
+    /// What a session would have recorded if every trial had found what `figures` says.
+    pub(crate) fn simulated(
+        names: &[&str],
+        cases: Vec<Case>,
+        seed: u64,
+        mut figures: impl FnMut(Slot) -> Figures,
+    ) -> Self {
+        let peer = |name: &&str| Peer {
+            name: (*name).to_owned(),
+            library: None,
+            environment: vec![],
+            version: None,
+            digest: None,
+        };
+        let rounds = cases.iter().map(|case| case.rounds).max().unwrap_or(0);
+        let slots = super::schedule::order(&cases, names.len(), rounds, seed);
+        let trial = |slot| Trial { slot, took_s: 1.0, result: Ok(figures(slot)) };
+        Self {
+            format: FORMAT,
+            machine: Machine::here(),
+            level: Level::Quick,
+            rounds,
+            seed,
+            measure: Measure::Time,
+            latency: false,
+            suite: None,
+            base: 0,
+            peers: names.iter().map(peer).collect(),
+            missing: vec![],
+            trials: slots.into_iter().map(trial).collect(),
+            cases,
+        }
+    }
 }

@@ -31,7 +31,7 @@ pub(crate) fn run(
     let done: HashSet<_> = record.trials.iter().map(|trial| trial.slot).collect();
     let todo: Vec<_> = order.iter().filter(|slot| !done.contains(slot)).copied().collect();
     let bar = bar(order.len(), done.len());
-    let runner = Runner { signals, limit, measure: record.measure };
+    let runner = Runner { signals, limit, measure: record.measure, latency: record.latency };
     record.save(path)?;
     for (i, slot) in todo.iter().enumerate() {
         let (case, peer) = (&record.cases[slot.case], &record.peers[slot.peer]);

@@ -67,12 +67,33 @@ pub(crate) struct Figures {
     /// Largest and mean resident set.
     pub(crate) peak_rss_kb: f64,
     pub(crate) mean_rss_kb: Option<f64>,
-    /// Resident set at the end of the last idle time, and how much it grew from cycle to cycle.
+    /// Resident set at the end of the last idle time, the largest at the end of any, and how much it grew
+    /// from cycle to cycle.
     pub(crate) idle_rss_kb: Option<f64>,
+    #[serde(default)]
+    pub(crate) worst_idle_rss_kb: Option<f64>,
     pub(crate) growth_kb: Option<f64>,
+    /// Resident set before the workload's first allocation, as the process itself saw it.
+    #[serde(default)]
+    pub(crate) start_rss_kb: Option<f64>,
+    /// The pages that the survivors lie in.
+    #[serde(default)]
+    pub(crate) floor_kb: Option<f64>,
+    /// The benchmark's own table of blocks, in KiB, where it says how long that is.
+    pub(crate) harness_kb: Option<f64>,
+    /// What was charged to the control group: at most, and at the end of the last idle time.
+    #[serde(default)]
+    pub(crate) peak_cgroup_kb: Option<f64>,
+    #[serde(default)]
+    pub(crate) idle_cgroup_kb: Option<f64>,
     /// hz3's own count of madvise calls.
     pub(crate) madvise_calls: Option<f64>,
-    /// Latencies in nanoseconds and their curves, where they were asked for.
+    /// The 99.9th percentile of the latencies, where they were taken.
+    #[serde(default)]
+    pub(crate) malloc_p999_ns: Option<f64>,
+    #[serde(default)]
+    pub(crate) free_p999_ns: Option<f64>,
+    /// Latencies in nanoseconds and their curves, for pictures.
     pub(crate) latency: Option<Latency>,
     /// Resident set over time, where that was asked for.
     pub(crate) series: Option<Series>,
@@ -121,6 +142,9 @@ struct BenchReport {
 struct Details {
     #[serde(default)]
     phases: Vec<Phase>,
+    start_rss_kb: Option<f64>,
+    floor_kb: Option<f64>,
+    harness_kb: Option<f64>,
 }
 
 /// How to run trials.
@@ -131,11 +155,13 @@ pub(crate) struct Runner<'a> {
     /// A trial that takes longer is killed and counts as failed.
     pub(crate) limit: Duration,
     pub(crate) measure: Measure,
+    /// Whether every trial takes latencies.
+    pub(crate) latency: bool,
 }
 
 impl Runner<'_> {
-    /// Runs `case` on `peer`; with `detailed`, takes latencies and keeps the series as well. An error is
-    /// one of the trial: the others can go on.
+    /// Runs `case` on `peer`; with `detailed`, takes latencies in any case, and keeps their curves and the
+    /// series for pictures. An error is one of the trial: the others can go on.
     pub(crate) fn run(&self, case: &Case, peer: &Peer, detailed: bool) -> Result<Figures> {
         let directory = tempfile::Builder::new()
             .prefix("hz3-trial-")
@@ -143,7 +169,8 @@ impl Runner<'_> {
             .map_err(|e| Failure::io("make a directory for hz3's statistics", e))?;
         let statistics = directory.path().join("statistics.jsonl");
         let detailed = detailed && self.measure == Measure::Time;
-        let job = self.job(case, peer, detailed, &statistics)?;
+        let latency = (detailed || self.latency) && self.measure == Measure::Time;
+        let job = self.job(case, peer, latency, &statistics)?;
         let plan = Plan {
             interval: INTERVAL,
             detail_every: 0,
@@ -179,7 +206,7 @@ impl Runner<'_> {
         Ok(figures)
     }
 
-    fn job(&self, case: &Case, peer: &Peer, detailed: bool, statistics: &Path) -> Result<Job> {
+    fn job(&self, case: &Case, peer: &Peer, latency: bool, statistics: &Path) -> Result<Job> {
         let mut words: Vec<OsString> = match self.measure {
             Measure::Time => Vec::new(),
             Measure::Instructions => CALLGRIND.map(Into::into).to_vec(),
@@ -193,7 +220,7 @@ impl Runner<'_> {
                 words.extend(line.iter().map(Into::into));
                 let best_of = self.measure.best_of();
                 words.extend(["--json", "--no-harness", "--best-of", best_of].map(Into::into));
-                words.extend((!detailed).then(|| "--no-latency".into()));
+                words.extend((!latency).then(|| "--no-latency".into()));
             }
         }
         let mut environment = vec![("HZ3_STATS".into(), Some(statistics.into()))];
@@ -274,10 +301,20 @@ fn add_report(
     let rss: Vec<f64> = outcome.series.samples.iter().map(|s| s.rss_kb as f64).collect();
     figures.mean_rss_kb = stats::mean(&rss);
     let phases: Vec<Phase> = report.details.phases.into_iter().map(shifted).collect();
-    let idle = idle_ends(&phases, &outcome.series.samples);
+    let ends = idle_ends(&phases, &outcome.series.samples);
+    let idle: Vec<f64> = ends.iter().map(|sample| sample.rss_kb as f64).collect();
     figures.idle_rss_kb = idle.last().copied();
+    figures.worst_idle_rss_kb = idle.iter().copied().reduce(f64::max);
+    figures.start_rss_kb = report.details.start_rss_kb;
+    figures.floor_kb = report.details.floor_kb;
+    figures.harness_kb = report.details.harness_kb;
+    let charges = outcome.series.samples.iter().filter_map(|sample| sample.cgroup_kb);
+    figures.peak_cgroup_kb = charges.max().map(|kb| kb as f64);
+    figures.idle_cgroup_kb = ends.last().and_then(|sample| Some(sample.cgroup_kb? as f64));
     // The first cycle also fills caches and tables, once.
     figures.growth_kb = stats::slope(idle.get(1..).unwrap_or_default());
+    figures.malloc_p999_ns = report.malloc_ns["p999"].as_f64();
+    figures.free_p999_ns = report.free_ns["p999"].as_f64();
     if detailed {
         figures.latency = Some(Latency {
             malloc_ns: report.malloc_ns,
@@ -290,13 +327,13 @@ fn add_report(
     Ok(())
 }
 
-/// The resident set at the last look of each idle phase.
-fn idle_ends(phases: &[Phase], samples: &[Sample]) -> Vec<f64> {
+/// The last look of each idle phase.
+fn idle_ends<'a>(phases: &[Phase], samples: &'a [Sample]) -> Vec<&'a Sample> {
     let idle = phases.iter().filter(|phase| phase.name == "idle");
     let last_look = |phase: &Phase| {
         let inside =
             |sample: &&Sample| phase.start_ms <= sample.t_ms && sample.t_ms <= phase.end_ms;
-        samples.iter().rfind(inside).map(|sample| sample.rss_kb as f64)
+        samples.iter().rfind(inside)
     };
     idle.filter_map(last_look).collect()
 }
@@ -330,7 +367,8 @@ mod tests {
             sample(390.0, 6),
             sample(410.0, 7),
         ];
-        assert_eq!(idle_ends(&phases, &samples), [4.0, 6.0]);
+        let ends: Vec<u64> = idle_ends(&phases, &samples).iter().map(|s| s.rss_kb).collect();
+        assert_eq!(ends, [4, 6]);
     }
 
     #[test]

@@ -48,6 +48,17 @@ impl Resampler {
         self.estimate_joint(&[values.to_vec()], |samples| of(&samples[0]))
     }
 
+    /// The geometric mean of the groups' medians, each group being the ratios of one case; empty ones do
+    /// not count.
+    pub(crate) fn mean_ratio(&mut self, groups: &[Vec<f64>]) -> Option<Estimate> {
+        let groups: Vec<_> = groups.iter().filter(|group| !group.is_empty()).cloned().collect();
+        self.estimate_joint(&groups, |samples| {
+            let medians: Vec<f64> =
+                samples.iter().filter_map(|sample| super::median(sample)).collect();
+            super::geometric_mean(&medians)
+        })
+    }
+
     /// The same for a figure of several groups, each resampled by itself.
     pub(crate) fn estimate_joint(
         &mut self,

@@ -36,11 +36,11 @@ pub(crate) fn seconds(s: f64) -> String {
 }
 
 /// Nanoseconds as people read them: `35 ns`, `1.2 us`, `3.4 ms`, `1.234 s`.
-pub(crate) fn nanoseconds(ns: u64) -> String {
+pub(crate) fn nanoseconds(ns: f64) -> String {
     match ns {
-        ns if ns < 1000 => format!("{ns} ns"),
-        ns if ns < 1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
-        ns => seconds(ns as f64 / 1e9),
+        ns if ns < 1e3 => format!("{ns:.0} ns"),
+        ns if ns < 1e6 => format!("{:.1} us", ns / 1e3),
+        ns => seconds(ns / 1e9),
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
             [950.0, 12_345.0, 98.7e6, 1.234e9].map(si),
             ["950", "12.3 k", "98.7 M", "1.23 G"]
         );
-        assert_eq!([35, 1234, 3_400_000].map(nanoseconds), ["35 ns", "1.2 us", "3.4 ms"]);
+        assert_eq!([35.0, 1234.0, 3_400_000.0].map(nanoseconds), ["35 ns", "1.2 us", "3.4 ms"]);
     }
 
     #[test]

@@ -4,12 +4,14 @@ use super::Work;
 use super::kit::block::{Block, Fault};
 use super::kit::heap::Heap;
 use super::kit::mapped::Mapped;
+use super::kit::phases::Phases;
 use super::kit::team::{self, Share, Tally};
 use super::outside;
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A pool of threads that had something to do once.
@@ -58,24 +60,31 @@ impl Work for Pool {
     const TIGHT: bool = false;
 
     fn pass<H: Heap>(&self) -> Result<Tally> {
-        let (busy_kb, idle_kb) = (AtomicU64::new(0), AtomicU64::new(0));
         let held = (0..self.threads).map(|_| Mapped::new(self.blocks, || None));
         let lanes = held.collect::<Result<Vec<_>>>()?;
+        let phases = Mutex::new(Phases::new(1));
+        let (busy_kb, idle_kb) = (AtomicU64::new(0), AtomicU64::new(0));
+        let start_kb = outside::rss_kb();
         let (mut tally, _) = team::run(lanes, |index, heap: &mut H, mut held, gate| {
             let done = self.touch(heap, &mut held);
             let end = Some(Instant::now());
             gate.meet();
             if index == 0 {
                 busy_kb.store(outside::rss_kb(), Ordering::Relaxed);
-                std::thread::sleep(Duration::from_secs_f64(self.idle));
+                // Nobody else ever takes this lock, nor panics with it.
+                let mut phases = phases.lock().unwrap_or_else(PoisonError::into_inner);
+                phases.during("idle", || std::thread::sleep(Duration::from_secs_f64(self.idle)));
                 idle_kb.store(outside::rss_kb(), Ordering::Relaxed);
             }
             // All others are blocked here while the first one sleeps.
             gate.meet();
             Ok(Share { operations: done?, special: 0, end })
         })?;
+        tally.note("start_rss_kb", start_kb);
         tally.note("busy_rss_kb", busy_kb.into_inner());
         tally.note("idle_rss_kb", idle_kb.into_inner());
+        let phases = phases.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.note("phases", phases.to_json());
         Ok(tally)
     }
 

@@ -9,7 +9,8 @@ use crate::experiment::cases::Level;
 use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record};
 use crate::experiment::session::{self, Ended};
-use crate::experiment::verdict::{Criteria, Standing, Verdict};
+use crate::experiment::standing::Standing;
+use crate::experiment::verdict::{Criteria, Verdict};
 use crate::failure::Result;
 use crate::measure;
 use crate::measure::signals::Interruption;
@@ -82,6 +83,8 @@ fn plan(args: &AbArgs) -> Result<Record> {
         rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
         seed: args.effort.seed,
         measure: args.measure,
+        latency: args.latency,
+        suite: None,
         base: 0,
         peers: sides::both(&args.lib, &args.baseline, &args.candidate)?,
         missing: Vec::new(),

@@ -88,7 +88,7 @@ impl Report {
         let mut table = text::table::plain(&["  latency", "p50", "p99", "p99.9", "max", "n"], 1);
         for (name, figures) in [("  malloc", self.malloc_ns), ("  free", self.free_ns)] {
             if let Some(p) = figures {
-                let times = [p.p50, p.p99, p.p999, p.max].map(text::nanoseconds);
+                let times = [p.p50, p.p99, p.p999, p.max].map(|ns| text::nanoseconds(ns as f64));
                 let row = std::iter::once(name.to_owned()).chain(times);
                 table.add_row(row.chain([text::count(p.n)]).collect::<Vec<_>>());
             }

@@ -1,5 +1,6 @@
 //! `hz3 compare`.
 
+mod scorecard;
 mod tables;
 
 use crate::cli::CompareArgs;
@@ -8,17 +9,20 @@ use crate::experiment::cases::Level;
 use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record, csv_path};
 use crate::experiment::session::{self, Ended};
+use crate::experiment::suites::{Line, Suite};
 use crate::experiment::trial::Measure;
 use crate::failure::{Failure, Result};
 use crate::measure;
 use crate::measure::signals::Interruption;
-use crate::peers::{Peer, Roster};
+use crate::peers::{Peer, Roster, Selection};
 use std::time::Duration;
 
 pub(super) use tables::{print as print_tables, sentence};
 
 /// Exit code when a trial failed.
 const TRIAL_FAILED: u8 = 1;
+/// Exit code when a bar of the suite is missed.
+const BAR_MISSED: u8 = 3;
 
 /// Measures, or goes on measuring, and prints the tables.
 pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
@@ -28,10 +32,14 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     let limit = Duration::from_secs(args.effort.limit);
     let ended = session::run(&mut record, &args.out, limit, &signals)?;
     let analysis = Analysis::of(&record);
+    let lines = record.suite.map(|suite| suite.lines(&record, &analysis)).unwrap_or_default();
     if args.json {
-        println!("{}", json(&record, &analysis)?);
+        println!("{}", json(&record, &analysis, &lines)?);
     } else {
         print_tables(&record, &analysis);
+        if let Some(suite) = record.suite {
+            scorecard::print(&record, &analysis, suite, &lines);
+        }
         println!("\nresults: {} and {}", args.out.display(), csv_path(&args.out).display());
     }
     if ended == Ended::Interrupted {
@@ -41,13 +49,29 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
         );
         return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
     }
-    Ok(if record.failures().next().is_some() { TRIAL_FAILED } else { 0 })
+    Ok(if record.failures().next().is_some() {
+        TRIAL_FAILED
+    } else if lines.iter().any(|line| line.met == Some(false)) {
+        BAR_MISSED
+    } else {
+        0
+    })
 }
 
 fn plan(args: &CompareArgs) -> Result<Record> {
-    let selection = Roster::find(&args.peers.extra)?.select(&args.allocators)?;
+    let roster = Roster::find(&args.peers.extra)?;
+    let mut selection = roster.select(&args.allocators)?;
     let level = args.effort.level().unwrap_or(Level::Normal);
-    let mut cases = level.cases(level.standard(), &args.workloads, &args.commands)?;
+    let mut cases = match args.suite {
+        Some(suite) => suite.cases(level),
+        None => level.cases(level.standard(), &args.workloads, &args.commands)?,
+    };
+    let variants = args.suite.filter(|_| args.allocators.is_empty()).map(Suite::variants);
+    for variant in variants.unwrap_or_default() {
+        let Selection { peers, missing } = roster.select(&[(*variant).to_owned()])?;
+        selection.peers.extend(peers);
+        selection.missing.extend(missing);
+    }
     if let Some(rounds) = args.effort.rounds {
         for case in &mut cases {
             case.rounds = rounds;
@@ -60,6 +84,8 @@ fn plan(args: &CompareArgs) -> Result<Record> {
         rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
         seed: args.effort.seed,
         measure: Measure::Time,
+        latency: args.latency,
+        suite: args.suite,
         base: base(&selection.peers, args.base.as_deref())?,
         peers: selection.peers,
         missing: selection.missing,
@@ -85,7 +111,7 @@ fn base(peers: &[Peer], named: Option<&str>) -> Result<usize> {
 }
 
 /// The analysis as one object.
-fn json(record: &Record, analysis: &Analysis) -> Result<String> {
+fn json(record: &Record, analysis: &Analysis, lines: &[Line]) -> Result<String> {
     let names = |names: Vec<&String>| serde_json::to_value(names);
     let write = || {
         Ok::<_, serde_json::Error>(serde_json::json!({
@@ -96,6 +122,7 @@ fn json(record: &Record, analysis: &Analysis) -> Result<String> {
             "base": record.peers[record.base].name,
             "missing": record.missing,
             "analysis": analysis,
+            "bars": lines,
         }))
     };
     write().map(|value| value.to_string()).map_err(|e| Failure::io("write JSON", e))

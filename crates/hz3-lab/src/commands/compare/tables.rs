@@ -12,6 +12,10 @@ pub(crate) fn print(record: &Record, analysis: &Analysis) {
     println!("{}\n", speed(record, analysis));
     println!("memory: peak resident set / at the end of the idle time");
     println!("{}", memory(record, analysis));
+    if analysis.cells.iter().flatten().any(|cell| cell.malloc_p999_ns.is_some()) {
+        println!("\nlatency: 99.9th percentile of malloc / of free");
+        println!("{}", latency(record, analysis));
+    }
     for missing in &record.missing {
         println!("missing: {} ({})", missing.name, missing.remedy);
     }
@@ -70,6 +74,21 @@ fn memory(record: &Record, analysis: &Analysis) -> String {
                 .map_or_else(|| peak.clone(), |idle| format!("{peak} / {}", text::kib(idle)))
         });
         table.add_row(std::iter::once(case.name.clone()).chain(figures).collect::<Vec<_>>());
+    }
+    table.trim_fmt()
+}
+
+fn latency(record: &Record, analysis: &Analysis) -> String {
+    let heads: Vec<&str> =
+        std::iter::once("case").chain(record.peers.iter().map(|peer| peer.name.as_str())).collect();
+    let mut table = text::table::plain(&heads, 1);
+    for (case, cells) in record.cases.iter().zip(&analysis.cells) {
+        let word = |ns: Option<f64>| ns.map_or("-".to_owned(), text::nanoseconds);
+        let figures =
+            cells.iter().map(|c| format!("{} / {}", word(c.malloc_p999_ns), word(c.free_p999_ns)));
+        if cells.iter().any(|cell| cell.malloc_p999_ns.is_some()) {
+            table.add_row(std::iter::once(case.name.clone()).chain(figures).collect::<Vec<_>>());
+        }
     }
     table.trim_fmt()
 }

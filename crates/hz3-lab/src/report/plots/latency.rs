@@ -58,16 +58,7 @@ fn picture(
     let x = Scale::log((1.0, 0.5 / (1.0 - LAST)), (frame.left, frame.right));
     let at = |share: f64| x.at(0.5 / (1.0 - share).max(1e-12));
     let y = Scale::log((5.0, top * 1.3), (frame.bottom, frame.top));
-    let ns = |value: f64| {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "ticks are positive and far below 2^63"
-        )]
-        let whole = value as u64;
-        text::nanoseconds(whole)
-    };
-    frame.rows(&mut svg, &y, ns, &format!("{call} takes at most"));
+    frame.rows(&mut svg, &y, text::nanoseconds, &format!("{call} takes at most"));
     let ticks = [0.5, 0.9, 0.99, 0.999, LAST];
     let ticks: Vec<_> = ticks.map(|share| (at(share), format!("{} %", share * 100.0))).to_vec();
     frame.columns(&mut svg, &ticks, "of calls");

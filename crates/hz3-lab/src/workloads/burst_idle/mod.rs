@@ -16,6 +16,7 @@ use super::kit::phases::Phases;
 use super::kit::random::Random;
 use super::kit::sizes::Sizes;
 use super::kit::team::{self, Share, Tally, broken};
+use super::outside;
 use crate::failure::{Failure, Result};
 use clap::Args;
 use dump::{Dump, Level};
@@ -98,6 +99,8 @@ struct Log {
     cycles: Vec<Cycle>,
     phases: Phases,
     idle: Idle,
+    /// What the survivors of the last cycle touch, where that could be counted.
+    floor_kb: Option<u64>,
 }
 
 impl BurstIdle {
@@ -133,6 +136,7 @@ impl BurstIdle {
             cycles: Vec::with_capacity(cycles),
             phases: Phases::new(3 * cycles),
             idle: Idle::new(self.idle, self.idle_tick, dump),
+            floor_kb: None,
         })
     }
 
@@ -149,7 +153,7 @@ impl BurstIdle {
                     stashes.fill(heap, index, self.random(cycle, index))
                 });
                 let free = together(conducts, gate, &phases, "free", || {
-                    stashes.thin_out(heap, index, self.random(cycle, index))
+                    stashes.thin_out(heap, index, self.choice(cycle, index))
                 });
                 if conducts {
                     *lock(&times) = (burst.1, free.1);
@@ -157,7 +161,7 @@ impl BurstIdle {
                 Ok(Share { operations: burst.0? + free.0?, ..Share::default() })
             })?;
             let (burst_s, free_s) = *lock(&times);
-            log.rest(burst_s, free_s);
+            log.rest(stashes, burst_s, free_s);
             let survivors = stashes.check_and_free_all(&mut H::open(0)?).map_err(broken)?;
             all.operations += tally.operations + survivors;
             all.elapsed += Duration::from_secs_f64(burst_s + free_s);
@@ -179,14 +183,14 @@ impl BurstIdle {
             let mut results = Vec::with_capacity(3 * self.cycles as usize);
             for cycle in 0..self.cycles {
                 if index == threads {
-                    conduct(&mut lock(&log), gate);
+                    conduct(&mut lock(&log), stashes, gate);
                     continue;
                 }
                 // A fault is looked at only after the last meeting: the others wait for this thread.
                 results.push(stashes.fill(heap, index, self.random(cycle, index)));
                 gate.meet();
                 let theirs = frees(index);
-                results.push(stashes.thin_out(heap, theirs, self.random(cycle, theirs)));
+                results.push(stashes.thin_out(heap, theirs, self.choice(cycle, theirs)));
                 gate.meet();
                 // Here the conductor idles, and everybody else is blocked.
                 gate.meet();
@@ -205,22 +209,29 @@ impl BurstIdle {
     fn random(&self, cycle: u32, index: usize) -> Random {
         Random::for_thread(self.seed.wrapping_add(cycle.wrapping_mul(0x0001_0001)), index)
     }
+
+    /// The random numbers that choose the survivors: others than those that drew the sizes, or the smallest
+    /// blocks would survive.
+    fn choice(&self, cycle: u32, index: usize) -> Random {
+        Random::for_thread(!self.seed.wrapping_add(cycle.wrapping_mul(0x0001_0001)), index)
+    }
 }
 
 impl Log {
     /// Idles, and writes the cycle down.
-    fn rest(&mut self, burst_s: f64, free_s: f64) {
+    fn rest(&mut self, stashes: &Stashes, burst_s: f64, free_s: f64) {
         let cycle = self.cycles.len() + 1;
         let (idle, _) = self.phases.during("idle", || self.idle.spend(cycle));
         self.cycles.push(Cycle { burst_s, free_s, idle });
+        self.floor_kb = stashes.floor_kb().ok();
     }
 }
 
 /// The conductor's part of a cycle: the four meetings, and the idle time before the third.
-fn conduct(log: &mut Log, gate: &Gate) {
+fn conduct(log: &mut Log, stashes: &Stashes, gate: &Gate) {
     let ((), burst_s) = log.phases.during("burst", || gate.meet());
     let ((), free_s) = log.phases.during("free", || gate.meet());
-    log.rest(burst_s, free_s);
+    log.rest(stashes, burst_s, free_s);
     gate.meet();
     gate.meet();
 }
@@ -253,11 +264,14 @@ impl Work for BurstIdle {
     fn pass<H: Heap>(&self) -> Result<Tally> {
         let stashes = Stashes::new(self)?;
         let mut log = self.log()?;
+        let start_kb = outside::rss_kb();
         let mut tally = match self.shape {
             Shape::Exit => self.with_passing_threads::<H>(&stashes, &mut log)?,
             Shape::Stay | Shape::Remote => self.with_lasting_threads::<H>(&stashes, &mut log)?,
         };
         tally.note("epoch_force", log.idle.can_force());
+        tally.note("start_rss_kb", start_kb);
+        tally.note("floor_kb", log.floor_kb);
         tally.note("harness_kb", stashes.bytes() / 1024);
         tally.note("cycles", serde_json::to_value(&log.cycles).unwrap_or_default());
         tally.note("phases", log.phases.to_json());

@@ -3,6 +3,7 @@
 use super::BurstIdle;
 use crate::failure::Result;
 use crate::workloads::kit::block::{Block, Fault};
+use crate::workloads::kit::floor;
 use crate::workloads::kit::heap::Heap;
 use crate::workloads::kit::mapped::Mapped;
 use crate::workloads::kit::random::Random;
@@ -33,6 +34,12 @@ impl Stashes {
             keep: bench.keep,
             keep_hold: bench.keep_hold,
         })
+    }
+
+    /// The least that the survivors can occupy, in KiB.
+    pub(super) fn floor_kb(&self) -> Result<u64> {
+        let stashes: Vec<_> = (0..self.each.len()).map(|index| self.lock(index)).collect();
+        floor::floor_kb(stashes.iter().flat_map(|stash| stash.iter().flatten()))
     }
 
     /// The harness's own memory.

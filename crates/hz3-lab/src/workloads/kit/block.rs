@@ -81,6 +81,12 @@ impl Block {
         self.size
     }
 
+    /// The numbers of the pages that its bytes lie in.
+    pub(crate) fn pages(&self, page_size: usize) -> std::ops::RangeInclusive<usize> {
+        let first = self.start.as_ptr().addr();
+        first / page_size..=(first + self.size - 1) / page_size
+    }
+
     #[inline]
     fn mark(&self) -> u64 {
         mark(self.start.as_ptr().addr(), self.size)

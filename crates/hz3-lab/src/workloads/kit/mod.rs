@@ -2,6 +2,7 @@
 //! calls that are the workload.
 
 pub(crate) mod block;
+pub(crate) mod floor;
 pub(crate) mod gate;
 pub(crate) mod heap;
 pub(crate) mod histogram;

@@ -1,0 +1,57 @@
+//! What a suite wanted and what was found.
+
+use crate::experiment::analysis::Analysis;
+use crate::experiment::record::Record;
+use crate::experiment::suites::{Line, Suite};
+use crate::text;
+
+/// Prints the bars, and the charges of the control group for the suite that is about memory.
+pub(super) fn print(record: &Record, analysis: &Analysis, suite: Suite, lines: &[Line]) {
+    if suite == Suite::Reclaim
+        && let Some(charges) = charges(record, analysis)
+    {
+        println!(
+            "\nmemory charged to the control group: at the peak / at the end of the idle time"
+        );
+        println!("{charges}");
+    }
+    let mut table = text::table::plain(&["case", "found", "wanted", "beside", ""], 5);
+    for line in lines {
+        let word = match line.met {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "unknown",
+        };
+        table.add_row([&line.case, &line.found, &line.wanted, &line.beside, word]);
+    }
+    println!("\n{}\n\n{}", table.trim_fmt(), sentence(lines));
+}
+
+fn sentence(lines: &[Line]) -> String {
+    let met = lines.iter().filter(|line| line.met == Some(true)).count();
+    let missed: Vec<&str> = lines
+        .iter()
+        .filter(|line| line.met == Some(false))
+        .map(|line| line.case.as_str())
+        .collect();
+    let rest =
+        if missed.is_empty() { String::new() } else { format!("; missed: {}", missed.join(", ")) };
+    format!("{met} of {} bars met{rest}.", lines.len())
+}
+
+/// One row a case that idles; `None` where no charge could be read.
+fn charges(record: &Record, analysis: &Analysis) -> Option<String> {
+    let heads: Vec<&str> =
+        std::iter::once("case").chain(record.peers.iter().map(|peer| peer.name.as_str())).collect();
+    let mut table = text::table::plain(&heads, 1);
+    for (case, cells) in record.cases.iter().zip(&analysis.cells) {
+        let charge = |kb: Option<f64>| kb.map_or("-".to_owned(), text::kib);
+        let figures = cells.iter().map(|cell| {
+            format!("{} / {}", charge(cell.peak_cgroup_kb), charge(cell.idle_cgroup_kb))
+        });
+        if cells.iter().any(|cell| cell.idle_cgroup_kb.is_some()) {
+            table.add_row(std::iter::once(case.name.clone()).chain(figures).collect::<Vec<_>>());
+        }
+    }
+    (!table.is_empty()).then(|| table.trim_fmt())
+}

@@ -1,0 +1,164 @@
+//! Named sets of cases with bars that hz3 must meet: what is judged, and on which cases.
+
+mod reclaim;
+mod speed;
+
+use super::analysis::Analysis;
+use super::cases::{Case, Level};
+use super::record::Record;
+use serde::{Deserialize, Serialize};
+
+/// A set of cases with its bars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Suite {
+    /// What is still resident one second after a program has freed nearly everything
+    Reclaim,
+    /// Speed on seventeen loops beside the best of the others, and the peak of memory
+    Speed,
+}
+
+/// One thing that was found, and what was wanted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Line {
+    pub(crate) case: String,
+    /// The figure of the judged allocator.
+    pub(crate) found: String,
+    pub(crate) wanted: String,
+    /// What the figure is measured against.
+    pub(crate) beside: String,
+    /// Whether it is met; `None` where something is missing to say so.
+    pub(crate) met: Option<bool>,
+}
+
+impl Suite {
+    /// Its cases.
+    pub(crate) fn cases(self, level: Level) -> Vec<Case> {
+        match self {
+            Self::Reclaim => reclaim::cases(level),
+            Self::Speed => speed::cases(level),
+        }
+    }
+
+    /// Settings of known allocators that belong to the comparison, beside all that are here as they are.
+    pub(crate) fn variants(self) -> &'static [&'static str] {
+        match self {
+            Self::Reclaim => &reclaim::VARIANTS,
+            Self::Speed => &[],
+        }
+    }
+
+    /// Judges a record of its cases.
+    pub(crate) fn lines(self, record: &Record, analysis: &Analysis) -> Vec<Line> {
+        let judged = judged(record);
+        match self {
+            Self::Reclaim => reclaim::lines(record, judged),
+            Self::Speed => speed::lines(record, analysis, judged),
+        }
+    }
+}
+
+/// hz3, or else the first allocator that was named.
+fn judged(record: &Record) -> usize {
+    record.peers.iter().position(|peer| peer.name == "hz3").unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use crate::experiment::cases::What;
+    use crate::experiment::trial::Figures;
+    use clap::{Parser, ValueEnum};
+
+    #[test]
+    fn every_case_is_a_line_that_bench_understands() {
+        for suite in Suite::value_variants() {
+            for level in [Level::Quick, Level::Normal, Level::Thorough] {
+                for case in suite.cases(level) {
+                    let What::Bench(words) = &case.what else { panic!("{case:?}") };
+                    let line = ["hz3", "bench"].into_iter().chain(words.iter().map(String::as_str));
+                    assert!(Cli::try_parse_from(line).is_ok(), "{case:?}");
+                }
+            }
+        }
+    }
+
+    /// The judged allocator's lines for a suite whose trials all found `figures(allocator)`.
+    fn judge(suite: Suite, names: &[&str], figures: impl Fn(usize) -> Figures) -> Vec<Line> {
+        let record =
+            Record::simulated(names, suite.cases(Level::Quick), 1, |slot| figures(slot.peer));
+        suite.lines(&record, &Analysis::of(&record))
+    }
+
+    fn missed(lines: &[Line]) -> Vec<&str> {
+        let missed = lines.iter().filter(|line| line.met == Some(false));
+        missed.map(|line| line.case.as_str()).collect()
+    }
+
+    #[test]
+    fn reclaim_wants_little_beside_the_reference_the_start_the_floor_and_the_peak() {
+        let names = ["hz3", "mimalloc3:MIMALLOC_PURGE_DELAY=0"];
+        let kept = |ours: f64, theirs: f64, growth: f64| {
+            judge(Suite::Reclaim, &names, |peer| Figures {
+                worst_idle_rss_kb: Some([ours, theirs][peer]),
+                start_rss_kb: Some(4000.0),
+                floor_kb: Some(20_000.0),
+                growth_kb: Some(growth),
+                peak_rss_kb: 100_000.0,
+                ..Figures::default()
+            })
+        };
+        let all = kept(12_000.0, 10_000.0, 0.0);
+        assert_eq!((all.len(), missed(&all).len()), (12, 0), "{all:?}");
+        let grows = kept(12_000.0, 10_000.0, 17.0);
+        assert!(missed(&grows).iter().all(|case| case.ends_with(": growth")), "{grows:?}");
+        let lines = kept(12_200.0, 10_000.0, 0.0);
+        let expected = [
+            "threads exit",
+            "threads blocked",
+            "freed by another",
+            "3 million small",
+            "8,000 buffers",
+        ];
+        assert_eq!(missed(&lines), expected, "2 MiB beside the reference, 8 MiB beside the start");
+        // 4,000 and 1.10 times 20,000; less than 76 % of 100,000 is gone.
+        let lines = kept(26_001.0, 30_000.0, 0.0);
+        let expected = [
+            "200 blocked",
+            "3 million small",
+            "8,000 buffers",
+            "5 % of 512-2048",
+            "5 % of 64-1024, 4 threads",
+            "holes",
+        ];
+        assert_eq!(missed(&lines), expected);
+    }
+
+    #[test]
+    fn without_its_reference_a_bar_is_unknown() {
+        let figures = |_| Figures { worst_idle_rss_kb: Some(1.0), ..Figures::default() };
+        let lines = judge(Suite::Reclaim, &["hz3"], figures);
+        assert_eq!((lines[0].case.as_str(), lines[0].met), ("threads exit", None));
+    }
+
+    #[test]
+    fn speed_wants_more_than_the_best_and_no_more_memory_than_the_least() {
+        let names = ["glibc", "jemalloc", "hz3", "hoard", "mimalloc"];
+        let judged = |speed: f64, peak: f64| {
+            judge(Suite::Speed, &names, |peer| Figures {
+                speed: Some([1.0, 2.0, speed, 3.0, 1.5][peer]),
+                peak_rss_kb: [10.0, 100.0, peak, 20.0, 90.0][peer],
+                ..Figures::default()
+            })
+        };
+        assert_eq!(missed(&judged(3.76, 94.0)), [""; 0]);
+        assert_eq!(missed(&judged(3.5, 94.0)), ["geometric mean"]);
+        assert_eq!(missed(&judged(2.9, 94.0)).len(), 18);
+        let lines = judged(3.76, 95.0);
+        assert!(missed(&lines).iter().all(|case| case.ends_with(": peak")), "{lines:?}");
+        assert_eq!(missed(&lines).len(), 17);
+        assert!(lines[0].beside.starts_with("hoard: 3"), "{lines:?}");
+        assert!(lines[1].beside.starts_with("mimalloc: "), "{lines:?}");
+    }
+}

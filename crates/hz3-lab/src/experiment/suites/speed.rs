@@ -1,0 +1,160 @@
+//! Is hz3 at least as fast as the best of the others on every loop, and does it need no more memory than
+//! the most frugal of them?
+
+use super::Line;
+use crate::experiment::analysis::{Analysis, ratios};
+use crate::experiment::cases::{Case, Level};
+use crate::experiment::record::Record;
+use crate::stats::bootstrap::{Estimate, Resampler};
+use crate::stats::median;
+use crate::text;
+
+/// The loops; `N` stands for thousands of turns of the quick level and is multiplied for the others.
+const ROWS: [(&str, &str, u32); 17] = [
+    ("16-2048", "mixed --sizes 16-2048 --turn replace --ops N000", 2000),
+    ("4096-32768", "mixed --sizes 4096-32768 --turn replace --ops N000", 500),
+    ("16-32768", "mixed --sizes 16-32768 --turn replace --ops N000", 500),
+    ("2 threads", "remote --threads 2 --percent 0 --slots 1024 --turn replace --ops N000", 500),
+    (
+        "2 threads, 50 %",
+        "remote --threads 2 --percent 50 --slots 1024 --turn replace --ops N000",
+        250,
+    ),
+    (
+        "2 threads, 90 %",
+        "remote --threads 2 --percent 90 --slots 1024 --turn replace --ops N000",
+        250,
+    ),
+    ("16 threads, 90 %", "remote --turn replace --ops N000", 50),
+    (
+        "16 threads, wide, 50 %",
+        "remote --sizes 16-32768 --percent 50 --turn replace --ops N000",
+        10,
+    ),
+    ("200,000 slots", "mixed --sizes 16-256 --slots 200000 --turn replace --ops N000", 2000),
+    (
+        "50,000 slots, 2 threads",
+        "mixed --sizes 16-1024 --slots 50000 --threads 2 --turn replace --ops N000",
+        1000,
+    ),
+    ("dist", "dist --turn replace --ops N000", 1000),
+    ("xfer", "xfer --blocks N000", 250),
+    ("larson", "larson --generations N", 10),
+    ("churn", "churn --generations N", 400),
+    ("buffers", "buffers --buffers N", 400),
+    ("grow", "grow --to-mib 256 --rounds N", 2),
+    ("waves", "waves --waves 50:N,1000:2", 20),
+];
+/// Peak resident set, as a multiple of the smallest of these.
+const FRUGAL: [&str; 3] = ["jemalloc", "tcmalloc", "mimalloc"];
+const PEAK_LIMIT: f64 = 1.05;
+/// Geometric mean, as a multiple of the best other one.
+const MEAN_BAR: f64 = 1.25;
+
+/// Its cases; every one counts in the mean.
+pub(super) fn cases(level: Level) -> Vec<Case> {
+    let times = match level {
+        Level::Quick => 1,
+        Level::Normal => 2,
+        Level::Thorough => 4,
+    };
+    let case = |(name, line, quick): &(&str, &str, u32)| {
+        let line = line.replace('N', &(quick * times).to_string());
+        Case::bench(name, &line, true, level.rounds())
+    };
+    ROWS.iter().map(case).collect()
+}
+
+/// Every row's speed and peak, and the geometric means.
+pub(super) fn lines(record: &Record, analysis: &Analysis, judged: usize) -> Vec<Line> {
+    let others: Vec<usize> = (0..record.peers.len()).filter(|&peer| peer != judged).collect();
+    let mut resampler = Resampler::new(record.seed);
+    let mut lines = Vec::new();
+    for case in 0..record.cases.len() {
+        lines.push(speed(record, analysis, case, (judged, &others), &mut resampler));
+        lines.push(peak(record, analysis, case, (judged, &others)));
+    }
+    lines.push(mean(record, analysis, (judged, &others), &mut resampler));
+    lines
+}
+
+fn speed(
+    record: &Record,
+    analysis: &Analysis,
+    case: usize,
+    (judged, others): (usize, &[usize]),
+    resampler: &mut Resampler,
+) -> Line {
+    let cells = &analysis.cells[case];
+    let rate = |peer: usize| cells[peer].ratio.map(|ratio| ratio.value);
+    let best = best_of(others, rate);
+    let estimate = best.and_then(|best| {
+        resampler.estimate(&ratios(record, case, (judged, best), |f| f.speed), median)
+    });
+    let theirs = best.and_then(|best| cells[best].speed);
+    Line {
+        case: record.cases[case].name.clone(),
+        found: times(estimate.as_ref()),
+        wanted: "at least x 1.00".to_owned(),
+        beside: beside(record, best, theirs.map(|speed| format!("{} op/s", text::si(speed)))),
+        met: estimate.map(|estimate| estimate.value >= 1.0),
+    }
+}
+
+fn peak(
+    record: &Record,
+    analysis: &Analysis,
+    case: usize,
+    (judged, others): (usize, &[usize]),
+) -> Line {
+    let cells = &analysis.cells[case];
+    let frugal =
+        |peer: &&usize| FRUGAL.iter().any(|name| record.peers[**peer].name.starts_with(name));
+    let frugal: Vec<usize> = others.iter().filter(frugal).copied().collect();
+    let least = best_of(&frugal, |peer| cells[peer].peak_rss_kb.map(|kb| -kb));
+    let theirs = least.and_then(|least| cells[least].peak_rss_kb);
+    let ratio = cells[judged].peak_rss_kb.zip(theirs).map(|(ours, theirs)| ours / theirs);
+    Line {
+        case: format!("{}: peak", record.cases[case].name),
+        found: ratio.map_or("-".to_owned(), |ratio| format!("x {ratio:.2}")),
+        wanted: format!("at most x {PEAK_LIMIT:.2}"),
+        beside: beside(record, least, theirs.map(text::kib)),
+        met: ratio.map(|ratio| ratio <= PEAK_LIMIT),
+    }
+}
+
+fn mean(
+    record: &Record,
+    analysis: &Analysis,
+    (judged, others): (usize, &[usize]),
+    resampler: &mut Resampler,
+) -> Line {
+    let overall = |peer: usize| analysis.overall[peer].as_ref().map(|(mean, _)| mean.value);
+    let best = best_of(others, overall);
+    let estimate = best.and_then(|best| {
+        let all =
+            (0..record.cases.len()).map(|case| ratios(record, case, (judged, best), |f| f.speed));
+        resampler.mean_ratio(&all.collect::<Vec<_>>())
+    });
+    Line {
+        case: "geometric mean".to_owned(),
+        found: times(estimate.as_ref()),
+        wanted: format!("at least x {MEAN_BAR:.2}"),
+        beside: beside(record, best, None),
+        met: estimate.map(|estimate| estimate.value >= MEAN_BAR),
+    }
+}
+
+fn best_of(peers: &[usize], figure: impl Fn(usize) -> Option<f64>) -> Option<usize> {
+    let known = peers.iter().filter_map(|&peer| Some((peer, figure(peer)?)));
+    known.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(peer, _)| peer)
+}
+
+fn times(estimate: Option<&Estimate>) -> String {
+    estimate.map_or("-".to_owned(), |e| format!("x {:.2} ({:.2} to {:.2})", e.value, e.low, e.high))
+}
+
+fn beside(record: &Record, peer: Option<usize>, figure: Option<String>) -> String {
+    let name = peer.map_or("nobody", |peer| record.peers[peer].name.as_str());
+    figure.map_or(name.to_owned(), |figure| format!("{name}: {figure}"))
+}

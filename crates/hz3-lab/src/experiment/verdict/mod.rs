@@ -1,0 +1,186 @@
+//! GO or NO-GO: what an A/B must show, and whether it does.
+//!
+//! A record of an A/B has two allocators: the baseline is the first, the candidate the second. Every
+//! figure is the relative change from the one to the other with its interval; a criterion holds, fails, or
+//! stays open when the interval straddles its limit.
+
+mod changes;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use changes::{Changes, memory_of};
+
+use super::record::Record;
+use super::standing::{Standing, at_least, at_most};
+use crate::stats::bootstrap::Estimate;
+use serde::{Deserialize, Serialize};
+
+/// What the candidate claims to be better at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Claim {
+    /// Less memory, at the same speed
+    Memory,
+    /// More speed, with no more memory
+    Speed,
+    /// Fewer calls of madvise, at the same speed and memory
+    Calls,
+    /// Nothing: only that it is no worse
+    Nothing,
+}
+
+/// The limits, in per cent of change (`growth` in KiB a cycle). The defaults are the seeds'.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Criteria {
+    pub(crate) claim: Claim,
+    /// Speed must not change by less than this for GO...
+    pub(crate) speed_go: f64,
+    /// ...and NO-GO is at this.
+    pub(crate) speed_no_go: f64,
+    /// What a claim of memory must reach.
+    pub(crate) memory_go: f64,
+    /// What a claim of speed must reach.
+    pub(crate) speed_gain: f64,
+    /// Without a claim of memory it must not grow by more than this.
+    pub(crate) memory_limit: f64,
+    /// Idle memory must not grow by more KiB a cycle than the baseline's does.
+    pub(crate) growth_limit: f64,
+    /// Where latencies are taken in every round: the 99.9th percentile is at most this many times as long.
+    #[serde(default = "latency_limit")]
+    pub(crate) latency_limit: f64,
+}
+
+/// The default; records from before the criterion had a name have it, too.
+fn latency_limit() -> f64 {
+    1.5
+}
+
+impl Default for Criteria {
+    fn default() -> Self {
+        Self {
+            claim: Claim::Memory,
+            speed_go: -2.0,
+            speed_no_go: -3.0,
+            memory_go: -10.0,
+            speed_gain: 2.0,
+            memory_limit: 5.0,
+            growth_limit: 16.0,
+            latency_limit: latency_limit(),
+        }
+    }
+}
+
+/// One criterion with what was found.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Finding {
+    pub(crate) criterion: String,
+    /// The change with its interval, as text.
+    pub(crate) found: String,
+    pub(crate) wanted: String,
+    pub(crate) standing: Standing,
+}
+
+/// The judgement.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) standing: Standing,
+    pub(crate) reason: String,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// A case alone condemns a candidate only with this many rounds.
+const ROUNDS_FOR_ONE_CASE: usize = 5;
+
+fn percent(change: &Estimate) -> String {
+    format!("{:+.1} % ({:+.1} to {:+.1})", change.value, change.low, change.high)
+}
+
+fn plain(change: &Estimate, unit: &str) -> String {
+    format!("{:+.0}{unit} ({:+.0} to {:+.0})", change.value, change.low, change.high)
+}
+
+impl Verdict {
+    /// Judges `record` by `criteria`.
+    pub(crate) fn of(record: &Record, criteria: &Criteria) -> Self {
+        let changes = Changes::of(record);
+        let findings = findings(record, &changes, criteria);
+        let by = |standing| findings.iter().find(|finding: &&Finding| finding.standing == standing);
+        let told = |finding: &Finding| {
+            format!("{}: {}, wanted {}", finding.criterion, finding.found, finding.wanted)
+        };
+        let (standing, reason) = if findings.is_empty() {
+            (Standing::Uncertain, "nothing was measured on both".to_owned())
+        } else if changes.are_none(criteria) && criteria.claim != Claim::Nothing {
+            (Standing::NoDifference, changes.resolution())
+        } else if let Some(finding) = by(Standing::NoGo) {
+            (Standing::NoGo, told(finding))
+        } else if let Some(finding) = by(Standing::Uncertain) {
+            (Standing::Uncertain, told(finding))
+        } else {
+            (Standing::Go, "every criterion holds".to_owned())
+        };
+        Self { standing, reason, findings }
+    }
+}
+
+fn findings(record: &Record, changes: &Changes, criteria: &Criteria) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |criterion: &str, found: String, wanted: String, standing| {
+        findings.push(Finding { criterion: criterion.to_owned(), found, wanted, standing });
+    };
+    if let Some(speed) = &changes.speed {
+        let standing = match at_least(speed, criteria.speed_go) {
+            // Between the two limits nothing is decided yet.
+            Standing::NoGo if at_least(speed, criteria.speed_no_go) != Standing::NoGo => {
+                Standing::Uncertain
+            }
+            other => other,
+        };
+        let wanted = format!(
+            "{:+.1} % or better, NO-GO at {:+.1} %",
+            criteria.speed_go, criteria.speed_no_go
+        );
+        add("speed", percent(speed), wanted, standing);
+        if criteria.claim == Claim::Speed {
+            let wanted = format!("{:+.1} % or better", criteria.speed_gain);
+            add("speed claim", percent(speed), wanted, at_least(speed, criteria.speed_gain));
+        }
+    }
+    for (case, (speed, _)) in record.cases.iter().zip(&changes.cases) {
+        if let Some(speed) = speed
+            && case.is_speed
+            && speed.n >= ROUNDS_FOR_ONE_CASE
+            && at_least(speed, criteria.speed_no_go) == Standing::NoGo
+        {
+            let wanted = format!("better than {:+.1} %", criteria.speed_no_go);
+            add(&format!("speed of {}", case.name), percent(speed), wanted, Standing::NoGo);
+        }
+    }
+    if let Some(memory) = &changes.memory {
+        let limit = match criteria.claim {
+            Claim::Memory => criteria.memory_go,
+            Claim::Speed | Claim::Calls | Claim::Nothing => criteria.memory_limit,
+        };
+        let wanted = format!("{limit:+.1} % or less");
+        add("memory", percent(memory), wanted, at_most(memory, limit));
+    }
+    if let Some(growth) = &changes.growth {
+        let wanted = format!("at most {:+.0} KiB a cycle", criteria.growth_limit);
+        let standing = at_most(growth, criteria.growth_limit);
+        add("growth of idle memory", plain(growth, " KiB a cycle"), wanted, standing);
+    }
+    if let Some(calls) = changes.calls.as_ref().filter(|_| criteria.claim == Claim::Calls) {
+        add("madvise calls", plain(calls, ""), "fewer".to_owned(), at_most(calls, -1.0));
+    }
+    let latencies = [("malloc", &changes.malloc_latency), ("free", &changes.free_latency)];
+    for (call, latency) in latencies.into_iter().filter(|_| record.latency) {
+        if let Some(latency) = latency {
+            let found =
+                format!("x {:.2} ({:.2} to {:.2})", latency.value, latency.low, latency.high);
+            let wanted = format!("at most x {:.2}", criteria.latency_limit);
+            let standing = at_most(latency, criteria.latency_limit);
+            add(&format!("p99.9 of {call}"), found, wanted, standing);
+        }
+    }
+    findings
+}

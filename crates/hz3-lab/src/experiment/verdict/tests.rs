@@ -1,0 +1,96 @@
+//! The judge on simulated measurements of a noisy machine.
+
+use super::changes::CANDIDATE;
+use super::*;
+use crate::experiment::cases::Level;
+use crate::experiment::schedule::Slot;
+use crate::experiment::trial::Figures;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// An A/B of 15 rounds on a machine as noisy as a shared one: 3 % from trial to trial, and every round
+/// up to 10 % slower or faster altogether.
+fn simulate(seed: u64, change: impl Fn(&mut Figures)) -> Record {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut cases = Level::Quick.standard_ab();
+    for case in &mut cases {
+        case.rounds = 15;
+    }
+    let last = cases.len() - 1;
+    let mut round = (u32::MAX, 0, 1.0);
+    let figures = |slot: Slot| {
+        if (round.0, round.1) != (slot.round, slot.case) {
+            round = (slot.round, slot.case, 0.9 + 0.2 * random.random::<f64>());
+        }
+        let mut noise = || 0.97 + 0.06 * random.random::<f64>();
+        let mut figures = Figures {
+            speed: Some(1e7 * round.2 * noise()),
+            peak_rss_kb: 50_000.0 * noise(),
+            growth_kb: (slot.case == last).then(|| 400.0 * (noise() - 1.0)),
+            madvise_calls: Some(1000.0),
+            malloc_p999_ns: Some(400.0 * noise()),
+            ..Figures::default()
+        };
+        if slot.peer == CANDIDATE {
+            change(&mut figures);
+        }
+        figures
+    };
+    let record = Record::simulated(&["baseline", "candidate"], cases, seed, figures);
+    Record { latency: true, ..record }
+}
+
+fn standings(claim: Claim, change: impl Fn(&mut Figures)) -> Vec<Standing> {
+    let criteria = Criteria { claim, ..Criteria::default() };
+    (0..20).map(|seed| Verdict::of(&simulate(seed, &change), &criteria).standing).collect()
+}
+
+fn share(standings: &[Standing], wanted: Standing) -> usize {
+    standings.iter().filter(|standing| **standing == wanted).count()
+}
+
+fn scale(figure: &mut Option<f64>, by: f64) {
+    *figure = figure.map(|value| value * by);
+}
+
+#[test]
+fn the_same_against_itself_is_no_difference() {
+    for claim in [Claim::Memory, Claim::Speed, Claim::Calls] {
+        let standings = standings(claim, |_| ());
+        assert!(share(&standings, Standing::NoDifference) >= 19, "{claim:?}: {standings:?}");
+    }
+    let regression = standings(Claim::Nothing, |_| ());
+    assert!(share(&regression, Standing::Go) >= 19, "{regression:?}");
+}
+
+#[test]
+fn five_per_cent_slower_is_caught() {
+    let standings = standings(Claim::Nothing, |figures| scale(&mut figures.speed, 0.95));
+    assert!(share(&standings, Standing::NoGo) >= 19, "{standings:?}");
+}
+
+#[test]
+fn a_leak_of_64_kib_a_cycle_is_caught() {
+    let standings = standings(Claim::Nothing, |figures| {
+        figures.growth_kb = figures.growth_kb.map(|growth| growth + 64.0);
+    });
+    assert!(share(&standings, Standing::NoGo) >= 19, "{standings:?}");
+}
+
+#[test]
+fn a_long_tail_is_caught() {
+    let standings = standings(Claim::Nothing, |figures| scale(&mut figures.malloc_p999_ns, 1.7));
+    assert!(share(&standings, Standing::NoGo) >= 19, "{standings:?}");
+}
+
+#[test]
+fn claims_are_granted_when_they_hold_and_only_then() {
+    let less = |figures: &mut Figures| figures.peak_rss_kb *= 0.8;
+    assert!(share(&standings(Claim::Memory, less), Standing::Go) >= 19);
+    let a_little = |figures: &mut Figures| figures.peak_rss_kb *= 0.96;
+    assert!(share(&standings(Claim::Memory, a_little), Standing::NoGo) >= 19);
+    let fewer = |figures: &mut Figures| scale(&mut figures.madvise_calls, 0.5);
+    assert!(share(&standings(Claim::Calls, fewer), Standing::Go) >= 19);
+    let faster = |figures: &mut Figures| scale(&mut figures.speed, 1.08);
+    assert!(share(&standings(Claim::Speed, faster), Standing::Go) >= 19);
+}
