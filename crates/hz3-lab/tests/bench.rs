@@ -182,7 +182,7 @@ fn an_allocator_that_hands_out_a_block_twice_is_caught() {
         ("remote", "--ops 100000 --threads 2"),
         ("xfer", "--blocks 100000"),
         ("holes", "--rows 30000 --idle 0"),
-        ("burst-idle", "--total 20000 --idle 0 --cycles 1"),
+        ("burst-idle", "--total 100000 --idle 0 --cycles 1"),
     ] {
         let output = caught(workload, options);
         assert_eq!(output.status.code(), Some(1), "{workload}: {}", stderr(&output));

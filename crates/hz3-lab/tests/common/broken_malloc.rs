@@ -23,14 +23,25 @@ fn is_broken_call() -> bool {
     CALLS.fetch_add(1, Ordering::Relaxed) % 2999 >= 2997
 }
 
+/// The one block that all broken calls get. The two calls of the first pair may come from two threads at
+/// once: whoever is late takes the other's.
+fn shared() -> *mut c_void {
+    let known = SHARED.load(Ordering::Relaxed);
+    if !known.is_null() {
+        return known;
+    }
+    // SAFETY: the C library's own malloc takes any size.
+    let fresh = unsafe { __libc_malloc(1024) };
+    match SHARED.compare_exchange(known, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(winner) => winner,
+    }
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
     if (16..=1024).contains(&size) && is_broken_call() {
-        if SHARED.load(Ordering::Relaxed).is_null() {
-            // SAFETY: the C library's own malloc takes any size.
-            SHARED.store(unsafe { __libc_malloc(1024) }, Ordering::Relaxed);
-        }
-        return SHARED.load(Ordering::Relaxed);
+        return shared();
     }
     // SAFETY: as above.
     unsafe { __libc_malloc(size) }
