@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{hz3, library, stderr, stdout};
+use common::{hz3, library, stderr, stdout, wait_until};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -118,9 +118,7 @@ fn an_interruption_keeps_what_is_measured() {
     let words = ["-a", "glibc", "-a", "own", "-c", "sleep 0.05", "--rounds", "500"];
     let mut child =
         compare(&out, &words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    while !out.is_file() || trials(&out).is_empty() {
-        std::thread::yield_now();
-    }
+    wait_until("a trial", || out.is_file() && !trials(&out).is_empty());
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let kept = trials(&out);
@@ -133,13 +131,19 @@ fn a_trial_that_hangs_is_killed_with_all_its_children() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("r.json");
     let pid = directory.path().join("pid");
-    let script = format!("sleep 61 & echo $! > {}; wait", pid.display());
+    let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
     let output = run(&out, &["-a", "glibc", "-c", &script, "--rounds", "1", "--limit", "1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains("killed after 1 s"), "{}", stdout(&output));
-    let child = std::fs::read_to_string(pid).unwrap();
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z "), "the command's child lives on: {stat}");
+    // A machine so slow that the shell said nothing within the second has nothing to look for.
+    let child = std::fs::read_to_string(pid).unwrap_or_default();
+    if let Ok(child) = child.trim().parse::<u32>() {
+        // It may take a moment to die.
+        wait_until("rid of the command's child", || {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        });
+    }
 }
 
 #[test]

@@ -73,11 +73,14 @@ fn chromium() -> PathBuf {
         .expect("this test opens the page in a browser: apt-get install chromium")
 }
 
-fn open(page: &Path, profile: &Path, words: &[&str]) -> std::process::Output {
+/// Opens the page in a browser with a profile of its own: what is left of an earlier one may still hold
+/// the lock on its profile.
+fn open(page: &Path, words: &[&str]) -> std::process::Output {
+    let profile = tempfile::tempdir().expect("a directory");
     Command::new(chromium())
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
         .args(["--enable-logging=stderr", "--v=0", "--window-size=1000,4200"])
-        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("--user-data-dir={}", profile.path().display()))
         .args(words)
         .arg(format!("file://{}", page.display()))
         .output()
@@ -88,9 +91,8 @@ fn open(page: &Path, profile: &Path, words: &[&str]) -> std::process::Output {
 fn a_browser_shows_the_pictures_without_a_complaint() {
     let directory = tempfile::tempdir().unwrap();
     let page = measured(directory.path());
-    let profile = directory.path().join("profile");
 
-    let dom = open(&page, &profile, &["--dump-dom"]);
+    let dom = open(&page, &["--dump-dom"]);
     let text = String::from_utf8_lossy(&dom.stdout).into_owned();
     assert_eq!(text.matches("<svg ").count(), 5, "{}", stderr(&dom));
     assert!(!stderr(&dom).contains("CONSOLE"), "{}", stderr(&dom));
@@ -104,7 +106,7 @@ fn a_browser_shows_the_pictures_without_a_complaint() {
     }
 
     let shot = directory.path().join("shot.png");
-    open(&page, &profile, &[&format!("--screenshot={}", shot.display())]);
+    open(&page, &[&format!("--screenshot={}", shot.display())]);
     let picture = image(&shot);
     let colours = [[0x00, 0x72, 0xb2], [0xd5, 0x5e, 0x00]];
     for colour in colours {

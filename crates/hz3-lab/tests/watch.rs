@@ -15,7 +15,7 @@ fn rows(path: &Path) -> Vec<csv::StringRecord> {
 fn samples_are_written_in_the_seeds_columns_and_summed_up() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("out.csv");
-    let script = "(head -c 30000000 /dev/zero; sleep 0.6) | tail -c 30000000 > /dev/null; exit 5";
+    let script = "(head -c 30000000 /dev/zero; sleep 2) | tail -c 30000000 > /dev/null; exit 5";
     let output = hz3()
         .args(["watch", "--interval", "20", "--pss-every", "2", "--out"])
         .arg(&file)

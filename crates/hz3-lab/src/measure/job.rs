@@ -150,3 +150,26 @@ fn cannot_start(job: &Job, error: &std::io::Error) -> Failure {
         Failure::io(format!("execute {name}"), error).with_code(CANNOT_EXECUTE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::Sample;
+
+    #[test]
+    fn the_peak_is_the_larger_of_what_was_sampled_and_what_the_kernel_knows() {
+        let outcome = |sampled: [u64; 3], max_rss_kb| Outcome {
+            status: ExitStatus::default(),
+            started_ms: 0.0,
+            wall: Duration::ZERO,
+            cost: Cost { cpu: Duration::ZERO, max_rss_kb, faults: 0 },
+            series: Series {
+                samples: sampled.map(|rss_kb| Sample { rss_kb, ..Sample::default() }).to_vec(),
+                ..Series::default()
+            },
+            output: None,
+        };
+        assert_eq!(outcome([10, 60, 5], 40).peak_rss_kb(), 60, "two processes at once");
+        assert_eq!(outcome([10, 20, 5], 40).peak_rss_kb(), 40, "between two looks");
+    }
+}

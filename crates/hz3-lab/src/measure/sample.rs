@@ -99,6 +99,8 @@ pub(crate) fn is_c_library(path: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::measure::tree::Before;
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
 
     #[test]
     fn this_process_has_a_resident_set_and_a_unique_part() {
@@ -110,6 +112,30 @@ mod tests {
         assert!(sample.rss_kb > 0 && sample.vms_kb >= sample.rss_kb);
         assert!(detail.uss_kb > 0 && detail.uss_kb <= sample.rss_kb);
         assert!(sample.faults > 0 && sample.processes >= 1);
+    }
+
+    #[test]
+    fn the_memory_of_several_processes_is_added_up() {
+        // Each `tail` holds its 30 MB until its input ends, and that is until we close the pipe.
+        let script = "exec 3<&0; \
+             hold() { (head -c 30000000 /dev/zero; cat <&3) | tail -c 30000000 >/dev/null; }; \
+             hold & hold & wait";
+        let before = Before::now();
+        let mut child =
+            Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut tree = Tree::of(i32::try_from(child.id()).unwrap(), before);
+        let start = Instant::now();
+        let most = loop {
+            // A process that is being replaced by its program has no memory for a moment.
+            let sample = take(&mut tree, start.elapsed(), false).unwrap_or_default();
+            if sample.rss_kb > 57_000 || start.elapsed() > Duration::from_secs(60) {
+                break sample;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(most.rss_kb > 57_000, "{most:?}");
     }
 
     #[test]

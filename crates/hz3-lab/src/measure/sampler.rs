@@ -4,6 +4,7 @@ use super::sample::{self, Sample};
 use super::signals::Interruption;
 use super::tree::Tree;
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -97,9 +98,18 @@ impl Watch {
     fn end_what_hangs(&mut self) {
         if self.plan.limit.is_some_and(|limit| self.start.elapsed() > limit) {
             self.series.timed_out = true;
-            for pid in self.tree.members().into_iter().filter_map(Pid::from_raw) {
-                // It may just have ended by itself.
-                let _ = kill_process(pid, Signal::KILL);
+            let mut told = HashSet::new();
+            // Again as long as there are new ones: a process may have forked while it was not told yet.
+            loop {
+                let members = self.tree.members();
+                let fresh: Vec<i32> = members.into_iter().filter(|pid| told.insert(*pid)).collect();
+                if fresh.is_empty() {
+                    break;
+                }
+                for pid in fresh.into_iter().filter_map(Pid::from_raw) {
+                    // It may just have ended by itself.
+                    let _ = kill_process(pid, Signal::KILL);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 /// The program under test.
 pub(crate) fn hz3() -> Command {
@@ -43,6 +44,15 @@ fn build(name: &str) -> PathBuf {
     assert!(built.success(), "the library {name} builds");
     std::fs::rename(&own, &library).expect("the library moves to its place");
     library
+}
+
+/// Waits until `ready` says yes. A minute without it is a hang, on the slowest machine.
+pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < Duration::from_secs(60), "never {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Standard output as text.
