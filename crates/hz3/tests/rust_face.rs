@@ -85,11 +85,10 @@ fn a_vector_grows_to_a_gibibyte_and_keeps_its_contents() {
 
 #[test]
 fn statistics_count_what_is_live() {
-    let before = hz3::stats().allocated;
     let blocks: Vec<Box<[u8; 1000]>> = (0..10_000).map(|_| Box::new([1; 1000])).collect();
     let during = hz3::stats();
-    // Other tests of this process allocate meanwhile, but nothing near this much is freed.
-    assert!(during.allocated >= before.min(during.allocated) && during.allocated >= 10_000_000);
+    // Whatever other tests of this process hold or free, these blocks are live.
+    assert!(during.allocated >= 10_000_000, "{during}");
     assert!(during.resident > 0 && during.reserved >= during.committed);
     assert_eq!(blocks.iter().map(|block| usize::from(block[999])).sum::<usize>(), 10_000);
 }
