@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn peers_do_not_use_each_other_and_every_module_has_a_layer() {
         let tree = Tree::of([
-            ("crates/hz3/src/options.rs", "use crate::stats::Stats;"),
+            ("crates/hz3/src/options/mod.rs", "use crate::stats::Stats;"),
             ("crates/hz3/src/attic.rs", ""),
         ]);
         let expected = [
             "crates/hz3/src/attic.rs:1: `attic` is in no layer",
-            "crates/hz3/src/options.rs:1: `options` uses `stats`, which is beside it",
+            "crates/hz3/src/options/mod.rs:1: `options` uses `stats`, which is beside it",
         ];
         assert_eq!(lines(&check(&tree)), expected);
     }
