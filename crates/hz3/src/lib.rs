@@ -49,6 +49,7 @@ mod central;
 #[cfg(loom)]
 #[expect(unsafe_code, reason = "views of the tables of slabs")]
 mod central {
+    pub(crate) mod blocks;
     #[cfg(test)]
     mod models;
     pub(crate) mod slab;
@@ -78,6 +79,7 @@ mod segment;
 #[cfg(loom)]
 #[expect(unsafe_code, reason = "views of the arena's tables")]
 mod segment {
+    pub(crate) mod meta;
     #[cfg(test)]
     pub(crate) mod models;
     pub(crate) mod pages;

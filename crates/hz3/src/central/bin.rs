@@ -4,12 +4,13 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::Slot;
-use super::slab::{BadBlock, ByFullness, Slab, WORDS};
+use super::blocks::{BadBlock, Blocks};
+use super::slab::{ByFullness, Slab};
 use crate::base::size_class::SizeClass;
 use crate::base::treap::Treap;
 use crate::base::units::{ChunkIndex, narrow, widen};
 use crate::os::lock::Lock;
-use crate::segment::tables::Tables;
+use crate::segment::tables::{BITMAP_WORDS, Tables};
 
 /// The cell of one bin; a cache line of its own, so that bins do not share one. All zero bytes
 /// are an empty bin.
@@ -105,6 +106,10 @@ impl BinView<'_> {
         self.bin.add_available(-1);
     }
 
+    fn blocks(&self, first: ChunkIndex) -> Blocks<'_> {
+        Blocks::of(self.tables, first, self.class)
+    }
+
     fn is_empty(&self, slab: &Slab) -> bool {
         slab.free() == self.class.capacity()
     }
@@ -167,7 +172,7 @@ impl BinView<'_> {
             let slab = Slab::of(self.tables, first);
             self.tables.note_traffic(first);
             self.state.empty -= u32::from(self.is_empty(slab));
-            room -= slab.take(self.class, start_of(first), &out[..room]);
+            room -= self.blocks(first).take(start_of(first), &out[..room]);
             if slab.free() == 0 {
                 self.set_current(None);
             }
@@ -187,7 +192,7 @@ impl BinView<'_> {
         batch: &[Slot],
     ) -> Result<Put, (BadBlock, usize)> {
         let slab = Slab::of(self.tables, first);
-        let count = slab.put(self.class, start.addr().get(), batch)?;
+        let count = self.blocks(first).put(start.addr().get(), batch)?;
         self.tables.note_traffic(first);
         let was_full = slab.free() == 0;
         let free = slab.free() + count;
@@ -220,14 +225,14 @@ impl BinView<'_> {
         &mut self,
         first: ChunkIndex,
         grain: u32,
-        claimed: &mut [u64; WORDS],
+        claimed: &mut [u64; BITMAP_WORDS],
     ) -> u128 {
         let slab = Slab::of(self.tables, first);
         if slab.free() == 0 {
             return 0;
         }
         self.suspend(first, slab);
-        let holes = slab.claim_holes(self.class, grain, claimed);
+        let holes = self.blocks(first).claim_holes(grain, claimed);
         self.resume(first, slab);
         holes
     }
@@ -236,14 +241,14 @@ impl BinView<'_> {
     pub(super) fn release_holes(
         &mut self,
         first: ChunkIndex,
-        claimed: &[u64; WORDS],
+        claimed: &[u64; BITMAP_WORDS],
         purged: u128,
     ) -> Option<Retired> {
         let slab = Slab::of(self.tables, first);
         if slab.free() > 0 {
             self.suspend(first, slab);
         }
-        slab.release_holes(claimed, purged);
+        self.blocks(first).release_holes(claimed, purged);
         self.resume(first, slab);
         if self.state.empty > 1 && self.is_empty(slab) {
             self.leave(first);

@@ -6,11 +6,13 @@
 
 use super::Central;
 use super::bin::{BinView, Retired};
-use super::slab::{Slab, WORDS};
+use super::blocks::Blocks;
+use super::slab::Slab;
 use crate::base::size_class::SizeClass;
 use crate::base::units::{ChunkIndex, Pages, Run, wide};
 use crate::os::Os;
 use crate::segment::Segments;
+use crate::segment::tables::BITMAP_WORDS;
 
 /// The claimed holes of one slab.
 #[must_use = "claimed blocks must be released"]
@@ -18,7 +20,7 @@ use crate::segment::Segments;
 pub(crate) struct Holes {
     first: ChunkIndex,
     class: SizeClass,
-    claimed: [u64; WORDS],
+    claimed: [u64; BITMAP_WORDS],
     /// One bit a page of the slab.
     pages: u128,
 }
@@ -59,7 +61,7 @@ impl Central {
         for chunk in (1..end).map(ChunkIndex::new) {
             let (class, slab) = (tables.class(chunk), Slab::of(tables, chunk));
             if class != SizeClass::NONE && slab.starts_here() {
-                let holes = slab.holes(class, grain.get()).count_ones();
+                let holes = Blocks::of(tables, chunk, class).holes(grain.get()).count_ones();
                 found.holes += wide(Pages::new(holes).bytes());
                 found.clean += wide(Pages::new(slab.clean_pages(class)).bytes());
             }
@@ -90,7 +92,7 @@ impl Central {
             return None;
         }
         let mut view = BinView { bin, state: &mut state, tables, class };
-        let mut claimed = [0; WORDS];
+        let mut claimed = [0; BITMAP_WORDS];
         let pages = view.claim_holes(first, grain.get(), &mut claimed);
         (pages != 0).then_some(Holes { first, class, claimed, pages })
     }

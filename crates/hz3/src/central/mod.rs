@@ -10,6 +10,7 @@
 //! (adoption); under one bin the page heap may be locked. No system call is made under these.
 
 pub(crate) mod bin;
+pub(crate) mod blocks;
 pub(crate) mod holes;
 pub(crate) mod slab;
 pub(crate) mod transfer;
@@ -24,8 +25,9 @@ use crate::os::{Os, Refused, Span};
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
 use bin::{Bin, BinState, BinView, Put, Retired};
+use blocks::BadBlock;
 use core::sync::atomic::Ordering;
-use slab::{BadBlock, Slab};
+use slab::Slab;
 use transfer::{Settled, Transfers};
 
 /// A place for a block in a thread cache or a batch.
@@ -370,7 +372,7 @@ impl Central {
                 continue;
             }
             let slab = Slab::of(tables, ChunkIndex::new(chunk));
-            slab.validate(class);
+            blocks::Blocks::of(tables, ChunkIndex::new(chunk), class).validate();
             let cell = slab.shard() * CLASSES + class.index();
             free[cell] += u64::from(slab.free());
             slabs[cell] += 1;

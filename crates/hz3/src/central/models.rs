@@ -12,10 +12,12 @@ use loom::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 use super::Slot;
-use super::slab::{Slab, WORDS};
+use super::blocks::Blocks;
+use super::slab::Slab;
 use crate::base::size_class::SizeClass;
 use crate::base::units::{CHUNK_PAGES, ChunkIndex, PAGE_BYTES, PageIndex, Run};
 use crate::segment::models::ModelTables;
+use crate::segment::tables::BITMAP_WORDS;
 
 /// Two blocks a page, three pages in use before the model begins.
 const BLOCK: usize = PAGE_BYTES / 2;
@@ -56,27 +58,31 @@ impl World {
         Slab::of(&self.tables, self.first)
     }
 
+    fn blocks(&self) -> Blocks<'_> {
+        Blocks::of(&self.tables, self.first, self.class)
+    }
+
     /// As `Central::fetch` does it: the lowest free blocks, the lowest one last.
     fn take<const COUNT: usize>(&self) -> [Slot; COUNT] {
         let out = std::array::from_fn(|_| Slot::new(core::ptr::null_mut()));
         let start = NonNull::new(core::ptr::without_provenance_mut(START)).unwrap();
         let _lock = self.lock.lock().unwrap();
-        assert_eq!(self.slab().take(self.class, start, &out), COUNT);
+        assert_eq!(self.blocks().take(start, &out), COUNT);
         out
     }
 
     fn put(&self, blocks: &[Slot]) {
         let _lock = self.lock.lock().unwrap();
-        let count = self.slab().put(self.class, START, blocks).unwrap();
+        let count = self.blocks().put(START, blocks).unwrap();
         self.slab().set_free(self.slab().free() + count);
     }
 
     /// As `purge::holes`.
     fn purge(&self) {
-        let mut claimed = [0; WORDS];
+        let mut claimed = [0; BITMAP_WORDS];
         let holes = {
             let _lock = self.lock.lock().unwrap();
-            self.slab().claim_holes(self.class, 1, &mut claimed)
+            self.blocks().claim_holes(1, &mut claimed)
         };
         for (page, contents) in self.contents.iter().enumerate() {
             if holes >> page & 1 == 1 {
@@ -85,7 +91,7 @@ impl World {
             }
         }
         let _lock = self.lock.lock().unwrap();
-        self.slab().release_holes(&claimed, holes);
+        self.blocks().release_holes(&claimed, holes);
     }
 
     /// Takes blocks, uses the pages that they lie in, and puts them back.
@@ -118,9 +124,12 @@ fn run(purges: usize) {
         for thread in threads {
             thread.join().unwrap();
         }
-        let slab = world.slab();
-        slab.validate(world.class);
-        assert_eq!(slab.free(), world.class.capacity() - 1, "a block is lost, or there twice");
+        world.blocks().validate();
+        assert_eq!(
+            world.slab().free(),
+            world.class.capacity() - 1,
+            "a block is lost, or there twice"
+        );
     });
 }
 

@@ -8,7 +8,7 @@ use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow};
 use crate::cache::refill::Below;
 use crate::os::Os;
 use crate::os::lock::Lock;
-use crate::segment::tables::Age;
+use crate::segment::meta::Age;
 
 /// What the epochs of a process remember.
 #[derive(Debug)]

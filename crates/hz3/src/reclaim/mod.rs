@@ -27,7 +27,7 @@ use crate::cache::{Front, ThreadCache};
 use crate::options::Config;
 use crate::os::Os;
 use crate::os::lock::Lock;
-use crate::segment::tables::Age;
+use crate::segment::meta::Age;
 use crate::stats::Stats;
 use aging::Aging;
 use counters::Counters;

@@ -16,7 +16,7 @@ use crate::os::lock::Lock;
 use crate::os::{Os, Refused};
 use crate::segment::Segments;
 use crate::segment::arena::Arena;
-use crate::segment::tables::Age;
+use crate::segment::meta::Age;
 
 /// Longest range of one call: what is off the free map meanwhile.
 const RANGE_PAGES: Pages = Pages::new(4096);

@@ -12,7 +12,7 @@
 use core::sync::atomic::Ordering;
 
 use super::Segments;
-use super::tables::Age;
+use super::meta::Age;
 use super::units::{unit_at, units_cut, units_inside, units_touched};
 use crate::base::units::{Run, SEGMENT_PAGES};
 use crate::os::{Os, Refused};

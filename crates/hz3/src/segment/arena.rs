@@ -7,7 +7,8 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use super::tables::{CHUNK_META_BYTES, PageRecord, SegmentMeta, Tables};
+use super::meta::SegmentMeta;
+use super::tables::{Bitmap, CHUNK_META_BYTES, PageRecord, Tables};
 use crate::base::units::{
     CHUNK_BYTES, CHUNK_PAGES, CHUNK_SHIFT, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_BYTES,
     SEGMENT_PAGES, narrow, widen,
@@ -28,7 +29,7 @@ const TABLE_STEP: usize = CHUNK_BYTES;
 /// Bytes of a page and of its share of the tables.
 pub(crate) const PAGE_COST: usize = PAGE_BYTES
     + size_of::<PageRecord>()
-    + (1 + CHUNK_META_BYTES).div_ceil(widen(CHUNK_PAGES))
+    + (1 + CHUNK_META_BYTES + size_of::<Bitmap>()).div_ceil(widen(CHUNK_PAGES))
     + size_of::<SegmentMeta>().div_ceil(widen(SEGMENT_PAGES));
 
 /// The reservation and its tables.
@@ -49,6 +50,7 @@ pub(crate) struct Growth {
     class_map: usize,
     records: usize,
     chunks: usize,
+    bitmaps: usize,
     segments: usize,
 }
 
@@ -61,6 +63,7 @@ unsafe impl<O: Os + Send> Send for Arena<O> {}
 struct Layout {
     records: usize,
     chunks: usize,
+    bitmaps: usize,
     segments: usize,
     pages: usize,
     total: usize,
@@ -72,12 +75,14 @@ impl Layout {
         let chunk_count = arena_bytes / CHUNK_BYTES;
         let records = round(chunk_count);
         let chunks = records + round(arena_bytes / PAGE_BYTES * size_of::<PageRecord>());
-        let segments = chunks + round(chunk_count * CHUNK_META_BYTES);
+        let bitmaps = chunks + round(chunk_count * CHUNK_META_BYTES);
+        let segments = bitmaps + round(chunk_count * size_of::<Bitmap>());
         let tables = segments + round(arena_bytes / SEGMENT_BYTES * size_of::<SegmentMeta>());
         // One segment more than the pages need, to start them at a multiple of a segment.
         Layout {
             records,
             chunks,
+            bitmaps,
             segments,
             pages: tables,
             total: tables + arena_bytes + SEGMENT_BYTES,
@@ -112,12 +117,13 @@ impl<O: Os> Arena<O> {
     ) -> Result<Arena<O>, Refused> {
         let pages_at = (start.addr().get() + layout.pages).next_multiple_of(SEGMENT_BYTES)
             - start.addr().get();
-        // SAFETY: all four offsets lie in the reservation of `layout.total` bytes.
+        // SAFETY: all offsets lie in the reservation of `layout.total` bytes.
         let at = |offset: usize| unsafe { start.add(offset) };
         let tables = Tables {
             class_map: start.cast::<AtomicU8>(),
             records: at(layout.records).cast(),
             chunks: at(layout.chunks),
+            bitmaps: at(layout.bitmaps).cast(),
             segments: at(layout.segments).cast(),
         };
         // SAFETY: the class map is reserved and not yet committed.
@@ -185,8 +191,8 @@ impl<O: Os> Arena<O> {
     }
 
     /// The system's pages of the tables that tell of nothing but the inside of a run: its page
-    /// records and its chunk metadata. Empty for a short run.
-    pub(crate) fn tables_of(&self, run: Run) -> [Option<Span>; 2] {
+    /// records, its chunk metadata and bitmaps. Empty for a short run.
+    pub(crate) fn tables_of(&self, run: Run) -> [Option<Span>; 3] {
         let chunks = (run.start.get().div_ceil(CHUNK_PAGES), run.end().get() / CHUNK_PAGES);
         [
             self.whole_pages(
@@ -195,6 +201,7 @@ impl<O: Os> Arena<O> {
                 size_of::<PageRecord>(),
             ),
             self.whole_pages(self.tables.chunks, chunks, CHUNK_META_BYTES),
+            self.whole_pages(self.tables.bitmaps.cast(), chunks, size_of::<Bitmap>()),
         ]
     }
 
@@ -211,16 +218,17 @@ impl<O: Os> Arena<O> {
 
     /// Bytes of the tables that are committed.
     pub(crate) fn table_bytes(growth: &Growth) -> usize {
-        growth.class_map + growth.records + growth.chunks + growth.segments
+        growth.class_map + growth.records + growth.chunks + growth.bitmaps + growth.segments
     }
 
     /// The committed parts of the tables.
-    fn table_spans(&self, growth: &Growth) -> [Span; 4] {
+    fn table_spans(&self, growth: &Growth) -> [Span; 5] {
         let tables = &self.tables;
         [
             Span { start: tables.class_map.cast(), bytes: growth.class_map },
             Span { start: tables.records.cast(), bytes: growth.records },
             Span { start: tables.chunks, bytes: growth.chunks },
+            Span { start: tables.bitmaps.cast(), bytes: growth.bitmaps },
             Span { start: tables.segments.cast(), bytes: growth.segments },
         ]
     }
@@ -257,6 +265,8 @@ impl<O: Os> Arena<O> {
         self.extend(tables.class_map.cast(), &mut growth.class_map, chunks)?;
         self.extend(tables.records.cast(), &mut growth.records, records)?;
         self.extend(tables.chunks, &mut growth.chunks, chunks * CHUNK_META_BYTES)?;
+        let bitmaps = chunks * size_of::<Bitmap>();
+        self.extend(tables.bitmaps.cast(), &mut growth.bitmaps, bitmaps)?;
         let segment_bytes = segments * size_of::<SegmentMeta>();
         self.extend(tables.segments.cast(), &mut growth.segments, segment_bytes)?;
         // SAFETY: the run lies between the frontier and the arena's end: reserved, not committed.

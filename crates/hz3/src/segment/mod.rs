@@ -12,6 +12,7 @@ pub(crate) mod allowance;
 pub(crate) mod arena;
 pub(crate) mod huge;
 pub(crate) mod large;
+pub(crate) mod meta;
 pub(crate) mod pages;
 pub(crate) mod tables;
 pub(crate) mod units;
@@ -28,8 +29,9 @@ use account::Account;
 use allowance::Allowance;
 use arena::{Arena, Growth, PAGE_COST};
 use huge::HugeTable;
+use meta::Age;
 use pages::{Fit, PageHeap};
-use tables::{Age, Tables};
+use tables::Tables;
 
 /// The arena, its free pages, and the blocks that do not fit into it.
 #[derive(Debug)]

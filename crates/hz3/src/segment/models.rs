@@ -12,21 +12,23 @@ use loom::sync::{Arc, Mutex};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::vec::Vec;
 
+use super::meta::{Age, SegmentMeta};
 use super::pages::{Fit, PageHeap};
-use super::tables::{Age, CHUNK_META_BYTES, PageRecord, SegmentMeta, Tables};
+use super::tables::{Bitmap, CHUNK_META_BYTES, PageRecord, Tables};
 use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, widen};
 
 /// The tables of an arena of one segment, on ordinary memory.
 pub(crate) struct ModelTables {
     tables: Tables,
-    memory: [(NonNull<u8>, Layout); 4],
+    memory: [(NonNull<u8>, Layout); 5],
 }
 
 impl ModelTables {
     pub(crate) fn new() -> ModelTables {
         let chunks = widen(SEGMENT_PAGES / CHUNK_PAGES);
         let records = widen(SEGMENT_PAGES) * size_of::<PageRecord>();
-        let sizes = [chunks, records, chunks * CHUNK_META_BYTES, size_of::<SegmentMeta>()];
+        let bitmaps = chunks * size_of::<Bitmap>();
+        let sizes = [chunks, records, chunks * CHUNK_META_BYTES, bitmaps, size_of::<SegmentMeta>()];
         let memory = sizes.map(|bytes| {
             let layout = Layout::from_size_align(bytes, 64).unwrap();
             // SAFETY: the layout is not empty.
@@ -36,7 +38,8 @@ impl ModelTables {
             class_map: memory[0].0.cast(),
             records: memory[1].0.cast(),
             chunks: memory[2].0,
-            segments: memory[3].0.cast(),
+            bitmaps: memory[3].0.cast(),
+            segments: memory[4].0.cast(),
         };
         ModelTables { tables, memory }
     }

@@ -1,0 +1,286 @@
+//! The blocks of one slab: its bitmap, and how blocks leave and enter it.
+//!
+//! The bitmap of a slab of at most 256 blocks lies in its header, beside the count: one cache line,
+//! and none of the table of bitmaps. A longer bitmap lies in that table.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::Slot;
+use super::slab::{INLINE_WORDS, Slab};
+use crate::base::bits::{self, WORD_BITS, words_for};
+use crate::base::size_class::{Divisor, SizeClass};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, narrow, wide, widen};
+use crate::segment::tables::{BITMAP_WORDS, Bitmap, Tables};
+
+/// [`PAGE_BYTES`] for arithmetic on offsets in a slab.
+const PAGE_SIZE: u32 = narrow(PAGE_BYTES);
+/// Most blocks of a slab whose bitmap lies in its header.
+const INLINE_BLOCKS: u32 = narrow(INLINE_WORDS) * WORD_BITS;
+
+/// A slab's header and bitmap. All of it belongs to the lock of the slab's bin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blocks<'a> {
+    header: &'a Slab,
+    /// The bitmap, if the header has no room for it.
+    table: &'a Bitmap,
+    class: SizeClass,
+}
+
+/// Why a block cannot be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadBlock {
+    /// The address is not that of a block.
+    NoBlockStart,
+    /// The block lies in the slab already.
+    AlreadyFree,
+}
+
+/// The page of the slab in which a block starts.
+fn page_of(class: SizeClass, block: u32) -> u32 {
+    narrow(widen(block) * class.block_bytes() / PAGE_BYTES)
+}
+
+/// The page in which a block ends.
+fn page_of_end(class: SizeClass, block: u32) -> u32 {
+    narrow((widen(block + 1) * class.block_bytes() - 1) / PAGE_BYTES)
+}
+
+/// [`Blocks::put`] on a bitmap whose length the compiler knows: every index is in bounds then.
+fn put_into<const WORDS: usize>(
+    bits: &[AtomicU64; WORDS],
+    divisor: Divisor,
+    start: usize,
+    batch: &[Slot],
+) -> Result<u32, (BadBlock, usize)> {
+    // Neighbours in a batch are often neighbours in the bitmap: a word stays in hand until another
+    // one is wanted.
+    let (mut at, mut free) = (0, bits[0].load(Ordering::Relaxed));
+    let mut count = 0;
+    for slot in batch {
+        let address = slot.load(Ordering::Relaxed).addr();
+        let offset = wide(address.wrapping_sub(start));
+        if !divisor.covers(offset) {
+            break;
+        }
+        let Some(block) = divisor.block_at(offset) else {
+            return Err((BadBlock::NoBlockStart, address));
+        };
+        // The remainder is for the compiler: a block's word is below the length anyway.
+        let word = widen(block / u64::BITS) % WORDS;
+        if word != at {
+            bits[at].store(free, Ordering::Relaxed);
+            (at, free) = (word, bits[word].load(Ordering::Relaxed));
+        }
+        if free >> (block % u64::BITS) & 1 != 0 {
+            return Err((BadBlock::AlreadyFree, address));
+        }
+        free |= 1 << (block % u64::BITS);
+        count += 1;
+    }
+    bits[at].store(free, Ordering::Relaxed);
+    Ok(count)
+}
+
+impl<'a> Blocks<'a> {
+    /// The blocks of the slab of `class` that starts at `first`.
+    pub(crate) fn of(tables: &'a Tables, first: ChunkIndex, class: SizeClass) -> Blocks<'a> {
+        Blocks { header: Slab::of(tables, first), table: tables.bitmap(first), class }
+    }
+
+    /// Whether the bitmap lies in the header.
+    fn is_inline(&self) -> bool {
+        self.class.capacity() <= INLINE_BLOCKS
+    }
+
+    /// One bit a block; set when the block is free in the slab.
+    fn bits(&self) -> &'a [AtomicU64] {
+        let words = words_for(widen(self.class.capacity()));
+        if self.is_inline() { &self.header.inline_bits[..words] } else { &self.table[..words] }
+    }
+
+    /// Makes every block free.
+    pub(super) fn fill(&self) {
+        let mut left = self.class.capacity();
+        for word in self.bits() {
+            let ones = left.min(u64::BITS);
+            word.store(u64::MAX >> (u64::BITS - ones), Ordering::Relaxed);
+            left -= ones;
+        }
+        self.header.set_free(self.class.capacity());
+    }
+
+    /// Takes the lowest blocks of the slab, whose first byte is at `start`, into `out`: the lowest
+    /// one into the last place, and so on towards the first place. Returns how many. The caller
+    /// moves the slab in its bin.
+    pub(crate) fn take(&self, start: NonNull<u8>, out: &[Slot]) -> usize {
+        let size = self.class.block_bytes();
+        let (mut room, mut low, mut last) = (out, None, 0);
+        for (index, word) in self.bits().iter().enumerate() {
+            let mut free = word.load(Ordering::Relaxed);
+            if free == 0 {
+                continue;
+            }
+            let first_block = narrow(index) * u64::BITS;
+            let first = start.as_ptr().wrapping_add(widen(first_block) * size);
+            low = low.or(Some(first_block + free.trailing_zeros()));
+            let count = room.len().min(widen(free.count_ones()));
+            let (rest, places) = room.split_at(room.len() - count);
+            let mut block = 0;
+            for place in places.iter().rev() {
+                block = free.trailing_zeros();
+                place.store(first.wrapping_add(widen(block) * size), Ordering::Relaxed);
+                free &= free - 1;
+            }
+            word.store(free, Ordering::Relaxed);
+            last = first_block + block;
+            room = rest;
+            if room.is_empty() {
+                break;
+            }
+        }
+        let taken = out.len() - room.len();
+        self.header.set_free(self.header.free() - narrow(taken));
+        if let Some(low) = low {
+            // All pages from the first block to the last: exact enough, and once a batch.
+            let start = page_of(self.class, low);
+            let end = page_of(self.class, last + 1) + 1;
+            bits::set(&self.header.dirty, start, end.min(self.class.slab_pages().get()) - start);
+        }
+        taken
+    }
+
+    /// Sets the bits of the leading blocks of `batch` that lie in this slab, whose first byte is
+    /// at `start`. Returns how many; the caller then sets the count ([`Slab::set_free`]), once it
+    /// has taken the slab out of the order that depends on it.
+    ///
+    /// By I-7 a block that is in the program's hands or a cache's is not in the bitmap.
+    pub(crate) fn put(&self, start: usize, batch: &[Slot]) -> Result<u32, (BadBlock, usize)> {
+        let divisor = self.class.divisor();
+        if self.is_inline() {
+            put_into(&self.header.inline_bits, divisor, start, batch)
+        } else {
+            put_into(self.table, divisor, start, batch)
+        }
+    }
+
+    /// The holes of a slab, one bit a page: dirty groups of `grain` pages in which every block is
+    /// free. A hint without the lock of the slab's bin.
+    pub(super) fn holes(&self, grain: u32) -> u128 {
+        let size = narrow(self.class.block_bytes());
+        let mut holes = 0;
+        for page in (0..self.class.slab_pages().get()).step_by(widen(grain)) {
+            if bits::count(&self.header.dirty, page, grain) == 0 {
+                continue;
+            }
+            let (start, end) = (page * PAGE_SIZE, (page + grain) * PAGE_SIZE);
+            let first = start / size;
+            let past = end.div_ceil(size).min(self.class.capacity());
+            if first < past && bits::count(self.bits(), first, past - first) == past - first {
+                holes |= ((1 << grain) - 1) << page;
+            }
+        }
+        holes
+    }
+
+    /// Takes the blocks that touch the pages of the slab's holes out of the bitmap into `claimed`.
+    /// Returns the holes, one bit a page. The caller has taken the slab out of its bin's order.
+    pub(super) fn claim_holes(&self, grain: u32, claimed: &mut [u64; BITMAP_WORDS]) -> u128 {
+        let (bits, holes) = (self.bits(), self.holes(grain));
+        let mut taken = 0;
+        for block in 0..if holes == 0 { 0 } else { self.class.capacity() } {
+            let first = page_of(self.class, block);
+            let last = page_of_end(self.class, block);
+            // A block of three pages or more may have its hole between its first and its last.
+            let pages = ((1 << (last - first + 1)) - 1) << first;
+            if holes & pages != 0 {
+                let (word, bit) = (widen(block / u64::BITS), 1 << (block % u64::BITS));
+                let free = bits[word].load(Ordering::Relaxed);
+                claimed[word] |= free & bit;
+                bits[word].store(free & !bit, Ordering::Relaxed);
+                taken += u32::from(free & bit != 0);
+            }
+        }
+        self.header.set_free(self.header.free() - taken);
+        holes
+    }
+
+    /// Puts claimed blocks back; `purged` pages are clean now.
+    pub(super) fn release_holes(&self, claimed: &[u64; BITMAP_WORDS], purged: u128) {
+        let mut count = 0;
+        for (word, &claim) in self.bits().iter().zip(claimed) {
+            if claim != 0 {
+                word.store(word.load(Ordering::Relaxed) | claim, Ordering::Relaxed);
+                count += claim.count_ones();
+            }
+        }
+        self.header.set_free(self.header.free() + count);
+        for (index, word) in self.header.dirty.iter().enumerate() {
+            #[expect(clippy::cast_possible_truncation, reason = "one half of the mask at a time")]
+            let clean = (purged >> (index * 64)) as u64;
+            word.store(word.load(Ordering::Relaxed) & !clean, Ordering::Relaxed);
+        }
+    }
+
+    /// Checks I-6: the count is the number of set bits.
+    #[cfg(test)]
+    pub(crate) fn validate(&self) {
+        let set: u32 =
+            self.bits().iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();
+        assert_eq!(set, self.header.free(), "I-6: free bits and count");
+        assert!(set <= self.class.capacity(), "I-6: more free blocks than blocks");
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{BITMAP_WORDS, Blocks, Ordering, PAGE_BYTES, Slab, Slot, widen};
+    use crate::base::size_class::SizeClass;
+    use crate::base::units::SEGMENT_BYTES;
+    use crate::options::Config;
+    use crate::os::fake::Fake;
+    use crate::segment::Segments;
+    use crate::segment::pages::Fit;
+    use std::vec::Vec;
+
+    /// What the table of bitmaps costs is paid by slabs of many blocks alone.
+    #[test]
+    fn slabs_of_few_blocks_leave_the_table_of_bitmaps_untouched() {
+        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
+        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let tables = segments.tables();
+        for class in SizeClass::all().step_by(if cfg!(miri) { 17 } else { 1 }) {
+            let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
+            let first = Slab::create(tables, run, class, 0);
+            Blocks::of(tables, first, class).validate();
+            let is_used = tables.bitmap(first).iter().any(|word| word.load(Ordering::Relaxed) != 0);
+            assert_eq!(is_used, class.block_bytes() < 256, "{class:?}");
+        }
+    }
+
+    /// A lone free block, larger than two pages, whose first and last page have neighbours in use.
+    #[test]
+    fn a_claim_takes_every_block_that_touches_a_hole() {
+        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
+        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let tables = segments.tables();
+        for class in SizeClass::all().filter(|class| class.block_bytes() >= PAGE_BYTES) {
+            let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
+            let blocks = Blocks::of(tables, Slab::create(tables, run, class, 0), class);
+            let out: Vec<Slot> = (0..widen(class.capacity())).map(|_| Slot::default()).collect();
+            blocks.take(segments.arena().page_address(run.start), &out);
+            for block in 0..class.capacity() {
+                let mut lone = [0; BITMAP_WORDS];
+                lone[widen(block / u64::BITS)] = 1 << (block % u64::BITS);
+                blocks.release_holes(&lone, 0);
+                let mut claimed = [0; BITMAP_WORDS];
+                let holes = blocks.claim_holes(1, &mut claimed);
+                assert_eq!(claimed == lone, holes != 0, "{class:?}, block {block}");
+                assert_eq!(blocks.header.free(), u32::from(holes == 0), "{class:?}, block {block}");
+                if holes == 0 {
+                    blocks.take(segments.arena().page_address(run.start), &out[..1]);
+                }
+            }
+        }
+    }
+}
