@@ -42,7 +42,8 @@ static void short_lived(void)
             before = statistic("metadata");
         }
     }
-    CHECK(statistic("metadata") <= before, "5,000 threads grow the tables from %lld to %lld bytes",
+    /* One cache that is not used again is 256 KiB; the arena's tables may grow by steps of 64. */
+    CHECK(statistic("metadata") < before + (256 << 10), "5,000 threads grow the tables from %lld to %lld bytes",
           before, statistic("metadata"));
     CHECK(statistic("threads") <= 2, "%lld caches for one thread", statistic("threads"));
 }
