@@ -4,7 +4,7 @@
 //! with each other, all written; every twentieth stays.
 
 use super::Work;
-use super::kit::block::{Block, Fault};
+use super::kit::block::{Block, Extent, Fault, Unsized};
 use super::kit::floor;
 use super::kit::heap::Heap;
 use super::kit::mapped::Mapped;
@@ -38,36 +38,56 @@ impl Holes {
         index.is_multiple_of(self.keep_every as usize)
     }
 
-    fn thin_out<H: Heap>(
-        &self,
-        heap: &mut H,
-        blocks: &mut Mapped<Option<Block>>,
-    ) -> Result<(), Fault> {
-        let doomed = blocks.iter_mut().enumerate().filter(|(i, _)| !self.survives(*i));
-        for (_, place) in doomed {
-            place.take().map_or(Ok(()), |block| heap.release(block))?;
+    fn thin_out<H: Heap>(&self, heap: &mut H, blocks: &mut Blocks) -> Result<(), Fault> {
+        for index in (0..blocks.places.len()).filter(|&index| !self.survives(index)) {
+            blocks.take(index).map_or(Ok(()), |block| heap.release(block))?;
         }
         Ok(())
     }
 }
 
-fn fill<H: Heap>(heap: &mut H, blocks: &mut Mapped<Option<Block>>) -> Result<(), Fault> {
-    for (i, place) in blocks.iter_mut().enumerate() {
-        let mut block = heap.allocate(ROW[i % ROW.len()])?;
-        block.fill();
-        *place = Some(block);
-    }
-    Ok(())
+/// The blocks, 8 bytes for each: a block's place says its size.
+struct Blocks {
+    places: Mapped<Option<Unsized>>,
 }
 
-fn check_and_free<H: Heap>(heap: &mut H, blocks: &mut Mapped<Option<Block>>) -> Result<(), Fault> {
-    for place in blocks.iter_mut() {
-        if let Some(block) = place.take() {
-            block.check_all()?;
-            heap.release(block)?;
-        }
+impl Blocks {
+    fn size(index: usize) -> usize {
+        ROW[index % ROW.len()]
     }
-    Ok(())
+
+    fn fill<H: Heap>(&mut self, heap: &mut H) -> Result<(), Fault> {
+        for (index, place) in self.places.iter_mut().enumerate() {
+            let mut block = heap.allocate(Self::size(index))?;
+            block.fill();
+            *place = Some(block.without_size());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, index: usize) -> Option<Block> {
+        let block = self.places[index].take()?;
+        // SAFETY: `fill` put a block of this size here.
+        Some(unsafe { block.with_size(Self::size(index)) })
+    }
+
+    fn check_and_free<H: Heap>(&mut self, heap: &mut H) -> Result<(), Fault> {
+        for index in 0..self.places.len() {
+            if let Some(block) = self.take(index) {
+                block.check_all()?;
+                heap.release(block)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The survivors' places and sizes, for what only looks at them.
+    fn extents(&self) -> impl Iterator<Item = Extent> + Clone {
+        let there = |(index, place): (usize, &Option<Unsized>)| {
+            place.as_ref().map(|block| block.extent(Self::size(index)))
+        };
+        self.places.iter().enumerate().filter_map(there)
+    }
 }
 
 impl Work for Holes {
@@ -76,22 +96,22 @@ impl Work for Holes {
     fn pass<H: Heap>(&self) -> Result<Tally> {
         let mut heap = H::open(0)?;
         let mut phases = Phases::new(3);
-        let mut blocks = Mapped::new(self.rows * ROW.len(), || None)?;
+        let mut blocks = Blocks { places: Mapped::new(self.rows * ROW.len(), || None)? };
         let start_kb = outside::rss_kb();
-        let (filled, fill_s) = phases.during("burst", || fill(&mut heap, &mut blocks));
+        let (filled, fill_s) = phases.during("burst", || blocks.fill(&mut heap));
         filled.map_err(broken)?;
         let peak_kb = outside::rss_kb();
         let (thinned, free_s) = phases.during("free", || self.thin_out(&mut heap, &mut blocks));
         thinned.map_err(broken)?;
-        let live_bytes: usize = blocks.iter().flatten().map(Block::size).sum();
-        let survivors = blocks.iter().flatten().count();
+        let live_bytes: usize = blocks.extents().map(|extent| extent.size).sum();
+        let survivors = blocks.extents().count();
         phases.during("idle", || std::thread::sleep(Duration::from_secs_f64(self.idle)));
         let idle_kb = outside::rss_kb();
-        let floor_kb = floor::floor_kb(blocks.iter().flatten())?;
-        check_and_free(&mut heap, &mut blocks).map_err(broken)?;
+        let floor_kb = floor::floor_kb(blocks.extents())?;
+        blocks.check_and_free(&mut heap).map_err(broken)?;
 
         let mut tally = Tally {
-            operations: (blocks.len() * 2 - survivors) as u64,
+            operations: (blocks.places.len() * 2 - survivors) as u64,
             elapsed: Duration::from_secs_f64(fill_s + free_s),
             ..Tally::default()
         };
@@ -102,7 +122,7 @@ impl Work for Holes {
         tally.note("live_kb", live_bytes as u64 / 1024);
         tally.note("survivors", survivors as u64);
         // The table of blocks is the harness's: no allocator could give it back.
-        let harness_kb = (blocks.len() * size_of::<Option<Block>>()) as u64 / 1024;
+        let harness_kb = (blocks.places.len() * size_of::<Option<Unsized>>()) as u64 / 1024;
         let (idle, peak) = (idle_kb.saturating_sub(harness_kb), peak_kb.saturating_sub(harness_kb));
         tally.note("harness_kb", harness_kb);
         tally.note("returned_percent", 100.0 * (1.0 - idle as f64 / peak.max(1) as f64));

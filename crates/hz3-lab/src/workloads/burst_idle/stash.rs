@@ -39,7 +39,7 @@ impl Stashes {
     /// The least that the survivors can occupy, in KiB.
     pub(super) fn floor_kb(&self) -> Result<u64> {
         let stashes: Vec<_> = (0..self.each.len()).map(|index| self.lock(index)).collect();
-        floor::floor_kb(stashes.iter().flat_map(|stash| stash.iter().flatten()))
+        floor::floor_kb(stashes.iter().flat_map(|stash| stash.iter().flatten().map(Block::extent)))
     }
 
     /// The harness's own memory.

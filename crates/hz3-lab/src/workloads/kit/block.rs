@@ -54,6 +54,41 @@ pub(crate) struct Block {
 // SAFETY: a block is plain memory; malloc's blocks may be used and freed by any thread.
 unsafe impl Send for Block {}
 
+/// Where a block lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    pub(crate) address: usize,
+    pub(crate) size: usize,
+}
+
+impl Extent {
+    /// The numbers of the pages that its bytes lie in.
+    pub(crate) fn pages(self, page_size: usize) -> std::ops::RangeInclusive<usize> {
+        self.address / page_size..=(self.address + self.size - 1) / page_size
+    }
+}
+
+/// A live block whose size its holder knows in another way: half as long in a table as a [`Block`].
+#[derive(Debug)]
+#[must_use = "a block that is not given back leaks"]
+pub(crate) struct Unsized(NonNull<u8>);
+
+impl Unsized {
+    /// Where a block of `size` bytes lies that starts here.
+    pub(crate) fn extent(&self, size: usize) -> Extent {
+        Extent { address: self.0.as_ptr().addr(), size }
+    }
+
+    /// The block again; `size` is the one that it had.
+    ///
+    /// # Safety
+    ///
+    /// The size must be the block's.
+    pub(crate) unsafe fn with_size(self, size: usize) -> Block {
+        Block { start: self.0, size }
+    }
+}
+
 const WORD: usize = size_of::<u64>();
 
 impl Block {
@@ -75,16 +110,20 @@ impl Block {
         (self.start, self.size)
     }
 
+    /// The block without its size.
+    pub(crate) fn without_size(self) -> Unsized {
+        Unsized(self.start)
+    }
+
     /// The number of bytes that were asked for.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// The numbers of the pages that its bytes lie in.
-    pub(crate) fn pages(&self, page_size: usize) -> std::ops::RangeInclusive<usize> {
-        let first = self.start.as_ptr().addr();
-        first / page_size..=(first + self.size - 1) / page_size
+    /// Where it lies.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { address: self.start.as_ptr().addr(), size: self.size }
     }
 
     #[inline]
