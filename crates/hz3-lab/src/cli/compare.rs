@@ -33,6 +33,11 @@ A trial of a tight loop makes five passes and counts the fastest. In the tables 
 `+-` is half of the 95 % interval. In the first round the trials also take
 latencies, after the timed part.
 
+A peak is that of a trial's whole process, the latencies included: the larger of
+the sum over its process tree, looked at every 50 ms, and the kernel's own figure
+(ru_maxrss), which misses no moment but is that of the largest single process. What
+is idle is only sampled.
+
 Suites, each with a table of what is wanted of hz3 (or of the first allocator, where
 hz3 is not among them) and what was found:
 

@@ -30,6 +30,9 @@ The columns from pss_kb to anon_huge_kb come from smaps_rollup. The kernel walks
 the page tables for it, so they are filled at every 20th look only (--pss-every)
 and empty between.
 
+The summary's `max` is that of the looks. `largest process` is the kernel's figure
+(ru_maxrss): it misses no moment between two looks, but is that of one process.
+
 The last line of the summary has the form
   [MEM_TS] out=FILE rc=CODE n=LOOKS mean_kb=N max_kb=N p95_kb=N
 

@@ -64,7 +64,7 @@ pub(crate) struct Figures {
     pub(crate) cpu_s: f64,
     /// Page faults.
     pub(crate) faults: u64,
-    /// Largest and mean resident set.
+    /// Largest resident set of the whole process, as [`Outcome::peak_rss_kb`] says, and the mean of the looks.
     pub(crate) peak_rss_kb: f64,
     pub(crate) mean_rss_kb: Option<f64>,
     /// Resident set at the end of the last idle time, the largest at the end of any, and how much it grew
