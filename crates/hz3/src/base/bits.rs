@@ -18,9 +18,19 @@ fn masks(start: u32, count: u32) -> impl Iterator<Item = (usize, u64)> {
     (first..first + words).map(move |word| {
         let low = start.max(word * WORD_BITS) - word * WORD_BITS;
         let high = end.min((word + 1) * WORD_BITS) - word * WORD_BITS;
-        let ones = if high - low == WORD_BITS { u64::MAX } else { (1 << (high - low)) - 1 };
-        (widen(word), ones << low)
+        (widen(word), ones(high - low) << low)
     })
+}
+
+/// The lowest `count` bits, of which there are 1 to 64.
+pub(crate) fn ones(count: u32) -> u64 {
+    u64::MAX >> (WORD_BITS - count)
+}
+
+/// Whether the set bits of a word that is not zero follow one another.
+pub(crate) fn is_row(word: u64) -> bool {
+    let lowest = word & word.wrapping_neg();
+    word & word.wrapping_add(lowest) == 0
 }
 
 /// Sets the bits `start..start + count`.
@@ -89,7 +99,7 @@ pub(crate) const fn word_count(words: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{clear, count, next_set, set};
+    use super::{clear, count, is_row, next_set, ones, set};
     use core::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
@@ -104,6 +114,19 @@ mod tests {
                 assert_eq!(next_set(0, 3, word_at), (length > 0).then_some(start));
                 clear(&words, start, length);
                 assert_eq!(count(&words, 0, 192), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_what_has_no_gap() {
+        for start in 0..64 {
+            for count in 1..=64 - start {
+                let row = ones(count) << start;
+                assert!(is_row(row) && row.count_ones() == count, "{row:#x}");
+                for gap in start + 1..(start + count).saturating_sub(1) {
+                    assert!(!is_row(row & !(1 << gap)), "{row:#x} without {gap}");
+                }
             }
         }
     }

@@ -148,8 +148,10 @@ impl SizeClass {
     }
 
     /// How empty a slab with `free` free blocks is, from 0 to 15, in steps of at least 1/16.
-    pub(crate) fn emptiness(self, free: u32) -> u32 {
-        free >> SHAPES[self.index()].fullness_shift
+    pub(crate) fn emptiness(self, free: u32) -> u8 {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 15")]
+        let degree = (free >> SHAPES[self.index()].fullness_shift) as u8;
+        degree
     }
 
     /// How the bytes of a slab are divided into blocks.

@@ -12,6 +12,9 @@ use crate::base::units::{ChunkIndex, narrow, widen};
 use crate::os::lock::Lock;
 use crate::segment::tables::{BITMAP_WORDS, Tables};
 
+/// Slabs that move in the order for one choice of a slab that serves.
+const MOVES_A_CHOICE: u32 = 16;
+
 /// The cell of one bin; a cache line of its own, so that bins do not share one. All zero bytes
 /// are an empty bin.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub(crate) struct BinState {
     /// The slab that serves, until it has no free block; 0 for none. It is not in the order, so
     /// blocks come from it and go to it without moving it.
     current: u32,
-    /// The other slabs with free blocks, fullest first, then lowest.
+    /// The other slabs with free blocks, fullest first, then lowest; see [`BinView::fullest`].
     order: Treap,
     /// How many slabs are empty. One is kept against thrashing; `retire` takes it too.
     empty: u32,
@@ -91,18 +94,17 @@ impl BinState {
 
 impl BinView<'_> {
     fn nodes(&self) -> ByFullness<'_> {
-        ByFullness { tables: self.tables, class: self.class }
+        ByFullness { tables: self.tables }
     }
 
     fn link(&mut self, slab: ChunkIndex) {
-        let nodes = ByFullness { tables: self.tables, class: self.class };
-        self.state.order.insert(&nodes, slab.get());
+        Slab::of(self.tables, slab).set_level(self.class);
+        self.state.order.insert(&ByFullness { tables: self.tables }, slab.get());
         self.bin.add_available(1);
     }
 
     fn unlink(&mut self, slab: ChunkIndex) {
-        let nodes = ByFullness { tables: self.tables, class: self.class };
-        self.state.order.remove(&nodes, slab.get());
+        self.state.order.remove(&ByFullness { tables: self.tables }, slab.get());
         self.bin.add_available(-1);
     }
 
@@ -117,11 +119,26 @@ impl BinView<'_> {
     /// The slab that serves; a new choice from the order when there is none.
     fn current(&mut self) -> Option<ChunkIndex> {
         if self.state.current == 0 {
-            let first = ChunkIndex::new(self.state.order.first(&self.nodes())?);
+            let first = self.fullest()?;
             self.unlink(first);
             self.set_current(Some(first));
         }
         Some(ChunkIndex::new(self.state.current))
+    }
+
+    /// The first slab of the order. Slabs in the order only become emptier, so one that did is moved
+    /// only when it comes first; and only so many for one choice, as the lock is held meanwhile.
+    fn fullest(&mut self) -> Option<ChunkIndex> {
+        let mut first = ChunkIndex::new(self.state.order.first(&self.nodes())?);
+        for _ in 0..MOVES_A_CHOICE {
+            if !Slab::of(self.tables, first).has_sunk(self.class) {
+                break;
+            }
+            self.unlink(first);
+            self.link(first);
+            first = ChunkIndex::new(self.state.order.first(&self.nodes())?);
+        }
+        Some(first)
     }
 
     fn set_current(&mut self, slab: Option<ChunkIndex>) {
@@ -195,16 +212,13 @@ impl BinView<'_> {
         let count = self.blocks(first).put(start.addr().get(), batch)?;
         self.tables.note_traffic(first);
         let was_full = slab.free() == 0;
-        let free = slab.free() + count;
-        if first.get() == self.state.current {
-            slab.set_free(free);
-        } else {
-            let moves = was_full || slab.would_move(self.class, free);
-            if moves && !was_full {
+        slab.set_free(slab.free() + count);
+        if first.get() != self.state.current {
+            if was_full {
+                self.link(first);
+            } else if self.is_empty(slab) && self.state.empty == 0 {
+                // Where `retire` looks for it.
                 self.unlink(first);
-            }
-            slab.set_free(free);
-            if moves {
                 self.link(first);
             }
         }

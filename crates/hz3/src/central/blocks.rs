@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::Slot;
 use super::slab::{INLINE_WORDS, Slab};
-use crate::base::bits::{self, WORD_BITS, words_for};
-use crate::base::size_class::{Divisor, SizeClass};
+use crate::base::bits::{self, WORD_BITS, is_row, ones, words_for};
+use crate::base::size_class::SizeClass;
 use crate::base::units::{ChunkIndex, PAGE_BYTES, narrow, wide, widen};
 use crate::segment::tables::{BITMAP_WORDS, Bitmap, Tables};
 
@@ -46,40 +46,16 @@ fn page_of_end(class: SizeClass, block: u32) -> u32 {
     narrow((widen(block + 1) * class.block_bytes() - 1) / PAGE_BYTES)
 }
 
-/// [`Blocks::put`] on a bitmap whose length the compiler knows: every index is in bounds then.
-fn put_into<const WORDS: usize>(
-    bits: &[AtomicU64; WORDS],
-    divisor: Divisor,
-    start: usize,
-    batch: &[Slot],
-) -> Result<u32, (BadBlock, usize)> {
-    // Neighbours in a batch are often neighbours in the bitmap: a word stays in hand until another
-    // one is wanted.
-    let (mut at, mut free) = (0, bits[0].load(Ordering::Relaxed));
-    let mut count = 0;
-    for slot in batch {
-        let address = slot.load(Ordering::Relaxed).addr();
-        let offset = wide(address.wrapping_sub(start));
-        if !divisor.covers(offset) {
-            break;
-        }
-        let Some(block) = divisor.block_at(offset) else {
-            return Err((BadBlock::NoBlockStart, address));
-        };
-        // The remainder is for the compiler: a block's word is below the length anyway.
-        let word = widen(block / u64::BITS) % WORDS;
-        if word != at {
-            bits[at].store(free, Ordering::Relaxed);
-            (at, free) = (word, bits[word].load(Ordering::Relaxed));
-        }
-        if free >> (block % u64::BITS) & 1 != 0 {
-            return Err((BadBlock::AlreadyFree, address));
-        }
-        free |= 1 << (block % u64::BITS);
-        count += 1;
-    }
-    bits[at].store(free, Ordering::Relaxed);
-    Ok(count)
+/// How many leading blocks of a batch, `most` at most, lie `step` bytes from one to the next.
+fn row(batch: &[Slot], step: usize, most: u32) -> u32 {
+    let mut next = batch[0].load(Ordering::Relaxed).addr();
+    let follows = |slot: &&Slot| {
+        let follows = slot.load(Ordering::Relaxed).addr() == next;
+        next = next.wrapping_add(step);
+        follows
+    };
+    let most = widen(most).min(batch.len());
+    narrow(batch[..most].iter().take_while(follows).count())
 }
 
 impl<'a> Blocks<'a> {
@@ -93,10 +69,14 @@ impl<'a> Blocks<'a> {
         self.class.capacity() <= INLINE_BLOCKS
     }
 
+    /// The words that hold the bitmap, and perhaps more.
+    fn words(&self) -> &'a [AtomicU64] {
+        if self.is_inline() { &self.header.inline_bits } else { self.table }
+    }
+
     /// One bit a block; set when the block is free in the slab.
     fn bits(&self) -> &'a [AtomicU64] {
-        let words = words_for(widen(self.class.capacity()));
-        if self.is_inline() { &self.header.inline_bits[..words] } else { &self.table[..words] }
+        &self.words()[..words_for(widen(self.class.capacity()))]
     }
 
     /// Makes every block free.
@@ -115,7 +95,7 @@ impl<'a> Blocks<'a> {
     /// moves the slab in its bin.
     pub(crate) fn take(&self, start: NonNull<u8>, out: &[Slot]) -> usize {
         let size = self.class.block_bytes();
-        let (mut room, mut low, mut last) = (out, None, 0);
+        let (mut room, mut low, mut end) = (out, None, 0);
         for (index, word) in self.bits().iter().enumerate() {
             let mut free = word.load(Ordering::Relaxed);
             if free == 0 {
@@ -123,17 +103,29 @@ impl<'a> Blocks<'a> {
             }
             let first_block = narrow(index) * u64::BITS;
             let first = start.as_ptr().wrapping_add(widen(first_block) * size);
-            low = low.or(Some(first_block + free.trailing_zeros()));
+            let lowest = free.trailing_zeros();
+            low = low.or(Some(first_block + lowest));
             let count = room.len().min(widen(free.count_ones()));
             let (rest, places) = room.split_at(room.len() - count);
-            let mut block = 0;
-            for place in places.iter().rev() {
-                block = free.trailing_zeros();
-                place.store(first.wrapping_add(widen(block) * size), Ordering::Relaxed);
-                free &= free - 1;
+            let mut past = lowest;
+            if is_row(free) {
+                let mut address = first.wrapping_add(widen(lowest) * size);
+                for place in places.iter().rev() {
+                    place.store(address, Ordering::Relaxed);
+                    address = address.wrapping_add(size);
+                }
+                past += narrow(count);
+                free &= !(ones(narrow(count)) << lowest);
+            } else {
+                for place in places.iter().rev() {
+                    let block = free.trailing_zeros();
+                    place.store(first.wrapping_add(widen(block) * size), Ordering::Relaxed);
+                    free &= free - 1;
+                    past = block + 1;
+                }
             }
             word.store(free, Ordering::Relaxed);
-            last = first_block + block;
+            end = first_block + past;
             room = rest;
             if room.is_empty() {
                 break;
@@ -144,7 +136,7 @@ impl<'a> Blocks<'a> {
         if let Some(low) = low {
             // All pages from the first block to the last: exact enough, and once a batch.
             let start = page_of(self.class, low);
-            let end = page_of(self.class, last + 1) + 1;
+            let end = page_of(self.class, end) + 1;
             bits::set(&self.header.dirty, start, end.min(self.class.slab_pages().get()) - start);
         }
         taken
@@ -156,12 +148,38 @@ impl<'a> Blocks<'a> {
     ///
     /// By I-7 a block that is in the program's hands or a cache's is not in the bitmap.
     pub(crate) fn put(&self, start: usize, batch: &[Slot]) -> Result<u32, (BadBlock, usize)> {
-        let divisor = self.class.divisor();
-        if self.is_inline() {
-            put_into(&self.header.inline_bits, divisor, start, batch)
-        } else {
-            put_into(self.table, divisor, start, batch)
+        let (words, divisor, size) = (self.words(), self.class.divisor(), self.class.block_bytes());
+        let mut rest = batch;
+        while let Some(slot) = rest.first() {
+            let address = slot.load(Ordering::Relaxed).addr();
+            let offset = wide(address.wrapping_sub(start));
+            if !divisor.covers(offset) {
+                break;
+            }
+            let Some(block) = divisor.block_at(offset) else {
+                return Err((BadBlock::NoBlockStart, address));
+            };
+            let (word, bit) = (&words[widen(block / u64::BITS)], block % u64::BITS);
+            // Neighbours in a batch are often neighbours in memory: those of one word at a time.
+            let next = rest.get(1).map_or(0, |slot| slot.load(Ordering::Relaxed).addr());
+            let step = next.wrapping_sub(address);
+            let (low, count) = if step == size {
+                (bit, row(rest, step, (u64::BITS - bit).min(self.class.capacity() - block)))
+            } else if step == size.wrapping_neg() {
+                let count = row(rest, step, bit + 1);
+                (bit + 1 - count, count)
+            } else {
+                (bit, 1)
+            };
+            let (free, row) = (word.load(Ordering::Relaxed), ones(count) << low);
+            if free & row != 0 {
+                let twice = widen(block - bit + (free & row).trailing_zeros());
+                return Err((BadBlock::AlreadyFree, start + twice * size));
+            }
+            word.store(free | row, Ordering::Relaxed);
+            rest = &rest[widen(count)..];
         }
+        Ok(narrow(batch.len() - rest.len()))
     }
 
     /// The holes of a slab, one bit a page: dirty groups of `grain` pages in which every block is
@@ -234,7 +252,7 @@ impl<'a> Blocks<'a> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{BITMAP_WORDS, Blocks, Ordering, PAGE_BYTES, Slab, Slot, widen};
+    use super::{BITMAP_WORDS, BadBlock, Blocks, Ordering, PAGE_BYTES, Slab, Slot, narrow, widen};
     use crate::base::size_class::SizeClass;
     use crate::base::units::SEGMENT_BYTES;
     use crate::options::Config;
@@ -282,5 +300,78 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A slab of which every block was taken, its blocks from the lowest on, and its first byte.
+    fn taken(segments: &Segments<Fake>, class: SizeClass) -> (Blocks<'_>, Vec<Slot>, usize) {
+        let tables = segments.tables();
+        let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
+        let blocks = Blocks::of(tables, Slab::create(tables, run, class, 0), class);
+        let start = segments.arena().page_address(run.start);
+        let mut out: Vec<Slot> = (0..class.capacity()).map(|_| Slot::default()).collect();
+        assert_eq!(blocks.take(start, &out), out.len());
+        out.reverse();
+        (blocks, out, start.addr().get())
+    }
+
+    /// Rows that rise, rows that fall, single blocks; what is put back is what is taken again.
+    #[test]
+    fn blocks_come_back_in_any_order() {
+        let config = Config::new().arena_bytes(32 * SEGMENT_BYTES);
+        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let sizes = [32768, 1500, 24, 16];
+        for &size in &sizes[..if cfg!(miri) { 2 } else { 4 }] {
+            let class = SizeClass::of_size(size);
+            for stride in [1, 2, 5] {
+                for order in 0..4 {
+                    let (blocks, all, start) = taken(&segments, class);
+                    let mut some: Vec<usize> = all.iter().step_by(stride).map(address).collect();
+                    match order {
+                        0 => (),
+                        1 => some.reverse(),
+                        2 => some.rotate_left(all.len() / stride / 3),
+                        _ => some = some.chunks(7).rev().flatten().copied().collect(),
+                    }
+                    let batch: Vec<Slot> = some.iter().map(|&at| slot(at)).collect();
+                    let count = narrow(batch.len());
+                    assert_eq!(blocks.put(start, &batch), Ok(count));
+                    blocks.header.set_free(count);
+                    blocks.validate();
+                    let out: Vec<Slot> = (0..all.len()).map(|_| Slot::default()).collect();
+                    let first = core::ptr::NonNull::new(all[0].load(Ordering::Relaxed)).unwrap();
+                    assert_eq!(blocks.take(first, &out), batch.len());
+                    some.sort_unstable();
+                    assert!(out.iter().rev().take(batch.len()).map(address).eq(some));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_ends_with_its_slab_and_a_block_in_it_that_is_free_is_found() {
+        let config = Config::new().arena_bytes(8 * SEGMENT_BYTES);
+        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let class = SizeClass::of_size(64);
+        let (blocks, all, start) = taken(&segments, class);
+        let behind = slot(start + all.len() * 64);
+        let last: Vec<Slot> =
+            all[all.len() - 3..].iter().chain([&behind]).map(|at| slot(address(at))).collect();
+        assert_eq!(blocks.put(start, &last), Ok(3));
+        let before = slot(start.wrapping_sub(64));
+        let first: Vec<Slot> =
+            all[..3].iter().rev().chain([&before]).map(|at| slot(address(at))).collect();
+        assert_eq!(blocks.put(start, &first), Ok(3));
+        let twice = (BadBlock::AlreadyFree, address(&all[2]));
+        assert_eq!(blocks.put(start, &all[2..9]), Err(twice));
+        let falling: Vec<Slot> = all[2..9].iter().rev().map(|at| slot(address(at))).collect();
+        assert_eq!(blocks.put(start, &falling), Err(twice));
+    }
+
+    fn slot(address: usize) -> Slot {
+        Slot::new(core::ptr::without_provenance_mut(address))
+    }
+
+    fn address(slot: &Slot) -> usize {
+        slot.load(Ordering::Relaxed).addr()
     }
 }

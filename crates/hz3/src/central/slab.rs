@@ -18,7 +18,7 @@ use crate::base::units::{CHUNK_BYTES, CHUNK_PAGES, ChunkIndex, PAGE_BYTES, Pages
 use crate::segment::tables::{CHUNK_META_BYTES, Tables};
 
 /// The level of an empty slab, behind those of all others.
-const EMPTY_LEVEL: u32 = 16;
+const EMPTY_LEVEL: u8 = 16;
 /// Words of the bitmap of a slab's pages; a slab has at most 8 chunks of 16 pages.
 const PAGE_WORDS: usize = 2;
 /// Words of a bitmap that lies in the header: those that its cache line has room for.
@@ -33,6 +33,8 @@ pub(crate) struct Slab {
     lead: AtomicU8,
     /// The shard whose bin the slab is in. Changes only under the locks of both bins.
     shard: AtomicU8,
+    /// How empty the slab was when it got its place in its bin's order; it may be emptier now.
+    level: AtomicU8,
     free: AtomicU32,
     left: AtomicU32,
     right: AtomicU32,
@@ -109,19 +111,24 @@ impl Slab {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// By how empty the slab is, a bin orders it.
-    fn level(free: u32, class: SizeClass) -> u32 {
-        if free == class.capacity() { EMPTY_LEVEL } else { class.emptiness(free) }
+    /// How empty the slab is: by this a bin orders its slabs.
+    fn level_now(&self, class: SizeClass) -> u8 {
+        if self.free() == class.capacity() { EMPTY_LEVEL } else { class.emptiness(self.free()) }
     }
 
-    /// Sets the number of free blocks. The slab's place in its bin's order depends on it.
+    /// Notes how empty the slab is; it must not be in its bin's order.
+    pub(crate) fn set_level(&self, class: SizeClass) {
+        self.level.store(self.level_now(class), Ordering::Relaxed);
+    }
+
+    /// Whether the slab has become emptier since it got its place in its bin's order.
+    pub(crate) fn has_sunk(&self, class: SizeClass) -> bool {
+        self.level.load(Ordering::Relaxed) != self.level_now(class)
+    }
+
+    /// Sets the number of free blocks.
     pub(crate) fn set_free(&self, free: u32) {
         self.free.store(free, Ordering::Relaxed);
-    }
-
-    /// Whether the slab has another place in the order with `free` free blocks.
-    pub(crate) fn would_move(&self, class: SizeClass, free: u32) -> bool {
-        Slab::level(self.free(), class) != Slab::level(free, class)
     }
 
     /// How many pages of the slab are known to hold no memory, and therefore no block in use.
@@ -141,11 +148,10 @@ impl Slab {
     }
 }
 
-/// The order of a bin's part-used slabs: fullest first, then lowest. A slab's node is its first
-/// chunk.
+/// The order of a bin's part-used slabs: fullest first, then lowest, as they were when they got
+/// their places. A slab's node is its first chunk.
 pub(crate) struct ByFullness<'a> {
     pub(crate) tables: &'a Tables,
-    pub(crate) class: SizeClass,
 }
 
 impl ByFullness<'_> {
@@ -173,7 +179,7 @@ impl Nodes for ByFullness<'_> {
         self.slab(node).right.store(child, Ordering::Relaxed);
     }
     fn key(&self, node: u32) -> u64 {
-        let level = Slab::level(self.slab(node).free(), self.class);
+        let level = self.slab(node).level.load(Ordering::Relaxed);
         (u64::from(level) << 32) | u64::from(node)
     }
 }
