@@ -147,6 +147,32 @@ fn a_trial_that_hangs_is_killed_with_all_its_children() {
 }
 
 #[test]
+fn a_bar_that_is_missed_is_named_and_gives_exit_code_3() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("r.json");
+    run(&out, &["-a", "glibc", "-a", "own", "-w", SMALL, "--rounds", "1"]);
+    // What was found is put in by hand, under the name of a case of the suite; the first is judged.
+    let judge = |speed: f64| {
+        let mut record = record(&out);
+        record["suite"] = "speed".into();
+        record["cases"][0]["name"] = "16-2048".into();
+        for trial in record["trials"].as_array_mut().unwrap() {
+            let is_judged = trial["peer"] == 0;
+            trial["result"]["Ok"]["speed"] = if is_judged { speed } else { 100.0 }.into();
+        }
+        std::fs::write(&out, record.to_string()).unwrap();
+        hz3().args(["compare", "--resume", "--out"]).arg(&out).output().unwrap()
+    };
+    let missed = judge(50.0);
+    assert_eq!(missed.status.code(), Some(3), "{}{}", stdout(&missed), stderr(&missed));
+    assert!(stdout(&missed).contains("MISSED"), "{}", stdout(&missed));
+    assert!(stdout(&missed).contains("missed: 16-2048, geometric mean."), "{}", stdout(&missed));
+    let met = judge(150.0);
+    assert_eq!(met.status.code(), Some(0), "{}{}", stdout(&met), stderr(&met));
+    assert!(stdout(&met).contains("2 of 3 bars met."), "{}", stdout(&met));
+}
+
+#[test]
 fn the_base_must_be_one_of_the_allocators() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("r.json");
