@@ -111,11 +111,16 @@ fn an_experiment_is_recorded_indexed_and_replayed() {
         assert!(page.contains(part), "{part} is missing from\n{page}");
     }
     let path = ledger.path().join("first.json");
+    let recorded: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let side = &recorded["record"]["peers"][1];
+    assert_eq!(side["library"], "libaltered_malloc.so", "it lies outside the working directory");
     let replayed = hz3()
         .args(["ab", "--record", "second", "--ledger"])
         .arg(ledger.path())
         .arg("--replay")
         .arg(&path)
+        .arg("--lib")
+        .arg(library("altered_malloc"))
         .arg("--out")
         .arg(trials())
         .output()

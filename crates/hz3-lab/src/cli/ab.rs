@@ -35,7 +35,9 @@ to run, so a change of a few per cent shows in a few rounds on any machine, howe
 but an instruction is not a time: what waits for memory or for a lock is not seen.
 
 --record NAME writes docs/experiments/NAME.md and NAME.json and the ledger's index
-README.md; `hz3 ab --replay docs/experiments/NAME.json` measures the same again.
+README.md; `hz3 ab --replay docs/experiments/NAME.json` measures the same again. A
+library below the working directory is recorded by its path from there, another one by
+its file's name alone: to replay that, name it with --lib.
 
 Exit status:
   0    GO

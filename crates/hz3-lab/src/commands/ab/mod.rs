@@ -36,7 +36,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     let ended = session::run(&mut record, &args.out, limit, &signals)?;
     let verdict = Verdict::of(&record, &criteria);
     let name = args.record.clone().unwrap_or_else(|| "unnamed".to_owned());
-    let experiment = Experiment { name, why, criteria, verdict, record };
+    let mut experiment = Experiment { name, why, criteria, verdict, record };
     if args.json {
         println!("{}", to_json(&experiment));
     } else {
@@ -50,6 +50,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
         return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
     }
     if args.record.is_some() {
+        sides::make_portable(&mut experiment.record.peers)?;
         let written = ledger::write(&args.ledger, &experiment)?;
         eprintln!("recorded in {}", written.display());
     }

@@ -54,6 +54,21 @@ fn side(index: usize, library: &Path, settings: &str) -> Result<Peer> {
     Ok(peer)
 }
 
+/// Makes the sides fit for the ledger, which others read: a library is named by its path below the working
+/// directory, where [`find_again`] looks for it, or by its file's name alone.
+pub(super) fn make_portable(sides: &mut [Peer]) -> Result<()> {
+    let here = std::env::current_dir().map_err(|e| Failure::io("find the working directory", e))?;
+    for library in sides.iter_mut().filter_map(|side| side.library.as_mut()) {
+        *library = portable(library, &here);
+    }
+    Ok(())
+}
+
+fn portable(library: &Path, here: &Path) -> PathBuf {
+    let name = || library.file_name().map_or_else(PathBuf::new, PathBuf::from);
+    library.strip_prefix(here).map_or_else(|_| name(), Path::to_owned)
+}
+
 /// Fills in what is known of a side's library, by running a process on it.
 fn identify(side: &mut Peer, library: PathBuf) -> Result<()> {
     side.digest = Some(peers::digest(&library)?);
@@ -81,6 +96,19 @@ fn environment(settings: &str) -> Result<Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ledger_names_no_place_of_this_machine() {
+        for (library, expected) in [
+            ("/home/me/hz3/target/release/libhz3.so", "target/release/libhz3.so"),
+            ("/home/me/hz3-old/libhz3.so", "libhz3.so"),
+        ] {
+            assert_eq!(
+                portable(Path::new(library), Path::new("/home/me/hz3")),
+                Path::new(expected)
+            );
+        }
+    }
 
     #[test]
     fn settings_are_none_a_policy_or_variables() {
