@@ -80,6 +80,7 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   purged_bytes   given back to the system so far
  *   hole_bytes     those of them that lay inside slabs that were partly used
  *   refaulted_bytes   taken again after they had been given back
+ *   populated_bytes   asked for a whole slab at a time, before it was touched
  *   limit, held    what the heap may hold (HZ3_LIMIT; 0 without one), and what counts towards it
  *   reliefs        how often free memory went back because the limit was near (number)
  * and of the policies (docs/policies.md):

@@ -155,6 +155,8 @@ stats! {
     time_ns,
     /// Pages' worth of bytes that were taken again after they had been given back.
     refaulted_bytes,
+    /// Bytes of pages that were asked for a whole slab at a time, before they were touched.
+    populated_bytes,
     /// What the heap may hold; 0 without a limit.
     limit,
     /// What counts towards the limit: `active + dirty`, and 1.3 % of that for the tables.

@@ -20,7 +20,7 @@ use core::ptr::NonNull;
 use crate::base::fatal::fatal;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
-use crate::base::units::{ChunkIndex, Pages, wide};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, wide};
 use crate::os::{Os, Refused, Span};
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
@@ -37,6 +37,13 @@ pub(crate) type Slot = AtomicPtr<u8>;
 const MAX_SHARDS: usize = 64;
 /// Transfer caches of other shards that a refill looks into before it goes to the slabs.
 const NEIGHBOURS: usize = 4;
+
+/// A bin that needs one more slab than this will fill it too, or so it is taken: the slab is
+/// populated at once. What that can waste is one slab beside these.
+const PROVEN_SLABS: u32 = 3;
+/// Bytes of the longest block whose slabs are populated: who writes to each such block writes to
+/// each page, while of longer ones most pages may never be touched.
+const MAX_POPULATED: usize = PAGE_BYTES;
 
 /// The transfer caches and bins of all shards and classes.
 #[derive(Debug)]
@@ -161,9 +168,13 @@ impl Central {
     /// Opens a slab for the shard; false when there are no pages for it.
     fn open_slab<O: Os>(&self, segments: &Segments<O>, shard: usize, class: SizeClass) -> bool {
         let Some(run) = segments.take(class.slab_pages(), Fit::Chunks) else { return false };
-        let first = Slab::create(segments.tables(), run, class, shard_id(shard));
         let bin = self.bin(shard, class);
+        let wanted = class.block_bytes() <= MAX_POPULATED;
+        let wanted = wanted && bin.state.lock().slabs() >= PROVEN_SLABS;
+        let populated = wanted && segments.populate(run);
+        let first = Slab::create(segments.tables(), run, class, shard_id(shard));
         let mut state = bin.state.lock();
+        Slab::of(segments.tables(), first).soil(segments.tables(), first, class, populated);
         BinView { bin, state: &mut state, tables: segments.tables(), class }.enter(first);
         true
     }

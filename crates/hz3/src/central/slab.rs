@@ -74,16 +74,21 @@ impl Slab {
         for word in &slab.dirty {
             word.store(0, Ordering::Relaxed);
         }
-        for chunk in 0..class.slab_chunks() {
-            // The first touch of an advised unit brings all of it (I-9).
-            let start = first.first_page() + Pages::new(chunk * CHUNK_PAGES);
-            if tables.is_advised(start) {
-                bits::set(&slab.dirty, chunk * CHUNK_PAGES, CHUNK_PAGES);
-            }
-        }
         Blocks::of(tables, first, class).fill();
         tables.set_class(first, class.slab_chunks(), class);
         first
+    }
+
+    /// Notes which pages of the new slab at `first` may hold memory before a block of theirs is
+    /// taken: all of a populated one; else those of advised units, of which the first touch brings
+    /// all (I-9). The slab's bin is locked, for from now on it may have holes.
+    pub(crate) fn soil(&self, tables: &Tables, first: ChunkIndex, class: SizeClass, all: bool) {
+        for chunk in 0..class.slab_chunks() {
+            let start = first.first_page() + Pages::new(chunk * CHUNK_PAGES);
+            if all || tables.is_advised(start) {
+                bits::set(&self.dirty, chunk * CHUNK_PAGES, CHUNK_PAGES);
+            }
+        }
     }
 
     /// Takes the slab, which must be empty and out of its bin, apart: its run, and how many

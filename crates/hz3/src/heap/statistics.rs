@@ -109,6 +109,7 @@ impl<O: Os> Heap<O> {
             large_frees: self.counts.large_frees.load(Ordering::Relaxed),
             huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
             refaulted_bytes: self.segments.refaulted_pages() * page,
+            populated_bytes: self.segments.populated_bytes(),
             limit: self.segments.allowance().limit().unwrap_or(0),
             held: self.segments.held_bytes(),
             reliefs: self.segments.allowance().reliefs(),

@@ -16,6 +16,7 @@ pub(crate) const PATH_BYTES: usize = 256;
 /// How the heap is set up. The environment overrides it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Config {
     /// Bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 8 MiB.
     pub thread_cache_bytes: usize,
@@ -39,6 +40,9 @@ pub struct Config {
     pub tick_ms: u32,
     /// Ask for huge pages once the heap has grown beyond 16 MiB (`HZ3_HUGE_PAGES`). Default off.
     pub huge_pages: bool,
+    /// Ask for the memory of a whole slab at once when its bin has shown that it fills its slabs
+    /// (`HZ3_POPULATE`). Default on.
+    pub populate: bool,
     /// What the heap may hold (`HZ3_LIMIT`). Default [`Limit::None`].
     pub limit: Limit,
     /// What happens at the limit (`HZ3_LIMIT_MODE`). Default [`LimitMode::Fail`].
@@ -101,6 +105,7 @@ impl Config {
             background: true,
             tick_ms: 125,
             huge_pages: false,
+            populate: true,
             limit: Limit::None,
             limit_mode: LimitMode::Fail,
         }
@@ -159,6 +164,13 @@ impl Config {
     #[must_use]
     pub const fn huge_pages(mut self, huge_pages: bool) -> Config {
         self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Sets whether the memory of a whole slab may be asked for at once.
+    #[must_use]
+    pub const fn populate(mut self, populate: bool) -> Config {
+        self.populate = populate;
         self
     }
 

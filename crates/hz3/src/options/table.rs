@@ -18,7 +18,7 @@ struct Setting {
     set: fn(&mut Config, &[u8]) -> bool,
 }
 
-const OPTIONS: [Setting; 23] = [
+const OPTIONS: [Setting; 24] = [
     Setting {
         name: "THREAD_CACHE",
         accepted: "a number of bytes, with K, M or G if you like",
@@ -75,6 +75,11 @@ const OPTIONS: [Setting; 23] = [
         name: "HUGE_PAGES",
         accepted: "0 or 1",
         set: |config, value| flag(value).map(|on| config.huge_pages = on).is_some(),
+    },
+    Setting {
+        name: "POPULATE",
+        accepted: "0 or 1",
+        set: |config, value| flag(value).map(|on| config.populate = on).is_some(),
     },
     Setting {
         name: "EPOCH_INTERVAL",

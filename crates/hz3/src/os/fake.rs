@@ -163,6 +163,11 @@ impl Os for Fake {
         Ok(())
     }
 
+    unsafe fn populate(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.prefer_huge(span) }
+    }
+
     unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused> {
         if self.fails() {
             return Err(Refused);

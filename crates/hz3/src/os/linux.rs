@@ -125,6 +125,12 @@ impl Os for Linux {
         unsafe { Self::advise(span, libc::MADV_DONTNEED) }
     }
 
+    unsafe fn populate(&self, span: Span) -> Result<(), Refused> {
+        // It needs Linux 5.14; older kernels refuse.
+        // SAFETY: the caller's range is committed; its contents stay.
+        unsafe { Self::advise(span, libc::MADV_POPULATE_WRITE) }
+    }
+
     unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused> {
         // SAFETY: the caller's range is committed; its contents stay.
         unsafe { Self::advise(span, libc::MADV_HUGEPAGE) }

@@ -62,6 +62,12 @@ pub(crate) trait Os: Sync {
     /// The range is committed or mapped, and nobody else reads or writes it during the call.
     unsafe fn purge(&self, span: Span) -> Result<(), Refused>;
 
+    /// Brings memory to a range, as writes to all its pages would; its contents stay.
+    ///
+    /// # Safety
+    /// The range is committed.
+    unsafe fn populate(&self, span: Span) -> Result<(), Refused>;
+
     /// Asks for huge pages in a range of whole huge pages.
     ///
     /// # Safety

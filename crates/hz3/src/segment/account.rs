@@ -8,11 +8,17 @@ pub(crate) struct Account {
     /// Bytes of the huge blocks.
     huge: AtomicU64,
     peak_active: AtomicU64,
+    /// Bytes of clean pages that were populated.
+    populated: AtomicU64,
 }
 
 impl Account {
     pub(crate) const fn new() -> Account {
-        Account { huge: AtomicU64::new(0), peak_active: AtomicU64::new(0) }
+        Account {
+            huge: AtomicU64::new(0),
+            peak_active: AtomicU64::new(0),
+            populated: AtomicU64::new(0),
+        }
     }
 
     /// Bytes of the huge blocks.
@@ -28,6 +34,16 @@ impl Account {
     /// Undoes [`Account::add_huge`].
     pub(crate) fn remove_huge(&self, bytes: u64) {
         self.huge.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of clean pages that were populated.
+    pub(crate) fn note_populated(&self, bytes: u64) {
+        self.populated.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of clean pages that were populated.
+    pub(crate) fn populated_bytes(&self) -> u64 {
+        self.populated.load(Ordering::Relaxed)
     }
 
     /// The most that [`Account::note_active`] was told.

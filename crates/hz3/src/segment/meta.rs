@@ -283,7 +283,6 @@ impl Tables {
     }
 
     /// How many pages of the run are dirty.
-    #[cfg(test)]
     pub(crate) fn dirty_pages(&self, run: Run) -> u32 {
         parts(run)
             .map(|part| bits::count(&self.segment(part.segment).dirty, part.start, part.pages))

@@ -14,6 +14,7 @@ pub(crate) mod huge;
 pub(crate) mod large;
 pub(crate) mod meta;
 pub(crate) mod pages;
+pub(crate) mod populate;
 pub(crate) mod tables;
 pub(crate) mod units;
 
@@ -43,6 +44,8 @@ pub(crate) struct Segments<O> {
     account: Account,
     /// Whether units are advised: wanted, and not refused so far.
     huge_pages: AtomicBool,
+    /// Whether runs are populated: wanted, and not refused so far.
+    populates: AtomicBool,
     allowance: Allowance,
 }
 
@@ -67,6 +70,8 @@ impl<O: Os> Segments<O> {
     pub(crate) fn reserve(os: O, config: &Config) -> Result<Segments<O>, Refused> {
         // A huge page is as long as a unit where pages of the system are as long as hz3's.
         let huge_pages = config.huge_pages && os.page_size() == PAGE_BYTES;
+        // Longer pages of the system are longer steps already, and a run may hold parts of them.
+        let populates = config.populate && os.page_size() == PAGE_BYTES;
         Ok(Segments {
             arena: Arena::reserve(os, config.arena_bytes)?,
             growth: Lock::new(Growth::default()),
@@ -74,6 +79,7 @@ impl<O: Os> Segments<O> {
             huge: Lock::new(HugeTable::new()),
             account: Account::new(),
             huge_pages: AtomicBool::new(huge_pages),
+            populates: AtomicBool::new(populates),
             allowance: Allowance::new(config),
         })
     }
@@ -298,6 +304,11 @@ impl<O: Os> Segments<O> {
     pub(crate) fn mark_clean(&self, run: Run) {
         let _pages = self.pages.lock();
         self.tables().set_clean(run);
+    }
+
+    /// Bytes of clean pages that were populated.
+    pub(crate) fn populated_bytes(&self) -> u64 {
+        self.account.populated_bytes()
     }
 
     /// Number of free pages that may hold memory.

@@ -6,6 +6,7 @@ mod breakdown;
 mod limit;
 mod model;
 mod policies;
+mod populate;
 mod refusing;
 mod stress;
 mod world;

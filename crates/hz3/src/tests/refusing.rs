@@ -67,6 +67,10 @@ impl Os for Refusing {
         unsafe { Linux.commit(span) }
     }
 
+    unsafe fn populate(&self, span: Span) -> Result<(), Refused> {
+        unsafe { Linux.populate(span) }
+    }
+
     unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused> {
         unsafe { Linux.prefer_huge(span) }
     }

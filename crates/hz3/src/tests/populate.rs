@@ -1,0 +1,102 @@
+//! Slabs that are populated: which, and that what is not used of them goes back.
+
+use std::vec::Vec;
+
+use crate::base::size_class::SizeClass;
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide, widen};
+use crate::cache::Front;
+use crate::heap::Heap;
+use crate::options::Config;
+use crate::os::fake::Fake;
+use crate::os::linux::Linux;
+use crate::os::{Os, Span};
+
+/// Blocks of a page each, in slabs of a chunk.
+const BLOCK: usize = PAGE_BYTES;
+/// A bin's slabs that are left to their faults.
+const UNPOPULATED: usize = 3;
+
+fn heap<O: Os>(os: O, config: &Config) -> Heap<O> {
+    Heap::create(os, &config.arena_bytes(8 * SEGMENT_BYTES).shards(1)).expect("a heap")
+}
+
+fn fake(config: &Config) -> Heap<Fake> {
+    heap(Fake::new(PAGE_BYTES, 1, 1 << 30), config)
+}
+
+fn slab_bytes() -> usize {
+    SizeClass::of_size(BLOCK).slab_pages().bytes()
+}
+
+/// Takes the blocks of so many slabs, and one block of a further one.
+fn fill<O: Os>(heap: &Heap<O>, slabs: usize) -> Vec<*mut u8> {
+    let allocate = |_| unsafe { heap.allocate(Front::Direct, BLOCK) }.expect("room").as_ptr();
+    (0..=slabs * slab_bytes() / BLOCK).map(allocate).collect()
+}
+
+fn free<O: Os>(heap: &Heap<O>, blocks: impl IntoIterator<Item = *mut u8>) {
+    for block in blocks {
+        assert_eq!(unsafe { heap.free(Front::Direct, block) }, Ok(()));
+    }
+}
+
+#[test]
+fn the_slab_after_the_third_is_populated_if_its_pages_are_clean() {
+    let heap = fake(&Config::new());
+    let mut blocks = fill(&heap, UNPOPULATED - 1);
+    assert_eq!(heap.stats().populated_bytes, 0);
+    blocks.extend(fill(&heap, 1));
+    assert_eq!(heap.stats().populated_bytes, wide(slab_bytes()));
+    free(&heap, blocks.drain(..));
+    let blocks = fill(&heap, UNPOPULATED);
+    assert_eq!(heap.stats().populated_bytes, wide(slab_bytes()), "dirty pages are there already");
+    free(&heap, blocks);
+    heap.collect(Front::Direct, 0);
+    free(&heap, fill(&heap, UNPOPULATED));
+    assert_eq!(heap.stats().populated_bytes, 2 * wide(slab_bytes()), "purged pages are not");
+    heap.validate();
+}
+
+#[test]
+fn nothing_is_populated_where_it_is_not_wanted_or_not_possible() {
+    let off = fake(&Config::new().populate(false));
+    free(&off, fill(&off, 2 * UNPOPULATED));
+    assert_eq!(off.stats().populated_bytes, 0);
+
+    let long = fake(&Config::new());
+    let class = SizeClass::of_size(BLOCK + 1);
+    for _ in 0..2 * UNPOPULATED * widen(class.capacity()) {
+        assert!(unsafe { long.allocate(Front::Direct, BLOCK + 1) }.is_some());
+    }
+    assert_eq!(long.stats().populated_bytes, 0, "of longer blocks much may stay untouched");
+
+    let heap = fake(&Config::new());
+    let blocks = fill(&heap, UNPOPULATED - 1);
+    heap.os().fail_call(1);
+    let more = fill(&heap, UNPOPULATED);
+    assert_eq!(heap.stats().populated_bytes, 0, "a system that refused is not asked again");
+    free(&heap, blocks.into_iter().chain(more));
+    heap.validate();
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "asks the system what is resident")]
+fn a_populated_slab_is_resident_at_once_and_its_unused_pages_go_back() {
+    if Linux.page_size() != PAGE_BYTES {
+        return;
+    }
+    let heap = heap(Linux, &Config::new());
+    let blocks = fill(&heap, UNPOPULATED);
+    if heap.stats().populated_bytes == 0 {
+        // Linux before 5.14.
+        return;
+    }
+    let start = core::ptr::NonNull::new(*blocks.last().expect("a block")).expect("an address");
+    let slab = Span { start, bytes: slab_bytes() };
+    assert_eq!(heap.os().resident_bytes(slab), slab.bytes);
+    heap.collect(Front::Direct, 0);
+    assert_eq!(heap.os().resident_bytes(slab), BLOCK, "all but the block in use");
+    free(&heap, blocks);
+    heap.collect(Front::Direct, 0);
+    assert_eq!(heap.os().resident_bytes(slab), 0);
+}
