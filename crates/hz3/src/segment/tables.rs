@@ -3,7 +3,7 @@
 //! | table | grain | bytes | what it says |
 //! |---|---|---|---|
 //! | class map | chunk | 1 | the size class of the slab there, 0 when there is none |
-//! | records | page | 16 | length of the run that starts there, links of free runs |
+//! | records | page | 12 | length of the run that starts there, links of free runs |
 //! | chunk metadata | chunk | 64 | the slab header that `central::slab` lays over it |
 //! | bitmaps | chunk | 512 | the bitmap of a slab whose header has no room for it |
 //! | segment metadata | segment | 448 | free, dirty and old bits of its pages, traffic of its slabs, counts |
@@ -27,14 +27,17 @@ pub(crate) const BITMAP_WORDS: usize = bits::words_for(MAX_BLOCKS);
 /// A chunk's bitmap in the table of bitmaps, zeroed when the chunk is first committed.
 pub(crate) type Bitmap = [AtomicU64; BITMAP_WORDS];
 
+/// In place of a link: a large block starts here. No page has this index.
+const LARGE: u32 = u32::MAX;
+
 /// The record of one page. Which fields mean something depends on the page's place in its run:
 /// `pages` holds at the first page of a large block and at both ends of a free run; the links
-/// hold at the first page (index by length) and the second (index by chunks) of a free run.
+/// hold at the first page (index by length) and the second (index by chunks) of a free run. At the
+/// first page of a large block `left` is [`LARGE`], which is no link.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct PageRecord {
     pages: AtomicU32,
-    large: AtomicU32,
     left: AtomicU32,
     right: AtomicU32,
 }
@@ -50,11 +53,11 @@ impl PageRecord {
 
     /// Whether a large block starts at this page.
     pub(crate) fn is_large(&self) -> bool {
-        self.large.load(Ordering::Relaxed) != 0
+        self.left() == LARGE
     }
 
     pub(crate) fn set_large(&self, large: bool) {
-        self.large.store(u32::from(large), Ordering::Relaxed);
+        self.set_left(if large { LARGE } else { 0 });
     }
 
     pub(crate) fn left(&self) -> u32 {
@@ -141,6 +144,6 @@ impl Tables {
 }
 
 const _: () = {
-    assert!(size_of::<PageRecord>() == 16);
+    assert!(size_of::<PageRecord>() == 12);
     assert!(size_of::<Bitmap>() == 512);
 };
