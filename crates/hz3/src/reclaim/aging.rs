@@ -2,23 +2,23 @@
 //!
 //! Free pages have two generations: young until the next ageing, old after it; what is still old
 //! at the ageing after that is purged. An ageing happens every tick while the program is calm.
-//! When pages are taken again soon after they were purged, the purge was a mistake, and the time
-//! between two ageings becomes a tick longer; when a long time passes without that, a tick shorter.
-//! It never gets so long that what was freed is still there a second later.
+//! When pages are taken again so soon after they were purged that the longest time between two
+//! ageings would have kept them, the purge was a mistake, and that time becomes a tick longer; when
+//! a long time passes without a mistake, a tick shorter. It never gets so long that what was freed
+//! is still there a second later, and what is used again only then goes at the calm pace.
 
 /// Ticks between two ageings at most. The blocks of a cache are stolen in the second tick after
 /// they were freed at the latest; the ageing that finds their pages young comes in the fourth then, and
 /// the one that finds them old in the seventh.
 const LONGEST: u32 = 3;
-/// Taking purged pages again within this many milliseconds of the purge is "soon". Time, and not
-/// ticks: there are none while everything is back and the reclaimer rests.
-const SOON_MS: u64 = 1000;
 /// Milliseconds without a mistake after which the program counts as calm again.
 const CALM_MS: u64 = 12_800;
 
 /// The pace of ageing.
 #[derive(Debug)]
 pub(crate) struct Aging {
+    /// Milliseconds between two ticks while there is work.
+    tick_ms: u64,
     /// Ticks between two ageings.
     period: u32,
     /// Ticks since the last one.
@@ -34,8 +34,10 @@ pub(crate) struct Aging {
 }
 
 impl Aging {
-    pub(crate) const fn new() -> Aging {
+    /// For ticks that come every `tick_ms` milliseconds while there is work.
+    pub(crate) const fn new(tick_ms: u64) -> Aging {
         Aging {
+            tick_ms,
             period: 1,
             since: 0,
             now_ms: 0,
@@ -52,7 +54,7 @@ impl Aging {
         self.now_ms = now_ms;
         let again = refaulted - self.refaulted;
         self.refaulted = refaulted;
-        let soon = now_ms.saturating_sub(self.purged_at) <= SOON_MS;
+        let soon = now_ms.saturating_sub(self.purged_at) <= self.soon_ms();
         if soon && self.purged_pages > 0 && again >= self.purged_pages.div_ceil(4) {
             self.period = (self.period + 1).min(LONGEST);
             // One purge is one mistake.
@@ -68,6 +70,14 @@ impl Aging {
             self.since = 0;
         }
         due
+    }
+
+    /// Milliseconds from a purge in which taking its pages again shows it to be a mistake. Pages are
+    /// kept for up to two periods, so the longest period keeps them by so much longer; and a tick later
+    /// at most it is noticed. Time, and not ticks: there are none while the reclaimer rests.
+    fn soon_ms(&self) -> u64 {
+        let longer = 2 * (LONGEST - self.period);
+        u64::from(longer + 1) * self.tick_ms
     }
 
     /// Notes that this tick purged pages.
@@ -87,13 +97,13 @@ impl Aging {
 
 #[cfg(test)]
 mod tests {
-    use super::{Aging, CALM_MS, LONGEST, SOON_MS};
+    use super::{Aging, CALM_MS, LONGEST};
 
-    const TICK_MS: u64 = 200;
+    const TICK_MS: u64 = 125;
 
     #[test]
     fn every_tick_ages_while_the_program_is_calm() {
-        let mut aging = Aging::new();
+        let mut aging = Aging::new(TICK_MS);
         for tick in 0..1000 {
             assert!(aging.tick(tick * TICK_MS, 0));
             aging.purged(100);
@@ -102,7 +112,7 @@ mod tests {
 
     #[test]
     fn pages_taken_again_soon_lengthen_the_period_and_calm_shortens_it() {
-        let mut aging = Aging::new();
+        let mut aging = Aging::new(TICK_MS);
         for tick in 0..20 {
             aging.tick(tick * TICK_MS, tick * 100);
             aging.purged(100);
@@ -115,19 +125,25 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_after_a_rest_is_no_mistake() {
-        let mut aging = Aging::new();
-        for burst in 0..20 {
-            // No ticks while everything is back.
-            aging.tick(burst * 2 * SOON_MS, burst * 100);
-            aging.purged(100);
-        }
-        assert_eq!(aging.period(), 1);
+    fn a_burst_that_no_pace_would_have_kept_its_pages_for_is_no_mistake() {
+        // Purged by the third tick after the free, and taken again so many ticks after the purge;
+        // there are none meanwhile, as everything is back.
+        let period_after = |ticks: u64| {
+            let mut aging = Aging::new(TICK_MS);
+            for burst in 0..20 {
+                aging.tick(burst * ticks * TICK_MS, burst * 100);
+                aging.purged(100);
+            }
+            aging.period()
+        };
+        assert_eq!(period_after(6), 1);
+        assert_eq!(period_after(5), 2, "the next period makes it by two ticks");
+        assert_eq!(period_after(3), LONGEST);
     }
 
     #[test]
     fn few_pages_taken_again_change_nothing() {
-        let mut aging = Aging::new();
+        let mut aging = Aging::new(TICK_MS);
         for tick in 0..50 {
             aging.tick(tick * TICK_MS, tick * 10);
             aging.purged(100);
