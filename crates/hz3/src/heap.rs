@@ -66,7 +66,8 @@ impl<O: Os> Heap<O> {
     }
 
     fn below(&self) -> Below<'_, O> {
-        Below { central: &self.central, segments: &self.segments }
+        let granted = self.registry.granted();
+        Below { central: &self.central, segments: &self.segments, granted }
     }
 
     pub(crate) fn os(&self) -> &O {
@@ -415,6 +416,15 @@ impl<O: Os> Heap<O> {
         self.reclaim.is_quiet(&self.registry, self.below())
     }
 
+    /// Whether at least `bytes` could go back to the system, now or after frees that the caches
+    /// serve and nobody sees; a hint that costs next to nothing. What lies in slabs is not seen.
+    pub(crate) fn may_hold(&self, bytes: u64) -> bool {
+        // What the caches may hold, but no more than there is.
+        let granted = self.registry.granted().load(Ordering::Relaxed);
+        let cached = granted.min(self.segments.active_hint());
+        self.segments.dirty_hint() + cached >= bytes
+    }
+
     /// Number of large blocks freed.
     pub(crate) fn large_frees(&self) -> u64 {
         self.counts.large_frees.load(Ordering::Relaxed)
@@ -454,6 +464,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn validate(&self) {
         self.segments.validate();
         self.central.validate(&self.segments);
+        self.registry.validate();
         self.validate_statistics();
     }
 }

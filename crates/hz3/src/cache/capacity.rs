@@ -8,6 +8,7 @@
 //! turn.
 
 use crate::base::size_class::{CLASSES, SizeClass};
+use crate::base::units::wide;
 
 /// A class may hold this many bytes at most, unless that were fewer than [`FEWEST_AT_MOST`] blocks.
 const CLASS_BYTES: usize = 512 * 1024;
@@ -146,6 +147,11 @@ impl Capacity {
     fn successor(class: u8, step: usize) -> u8 {
         let index = (usize::from(class) - 1 + step) % (CLASSES - 1) + 1;
         u8::try_from(index).unwrap_or(1)
+    }
+
+    /// Bytes of the blocks that the classes may have, all together.
+    pub(crate) fn granted_bytes(&self) -> u64 {
+        wide(self.granted_bytes)
     }
 
     /// Sets what the cache may hold.

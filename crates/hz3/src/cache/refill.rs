@@ -1,5 +1,7 @@
 //! The cold half of the thread cache: misses, overflows, and emptying.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use super::capacity::{Capacity, Shortage};
 use super::decay::{self, Decayed, Surplus};
 use super::steal::Claim;
@@ -15,6 +17,8 @@ use crate::segment::Segments;
 pub(crate) struct Below<'a, O> {
     pub(crate) central: &'a Central,
     pub(crate) segments: &'a Segments<O>,
+    /// Bytes that all caches may hold together: the sum of what their capacities grant.
+    pub(crate) granted: &'a AtomicU64,
 }
 
 impl<O> Clone for Below<'_, O> {
@@ -104,8 +108,10 @@ impl ThreadCache {
     pub(super) unsafe fn retire<O: Os>(&self, below: Below<'_, O>) {
         // SAFETY: the caller's promise.
         unsafe { self.drain(below) };
+        let mut policy = self.policy.lock();
+        below.granted.fetch_sub(policy.capacity.granted_bytes(), Ordering::Relaxed);
         // SAFETY: the cache is drained and has no owner.
-        unsafe { self.reset(&mut self.policy.lock(), false) };
+        unsafe { self.reset(&mut policy, false) };
     }
 
     /// Empties the cache while its owner runs. Returns the bytes of the blocks taken; `None` when
@@ -214,7 +220,15 @@ impl<O: Os> Owned<'_, O> {
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
         unsafe { self.cache.stack(class).compact() };
         self.cache.stack(class).set_capacity(capacity);
-        self.policy.capacity.set(class, capacity);
+        self.grant(class, capacity);
+    }
+
+    /// Notes a capacity, here and in the sum of all caches.
+    fn grant(&mut self, class: SizeClass, blocks: usize) {
+        let before = self.policy.capacity.granted_bytes();
+        self.policy.capacity.set(class, blocks);
+        let change = self.policy.capacity.granted_bytes().wrapping_sub(before);
+        self.below.granted.fetch_add(change, Ordering::Relaxed);
     }
 
     /// Raises the capacity of a class that ran empty or full; false when it stays what it is.
@@ -229,7 +243,7 @@ impl<O: Os> Owned<'_, O> {
                 return false;
             }
         }
-        self.policy.capacity.set(class, target);
+        self.grant(class, target);
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
         unsafe { self.policy.fit_array(self.cache, class, target) };
         self.cache.stack(class).set_capacity(target);

@@ -1,6 +1,6 @@
 //! All thread caches of the process: to hand one to a new thread, and to walk them.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::refill::Below;
 use super::{CACHE_BYTES, ThreadCache};
@@ -29,6 +29,8 @@ pub(crate) struct Registry {
     publication: Lock<()>,
     in_use: AtomicUsize,
     created: AtomicUsize,
+    /// See [`Below::granted`].
+    granted: AtomicU64,
     limit_bytes: usize,
 }
 
@@ -55,6 +57,7 @@ impl Registry {
             publication: Lock::new(()),
             in_use: AtomicUsize::new(0),
             created: AtomicUsize::new(0),
+            granted: AtomicU64::new(0),
             limit_bytes,
         }
     }
@@ -62,6 +65,11 @@ impl Registry {
     /// Number of caches that belong to a thread.
     pub(crate) fn in_use(&self) -> usize {
         self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that all caches may hold together.
+    pub(crate) fn granted(&self) -> &AtomicU64 {
+        &self.granted
     }
 
     /// A cache for the calling thread; `None` when there is no memory for one.
@@ -153,6 +161,13 @@ impl Registry {
             list.release();
         }
         self.publication.release();
+    }
+
+    /// Checks the sum of what the caches may hold; panics when it is wrong. They must be at rest.
+    #[cfg(test)]
+    pub(crate) fn validate(&self) {
+        let sum: u64 = self.iter().map(|cache| cache.policy.lock().capacity.granted_bytes()).sum();
+        assert_eq!(self.granted.load(Ordering::Relaxed), sum, "bytes granted");
     }
 
     /// In a forked child: takes the caches of the threads that did not come along, all but `own`.

@@ -7,7 +7,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Account {
     /// Bytes of the huge blocks.
     huge: AtomicU64,
+    active: AtomicU64,
     peak_active: AtomicU64,
+    dirty: AtomicU64,
     /// Bytes of clean pages that were populated.
     populated: AtomicU64,
 }
@@ -16,7 +18,9 @@ impl Account {
     pub(crate) const fn new() -> Account {
         Account {
             huge: AtomicU64::new(0),
+            active: AtomicU64::new(0),
             peak_active: AtomicU64::new(0),
+            dirty: AtomicU64::new(0),
             populated: AtomicU64::new(0),
         }
     }
@@ -46,16 +50,28 @@ impl Account {
         self.populated.load(Ordering::Relaxed)
     }
 
-    /// The most that [`Account::note_active`] was told.
+    /// Bytes in slabs, large and huge blocks when pages were last taken or given back.
+    pub(crate) fn active_bytes(&self) -> u64 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// The most that they ever were.
     pub(crate) fn peak_active_bytes(&self) -> u64 {
         self.peak_active.load(Ordering::Relaxed)
     }
 
-    /// Notes how much is in slabs, large and huge blocks now.
-    pub(crate) fn note_active(&self, bytes: u64) {
+    /// Bytes of free dirty pages when pages were last taken or given back.
+    pub(crate) fn dirty_bytes(&self) -> u64 {
+        self.dirty.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many bytes are in slabs, large and huge blocks now, and in free dirty pages.
+    pub(crate) fn note(&self, active: u64, dirty: u64) {
+        self.active.store(active, Ordering::Relaxed);
+        self.dirty.store(dirty, Ordering::Relaxed);
         // Most calls find a peak that is higher; those write nothing.
-        if bytes > self.peak_active_bytes() {
-            self.peak_active.fetch_max(bytes, Ordering::Relaxed);
+        if active > self.peak_active_bytes() {
+            self.peak_active.fetch_max(active, Ordering::Relaxed);
         }
     }
 }

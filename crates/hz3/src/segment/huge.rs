@@ -130,7 +130,7 @@ impl<O: Os> Segments<O> {
     /// Counts more bytes of huge blocks.
     fn count_huge(&self, bytes: usize) {
         self.account.add_huge(wide(bytes));
-        self.note_active(&self.pages.lock());
+        self.note(&self.pages.lock());
     }
 
     /// Makes a mapping of the caller's a huge block of `bytes`. `None` when that is not possible;

@@ -114,16 +114,27 @@ impl<O: Os> Segments<O> {
     fn admit(&self, heap: &mut PageHeap, run: Run) -> bool {
         let admitted = self.allowance.admits(self.held(heap));
         if admitted {
-            self.note_active(heap);
+            self.note(heap);
         } else {
             heap.give(self.tables(), run, Pages::ZERO, self.arena.frontier());
         }
         admitted
     }
 
-    /// After pages were taken or a huge block was entered.
-    fn note_active(&self, heap: &PageHeap) {
-        self.account.note_active(self.active_bytes(heap));
+    /// After pages were taken or given back, or a huge block was entered: notes what is held, for
+    /// those who ask without the lock.
+    fn note(&self, heap: &PageHeap) {
+        self.account.note(self.active_bytes(heap), heap.dirty_pages() * wide(PAGE_BYTES));
+    }
+
+    /// Bytes in slabs, large and huge blocks, as a hint.
+    pub(crate) fn active_hint(&self) -> u64 {
+        self.account.active_bytes()
+    }
+
+    /// Bytes of free pages that may hold memory, as a hint.
+    pub(crate) fn dirty_hint(&self) -> u64 {
+        self.account.dirty_bytes()
     }
 
     /// Bytes in slabs, large and huge blocks.
@@ -207,7 +218,9 @@ impl<O: Os> Segments<O> {
     /// Gives a run back. Its first `touched` pages have been written since it was taken.
     pub(crate) fn give(&self, run: Run, touched: Pages) {
         let frontier = self.arena.frontier();
-        self.pages.lock().give(self.tables(), run, touched, frontier);
+        let mut heap = self.pages.lock();
+        heap.give(self.tables(), run, touched, frontier);
+        self.note(&heap);
     }
 
     /// The first free pages of an age in `within` that may hold memory, at most `limit`; they are
@@ -273,7 +286,9 @@ impl<O: Os> Segments<O> {
     /// Gives pages back that [`Segments::take_dirty`] took.
     pub(crate) fn put_back(&self, run: Run) {
         let frontier = self.arena.frontier();
-        self.pages.lock().put_back(self.tables(), run, frontier);
+        let mut heap = self.pages.lock();
+        heap.put_back(self.tables(), run, frontier);
+        self.note(&heap);
     }
 
     /// Makes all free dirty pages old.

@@ -28,12 +28,8 @@ use crate::reclaim::Next;
 
 /// Less than this is not worth a thread, in bytes.
 const WORTH_A_THREAD: u64 = 8 * 1024 * 1024;
-/// How many slow paths a thread runs between two estimates of what could be given back.
-const SLOW_PATHS_A_LOOK: u64 = 64;
-/// Many threads that run fewer slow paths than that each may hold much together: one in this many
-/// looks early, after this many slow paths.
-const CACHES_AN_EARLY_LOOK: usize = 16;
-const SLOW_PATHS_AN_EARLY_LOOK: u64 = 8;
+/// How many slow paths a thread runs between two estimates of all that could be given back.
+const SLOW_PATHS_AN_ESTIMATE: u64 = 64;
 /// The stack of the thread, in bytes: it calls nothing deep.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -49,8 +45,8 @@ static FIRST_STATE: AtomicU32 = AtomicU32::new(OFF);
 /// Held while the thread is being created. A fork waits for it: the C library holds locks then
 /// that a child would inherit held, and never be able to create a thread.
 static SPAWNING: Lock<()> = Lock::new(());
-/// The cache and the count of slow paths of the last look.
-static LAST_LOOK: AtomicU64 = AtomicU64::new(0);
+/// The cache and the count of slow paths of the last estimate.
+static LAST_ESTIMATE: AtomicU64 = AtomicU64::new(0);
 /// When the next inline tick is due, in milliseconds.
 static NEXT_TICK: AtomicU64 = AtomicU64::new(0);
 
@@ -107,27 +103,32 @@ fn wake() {
     doze::wake(&STATE, futex_wake_one);
 }
 
-/// Once in a while: starts the thread if there is enough for it to do, or does its work.
+/// Starts the thread if there may be enough for it to do, or does its work.
+///
+/// Free pages, and what caches may come to hold, count at once: a program may free ten large
+/// blocks and then nothing more, and a free that a cache serves looks at nothing. What lies in slabs
+/// is estimated once in a while.
 #[cold]
 fn look(heap: &'static Heap<Linux>) {
+    let is_inline = STATE.load(Ordering::Relaxed) == INLINE;
+    let is_worth = heap.may_hold(WORTH_A_THREAD)
+        || (is_estimate_due(heap) && (is_inline || heap.returnable_hint() >= WORTH_A_THREAD));
+    match (is_worth, is_inline) {
+        (false, _) => {}
+        (true, true) => tick_if_due(heap),
+        (true, false) => start(),
+    }
+}
+
+/// Whether so many slow paths have passed that an estimate is worth its time.
+fn is_estimate_due(heap: &'static Heap<Linux>) -> bool {
     let own = word::own();
     // The count of slow paths, large frees among them, is a clock that every program moves.
-    let own_paths = own.map_or(0, ThreadCache::slow_paths);
-    let slow_paths = own_paths + heap.large_frees();
-    let is_early = own_paths == SLOW_PATHS_AN_EARLY_LOOK
-        && own.is_some_and(|own| own.number().is_multiple_of(CACHES_AN_EARLY_LOOK));
-    // A call that moves no count must not look again and again.
-    let this_look = slow_paths + (wide(own.map_or(0, ThreadCache::number)) << 32);
-    if !(is_early || slow_paths.is_multiple_of(SLOW_PATHS_A_LOOK))
-        || LAST_LOOK.swap(this_look, Ordering::Relaxed) == this_look
-    {
-        return;
-    }
-    if STATE.load(Ordering::Relaxed) == INLINE {
-        tick_if_due(heap);
-    } else if heap.returnable_hint() >= WORTH_A_THREAD {
-        start();
-    }
+    let slow_paths = own.map_or(0, ThreadCache::slow_paths) + heap.large_frees();
+    // A call that moves no count must not estimate again and again.
+    let this = slow_paths + (wide(own.map_or(0, ThreadCache::number)) << 32);
+    slow_paths.is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
+        && LAST_ESTIMATE.swap(this, Ordering::Relaxed) != this
 }
 
 fn tick_if_due(heap: &'static Heap<Linux>) {

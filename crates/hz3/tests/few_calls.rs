@@ -1,0 +1,31 @@
+//! A program that frees much by a few calls, and then makes no more.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: hz3::Hz3 = hz3::Hz3;
+
+const MIB: usize = 1 << 20;
+const BLOCKS: usize = 3;
+const BLOCK: usize = 64 * MIB;
+/// A hang, not a speed: the default gives memory back in less than a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn three_large_blocks_go_back() {
+    let mut blocks = [const { Vec::new() }; BLOCKS];
+    for block in &mut blocks {
+        *block = vec![1u8; BLOCK];
+    }
+    let all = (BLOCKS * BLOCK) as u64;
+    assert!(hz3::stats().large >= all, "they are large blocks: {}", hz3::stats());
+    drop(blocks);
+    let begin = Instant::now();
+    // Nothing here allocates or frees.
+    while hz3::stats().dirty > all / 8 && begin.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let after = hz3::stats();
+    assert!(after.dirty <= all / 8 && after.ticks > 0, "they are still there: {after}");
+}
