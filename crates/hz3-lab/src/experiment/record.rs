@@ -130,6 +130,7 @@ impl Record {
             "mean_rss_kb",
             "idle_rss_kb",
             "worst_idle_rss_kb",
+            "idle_ends_kb",
             "start_rss_kb",
             "floor_kb",
             "harness_kb",
@@ -161,6 +162,7 @@ impl Record {
             Ok(figures) => (figures, ""),
             Err(error) => (&nothing, error.as_str()),
         };
+        let idle_ends: Vec<String> = figures.idle_ends_kb.iter().map(f64::to_string).collect();
         let found = error.is_empty();
         let always = |value: String| if found { value } else { String::new() };
         place
@@ -174,6 +176,7 @@ impl Record {
                 known(figures.mean_rss_kb),
                 known(figures.idle_rss_kb),
                 known(figures.worst_idle_rss_kb),
+                idle_ends.join(" "),
                 known(figures.start_rss_kb),
                 known(figures.floor_kb),
                 known(figures.harness_kb),

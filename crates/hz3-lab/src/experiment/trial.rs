@@ -67,11 +67,13 @@ pub(crate) struct Figures {
     /// Largest resident set of the whole process, as [`Outcome::peak_rss_kb`] says, and the mean of the looks.
     pub(crate) peak_rss_kb: f64,
     pub(crate) mean_rss_kb: Option<f64>,
-    /// Resident set at the end of the last idle time, the largest at the end of any, and how much it grew
-    /// from cycle to cycle.
+    /// Resident set at the end of the last idle time, the largest at the end of any, all of them in their
+    /// order, and how much they grew from cycle to cycle.
     pub(crate) idle_rss_kb: Option<f64>,
     #[serde(default)]
     pub(crate) worst_idle_rss_kb: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) idle_ends_kb: Vec<f64>,
     pub(crate) growth_kb: Option<f64>,
     /// Resident set before the workload's first allocation, as the process itself saw it.
     #[serde(default)]
@@ -97,6 +99,13 @@ pub(crate) struct Figures {
     pub(crate) latency: Option<Latency>,
     /// Resident set over time, where that was asked for.
     pub(crate) series: Option<Series>,
+}
+
+impl Figures {
+    /// The ends of the idle times but the first: its cycle also fills caches and tables, once.
+    pub(crate) fn later_idle_ends_kb(&self) -> &[f64] {
+        self.idle_ends_kb.get(1..).unwrap_or_default()
+    }
 }
 
 /// Latencies as `hz3 bench` reports them.
@@ -311,8 +320,8 @@ fn add_report(
     let charges = outcome.series.samples.iter().filter_map(|sample| sample.cgroup_kb);
     figures.peak_cgroup_kb = charges.max().map(|kb| kb as f64);
     figures.idle_cgroup_kb = ends.last().and_then(|sample| Some(sample.cgroup_kb? as f64));
-    // The first cycle also fills caches and tables, once.
-    figures.growth_kb = stats::slope(idle.get(1..).unwrap_or_default());
+    figures.idle_ends_kb = idle;
+    figures.growth_kb = stats::trend::slope(figures.later_idle_ends_kb());
     figures.malloc_p999_ns = report.malloc_ns["p999"].as_f64();
     figures.free_p999_ns = report.free_ns["p999"].as_f64();
     if detailed {

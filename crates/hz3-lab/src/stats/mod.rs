@@ -1,6 +1,7 @@
 //! Order statistics of small samples.
 
 pub(crate) mod bootstrap;
+pub(crate) mod trend;
 
 /// The median; the mean of the middle two for an even count. `None` of nothing.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
@@ -36,19 +37,6 @@ pub(crate) fn geometric_mean(values: &[f64]) -> Option<f64> {
     mean(&values.iter().map(|value| value.ln()).collect::<Vec<_>>()).map(f64::exp)
 }
 
-/// The slope of the least-squares line through values at 0, 1, 2...; needs three of them.
-pub(crate) fn slope(values: &[f64]) -> Option<f64> {
-    if values.len() < 3 {
-        return None;
-    }
-    let middle = (values.len() - 1) as f64 / 2.0;
-    let average = mean(values)?;
-    let deviations =
-        values.iter().enumerate().map(|(i, value)| (i as f64 - middle, value - average));
-    let (products, squares) = deviations.fold((0.0, 0.0), |(p, s), (x, y)| (p + x * y, s + x * x));
-    Some(products / squares)
-}
-
 fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -78,11 +66,9 @@ mod tests {
     }
 
     #[test]
-    fn geometric_mean_and_slope() {
+    fn geometric_mean_of_values() {
         assert!((geometric_mean(&[1.0, 4.0]).unwrap() - 2.0).abs() < 1e-12);
         assert_eq!(geometric_mean(&[]), None);
-        assert!((slope(&[5.0, 7.0, 9.0, 11.0]).unwrap() - 2.0).abs() < 1e-12);
-        assert_eq!(slope(&[1.0, 2.0]), None);
     }
 
     #[test]

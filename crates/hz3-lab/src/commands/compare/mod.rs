@@ -62,20 +62,21 @@ fn plan(args: &CompareArgs) -> Result<Record> {
     let roster = Roster::find(&args.peers.extra)?;
     let mut selection = roster.select(&args.allocators)?;
     let level = args.effort.level().unwrap_or(Level::Normal);
-    let mut cases = match args.suite {
-        Some(suite) => suite.cases(level),
-        None => level.cases(level.standard(), &args.workloads, &args.commands)?,
+    let rounds = args.effort.rounds;
+    let cases = if let Some(suite) = args.suite {
+        suite.cases(level, rounds)
+    } else {
+        let mut cases = level.cases(level.standard(), &args.workloads, &args.commands)?;
+        for case in &mut cases {
+            case.rounds = rounds.unwrap_or(case.rounds);
+        }
+        cases
     };
     let variants = args.suite.filter(|_| args.allocators.is_empty()).map(Suite::variants);
     for variant in variants.unwrap_or_default() {
         let Selection { peers, missing } = roster.select(&[(*variant).to_owned()])?;
         selection.peers.extend(peers);
         selection.missing.extend(missing);
-    }
-    if let Some(rounds) = args.effort.rounds {
-        for case in &mut cases {
-            case.rounds = rounds;
-        }
     }
     Ok(Record {
         format: FORMAT,

@@ -32,11 +32,12 @@ pub(crate) struct Line {
 }
 
 impl Suite {
-    /// Its cases.
-    pub(crate) fn cases(self, level: Level) -> Vec<Case> {
+    /// Its cases, in so many rounds, or else as many as the level says; those that are repetitions by
+    /// themselves have one.
+    pub(crate) fn cases(self, level: Level, rounds: Option<u32>) -> Vec<Case> {
         match self {
-            Self::Reclaim => reclaim::cases(level),
-            Self::Speed => speed::cases(level),
+            Self::Reclaim => reclaim::cases(level, rounds),
+            Self::Speed => speed::cases(level, rounds),
         }
     }
 
@@ -75,7 +76,7 @@ mod tests {
     fn every_case_is_a_line_that_bench_understands() {
         for suite in Suite::value_variants() {
             for level in [Level::Quick, Level::Normal, Level::Thorough] {
-                for case in suite.cases(level) {
+                for case in suite.cases(level, None) {
                     let What::Bench(words) = &case.what else { panic!("{case:?}") };
                     let line = ["hz3", "bench"].into_iter().chain(words.iter().map(String::as_str));
                     assert!(Cli::try_parse_from(line).is_ok(), "{case:?}");
@@ -87,7 +88,7 @@ mod tests {
     /// The judged allocator's lines for a suite whose trials all found `figures(allocator)`.
     fn judge(suite: Suite, names: &[&str], figures: impl Fn(usize) -> Figures) -> Vec<Line> {
         let record =
-            Record::simulated(names, suite.cases(Level::Quick), 1, |slot| figures(slot.peer));
+            Record::simulated(names, suite.cases(Level::Quick, None), 1, |slot| figures(slot.peer));
         suite.lines(&record, &Analysis::of(&record))
     }
 
@@ -99,12 +100,12 @@ mod tests {
     #[test]
     fn reclaim_wants_little_beside_the_reference_the_start_the_floor_and_the_peak() {
         let names = ["hz3", "mimalloc3:MIMALLOC_PURGE_DELAY=0"];
-        let kept = |ours: f64, theirs: f64, growth: f64| {
+        let kept = |ours: f64, theirs: f64, leak: f64| {
             judge(Suite::Reclaim, &names, |peer| Figures {
                 worst_idle_rss_kb: Some([ours, theirs][peer]),
                 start_rss_kb: Some(4000.0),
                 floor_kb: Some(20_000.0),
-                growth_kb: Some(growth),
+                idle_ends_kb: (0..24).map(|cycle| 9000.0 + leak * f64::from(cycle)).collect(),
                 peak_rss_kb: 100_000.0,
                 ..Figures::default()
             })

@@ -1,18 +1,20 @@
 //! Does the resident set follow the live bytes, whatever the threads do? The figure is the resident set at
-//! the end of an idle time of a little more than a second; of several cycles, the largest.
+//! the end of an idle time of a little more than a second; of several cycles, the largest. Whether it grows
+//! is judged by many cycles, for it scatters from one to the next by much more than a leak would add.
 
 use super::Line;
 use crate::experiment::cases::{Case, Level};
 use crate::experiment::record::Record;
 use crate::experiment::trial::Figures;
 use crate::stats::median;
+use crate::stats::trend::trend;
 use crate::text;
 
 /// What reaches the same by its settings: the reference of the first rows, and jemalloc at its best.
 pub(super) const VARIANTS: [&str; 2] =
     [REFERENCE, "jemalloc5:_RJEM_MALLOC_CONF=background_thread:true"];
 const REFERENCE: &str = "mimalloc3:MIMALLOC_PURGE_DELAY=0";
-/// Idle memory that grows by more KiB from cycle to cycle would add up.
+/// Idle memory that surely grows by more KiB from cycle to cycle would add up.
 const GROWTH_KB: f64 = 16.0;
 const MIB: f64 = 1024.0;
 
@@ -26,8 +28,10 @@ struct Row {
 /// How much may be resident.
 #[derive(Clone, Copy)]
 enum Bar {
-    /// What the reference keeps in this case, and so many KiB; and no growth from cycle to cycle.
+    /// What the reference keeps in this case, and so many KiB.
     Reference(f64),
+    /// No growth from cycle to cycle.
+    Steady,
     /// What was resident before the first allocation, and so many KiB.
     Start(f64),
     /// The same, and this many times the pages that the survivors lie in.
@@ -36,7 +40,7 @@ enum Bar {
     Returned(f64),
 }
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 12] = [
     Row {
         name: "threads exit",
         line: "burst-idle --cycles 4 --idle 1.05 --shape exit",
@@ -51,6 +55,21 @@ const ROWS: [Row; 9] = [
         name: "freed by another",
         line: "burst-idle --cycles 4 --idle 1.05 --shape remote",
         bar: Bar::Reference(2.0 * MIB),
+    },
+    Row {
+        name: "threads exit: growth",
+        line: "burst-idle --cycles 24 --idle 1.05 --shape exit",
+        bar: Bar::Steady,
+    },
+    Row {
+        name: "threads blocked: growth",
+        line: "burst-idle --cycles 24 --idle 1.05 --shape stay",
+        bar: Bar::Steady,
+    },
+    Row {
+        name: "freed by another: growth",
+        line: "burst-idle --cycles 24 --idle 1.05 --shape remote",
+        bar: Bar::Steady,
     },
     Row { name: "200 blocked", line: "pool --idle 1.05", bar: Bar::Start(16.0 * MIB) },
     Row {
@@ -79,22 +98,27 @@ const ROWS: [Row; 9] = [
 ];
 
 /// Its cases. None is about speed.
-pub(super) fn cases(level: Level) -> Vec<Case> {
-    let rounds = match level {
+pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
+    let rounds = rounds.unwrap_or(match level {
         Level::Quick => 1,
         Level::Normal => 5,
         Level::Thorough => 15,
+    });
+    let case = |row: &Row| {
+        // Its cycles are its repetitions.
+        let rounds = if matches!(row.bar, Bar::Steady) { 1 } else { rounds };
+        Case::bench(row.name, row.line, false, rounds)
     };
-    ROWS.iter().map(|row| Case::bench(row.name, row.line, false, rounds)).collect()
+    ROWS.iter().map(case).collect()
 }
 
 /// What was found of each row.
 pub(super) fn lines(record: &Record, judged: usize) -> Vec<Line> {
     let rows = record.cases.iter().enumerate().filter_map(|(case, planned)| {
         let row = ROWS.iter().find(|row| row.name == planned.name)?;
-        Some(row.lines(record, case, judged))
+        Some(row.judge(record, case, judged))
     });
-    rows.flatten().collect()
+    rows.collect()
 }
 
 fn middle(
@@ -106,12 +130,12 @@ fn middle(
 }
 
 impl Row {
-    fn lines(&self, record: &Record, case: usize, judged: usize) -> Vec<Line> {
+    fn judge(&self, record: &Record, case: usize, judged: usize) -> Line {
         let of = |figure| middle(record, (case, judged), figure);
         let idle = of(|f| f.worst_idle_rss_kb);
         let start = of(|f| f.start_rss_kb);
-        let line = |name: &str, found, wanted, beside, met| Line {
-            case: name.to_owned(),
+        let line = |found, wanted, beside, met| Line {
+            case: self.name.to_owned(),
             found,
             wanted,
             beside,
@@ -119,7 +143,7 @@ impl Row {
         };
         let resident = |limit: Option<f64>, beside: String| {
             let met = idle.zip(limit).map(|(idle, limit)| idle <= limit);
-            line(self.name, kib(idle), format!("at most {}", kib(limit)), beside, met)
+            line(kib(idle), format!("at most {}", kib(limit)), beside, met)
         };
         match self.bar {
             Bar::Reference(more) => {
@@ -127,24 +151,26 @@ impl Row {
                 let theirs = reference
                     .and_then(|peer| middle(record, (case, peer), |f| f.worst_idle_rss_kb));
                 let beside = format!("{REFERENCE}: {}", kib(theirs));
-                let growth = of(|f| f.growth_kb);
-                let found = growth.map_or("-".to_owned(), |kb| format!("{kb:+.0} KiB a cycle"));
-                let wanted = format!("at most {GROWTH_KB:+.0} KiB a cycle");
-                let met = growth.map(|growth| growth <= GROWTH_KB);
-                let name = format!("{}: growth", self.name);
-                vec![
-                    resident(theirs.map(|theirs| theirs + more), beside),
-                    line(&name, found, wanted, String::new(), met),
-                ]
+                resident(theirs.map(|theirs| theirs + more), beside)
+            }
+            Bar::Steady => {
+                let ends = |(_, figures): (u32, &Figures)| figures.later_idle_ends_kb().to_vec();
+                let trials: Vec<Vec<f64>> = record.results(case, judged).map(ends).collect();
+                let trend = trend(&trials);
+                let found =
+                    trend.map_or("-".to_owned(), |t| format!("{:+.0} KiB a cycle", t.slope));
+                let beside = trend.map_or(String::new(), |t| format!("surely above {:+.0}", t.low));
+                let wanted = format!("not surely above {GROWTH_KB:+.0} KiB a cycle");
+                line(found, wanted, beside, trend.map(|trend| trend.low <= GROWTH_KB))
             }
             Bar::Start(more) => {
-                vec![resident(start.map(|start| start + more), format!("start: {}", kib(start)))]
+                resident(start.map(|start| start + more), format!("start: {}", kib(start)))
             }
             Bar::Floor(times) => {
                 let floor = of(|f| f.floor_kb);
                 let limit = floor.zip(start).map(|(floor, start)| times * floor + start);
                 let beside = format!("floor: {}, start: {}", kib(floor), kib(start));
-                vec![resident(limit, beside)]
+                resident(limit, beside)
             }
             Bar::Returned(percent) => {
                 let peak = of(|f| Some(f.peak_rss_kb));
@@ -160,7 +186,7 @@ impl Row {
                     kib(idle),
                     text::kib(harness)
                 );
-                vec![line(self.name, found, format!("at least {percent:.0} %"), beside, met)]
+                line(found, format!("at least {percent:.0} %"), beside, met)
             }
         }
     }

@@ -52,7 +52,7 @@ const PEAK_LIMIT: f64 = 1.05;
 const MEAN_BAR: f64 = 1.25;
 
 /// Its cases; every one counts in the mean.
-pub(super) fn cases(level: Level) -> Vec<Case> {
+pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
     let times = match level {
         Level::Quick => 1,
         Level::Normal => 2,
@@ -60,7 +60,7 @@ pub(super) fn cases(level: Level) -> Vec<Case> {
     };
     let case = |(name, line, quick): &(&str, &str, u32)| {
         let line = line.replace('N', &(quick * times).to_string());
-        Case::bench(name, &line, true, level.rounds())
+        Case::bench(name, &line, true, rounds.unwrap_or(level.rounds()))
     };
     ROWS.iter().map(case).collect()
 }
