@@ -83,6 +83,9 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   populated_bytes   asked for a whole slab at a time, before it was touched
  *   limit, held    what the heap may hold (HZ3_LIMIT; 0 without one), and what counts towards it
  *   reliefs        how often free memory went back because the limit was near (number)
+ *   contended_caches, contended_transfers, contended_bins, contended_pages
+ *                  how often a lock was met held, and waited for or passed over: of a thread's cache,
+ *                  of a transfer cache, of a bin, of the pages and mappings (numbers)
  * and of the policies (docs/policies.md):
  *   epochs  number of epochs of a policy other than the default
  *   decay_epochs  times that a cache was looked at for decay (S58)

@@ -163,6 +163,14 @@ stats! {
     held,
     /// Number of times that free memory went back because the limit was near.
     reliefs,
+    /// Times that the lock of a thread cache was met held: its owner waited, or a thief passed it over.
+    contended_caches,
+    /// Times that the lock of a transfer cache was met held: passed over, but by ticks.
+    contended_transfers,
+    /// Times that the lock of a bin was met held.
+    contended_bins,
+    /// Times that a lock of the segments was met held: pages, growth, huge blocks.
+    contended_pages,
 }
 
 impl Stats {

@@ -136,6 +136,11 @@ impl Registry {
         list.lock().push(cache);
     }
 
+    /// How often the lock of a cache was met held.
+    pub(crate) fn contended(&self) -> u64 {
+        self.iter().map(|cache| cache.policy.contended()).sum()
+    }
+
     /// All caches, with and without a thread.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static ThreadCache> + use<> {
         self.all.iter()

@@ -69,6 +69,10 @@ pub(crate) struct Census {
     pub(crate) free_bytes: u64,
     /// Bytes of blocks in use by caches or the program.
     pub(crate) used_bytes: u64,
+    /// How often the lock of a bin was met held.
+    pub(crate) contended_bins: u64,
+    /// As `contended_bins`, of the transfer caches.
+    pub(crate) contended_transfers: u64,
 }
 
 impl Central {
@@ -335,7 +339,8 @@ impl Central {
 
     /// What the layer holds, bin by bin.
     pub(crate) fn census(&self) -> Census {
-        let mut census = Census::default();
+        let contended_transfers = self.transfers.contended();
+        let mut census = Census { contended_transfers, ..Census::default() };
         for (shard, class) in self.cells() {
             let bin = self.bin(shard, class);
             let (slabs, free) = {
@@ -343,6 +348,7 @@ impl Central {
                 (u64::from(state.slabs()), bin.free_blocks())
             };
             let block = wide(class.block_bytes());
+            census.contended_bins += bin.state.contended();
             census.slabs += slabs;
             census.slab_bytes += slabs * wide(class.slab_pages().bytes());
             census.free_bytes += free * block;

@@ -269,6 +269,11 @@ impl Transfers {
         self.indices().map(bytes).sum()
     }
 
+    /// How often the lock of a transfer cache was met held.
+    pub(super) fn contended(&self) -> u64 {
+        self.indices().map(|(shard, class)| self.cell(shard, class).state.contended()).sum()
+    }
+
     fn indices(&self) -> impl Iterator<Item = (usize, SizeClass)> + use<> {
         let shards = self.shards;
         (0..shards).flat_map(|shard| SizeClass::all().map(move |class| (shard, class)))
@@ -437,6 +442,7 @@ mod tests {
         transfers.acquire_all();
         assert_eq!(transfers.put(0, class(), &batch(1..=BATCH)), 0);
         assert_eq!(transfers.take(0, class(), &batch([0; BATCH])), 0);
+        assert_eq!(transfers.contended(), 2);
         transfers.release_all();
         assert_eq!(transfers.take(0, class(), &batch([0; BATCH])), 4);
     }

@@ -113,6 +113,10 @@ impl<O: Os> Heap<O> {
             limit: self.segments.allowance().limit().unwrap_or(0),
             held: self.segments.held_bytes(),
             reliefs: self.segments.allowance().reliefs(),
+            contended_caches: self.registry.contended(),
+            contended_transfers: central.contended_transfers,
+            contended_bins: central.contended_bins,
+            contended_pages: segment.contended,
             ..Stats::default()
         };
         self.count_calls(&mut stats);

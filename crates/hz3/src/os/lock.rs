@@ -1,4 +1,5 @@
-//! A lock of four bytes that spins briefly and then sleeps in the kernel.
+//! A lock of one word that spins briefly and then sleeps in the kernel, and counts how often it was
+//! met held.
 //!
 //! It never allocates, has no owner (so a forked child can release what the parent's thread
 //! took), and is not fair. States: 0 free, 1 held, 2 held and somebody may sleep.
@@ -6,11 +7,11 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
-const CONTENDED: u32 = 2;
+const WAITED_FOR: u32 = 2;
 /// Tries before sleeping. Critical sections are a few hundred nanoseconds; a futex wait costs
 /// some microseconds.
 const SPINS: u32 = 100;
@@ -18,6 +19,9 @@ const SPINS: u32 = 100;
 /// A value behind a futex lock.
 pub(crate) struct Lock<T> {
     word: AtomicU32,
+    /// How often somebody met it held. Written by those alone, so a lock that nobody meets held pays
+    /// nothing for it.
+    contended: AtomicU64,
     value: UnsafeCell<T>,
 }
 
@@ -33,7 +37,8 @@ pub(crate) struct Guard<'a, T> {
 
 impl<T> Lock<T> {
     pub(crate) const fn new(value: T) -> Lock<T> {
-        Lock { word: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+        let (word, contended) = (AtomicU32::new(FREE), AtomicU64::new(0));
+        Lock { word, contended, value: UnsafeCell::new(value) }
     }
 
     pub(crate) fn lock(&self) -> Guard<'_, T> {
@@ -43,11 +48,22 @@ impl<T> Lock<T> {
 
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         // Acquire pairs with the release swap in `release`.
-        self.word
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-            // Lazily: a guard that is made is also dropped, and would release another's lock.
-            .then(|| Guard { lock: self })
+        let taken = self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_err() {
+            self.note_contended();
+            return None;
+        }
+        Some(Guard { lock: self })
+    }
+
+    /// How often the lock was met held: waited for, or passed over by [`Lock::try_lock`].
+    pub(crate) fn contended(&self) -> u64 {
+        self.contended.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn note_contended(&self) {
+        self.contended.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes the lock without a guard, for the fork protocol. [`Lock::release`] ends it.
@@ -61,6 +77,7 @@ impl<T> Lock<T> {
 
     #[cold]
     fn acquire_contended(&self) {
+        self.note_contended();
         for _ in 0..SPINS {
             // Acquire pairs with the release swap in `release`.
             if self.word.load(Ordering::Relaxed) == FREE
@@ -74,15 +91,15 @@ impl<T> Lock<T> {
             core::hint::spin_loop();
         }
         // Acquire pairs with the release swap in `release`.
-        while self.word.swap(CONTENDED, Ordering::Acquire) != FREE {
-            futex_wait(&self.word, CONTENDED);
+        while self.word.swap(WAITED_FOR, Ordering::Acquire) != FREE {
+            futex_wait(&self.word, WAITED_FOR);
         }
     }
 
     /// Releases a lock taken by [`Lock::acquire`], perhaps by the parent of this process.
     pub(crate) fn release(&self) {
         // Release pairs with every acquire above.
-        if self.word.swap(FREE, Ordering::Release) == CONTENDED {
+        if self.word.swap(FREE, Ordering::Release) == WAITED_FOR {
             futex_wake_one(&self.word);
         }
     }
@@ -138,7 +155,7 @@ pub(crate) fn futex_wake_one(word: &AtomicU32) {
 
 #[cfg(test)]
 mod tests {
-    use super::Lock;
+    use super::{Lock, Ordering, WAITED_FOR};
 
     #[test]
     fn holders_exclude_each_other() {
@@ -166,7 +183,23 @@ mod tests {
         for _ in 0..3 {
             assert!(lock.try_lock().is_none(), "a failed try must leave the lock held");
         }
+        assert_eq!(lock.contended(), 3);
         drop(guard);
         assert!(lock.try_lock().is_some());
+        drop(lock.lock());
+        assert_eq!(lock.contended(), 3, "a free lock was not met held");
+    }
+    #[test]
+    fn who_waits_is_counted() {
+        let lock = Lock::new(());
+        let guard = lock.lock();
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(lock.lock()));
+            while lock.word.load(Ordering::Relaxed) != WAITED_FOR {
+                std::thread::yield_now();
+            }
+            drop(guard);
+        });
+        assert_eq!(lock.contended(), 1);
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Census {
     pub(crate) resident_table_bytes: u64,
     pub(crate) huge_bytes: u64,
     pub(crate) peak_active_bytes: u64,
+    /// How often one of the layer's locks was met held.
+    pub(crate) contended: u64,
 }
 
 impl<O: Os> Segments<O> {
@@ -350,6 +352,7 @@ impl<O: Os> Segments<O> {
             resident_table_bytes: wide(resident_table_bytes),
             huge_bytes: self.account.huge_bytes(),
             peak_active_bytes: self.account.peak_active_bytes(),
+            contended: self.growth.contended() + self.huge.contended() + self.pages.contended(),
         }
     }
 
