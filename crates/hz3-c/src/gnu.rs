@@ -40,6 +40,20 @@ extern "C" fn pvalloc(size: usize) -> *mut c_void {
 /// The bytes of a block that the program may use; 0 for NULL.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
+    match raw::usable_size_small(block.cast()) {
+        Some(size) => size,
+        // SAFETY: the caller's contract is the same.
+        None => unsafe { usable_size_cold(block) },
+    }
+}
+
+/// `malloc_usable_size` of what is not a small block.
+///
+/// # Safety
+/// As for `malloc_usable_size`.
+#[cold]
+#[inline(never)]
+unsafe fn usable_size_cold(block: *mut c_void) -> usize {
     if block.is_null() {
         return 0;
     }

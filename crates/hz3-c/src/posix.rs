@@ -96,10 +96,21 @@ pub(crate) fn aligned(align: usize, size: usize) -> *mut c_void {
     or_enomem(request(size, || raw::aligned(align, size)))
 }
 
-/// `calloc` after its multiplication.
+/// `calloc` after its multiplication, which may have overflowed.
 pub(crate) fn zeroed(size: Option<usize>) -> *mut c_void {
-    let block = size.map_or(ptr::null_mut(), |size| request(size, || raw::zeroed(size)));
-    or_enomem(block)
+    let Some(size) = size else { return or_enomem(ptr::null_mut()) };
+    // SAFETY: `malloc_cold` calls `malloc_miss` first.
+    match unsafe { raw::zeroed_small(size, malloc_cold) } {
+        Some(block) => block.cast(),
+        None => zeroed_cold(size),
+    }
+}
+
+/// `calloc` of a block that is not a small one.
+#[cold]
+#[inline(never)]
+fn zeroed_cold(size: usize) -> *mut c_void {
+    or_enomem(request(size, || raw::zeroed(size)))
 }
 
 /// `realloc` after a multiplication that may have overflowed.
@@ -117,6 +128,21 @@ pub(crate) unsafe fn resize(block: *mut c_void, size: Option<usize>) -> *mut c_v
         release(block);
         return ptr::null_mut();
     }
+    // SAFETY: `block` is what the program passed to realloc; `malloc_cold` calls `malloc_miss` first.
+    match unsafe { raw::realloc_small(block.cast(), size, malloc_cold, free_cold) } {
+        Some(moved) => moved.cast(),
+        // SAFETY: the caller's contract is the same.
+        None => unsafe { resize_cold(block, size) },
+    }
+}
+
+/// `realloc` where one of the two blocks is not a small one.
+///
+/// # Safety
+/// As for `realloc`; the block is not NULL.
+#[cold]
+#[inline(never)]
+unsafe fn resize_cold(block: *mut c_void, size: usize) -> *mut c_void {
     let moved = request(size, || {
         // SAFETY: `block` is what the program passed to realloc, not NULL; the core checks it.
         match unsafe { raw::realloc(block.cast(), size) } {

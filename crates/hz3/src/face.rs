@@ -50,6 +50,17 @@ fn allocate(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     raw::aligned(layout.align(), layout.size())
 }
 
+/// A block of `layout` that reads as zero. `miss` is what follows a miss of [`raw::malloc`].
+fn allocate_zeroed(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
+    if layout.align() <= MIN_ALIGN
+        // SAFETY: both callers' misses call `malloc_miss` first.
+        && let Some(block) = unsafe { raw::zeroed_small(layout.size(), miss) }
+    {
+        return block;
+    }
+    raw::aligned_zeroed(layout.align(), layout.size())
+}
+
 #[cold]
 #[inline(never)]
 unsafe fn free_miss(block: *mut u8) {
@@ -63,6 +74,14 @@ unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
     if layout.align() > MIN_ALIGN {
         // SAFETY: the caller's promises are those of `move_aligned`.
         return unsafe { move_aligned(block, layout, size) };
+    }
+    // SAFETY: called after the miss, with its size.
+    let malloc_miss = |size| unsafe { raw::malloc_miss(size) };
+    // SAFETY: the caller gave the block up.
+    let free_miss = |block| unsafe { free_miss(block) };
+    // SAFETY: the block is hz3's, the caller's, and not null; the misses are those of the two.
+    if let Some(moved) = unsafe { raw::realloc_small(block, size, malloc_miss, free_miss) } {
+        return moved;
     }
     // SAFETY: the block is hz3's, the caller's, and not null.
     match unsafe { raw::realloc(block, size) } {
@@ -112,7 +131,8 @@ unsafe impl GlobalAlloc for Hz3 {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        raw::aligned_zeroed(layout.align(), layout.size())
+        // SAFETY: called after the miss, with its size.
+        allocate_zeroed(layout, |size| unsafe { raw::malloc_miss(size) })
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -141,7 +161,8 @@ unsafe impl GlobalAlloc for Configured {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         thread::configure(&self.config);
-        raw::aligned_zeroed(layout.align(), layout.size())
+        // SAFETY: called after the miss, with its size.
+        allocate_zeroed(layout, |size| unsafe { raw::malloc_miss(size) })
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {

@@ -339,14 +339,8 @@ impl<O: Os> Heap<O> {
     ) -> Result<Option<NonNull<u8>>, Foreign> {
         let present = match self.place(block.addr().get()) {
             Place::Foreign => return Err(Foreign),
-            Place::Small(class) => {
-                let present = class.block_bytes();
-                // Shrinking moves only when it saves at least half.
-                if size <= present && size >= present / 2 {
-                    return Ok(Some(block));
-                }
-                present
-            }
+            Place::Small(class) if class.keeps(size) => return Ok(Some(block)),
+            Place::Small(class) => class.block_bytes(),
             Place::Large(run) => {
                 if size > MAX_SMALL
                     && let Some(resized) = self.segments.resize_large(run, size)

@@ -1,6 +1,6 @@
-//! THE PAGE: malloc and free of a cached class. Nothing else happens here: no lock, no atomic
-//! read-modify-write, no division, no statistics, no test of whether anything is initialised
-//! (a thread without a cache has a sentinel in which everything misses).
+//! THE PAGE: malloc and free of a cached class, and the class of a block. Nothing else happens here:
+//! no lock, no atomic read-modify-write, no division, no statistics, no test of whether anything is
+//! initialised (a thread without a cache has a sentinel in which everything misses).
 //!
 //! The number of instructions is golden: `cargo xtask fastpath` fails when it grows.
 
@@ -35,4 +35,10 @@ pub(crate) unsafe fn free(cache: &ThreadCache, block: *mut u8) -> bool {
     // What is not in a slab has class 0, whose stack never has room.
     // SAFETY: the caller's promise is that of `push`.
     unsafe { cache.stack(class).push(block) }
+}
+
+/// The class of a block in a slab. `None`: the address is not in a slab, or the thread has no cache.
+#[inline(always)]
+pub(crate) fn class_of(cache: &ThreadCache, block: *mut u8) -> Option<SizeClass> {
+    cache.class_of(block).filter(|&class| class != SizeClass::NONE)
 }

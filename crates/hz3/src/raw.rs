@@ -7,7 +7,7 @@
 use core::ptr::NonNull;
 
 pub use crate::base::fatal::fatal;
-use crate::base::size_class::MIN_ALIGN;
+use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 pub use crate::heap::Foreign;
 use crate::os::Os;
 use crate::os::linux::Linux;
@@ -67,6 +67,25 @@ pub unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     unsafe { thread::free_miss(block) }
 }
 
+/// The fast path of calloc: as [`malloc`] with this `miss`, and the block reads as zero. `None`: the
+/// size is not a small one, and nothing was done.
+///
+/// # Safety
+/// As for [`malloc`].
+#[inline(always)]
+pub unsafe fn zeroed_small(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> Option<*mut u8> {
+    if size > MAX_SMALL {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    let block = unsafe { malloc(size, miss) };
+    if !block.is_null() {
+        // SAFETY: the block has at least `size` bytes and is nobody else's.
+        unsafe { block.write_bytes(0, size) };
+    }
+    Some(block)
+}
+
 /// A block that reads as zero, aligned to 16; NULL on exhaustion.
 pub fn zeroed(size: usize) -> *mut u8 {
     thread::aligned_zeroed(MIN_ALIGN, size)
@@ -82,6 +101,38 @@ pub fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
     thread::aligned_zeroed(align, size)
 }
 
+/// The fast path of realloc: a small block stays where it is, or moves to another small one by
+/// [`malloc`] and [`free`] with these misses. NULL: exhausted, the block is what it was. `None`: one
+/// of the two blocks is not a small one, or the thread has no cache; nothing was done.
+///
+/// # Safety
+/// As for [`realloc`]; the misses are those of [`malloc`] and [`free`].
+#[inline(always)]
+pub unsafe fn realloc_small(
+    block: *mut u8,
+    size: usize,
+    malloc_miss: impl FnOnce(usize) -> *mut u8,
+    free_miss: impl FnOnce(*mut u8),
+) -> Option<*mut u8> {
+    let class = hot::class_of(thread::hot_cache(), block)?;
+    if class.keeps(size) {
+        return Some(block);
+    }
+    if size > MAX_SMALL {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    let target = unsafe { malloc(size, malloc_miss) };
+    if !target.is_null() {
+        let kept = size.min(class.block_bytes());
+        // SAFETY: both blocks hold `kept` bytes, and the new one is nobody else's.
+        unsafe { target.copy_from_nonoverlapping(block, kept) };
+        // SAFETY: the caller gave the block up for the new one.
+        unsafe { free(block, free_miss) };
+    }
+    Some(target)
+}
+
 /// Changes the size of a block. `Ok(NULL)`: exhausted, the block is what it was. The result is
 /// aligned to 16, whatever the block was aligned to.
 ///
@@ -94,6 +145,12 @@ pub unsafe fn realloc(block: *mut u8, size: usize) -> Result<*mut u8, Foreign> {
     let Some(block) = NonNull::new(block) else { return Err(Foreign) };
     // SAFETY: the caller's promise.
     unsafe { thread::reallocate(block, size) }
+}
+
+/// Bytes that a small block holds; `None` for any other address, and where the thread has no cache.
+#[inline(always)]
+pub fn usable_size_small(block: *mut u8) -> Option<usize> {
+    hot::class_of(thread::hot_cache(), block).map(SizeClass::block_bytes)
 }
 
 /// Bytes that the block holds; `None` when the address is not one that hz3 manages.

@@ -128,8 +128,17 @@ impl SizeClass {
     }
 
     /// Bytes of a block.
+    #[inline(always)]
     pub(crate) fn block_bytes(self) -> usize {
         widen(SHAPES[self.index()].block_bytes)
+    }
+
+    /// Whether a block of this class stays where it is when its size becomes `size`. Shrinking moves
+    /// only when it saves at least half. Never true of [`SizeClass::NONE`] and a size above 0.
+    #[inline(always)]
+    pub(crate) fn keeps(self, size: usize) -> bool {
+        let present = self.block_bytes();
+        size <= present && size >= present / 2
     }
 
     /// Blocks of a slab.
