@@ -51,11 +51,13 @@ impl<O: Os> Heap<O> {
         cached
     }
 
-    /// Bytes that could go back to the system, as a hint: free pages that may hold memory, free
-    /// blocks in slabs, blocks in caches.
-    pub(crate) fn returnable_hint(&self) -> u64 {
-        let cached = self.cached().sum();
-        self.segments.dirty_pages() * wide(PAGE_BYTES) + self.central.slack_hint() + cached
+    /// Whether at least `bytes` could go back to the system, as a hint: free pages that may hold
+    /// memory, free blocks in slabs, blocks in caches. All of that lies in what is dirty or in use, so a
+    /// small heap is done with two loads; else it takes time in proportion to the number of caches.
+    pub(crate) fn has_returnable(&self, bytes: u64) -> bool {
+        let dirty = self.segments.dirty_hint();
+        dirty + self.segments.active_hint() >= bytes
+            && dirty + self.central.slack_hint() + self.cached().sum() >= bytes
     }
 
     /// The statistics. The layers are read one after the other; what other threads do meanwhile

@@ -112,7 +112,7 @@ fn wake() {
 fn look(heap: &'static Heap<Linux>) {
     let is_inline = STATE.load(Ordering::Relaxed) == INLINE;
     let is_worth = heap.may_hold(WORTH_A_THREAD)
-        || (is_estimate_due(heap) && (is_inline || heap.returnable_hint() >= WORTH_A_THREAD));
+        || (is_estimate_due(heap) && (is_inline || heap.has_returnable(WORTH_A_THREAD)));
     match (is_worth, is_inline) {
         (false, _) => {}
         (true, true) => tick_if_due(heap),
