@@ -76,6 +76,7 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *                  events so far (numbers)
  *   ticks          how often the reclaimer has looked (number)
  *   stolen_bytes   taken from the caches of other threads so far
+ *   unwanted_bytes those of them that their threads, at work in other sizes, did not want
  *   retired_bytes  in slabs that the reclaimer found empty so far
  *   purged_bytes   given back to the system so far
  *   hole_bytes     those of them that lay inside slabs that were partly used

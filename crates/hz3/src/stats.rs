@@ -100,6 +100,8 @@ stats! {
     ticks,
     /// Bytes of blocks taken from the caches of other threads.
     stolen_bytes,
+    /// Those of them that their threads, at work in other size classes, did not want.
+    unwanted_bytes,
     /// Bytes of slabs that a tick found empty and gave back to the segments.
     retired_bytes,
     /// Number of calls that gave memory back to the system.

@@ -1,6 +1,7 @@
 //! The bottom layer: units, tables and small structures that know nothing of the layers above.
 
 pub(crate) mod bits;
+pub(crate) mod class_set;
 pub(crate) mod doze;
 #[expect(unsafe_code, reason = "writes to stderr and aborts")]
 pub(crate) mod fatal;

@@ -29,6 +29,7 @@ mod thread_cache {
     use super::capacity::{Capacity, most};
     use super::decay::Surplus;
     use super::steal::{Slot, Stack};
+    use crate::base::class_set::ClassSet;
     use crate::base::list::Member;
     use crate::base::size_class::{CLASSES, SizeClass};
     use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES};
@@ -99,6 +100,10 @@ mod thread_cache {
         pub(crate) capacity: Capacity,
         /// What decay remembers (S58).
         pub(super) surplus: [Surplus; CLASSES],
+        /// Classes of which the owner ran a slow path since the last tick.
+        pub(super) at_work: ClassSet,
+        /// Classes that a tick emptied because the owner, at work in others, did not want them.
+        pub(super) unwanted: ClassSet,
         /// The array of each stack, as log2 of its slots plus one; 0 for none.
         arrays: [u8; CLASSES],
         /// Slots handed out to arrays so far.
@@ -171,6 +176,8 @@ mod thread_cache {
                 policy: Lock::new(Policy {
                     capacity: Capacity::new(0),
                     surplus: [Surplus::new(); CLASSES],
+                    at_work: ClassSet::EMPTY,
+                    unwanted: ClassSet::EMPTY,
                     arrays: [0; CLASSES],
                     used_slots: 0,
                 }),
@@ -228,6 +235,8 @@ mod thread_cache {
                 unsafe { self.stack(SizeClass::NONE).restart(self.slots) };
             }
             policy.capacity = Capacity::new(0);
+            policy.at_work = ClassSet::EMPTY;
+            policy.unwanted = ClassSet::EMPTY;
             policy.arrays = [0; CLASSES];
             policy.used_slots = 0;
         }

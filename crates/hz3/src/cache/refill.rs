@@ -6,6 +6,7 @@ use super::capacity::{Capacity, Shortage};
 use super::decay::{self, Decayed, Surplus};
 use super::steal::Claim;
 use super::{Counts, Policy, ThreadCache};
+use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::wide;
 use crate::central::Central;
@@ -53,7 +54,9 @@ impl ThreadCache {
         if stack.len() == 0 {
             // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
             unsafe { stack.compact() };
-            owned.grow(class, Shortage::Blocks);
+            if !owned.settle_work(class) {
+                owned.grow(class, Shortage::Blocks);
+            }
             owned.fetch(class);
             Counts::count(&self.counts.refills);
         }
@@ -78,7 +81,8 @@ impl ThreadCache {
     ) {
         let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
         let stack = self.stack(class);
-        if stack.len() == stack.capacity() && !owned.grow(class, Shortage::Room) {
+        let fell = owned.settle_work(class);
+        if stack.len() == stack.capacity() && (fell || !owned.grow(class, Shortage::Room)) {
             owned.flush(class, owned.policy.capacity.batch(class));
         }
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
@@ -117,10 +121,35 @@ impl ThreadCache {
     /// Empties the cache while its owner runs. Returns the bytes of the blocks taken; `None` when
     /// the owner is in its cold path, or the system has no barrier.
     pub(crate) fn steal<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
-        let _policy = self.policy.try_lock()?;
+        let mut policy = self.policy.try_lock()?;
+        policy.at_work = ClassSet::EMPTY;
+        self.empty(&policy, below, ClassSet::ALL)
+    }
+
+    /// As [`ThreadCache::steal`], for an owner that is at work: empties the classes of which it ran no
+    /// slow path since the last call. Their capacity falls when it comes back to them.
+    pub(crate) fn steal_unwanted<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
+        let mut policy = self.policy.try_lock()?;
+        let at_work = core::mem::replace(&mut policy.at_work, ClassSet::EMPTY);
+        let is_unwanted = |class: &SizeClass| !at_work.has(*class) && self.stack(*class).len() > 0;
+        let unwanted: ClassSet = SizeClass::all().filter(is_unwanted).collect();
+        if unwanted == ClassSet::EMPTY {
+            return Some(0);
+        }
+        policy.unwanted.add(unwanted);
+        self.empty(&policy, below, unwanted)
+    }
+
+    /// Takes the blocks of these classes. That there is a policy says that the lock is held.
+    fn empty<O: Os>(
+        &self,
+        _locked: &Policy,
+        below: Below<'_, O>,
+        classes: ClassSet,
+    ) -> Option<u64> {
         let mut claims = [const { None::<Claim> }; CLASSES];
-        for (claim, stack) in claims.iter_mut().zip(&self.stacks) {
-            *claim = Some(stack.claim());
+        for class in SizeClass::all().filter(|class| classes.has(*class)) {
+            claims[class.index()] = Some(self.stack(class).claim());
         }
         let fenced = below.segments.os().barrier();
         let mut bytes = 0;
@@ -189,6 +218,18 @@ impl<O: Os> Owned<'_, O> {
     /// What decay remembers of a class.
     pub(super) fn surplus(&mut self, class: SizeClass) -> &mut Surplus {
         &mut self.policy.surplus[class.index()]
+    }
+
+    /// Notes that the owner runs a slow path of a class. When a tick found that it did not want the
+    /// class before, its capacity falls by half. Returns whether a tick did.
+    fn settle_work(&mut self, class: SizeClass) -> bool {
+        self.policy.at_work.insert(class);
+        let was_unwanted = self.policy.unwanted.remove(class);
+        if was_unwanted {
+            let capacity = self.policy.capacity.of(class);
+            self.lower(class, (capacity / 2).max(Capacity::first(class)).min(capacity));
+        }
+        was_unwanted
     }
 
     /// Lowers the capacity of a class by a batch, and flushes what is above it; false when it has

@@ -307,3 +307,56 @@ impl BinView<'_> {
         Some(Retired(first))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{Bin, BinView, MOVES_A_CHOICE, Ordering, Slab, Slot};
+    use crate::base::size_class::SizeClass;
+    use crate::base::units::{ChunkIndex, SEGMENT_BYTES, narrow, widen};
+    use crate::options::Config;
+    use crate::os::fake::Fake;
+    use crate::segment::Segments;
+    use crate::segment::pages::Fit;
+    use core::mem::MaybeUninit;
+    use std::vec::Vec;
+
+    /// The lock is held while the order is mended, so a choice mends some of it only.
+    #[test]
+    fn a_choice_moves_no_more_slabs_than_its_bound() {
+        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
+        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let (tables, class) = (segments.tables(), SizeClass::of_size(4096));
+        // SAFETY: all zero bytes are an empty bin.
+        let bin: Bin = unsafe { MaybeUninit::zeroed().assume_init() };
+        let mut state = bin.state.lock();
+        let mut view = BinView { bin: &bin, state: &mut state, tables, class };
+        let start_of = |first: ChunkIndex| segments.arena().page_address(first.first_page());
+        for _ in 0..3 * MOVES_A_CHOICE {
+            let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
+            view.enter(Slab::create(tables, run, class, 0));
+        }
+        // Slab by slab, all blocks: `take` ends a slab before it begins another.
+        let slots = |count| -> Vec<Slot> { (0..count).map(|_| Slot::default()).collect() };
+        let mut slabs = Vec::new();
+        while view.bin.has_blocks() {
+            let blocks = slots(widen(class.capacity()));
+            assert_eq!(view.take(&blocks, start_of), blocks.len());
+            let address = blocks[0].load(Ordering::Relaxed).addr();
+            let offset = segments.arena().offset_of(address).expect("a block of the arena");
+            slabs.push((Slab::first_chunk(tables, ChunkIndex::of_offset(offset)), blocks));
+        }
+        // One block comes back to each slab, so that it stands in front, and then all but one, at
+        // which it does not move.
+        for (slab, blocks) in &slabs {
+            for part in [&blocks[..1], &blocks[1..blocks.len() - 1]] {
+                let put = view.put(*slab, start_of(*slab), part).expect("blocks of the slab");
+                assert!(put.count == part.len() && put.retired.is_none());
+            }
+        }
+        let has_sunk = |slab: &ChunkIndex| Slab::of(tables, *slab).has_sunk(class);
+        let sunk = || slabs.iter().filter(|(slab, _)| has_sunk(slab)).count();
+        assert_eq!(sunk(), slabs.len());
+        assert_eq!(view.take(&slots(1), start_of), 1);
+        assert_eq!(narrow(slabs.len() - sunk()), MOVES_A_CHOICE);
+    }
+}

@@ -79,25 +79,25 @@ impl Central {
     /// Maps the bins: one shard a CPU (a power of two), or as many as wanted.
     pub(crate) fn create<O: Os>(os: &O, wanted: Option<usize>) -> Result<Central, Refused> {
         let shards = wanted.unwrap_or_else(|| os.cpus()).clamp(1, MAX_SHARDS).next_power_of_two();
-        let bytes = Self::bytes_for(shards).next_multiple_of(os.page_size());
+        let bytes = Self::bytes_for(os, shards);
         // Fresh memory is zero, and an all-zero bin is an empty one.
         let bins = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
         Ok(Central { bins, transfers: Transfers::create(os, shards)?, shards })
     }
 
-    fn bytes_for(shards: usize) -> usize {
-        shards * CLASSES * size_of::<Bin>()
+    /// Bytes of the mapping.
+    fn bytes_for<O: Os>(os: &O, shards: usize) -> usize {
+        (shards * CLASSES * size_of::<Bin>()).next_multiple_of(os.page_size())
     }
 
     /// Bytes of the bins and transfer caches.
-    pub(crate) fn table_bytes(&self) -> u64 {
-        wide(Self::bytes_for(self.shards)) + self.transfers.table_bytes()
+    pub(crate) fn table_bytes<O: Os>(&self, os: &O) -> u64 {
+        wide(Self::bytes_for(os, self.shards)) + self.transfers.table_bytes(os)
     }
 
     /// Bytes of the bins and transfer caches that are backed by memory.
     pub(crate) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
-        let bytes = Self::bytes_for(self.shards).next_multiple_of(os.page_size());
-        let bins = Span { start: self.bins.cast(), bytes };
+        let bins = Span { start: self.bins.cast(), bytes: Self::bytes_for(os, self.shards) };
         wide(os.resident_bytes(bins)) + self.transfers.resident_table_bytes(os)
     }
 

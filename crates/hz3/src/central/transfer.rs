@@ -108,7 +108,7 @@ impl Transfer {
 impl Transfers {
     /// Maps the cells and their slots, all empty.
     pub(super) fn create<O: Os>(os: &O, shards: usize) -> Result<Transfers, Refused> {
-        let bytes = Self::bytes_for(shards).next_multiple_of(os.page_size());
+        let bytes = Self::bytes_for(os, shards);
         // Fresh memory is zero, and an all-zero cell is an empty one.
         let cells: NonNull<Transfer> = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
         // SAFETY: the mapping holds that many cells, and the slots behind them.
@@ -116,19 +116,21 @@ impl Transfers {
         Ok(Transfers { cells, slots, shards })
     }
 
-    fn bytes_for(shards: usize) -> usize {
+    /// Bytes of the mapping.
+    fn bytes_for<O: Os>(os: &O, shards: usize) -> usize {
         let slots = shards * widen(FIRST_SLOT[CLASSES]);
-        shards * CLASSES * size_of::<Transfer>() + slots * size_of::<Slot>()
+        let bytes = shards * CLASSES * size_of::<Transfer>() + slots * size_of::<Slot>();
+        bytes.next_multiple_of(os.page_size())
     }
 
     /// Bytes of the cells and slots.
-    pub(super) fn table_bytes(&self) -> u64 {
-        wide(Self::bytes_for(self.shards))
+    pub(super) fn table_bytes<O: Os>(&self, os: &O) -> u64 {
+        wide(Self::bytes_for(os, self.shards))
     }
 
     /// Those of them that are backed by memory.
     pub(super) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
-        let bytes = Self::bytes_for(self.shards).next_multiple_of(os.page_size());
+        let bytes = Self::bytes_for(os, self.shards);
         wide(os.resident_bytes(Span { start: self.cells.cast(), bytes }))
     }
 

@@ -138,7 +138,7 @@ impl<O: Os> Heap<O> {
     /// The tables of the arena, given, and all else that is hz3's own.
     fn metadata(&self, tables: u64, resident_tables: u64) -> Metadata {
         let mut metadata = Metadata {
-            mapped: tables + self.central.table_bytes(),
+            mapped: tables + self.central.table_bytes(self.os()),
             resident: resident_tables + self.central.resident_table_bytes(self.os()),
         };
         for span in self.registry.iter().map(|cache: &ThreadCache| cache.span(self.os())) {

@@ -6,7 +6,7 @@
 //!
 //! | step | a tick gives back | on demand |
 //! |---|---|---|
-//! | caches | those without a slow path since the last tick | all |
+//! | caches | those without a slow path since the last tick; of others, the classes without one | all |
 //! | slabs | all empty ones | all empty ones |
 //! | pages | old ones (see [`aging`]) | all |
 //! | holes | of slabs without traffic since the last tick | all |
@@ -51,6 +51,7 @@ pub(crate) struct Reclaim {
     purging: Lock<()>,
     ticks: AtomicU64,
     stolen_bytes: AtomicU64,
+    unwanted_bytes: AtomicU64,
     retired_bytes: AtomicU64,
     hole_pages: AtomicU64,
     purged_pages: AtomicU64,
@@ -125,6 +126,7 @@ impl Reclaim {
             purging: Lock::new(()),
             ticks: AtomicU64::new(0),
             stolen_bytes: AtomicU64::new(0),
+            unwanted_bytes: AtomicU64::new(0),
             retired_bytes: AtomicU64::new(0),
             hole_pages: AtomicU64::new(0),
             purged_pages: AtomicU64::new(0),
@@ -278,8 +280,10 @@ impl Reclaim {
         pace: &mut Pace,
     ) -> Next {
         let found = Self::steal_idle(registry, below, None);
+        let unwanted = Self::steal_unwanted(registry, below);
+        self.unwanted_bytes.fetch_add(unwanted, Ordering::Relaxed);
         let transfers = below.central.settle_transfers(below.segments);
-        let stolen_bytes = found.stolen_bytes + transfers.drained_bytes;
+        let stolen_bytes = found.stolen_bytes + unwanted + transfers.drained_bytes;
         self.stolen_bytes.fetch_add(stolen_bytes, Ordering::Relaxed);
         let retired = below.central.retire(below.segments);
         self.retired_bytes.fetch_add(wide(retired.bytes()), Ordering::Relaxed);
@@ -310,6 +314,11 @@ impl Reclaim {
             }
         }
         found
+    }
+
+    /// Empties the other classes of caches whose threads are at work in some. Returns the bytes.
+    fn steal_unwanted<O: Os>(registry: &Registry, below: Below<'_, O>) -> u64 {
+        registry.iter().filter_map(|cache| cache.steal_unwanted(below)).sum()
     }
 
     /// Purges what is old and ages the rest, when that is due. Returns whether pages are left.
@@ -385,6 +394,7 @@ impl Reclaim {
         self.counters.report(stats);
         stats.ticks = self.ticks.load(Ordering::Relaxed);
         stats.stolen_bytes = self.stolen_bytes.load(Ordering::Relaxed);
+        stats.unwanted_bytes = self.unwanted_bytes.load(Ordering::Relaxed);
         stats.retired_bytes = self.retired_bytes.load(Ordering::Relaxed);
         stats.madvise_calls = self.madvise_calls.load(Ordering::Relaxed);
         stats.madvise_refused = self.madvise_refused.load(Ordering::Relaxed);

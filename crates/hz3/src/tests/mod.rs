@@ -9,4 +9,5 @@ mod policies;
 mod populate;
 mod refusing;
 mod stress;
+mod unwanted;
 mod world;

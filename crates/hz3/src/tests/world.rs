@@ -4,6 +4,7 @@ use core::ptr::NonNull;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
+use crate::base::units::wide;
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::hot;
@@ -213,9 +214,18 @@ impl<'a, O: Os> World<'a, O> {
         }
     }
 
-    /// Checks the heap's own invariants.
+    /// Checks the heap's own invariants, and what it says of its memory: the parts add up to what is
+    /// committed, and what they leave for the program is what the program holds.
     pub(super) fn validate(&self) {
         self.heap.validate();
+        let stats = self.heap.stats();
+        let held: usize = self.ranges.iter().map(|(start, end)| end - start).sum();
+        assert_eq!(stats.allocated, wide(held), "live bytes: {stats}");
+        let cached = stats.cached_running + stats.cached_idle + stats.cached_transfer;
+        let slack = stats.slack_shared + stats.slack_holes + stats.slack_clean;
+        let free = stats.dirty_young + stats.dirty_old + stats.retained;
+        assert_eq!(stats.allocated + cached + slack + free, stats.committed, "parts: {stats}");
+        assert!(stats.metadata_resident <= stats.metadata, "tables: {stats}");
     }
 
     /// Frees everything, ends all threads, and checks that every run came back.

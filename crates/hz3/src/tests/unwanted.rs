@@ -1,0 +1,128 @@
+//! What a thread at work in some size classes does not want of the others.
+
+use core::ptr::NonNull;
+use std::vec::Vec;
+
+use super::world::heap_over;
+use crate::base::size_class::SizeClass;
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
+use crate::cache::{Front, ThreadCache};
+use crate::heap::Heap;
+use crate::os::fake::Fake;
+use crate::reclaim::Next;
+
+/// The class of a burst, and the one in which the thread goes on.
+const BURST: usize = 1024;
+const STEADY: usize = 64;
+/// More than a cache holds of either class.
+const BLOCKS: usize = 600;
+
+fn heap() -> Heap<Fake> {
+    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES)
+}
+
+/// Allocates blocks of a size and frees them: slow paths on the way up and on the way down.
+fn burst(heap: &Heap<Fake>, cache: &ThreadCache, size: usize) {
+    let front = Front::Cache(cache);
+    let take = |_| unsafe { heap.allocate(front, size) }.expect("room");
+    let blocks: Vec<NonNull<u8>> = (0..BLOCKS).map(take).collect();
+    for block in blocks {
+        assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+    }
+}
+
+fn tick(heap: &Heap<Fake>) -> Next {
+    unsafe { heap.tick(Front::Direct) }
+}
+
+fn held(cache: &ThreadCache, size: usize) -> usize {
+    cache.stack(SizeClass::of_size(size)).len()
+}
+
+fn room(cache: &ThreadCache, size: usize) -> usize {
+    cache.policy.lock().capacity.of(SizeClass::of_size(size))
+}
+
+#[test]
+fn a_thread_at_work_in_one_class_keeps_nothing_of_another() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    burst(&heap, cache, BURST);
+    let most = room(cache, BURST);
+    assert!(held(cache, BURST) > most / 2);
+    // The tick that follows the burst sees both classes at work, the next one the steady class alone.
+    burst(&heap, cache, STEADY);
+    assert_eq!(tick(&heap), Next::Tick);
+    assert!(held(cache, BURST) > 0, "it was at work just now");
+    burst(&heap, cache, STEADY);
+    let (kept, before) = (held(cache, STEADY), heap.stats());
+    assert_eq!(tick(&heap), Next::Tick);
+    assert_eq!((held(cache, BURST), held(cache, STEADY)), (0, kept));
+    let after = heap.stats();
+    assert!(after.unwanted_bytes > before.unwanted_bytes && after.cached < before.cached);
+    // And its pages go, while the thread goes on.
+    for _ in 0..4 {
+        burst(&heap, cache, STEADY);
+        tick(&heap);
+    }
+    assert_eq!(heap.stats().dirty, 0);
+    heap.validate();
+}
+
+#[test]
+fn the_capacity_of_what_was_not_wanted_falls_by_half_and_grows_again() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    burst(&heap, cache, BURST);
+    let most = room(cache, BURST);
+    let forget = || {
+        // The first of these ticks may see the class at work.
+        for _ in 0..2 {
+            burst(&heap, cache, STEADY);
+            tick(&heap);
+        }
+    };
+    let mut expected = most;
+    let first = {
+        let other = heap.attach().expect("a cache");
+        let block = unsafe { heap.allocate(Front::Cache(other), BURST) }.expect("room");
+        assert_eq!(unsafe { heap.free(Front::Cache(other), block.as_ptr()) }, Ok(()));
+        room(other, BURST)
+    };
+    assert!(first < most);
+    while expected > first {
+        forget();
+        let block = unsafe { heap.allocate(Front::Cache(cache), BURST) }.expect("room");
+        expected /= 2;
+        assert_eq!(room(cache, BURST), expected);
+        assert_eq!(unsafe { heap.free(Front::Cache(cache), block.as_ptr()) }, Ok(()));
+    }
+    forget();
+    let block = unsafe { heap.allocate(Front::Cache(cache), BURST) }.expect("room");
+    assert_eq!(room(cache, BURST), first, "a class keeps its first blocks");
+    assert_eq!(unsafe { heap.free(Front::Cache(cache), block.as_ptr()) }, Ok(()));
+    burst(&heap, cache, BURST);
+    assert_eq!(room(cache, BURST), most, "slow start");
+    heap.validate();
+}
+
+#[test]
+fn more_frees_than_the_fallen_capacity_takes_go_on() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    let front = Front::Cache(cache);
+    let take = |_| unsafe { heap.allocate(front, BURST) }.expect("room");
+    let kept: Vec<NonNull<u8>> = (0..BLOCKS).map(take).collect();
+    burst(&heap, cache, BURST);
+    let most = room(cache, BURST);
+    for _ in 0..2 {
+        burst(&heap, cache, STEADY);
+        tick(&heap);
+    }
+    for block in kept {
+        assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+        assert!(held(cache, BURST) <= most);
+    }
+    assert_eq!(room(cache, BURST), most / 2, "only running full is no reason to grow");
+    heap.validate();
+}
