@@ -405,6 +405,11 @@ impl<O: Os> Heap<O> {
         self.reclaim.interval()
     }
 
+    /// Sees to it that the next free of every cached class is a miss.
+    pub(crate) fn close_caches(&self) {
+        self.reclaim.close_caches(&self.registry);
+    }
+
     /// Whether nothing has happened since the last tick that a tick would have to look at.
     pub(crate) fn is_quiet(&self) -> bool {
         self.reclaim.is_quiet(&self.registry, self.below())

@@ -86,9 +86,11 @@ mod thread_cache {
     pub(crate) struct Counts {
         pub(crate) refills: AtomicU64,
         pub(crate) flushes: AtomicU64,
-        /// `refills + flushes` at the last tick; written by the reclaimer alone.
+        /// Misses that found their stack closed.
+        pub(super) openings: AtomicU64,
+        /// The slow paths at the last tick; written by the reclaimer alone.
         pub(super) seen: AtomicU64,
-        /// `refills + flushes` at the owner's last epoch by count.
+        /// The slow paths at the owner's last epoch by count.
         epoch_at: AtomicU64,
         pub(crate) requests: AtomicU64,
         pub(crate) frees: AtomicU64,
@@ -136,6 +138,7 @@ mod thread_cache {
             Counts {
                 refills: AtomicU64::new(0),
                 flushes: AtomicU64::new(0),
+                openings: AtomicU64::new(0),
                 seen: AtomicU64::new(0),
                 epoch_at: AtomicU64::new(0),
                 requests: AtomicU64::new(0),
@@ -256,8 +259,8 @@ mod thread_cache {
 
         /// Slow paths of the cache so far: a clock of its owner's activity.
         pub(crate) fn slow_paths(&self) -> u64 {
-            let refills = self.counts.refills.load(Ordering::Relaxed);
-            refills + self.counts.flushes.load(Ordering::Relaxed)
+            let Counts { refills, flushes, openings, .. } = &self.counts;
+            [refills, flushes, openings].map(|count| count.load(Ordering::Relaxed)).iter().sum()
         }
 
         /// Whether the owner ran a slow path since the last [`ThreadCache::was_active`].

@@ -51,6 +51,7 @@ impl ThreadCache {
         let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
         let stack = self.stack(class);
         stack.undo_pop();
+        owned.open(class);
         if stack.len() == 0 {
             // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
             unsafe { stack.compact() };
@@ -81,6 +82,7 @@ impl ThreadCache {
     ) {
         let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
         let stack = self.stack(class);
+        owned.open(class);
         let fell = owned.settle_work(class);
         if stack.len() == stack.capacity() && (fell || !owned.grow(class, Shortage::Room)) {
             owned.flush(class, owned.policy.capacity.batch(class));
@@ -169,6 +171,17 @@ impl ThreadCache {
         fenced.then_some(bytes)
     }
 
+    /// Takes the room of every class away, so that the owner's next free misses and wakes whoever
+    /// sleeps meanwhile. Leaves the cache alone while its owner is in its cold path.
+    pub(crate) fn close(&self) {
+        let Some(policy) = self.policy.try_lock() else { return };
+        for class in SizeClass::all() {
+            if policy.capacity.of(class) > 0 {
+                self.stack(class).close();
+            }
+        }
+    }
+
     /// Bytes of the blocks in the cache; a hint while its owner runs.
     pub(crate) fn cached_bytes(&self) -> u64 {
         let stack_bytes = |class: SizeClass| {
@@ -205,6 +218,17 @@ impl ThreadCache {
 }
 
 impl<O: Os> Owned<'_, O> {
+    /// Gives a closed class its room back, and counts that as a slow path: who closed it sees that the
+    /// owner is at work.
+    fn open(&mut self, class: SizeClass) {
+        let stack = self.cache.stack(class);
+        let capacity = self.policy.capacity.of(class);
+        if stack.capacity() != capacity {
+            stack.set_capacity(capacity);
+            Counts::count(&self.cache.counts.openings);
+        }
+    }
+
     /// Blocks of a class in the cache.
     pub(super) fn len(&self, class: SizeClass) -> usize {
         self.cache.stack(class).len()

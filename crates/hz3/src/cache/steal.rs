@@ -205,8 +205,15 @@ impl Stack {
         self.limit.store(floor, Ordering::Relaxed);
     }
 
-    /// Owner, under the lock: at most `capacity` blocks from now on. There must not be more, and
-    /// the blocks must lie at the floor.
+    /// Under the lock: takes the room away, so that the owner's next push misses. One that runs just
+    /// now may still add its block: it lies below the limit that it read, and so in the array.
+    pub(crate) fn close(&self) {
+        // Acquire pairs with the release store of `top` in `push`: the limit is not below a block.
+        self.limit.store(self.top.load(Ordering::Acquire), Ordering::Relaxed);
+    }
+
+    /// Owner, under the lock: at most `capacity` blocks from now on; also opens a closed stack. All
+    /// blocks must lie within so many slots from the floor.
     pub(crate) fn set_capacity(&self, capacity: usize) {
         let floor = self.floor.load(Ordering::Relaxed);
         self.limit.store(floor.wrapping_add(capacity), Ordering::Relaxed);
@@ -319,6 +326,16 @@ mod tests {
             unsafe { self.stack.pop() }
         }
 
+        /// The owner's push with its cold path.
+        fn push(&self, block: *mut u8) {
+            if unsafe { self.stack.push(block) } {
+                return;
+            }
+            let _guard = self.lock.lock().unwrap();
+            self.stack.set_capacity(SLOTS);
+            assert!(unsafe { self.stack.push(block) });
+        }
+
         fn steal(&self) {
             let _guard = self.lock.lock().unwrap();
             let claim = self.stack.claim();
@@ -376,6 +393,25 @@ mod tests {
             assert!(unsafe { cache.stack.push(address(2)) });
             thief.join().unwrap();
             cache.check(3);
+        });
+    }
+
+    #[test]
+    fn blocks_pushed_while_the_stack_is_closed_are_not_lost() {
+        loom::model(|| {
+            let cache = Cache::with_blocks(2);
+            let thief = {
+                let cache = Arc::clone(&cache);
+                loom::thread::spawn(move || {
+                    cache.steal();
+                    let _guard = cache.lock.lock().unwrap();
+                    cache.stack.close();
+                })
+            };
+            cache.push(address(2));
+            cache.push(address(3));
+            thief.join().unwrap();
+            cache.check(4);
         });
     }
 

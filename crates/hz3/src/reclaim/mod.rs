@@ -360,6 +360,14 @@ impl Reclaim {
         settling
     }
 
+    /// Before the reclaimer sleeps: closes the caches, whose owners' frees would be hits otherwise and
+    /// wake nobody. The policies that are made of epochs count on slow paths alone.
+    pub(crate) fn close_caches(&self, registry: &Registry) {
+        if self.plan.is_none() {
+            registry.iter().for_each(ThreadCache::close);
+        }
+    }
+
     /// Whether nothing has happened since the last tick that a tick would have to look at.
     pub(crate) fn is_quiet<O: Os>(&self, registry: &Registry, below: Below<'_, O>) -> bool {
         let segments = below.segments;
@@ -372,7 +380,7 @@ impl Reclaim {
                 && !registry.iter().any(ThreadCache::is_active);
         }
         let stuck = self.aging.try_lock().map_or(0, |pace| pace.stuck_dirty);
-        !registry.iter().any(ThreadCache::is_active)
+        !registry.iter().any(|cache| cache.is_active() || cache.cached_bytes() > 0)
             && segments.dirty_pages() <= stuck
             && !(0..segments.segment_count()).any(|segment| segments.tables().is_settling(segment))
     }

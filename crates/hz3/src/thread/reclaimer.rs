@@ -207,6 +207,7 @@ fn sleep(ms: u32) {
 
 /// Sleeps without a deadline until a slow path runs.
 fn rest(heap: &'static Heap<Linux>) {
+    heap.close_caches();
     let wait = |state: &AtomicU32| futex_wait(state, ASLEEP);
     doze::sleep(&STATE, || heap.os().barrier(), || heap.is_quiet(), wait);
 }
