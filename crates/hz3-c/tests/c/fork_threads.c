@@ -2,7 +2,9 @@
  * threads, fork again and end? */
 #include "check.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,31 +42,72 @@ static void *run_briefly(void *argument)
     return NULL;
 }
 
+/* What the process is doing, for whoever asks why it does not end. */
+static const char *volatile doing = "nothing";
+
+static void say(const char *text)
+{
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    (void)ignored;
+}
+
+/* Says where each thread of this process stands: the system call it waits in, with its arguments,
+ * or that it runs. Allocates nothing; the threads' numbers follow the process's closely. */
+static void on_alarm(int signal)
+{
+    (void)signal;
+    char text[256], path[64];
+    snprintf(text, sizeof text, "process %d of parent %d hangs: %s\n", getpid(), getppid(), doing);
+    say(text);
+    for (int thread = getpid(); thread < getpid() + 1000; thread++) {
+        snprintf(path, sizeof path, "/proc/self/task/%d/syscall", thread);
+        int file = open(path, O_RDONLY);
+        ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
+        if (length > 0) {
+            text[length] = 0;
+            snprintf(path, sizeof path, "thread %d: ", thread);
+            say(path);
+            say(text);
+        }
+        close(file);
+    }
+    _exit(9);
+}
+
 /* What a child does; its exit status is the number of the step that went wrong. */
 static int child(unsigned seed, int generation)
 {
     pthread_t threads[3];
+    /* One that hangs says where, and its parent that it did. A fork clears the alarm. */
+    alarm(generation == 0 ? 120 : 60);
+    doing = "it allocates";
     churn(&seed, 500);
+    doing = "it starts threads";
     for (uintptr_t i = 0; i < 3; i++) {
         if (pthread_create(&threads[i], NULL, run_briefly, (void *)(seed + i))) {
             return 2;
         }
     }
     if (generation == 0) {
+        doing = "it forks";
         /* The grandchild forks while the child's own threads run. */
         pid_t grandchild = fork();
         if (grandchild == 0) {
             _exit(child(seed + 7, 1));
         }
         int status;
+        doing = "it waits for its child";
         if (grandchild < 0 || waitpid(grandchild, &status, 0) != grandchild || status) {
             return 3;
         }
     }
+    doing = "it waits for its threads";
     for (int i = 0; i < 3; i++) {
         pthread_join(threads[i], NULL);
     }
+    doing = "it collects";
     hz3_collect();
+    doing = "it allocates again";
     churn(&seed, 100);
     return 0;
 }
@@ -72,6 +115,7 @@ static int child(unsigned seed, int generation)
 int main(void)
 {
     require_hz3();
+    signal(SIGALRM, on_alarm);
     pthread_t threads[THREADS];
     for (uintptr_t i = 0; i < THREADS; i++) {
         pthread_create(&threads[i], NULL, run, (void *)(i + 1));
@@ -79,8 +123,6 @@ int main(void)
     for (int i = 0; i < FORKS; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            /* A child that hangs ends by this signal, and its parent says so. */
-            alarm(120);
             _exit(child((unsigned)i * 77, 0));
         }
         int status = -1;

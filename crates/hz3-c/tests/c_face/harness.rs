@@ -200,19 +200,22 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let stdout = collect(child.stdout.take().expect("stdout is piped"));
     let stderr = collect(child.stderr.take().expect("stderr is piped"));
+    let group = i32::try_from(child.id()).expect("a process id");
+    // SAFETY: sends a signal to the process group that was created above.
+    let kill_all = || unsafe { libc::kill(-group, libc::SIGKILL) };
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.try_wait().expect("the child can be waited for") {
             break status;
         }
         if Instant::now() > deadline {
-            let group = i32::try_from(child.id()).expect("a process id");
-            // SAFETY: sends a signal to the process group that was created above.
-            unsafe { libc::kill(-group, libc::SIGKILL) };
+            kill_all();
             panic!("{command:?} hangs");
         }
         thread::sleep(Duration::from_millis(5));
     };
+    // A process that is left behind would keep the pipes open, and the readers waiting, for ever.
+    kill_all();
     let text = |reader: thread::JoinHandle<String>| reader.join().expect("the reader ends");
     Outcome { status, stdout: text(stdout), stderr: text(stderr) }
 }
