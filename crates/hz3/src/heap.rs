@@ -5,7 +5,6 @@ mod statistics;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use crate::base::fatal::fatal;
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 use crate::base::units::{ChunkIndex, Run};
 use crate::cache::refill::Below;
@@ -13,6 +12,7 @@ use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
 use crate::central::Central;
 use crate::options::Config;
+use crate::os::fatal::fatal;
 use crate::os::{Os, Refused};
 use crate::reclaim::{self, Next, Reclaim};
 use crate::segment::Segments;

@@ -6,10 +6,10 @@
 
 use core::ptr::NonNull;
 
-pub use crate::base::fatal::fatal;
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 pub use crate::heap::Foreign;
 use crate::os::Os;
+pub use crate::os::fatal::fatal;
 use crate::os::linux::Linux;
 use crate::{hot, thread};
 

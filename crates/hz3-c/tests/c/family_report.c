@@ -142,7 +142,7 @@ static void trim(void)
 
 static void json(void)
 {
-    char all[4096], cut[20];
+    char all[4096], cut[20], *live = malloc(100);
     memset(cut, 'x', sizeof cut);
     size_t length = hz3_stats_json(NULL, 0);
     CHECK(length > 50 && length < sizeof all, "length %zu", length);
@@ -169,6 +169,7 @@ static void json(void)
     long long metadata = value_in(all, "metadata_resident");
     CHECK(metadata > 0 && metadata <= value_in(all, "metadata"), "%s", all);
     CHECK(value_in(all, "peak_active") >= 100 * (long long)MIB, "%s", all);
+    free(live);
 }
 
 int main(void)

@@ -3,8 +3,10 @@
 #include "check.h"
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 static char global[64];
 
@@ -25,6 +27,34 @@ static void *on_thread_stack(void *unused)
     char local[64] __attribute__((aligned(16)));
     free(tell(local));
     return unused;
+}
+
+/* A handler of SIGABRT that ends the process in its own way. */
+static void leave(int signal)
+{
+    (void)signal;
+    _exit(7);
+}
+
+/* One that comes back. */
+static void stay(int signal)
+{
+    (void)signal;
+}
+
+/* Leaves what the cache holds to the reclaimer, which has enough to do to be there. */
+static void wait_for_the_reclaimer(void)
+{
+    char *blocks[40];
+    for (int i = 0; i < 40; i++) {
+        blocks[i] = memset(malloc(1 << 20), 1, 1 << 20);
+    }
+    for (int i = 0; i < 40; i++) {
+        free(blocks[i]);
+    }
+    for (int i = 0; i < 600; i++) {
+        usleep(100000);
+    }
 }
 
 static void abuse(const char *how)
@@ -54,6 +84,11 @@ static void abuse(const char *how)
         free(tell(block));
         hz3_collect();
         free(block);
+    } else if (!strncmp(how, "double-stolen", 13)) {
+        signal(SIGABRT, strstr(how, "leave") ? leave : strstr(how, "stay") ? stay : SIG_DFL);
+        free(tell(block));
+        free(block);
+        wait_for_the_reclaimer();
     } else if (!strcmp(how, "large-double")) {
         free(tell(large));
         free(large);

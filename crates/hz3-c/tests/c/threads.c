@@ -1,6 +1,7 @@
 /* Threads that come and go in every way; the argument chooses which. */
 #define _GNU_SOURCE
 #include "check.h"
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -204,6 +205,52 @@ static void remote(void)
           statistic("allocated"), before);
 }
 
+/* Whether a thread of this process has the name. */
+static int has_thread(const char *name)
+{
+    char path[300], found[32] = "";
+    int has = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; tasks && (task = readdir(tasks));) {
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+        FILE *file = fopen(path, "r");
+        if (file) {
+            has |= fgets(found, sizeof found, file) && !strncmp(found, name, strlen(name));
+            fclose(file);
+        }
+    }
+    closedir(tasks);
+    return has;
+}
+
+/* What is freed here is worth a reclaimer; then the last of the program's threads ends. */
+static void *outlive_main(void *main_thread)
+{
+    REQUIRE(pthread_join(*(pthread_t *)main_thread, NULL) == 0, "main has not ended");
+    allocate_all(NULL);
+    free_part(NULL);
+    for (int i = 0; i < 6000 && !has_thread("hz3-reclaimer"); i++) {
+        usleep(10000);
+    }
+    CHECK(has_thread("hz3-reclaimer"), "there is no reclaimer");
+    if (finish()) {
+        exit(1);
+    }
+    return NULL;
+}
+
+/* main ends before another thread: the process ends when the last thread of the program does, with
+ * status 0. The reclaimer is none of them. */
+static void main_ends(void)
+{
+    static pthread_t self;
+    pthread_t thread;
+    self = pthread_self();
+    pthread_create(&thread, NULL, outlive_main, &self);
+    pthread_detach(thread);
+    pthread_exit(NULL);
+}
+
 int main(int argc, char **argv)
 {
     require_hz3();
@@ -218,6 +265,8 @@ int main(int argc, char **argv)
         detached();
     } else if (!strcmp(argv[1], "remote")) {
         remote();
+    } else if (!strcmp(argv[1], "main-ends")) {
+        main_ends();
     } else {
         CHECK(0, "unknown way %s", argv[1]);
     }

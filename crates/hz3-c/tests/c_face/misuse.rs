@@ -28,6 +28,7 @@ fn a_block_freed_twice() {
     dies_of("double", "double free");
     dies_of("double-later", "double free");
     dies_of("double-collected", "double free");
+    dies_of("double-stolen", "double free");
     dies_of("large-double", "free");
     dies_of("huge-double", "free");
 }
@@ -46,4 +47,14 @@ fn addresses_that_no_allocator_gives_out() {
     dies_of("realloc-stack", "in a stack");
     dies_of("global", "in the data");
     dies_of("misaligned-foreign", "misaligned");
+}
+
+/// What the reclaimer finds wrong ends the program as what another thread finds does, though its own
+/// thread can't run the program's handler.
+#[test]
+fn a_handler_of_sigabrt_runs_whoever_noticed() {
+    let outcome = run(preloaded(program("misuse.c", Link::None)).arg("double-stolen-leave"));
+    assert_eq!(outcome.status.code(), Some(7), "{outcome}");
+    assert!(outcome.stderr.starts_with("hz3: double free"), "{outcome}");
+    dies_of("double-stolen-stay", "double free");
 }

@@ -30,3 +30,8 @@ fn detached() {
 fn blocks_of_threads_that_have_ended() {
     run_with("remote");
 }
+
+#[test]
+fn main_ends_before_the_last() {
+    run_with("main-ends");
+}

@@ -3,8 +3,8 @@
 pub(crate) mod bits;
 pub(crate) mod class_set;
 pub(crate) mod doze;
-#[expect(unsafe_code, reason = "writes to stderr and aborts")]
-pub(crate) mod fatal;
+#[expect(unsafe_code, reason = "writes to stderr")]
+pub(crate) mod line;
 #[expect(unsafe_code, reason = "follows the links of the list")]
 pub(crate) mod list;
 pub(crate) mod size_class;

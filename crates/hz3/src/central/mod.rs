@@ -17,10 +17,10 @@ pub(crate) mod transfer;
 
 use core::ptr::NonNull;
 
-use crate::base::fatal::fatal;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
 use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, wide};
+use crate::os::fatal::fatal;
 use crate::os::{Os, Refused, Span};
 use crate::segment::Segments;
 use crate::segment::pages::Fit;

@@ -6,7 +6,7 @@ use core::fmt::Write;
 
 use super::value::{bytes, flag, heap_limit, limit, limit_mode, number, report};
 use super::{Config, Policy};
-use crate::base::fatal::Line;
+use crate::base::line::Line;
 
 /// What a variable's name starts with when it is meant for hz3.
 pub(crate) const PREFIX: &[u8] = b"HZ3_";

@@ -2,7 +2,9 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
+use super::syscall::syscall;
 use super::{Os, Refused, Span};
 use crate::base::units::CHUNK_BYTES;
 
@@ -18,6 +20,9 @@ const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
 const RESIDENCY_PAGES: usize = 1024;
 /// Room for 4096 CPUs in the affinity mask.
 const CPU_WORDS: usize = 64;
+
+/// The answer to the first question about the page size: the reclaimer cannot ask the C library.
+static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 
 impl Linux {
     /// Maps `bytes` of private anonymous memory wherever the kernel likes.
@@ -55,6 +60,22 @@ impl Linux {
         Some(start)
     }
 
+    /// Maps a stack of `bytes` with `guard` inaccessible bytes below it. Returns its end.
+    pub(super) fn map_stack(guard: usize, bytes: usize) -> Option<NonNull<u8>> {
+        let start = Self::map_anywhere(guard + bytes, libc::PROT_NONE)?;
+        // SAFETY: the address lies in the fresh mapping.
+        let bottom = unsafe { start.add(guard) };
+        // SAFETY: the upper part of the fresh mapping, unused.
+        let usable = unsafe { Self::protect(Span { start: bottom, bytes }, READ_WRITE) };
+        if usable.is_err() {
+            // SAFETY: nobody knows of the mapping.
+            unsafe { Self::unmap_range(start, guard + bytes) };
+            return None;
+        }
+        // SAFETY: the end of the fresh mapping.
+        Some(unsafe { bottom.add(bytes) })
+    }
+
     unsafe fn unmap_range(start: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller owns the range. A failure leaves it mapped, which is harmless.
         unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
@@ -66,13 +87,19 @@ impl Linux {
     }
 
     unsafe fn advise(span: Span, advice: c_int) -> Result<(), Refused> {
+        let start = span.start.as_ptr().expose_provenance();
+        let arguments = [start, span.bytes, advice.cast_unsigned() as usize, 0, 0, 0];
         // SAFETY: the caller owns the range or the advice leaves its contents alone.
-        done(unsafe { libc::madvise(span.start.as_ptr().cast(), span.bytes, advice) })
+        match unsafe { syscall(libc::SYS_madvise, arguments) } {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Refused),
+        }
     }
 
     fn membarrier(command: c_int) -> bool {
+        let arguments = [command.cast_unsigned() as usize, 0, 0, 0, 0, 0];
         // SAFETY: membarrier takes no pointers.
-        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+        unsafe { syscall(libc::SYS_membarrier, arguments) }.is_ok()
     }
 
     /// The mask of CPUs that this process may use; empty when the kernel does not say.
@@ -91,9 +118,15 @@ fn done(result: c_int) -> Result<(), Refused> {
 
 impl Os for Linux {
     fn page_size(&self) -> usize {
+        let known = PAGE_SIZE.load(Ordering::Relaxed);
+        if known > 0 {
+            return known;
+        }
         // SAFETY: sysconf has no precondition; this name is answered without I/O.
         let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(size).unwrap_or(4096)
+        let size = usize::try_from(size).unwrap_or(4096);
+        PAGE_SIZE.store(size, Ordering::Relaxed);
+        size
     }
 
     fn address_space_limit(&self) -> Option<usize> {
@@ -202,8 +235,10 @@ impl Os for Linux {
 
     fn now_ns(&self) -> u64 {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let clock = libc::CLOCK_MONOTONIC.cast_unsigned() as usize;
+        let arguments = [clock, (&raw mut now).expose_provenance(), 0, 0, 0, 0];
         // SAFETY: the structure is valid for writing; the clock always exists.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+        let _ = unsafe { syscall(libc::SYS_clock_gettime, arguments) };
         let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
         let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
         seconds * 1_000_000_000 + nanoseconds

@@ -5,9 +5,13 @@
 //! took), and is not fair. States: 0 free, 1 held, 2 held and somebody may sleep.
 
 use core::cell::UnsafeCell;
+use core::ffi::c_int;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+#[cfg(not(miri))]
+use super::syscall::syscall;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -140,17 +144,30 @@ impl<T> fmt::Debug for Guard<'_, T> {
 
 /// Sleeps while `word` holds `value`. Returns early on a signal or without a reason.
 pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
-    let forever = core::ptr::null::<libc::timespec>();
-    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the word outlives the call; the kernel only compares it and sleeps.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, value, forever) };
+    futex(word, libc::FUTEX_WAIT, value);
 }
 
 /// Wakes one thread that sleeps on the word.
 pub(crate) fn futex_wake_one(word: &AtomicU32) {
-    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the kernel uses the address as a key only.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };
+    futex(word, libc::FUTEX_WAKE, 1);
+}
+
+/// A futex call without a time limit, on a word of this process.
+#[cfg(not(miri))]
+fn futex(word: &AtomicU32, operation: c_int, value: u32) {
+    let operation = (operation | libc::FUTEX_PRIVATE_FLAG).cast_unsigned() as usize;
+    let arguments = [word.as_ptr().expose_provenance(), operation, value as usize, 0, 0, 0];
+    // SAFETY: the word outlives the call; the kernel compares it or uses its address as a key.
+    let _ = unsafe { syscall(libc::SYS_futex, arguments) };
+}
+
+/// The same for Miri, which knows the call by the C library's function and checks the types.
+#[cfg(miri)]
+fn futex(word: &AtomicU32, operation: c_int, value: u32) {
+    let operation = operation | libc::FUTEX_PRIVATE_FLAG;
+    let forever = core::ptr::null::<libc::timespec>();
+    // SAFETY: as above.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, forever) };
 }
 
 #[cfg(test)]

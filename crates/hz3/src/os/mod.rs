@@ -13,8 +13,11 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+pub(crate) mod fatal;
 pub(crate) mod linux;
 pub(crate) mod lock;
+pub(crate) mod syscall;
+pub(crate) mod thread;
 
 use core::ptr::NonNull;
 

@@ -155,7 +155,6 @@ unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
 }
 
 extern "C" fn before_fork() {
-    reclaimer::before_fork();
     GLOBAL.start.acquire();
     if let Some(heap) = existing_heap() {
         heap.acquire_all();
@@ -167,7 +166,6 @@ extern "C" fn after_fork() {
         heap.release_all();
     }
     GLOBAL.start.release();
-    reclaimer::after_fork();
 }
 
 extern "C" fn in_forked_child() {

@@ -12,7 +12,7 @@
 //! small tool stays single-threaded. Its signals are blocked. It ticks while there is work and
 //! sleeps without a deadline when there is none. A forked child starts its own when it needs one.
 
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::word;
@@ -23,15 +23,14 @@ use crate::heap::Heap;
 use crate::options::{Config, Policy};
 use crate::os::Os;
 use crate::os::linux::Linux;
-use crate::os::lock::{Lock, futex_wait, futex_wake_one};
+use crate::os::lock::{futex_wait, futex_wake_one};
+use crate::os::thread;
 use crate::reclaim::Next;
 
 /// Less than this is not worth a thread, in bytes.
 const WORTH_A_THREAD: u64 = 8 * 1024 * 1024;
 /// How many slow paths a thread runs between two estimates of all that could be given back.
 const SLOW_PATHS_AN_ESTIMATE: u64 = 64;
-/// The stack of the thread, in bytes: it calls nothing deep.
-const STACK_BYTES: usize = 128 * 1024;
 
 const OFF: u32 = 0;
 const ABSENT: u32 = 1;
@@ -42,9 +41,6 @@ static STATE: AtomicU32 = AtomicU32::new(OFF);
 static TICK_MS: AtomicU32 = AtomicU32::new(0);
 /// Whether a thread is wanted at all; read when a forked child begins anew.
 static FIRST_STATE: AtomicU32 = AtomicU32::new(OFF);
-/// Held while the thread is being created. A fork waits for it: the C library holds locks then
-/// that a child would inherit held, and never be able to create a thread.
-static SPAWNING: Lock<()> = Lock::new(());
 /// The cache and the count of slow paths of the last estimate.
 static LAST_ESTIMATE: AtomicU64 = AtomicU64::new(0);
 /// When the next inline tick is due, in milliseconds.
@@ -149,60 +145,24 @@ fn tick_if_due(heap: &'static Heap<Linux>) {
 fn start() {
     let begun = STATE.compare_exchange(ABSENT, STARTING, Ordering::Relaxed, Ordering::Relaxed);
     if begun.is_ok() {
-        let _spawning = SPAWNING.lock();
-        let started = spawn();
+        // SAFETY: the state admits one, and a forked child begins without; `run` and what it calls
+        // use no thread-local memory: an access would fault.
+        let started = unsafe { thread::start(run) };
         STATE.store(if started { AWAKE } else { INLINE }, Ordering::Relaxed);
     }
 }
 
-/// Creates the thread with all signals blocked; false when the system has none to give. May
-/// allocate: the caller holds no lock, and the state keeps it from coming here again.
-fn spawn() -> bool {
-    let mut all = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the set is valid for writing.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: both sets are valid, the first is initialised.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-    let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: the attributes are valid for writing.
-    unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };
-    // A program with much static thread-local data may need more; then the default remains.
-    // SAFETY: the attributes are initialised.
-    unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK_BYTES) };
-    let detached = libc::PTHREAD_CREATE_DETACHED;
-    // SAFETY: as above.
-    unsafe { libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), detached) };
-    let mut thread = core::mem::MaybeUninit::<libc::pthread_t>::uninit();
-    let (place, nothing) = (thread.as_mut_ptr(), core::ptr::null_mut());
-    // SAFETY: the attributes are initialised, the place is valid, the function stays loaded.
-    let result = unsafe { libc::pthread_create(place, attributes.as_ptr(), run, nothing) };
-    // SAFETY: as above.
-    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    // SAFETY: `before` was initialised by the first call.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), core::ptr::null_mut()) };
-    result == 0
-}
-
-/// The thread. It never returns and never allocates.
-extern "C" fn run(_nothing: *mut c_void) -> *mut c_void {
-    // SAFETY: the name is a NUL-terminated string of less than 16 bytes.
-    unsafe { libc::prctl(libc::PR_SET_NAME, c"hz3-reclaimer".as_ptr()) };
-    let Some(heap) = super::existing_heap() else { return core::ptr::null_mut() };
+/// The thread. It never returns, and never allocates.
+extern "C" fn run(_nothing: *mut c_void) -> c_int {
+    thread::set_name(c"hz3-reclaimer");
+    let Some(heap) = super::existing_heap() else { return 0 };
     loop {
-        sleep(TICK_MS.load(Ordering::Relaxed));
+        thread::sleep_ms(TICK_MS.load(Ordering::Relaxed));
         // SAFETY: this thread has no cache.
         if unsafe { heap.tick(Front::Direct) } == Next::Rest {
             rest(heap);
         }
     }
-}
-
-fn sleep(ms: u32) {
-    let time =
-        libc::timespec { tv_sec: i64::from(ms / 1000), tv_nsec: i64::from(ms % 1000) * 1_000_000 };
-    // SAFETY: the structure is valid; the time that is left is not asked for.
-    unsafe { libc::nanosleep(&raw const time, core::ptr::null_mut()) };
 }
 
 /// Sleeps without a deadline until a slow path runs.
@@ -212,17 +172,8 @@ fn rest(heap: &'static Heap<Linux>) {
     doze::sleep(&STATE, || heap.os().barrier(), || heap.is_quiet(), wait);
 }
 
-/// Waits until no thread is being created, and keeps it so.
-pub(super) fn before_fork() {
-    SPAWNING.acquire();
-}
-
-/// Undoes [`before_fork`], in the parent or in the child.
-pub(super) fn after_fork() {
-    SPAWNING.release();
-}
-
 /// The thread did not come along.
 pub(super) fn after_fork_in_child() {
+    thread::forget();
     STATE.store(FIRST_STATE.load(Ordering::Relaxed), Ordering::Relaxed);
 }

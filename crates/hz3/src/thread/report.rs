@@ -4,7 +4,7 @@ use core::ffi::c_int;
 use core::fmt::{self, Write};
 
 use super::file::read_start;
-use crate::base::fatal::Line;
+use crate::base::line::Line;
 use crate::base::units::{PAGE_BYTES, wide};
 use crate::options::{Policy, Report};
 use crate::stats::Stats;

@@ -1,4 +1,4 @@
-//! The one way to die: a line on stderr, written without allocating, then abort.
+//! A line of text that is put together and written without allocating.
 
 use core::fmt::{self, Write};
 
@@ -33,21 +33,4 @@ impl<const N: usize> Write for Line<N> {
         self.len += taken;
         Ok(())
     }
-}
-
-/// Ends the process because the program broke a rule of the heap: one line on stderr that names
-/// the address and the reason, then `abort`.
-#[cold]
-pub fn fatal(what: &str, address: usize) -> ! {
-    let mut line = Line::<256>::new();
-    // `Line` never fails; it cuts.
-    let _ = writeln!(line, "hz3: {what}: {address:#x}");
-    line.print();
-    abort()
-}
-
-fn abort() -> ! {
-    // SAFETY: abort has no precondition; unlike `std::process::abort` it raises SIGABRT, which
-    // is what debuggers and supervisors expect of an allocator.
-    unsafe { libc::abort() }
 }
