@@ -17,7 +17,7 @@ const FEWEST_AT_MOST: usize = 16;
 /// Blocks that even the smallest class stays within.
 const MOST_AT_MOST: usize = 256;
 /// A class starts with this many bytes, within the bounds below.
-const FIRST_BYTES: usize = 4096;
+const FIRST_BYTES: usize = 2048;
 const FIRST_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
 /// A class that ran only empty or only full has this many bytes at most: two good batches.
 const ONE_WAY_BYTES: usize = 64 * 1024;

@@ -14,7 +14,7 @@ const SHARED_LIMIT: usize = 128 * 1024 * 1024;
 const LEAST_LIMIT: usize = 512 * 1024;
 
 /// A cache with at most this many bytes of blocks may keep them for the next thread; one a list.
-const WARM_BYTES: u64 = 64 * 1024;
+const WARM_BYTES: u64 = 96 * 1024;
 /// Lists of unused caches; a power of two.
 const LISTS: usize = 16;
 
