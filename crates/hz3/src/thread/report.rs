@@ -12,14 +12,14 @@ use crate::stats::Stats;
 /// Room for the lines of a report.
 const REPORT_BYTES: usize = 4096;
 
-/// Writes the statistics where the report is to go; in text, with the line of the policy.
+/// Writes the statistics where the report is to go; in text, with the lines of the policy.
 pub(crate) fn write(stats: &Stats, report: &Report, policy: Policy) {
     let mut line = Line::<REPORT_BYTES>::new();
     match report {
         Report::None => return,
         Report::Text => {
             let _ = writeln!(line, "hz3: {stats}");
-            let _ = policy_line(&mut line, stats, policy);
+            let _ = policy_lines(&mut line, stats, policy);
         }
         Report::Json | Report::File(_) => {
             // `Line` never fails; it cuts.
@@ -42,8 +42,8 @@ pub(crate) fn write(stats: &Stats, report: &Report, policy: Policy) {
 }
 
 /// What a policy's own mechanism did, in the style and with the names of the experiments that it
-/// comes from.
-fn policy_line(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result {
+/// comes from: a line for each mechanism.
+fn policy_lines(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result {
     let pages = s.purged_bytes / wide(PAGE_BYTES);
     let calls = s.madvise_calls;
     match policy {
@@ -66,13 +66,23 @@ fn policy_line(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result {
              budget_dropped={}",
             s.queued, s.dropped, s.dropped_pages
         ),
-        Policy::S61 | Policy::S62 => writeln!(
+        Policy::S61 => writeln!(
             out,
             "[HZ3_S61_DTOR_PURGE] dtor_calls={} madvise_ok={} madvise_fail={} purged_pages={}",
             s.exits,
             calls - s.madvise_refused,
             s.madvise_refused,
             s.exit_pages
+        ),
+        Policy::S62 => writeln!(
+            out,
+            "[HZ3_S62_RETIRE] dtor_calls={} pages_retired={}\n\
+             [HZ3_S62_PURGE] dtor_calls={} pages_purged={} madvise_calls={calls} purged_bytes={}",
+            s.exits,
+            s.retired_pages,
+            s.exits,
+            s.exit_pages,
+            s.exit_pages * wide(PAGE_BYTES)
         ),
         Policy::S64 | Policy::S64P1a | Policy::S64P1b | Policy::S64P1c => writeln!(
             out,
@@ -111,4 +121,52 @@ pub(crate) fn resident_bytes() -> u64 {
     // SAFETY: sysconf has no precondition.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     pages * u64::try_from(page).unwrap_or(4096)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::string::String;
+    use std::vec::Vec;
+
+    use super::{Policy, Stats, policy_lines};
+
+    const S57B2: &str = "[HZ3_S57B_STATS] madvise_calls purged_pages skipped_hot skipped_small \
+                         iterate_calls iterate_segments";
+    const S58: &str =
+        "[HZ3_S58_TCACHE_DECAY] adjust_calls overage_shrinks reclaim_objs reclaim_pages";
+    const S60: &str = "[HZ3_S60_PURGE] queued dropped madvise_calls madvised_pages budget_dropped";
+    const S61: &str = "[HZ3_S61_DTOR_PURGE] dtor_calls madvise_ok madvise_fail purged_pages";
+    const S62: &str = "[HZ3_S62_RETIRE] dtor_calls pages_retired\n\
+                       [HZ3_S62_PURGE] dtor_calls pages_purged madvise_calls purged_bytes";
+    const S64: &str = "[HZ3_S64_PURGE_DELAY] ticks objs_dumped pages_retired enq enq_pages \
+                       coalesced purged_pages madvise_calls dropped dropped_pages cancelled \
+                       cancelled_pages delay_stops budget_stops";
+
+    /// The lines of a policy without the values.
+    fn names(policy: Policy) -> String {
+        let mut text = String::new();
+        policy_lines(&mut text, &Stats::default(), policy).expect("a string takes it");
+        let name = |word: &str| String::from(word.split('=').next().unwrap_or(word));
+        let line = |line: &str| line.split(' ').map(name).collect::<Vec<_>>().join(" ");
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn each_policy_has_the_lines_and_keys_of_its_experiment() {
+        for (policy, wanted) in [
+            (Policy::Off, ""),
+            (Policy::Default, ""),
+            (Policy::S57b2, S57B2),
+            (Policy::S58, S58),
+            (Policy::S60, S60),
+            (Policy::S61, S61),
+            (Policy::S62, S62),
+            (Policy::S64, S64),
+            (Policy::S64P1a, S64),
+            (Policy::S64P1b, S64),
+            (Policy::S64P1c, S64),
+        ] {
+            assert_eq!(names(policy), wanted, "{policy:?}");
+        }
+    }
 }
