@@ -91,14 +91,18 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   epochs  number of epochs of a policy other than the default
  *   decay_epochs  times that a cache was looked at for decay (S58)
  *   decay_shrinks  times that a class's capacity fell by it
- *   decayed_blocks  blocks that went back to their slabs by it
- *   dumped_blocks  blocks that a dump of the caller's cache put back (S64)
+ *   decay_returns  times that blocks went back to their slabs by it
+ *   decayed_blocks  blocks that did
+ *   dumps  dumps of a cache by its owner (S64)
+ *   dump_stops  those of them that stopped because their budget was used up
+ *   dumped_blocks  blocks that dumps put back
  *   retired_pages  pages of slabs that an epoch found empty and gave back to the segments (S62)
  *   scanned_segments  segments that a scan looked into (S57-B2)
  *   skipped_hot  segments that it passed over, as they were in use lately
  *   skipped_small  ranges that it passed over, as they were too short
  *   queued  ranges of free pages that were queued (S60, S64)
  *   queued_pages  pages of these ranges
+ *   peak_queue  the most entries that the queue ever had
  *   coalesced  ranges that joined the newest entry of the queue (S64-P1a)
  *   dropped  entries that left the queue without a purge: it was full, or the policy discards the rest
  *   dropped_pages  pages of these entries
@@ -108,6 +112,7 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   budget_stops  times that an epoch stopped because its budget was used up
  *   exits  ends of threads that purged (S61, S62)
  *   exit_pages  pages that they purged
+ *   exit_segments  whole segments among these pages
  *   time_ns  nanoseconds spent in ticks, epochs and ends of threads
  * More keys may be added. Activity of other threads during the call may show in some keys and not
  * in others.

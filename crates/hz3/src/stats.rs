@@ -118,9 +118,15 @@ stats! {
     decay_epochs,
     /// Times that a class's capacity fell by it.
     decay_shrinks,
-    /// Blocks that went back to their slabs by it.
+    /// Times that blocks went back to their slabs by it.
+    decay_returns,
+    /// Blocks that did.
     decayed_blocks,
-    /// Blocks that a dump of the caller's cache put back (S64).
+    /// Dumps of a cache by its owner (S64).
+    dumps,
+    /// Those of them that stopped because their budget was used up.
+    dump_stops,
+    /// Blocks that dumps put back.
     dumped_blocks,
     /// Pages of slabs that an epoch found empty and gave back to the segments (S62).
     retired_pages,
@@ -134,6 +140,8 @@ stats! {
     queued,
     /// Pages of these ranges.
     queued_pages,
+    /// The most entries that the queue ever had.
+    peak_queue,
     /// Ranges that joined the newest entry of the queue (S64-P1a).
     coalesced,
     /// Ranges that found the queue full, and entries that the policy discards at the epoch's end;
@@ -153,6 +161,8 @@ stats! {
     exits,
     /// Pages that they purged.
     exit_pages,
+    /// Whole segments among these pages.
+    exit_segments,
     /// Nanoseconds spent in ticks, epochs and ends of threads.
     time_ns,
     /// Pages' worth of bytes that were taken again after they had been given back.

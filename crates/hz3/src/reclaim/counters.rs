@@ -17,6 +17,11 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// Makes it `value` if it is less: for the most that there ever was of something.
+    pub(crate) fn raise(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -47,7 +52,10 @@ counters! {
     epochs,
     decay_epochs,
     decay_shrinks,
+    decay_returns,
     decayed_blocks,
+    dumps,
+    dump_stops,
     dumped_blocks,
     retired_pages,
     scanned_segments,
@@ -55,6 +63,7 @@ counters! {
     skipped_small,
     queued,
     queued_pages,
+    peak_queue,
     coalesced,
     dropped,
     dropped_pages,
@@ -64,5 +73,6 @@ counters! {
     budget_stops,
     exits,
     exit_pages,
+    exit_segments,
     time_ns,
 }

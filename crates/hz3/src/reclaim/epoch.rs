@@ -4,7 +4,7 @@ use super::counters::Counters;
 use super::plan::{Budget, Plan, QueueRules, ScanRules};
 use super::purge::{self, Purged};
 use super::queue::{Entry, Queue, Queued};
-use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow};
+use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow, wide};
 use crate::cache::refill::Below;
 use crate::os::Os;
 use crate::os::lock::Lock;
@@ -88,7 +88,10 @@ impl<O: Os> Step<'_, O> {
                 self.counters.skipped_small.add(1);
                 continue;
             }
-            done.add(purge::range(segments, self.purging, range, Age::Any, budget.less(done)));
+            let purged = purge::range(segments, self.purging, range, Age::Any, budget.less(done));
+            // From the range's start, unless the system refused or somebody took pages meanwhile.
+            let pages = Pages::new(u32::try_from(purged.pages).unwrap_or(u32::MAX));
+            done.add(Purged { segments: whole_segments(Run::new(range.start, pages)), ..purged });
         }
         done
     }
@@ -108,7 +111,7 @@ impl<O: Os> Step<'_, O> {
             self.counters.queued.add(1);
             self.counters.queued_pages.add(pages);
             match epochs.queue.push(rules, Entry { run, epoch: epochs.number, at_ms }) {
-                Queued::Entered => {}
+                Queued::Entered => self.counters.peak_queue.raise(wide(epochs.queue.len())),
                 Queued::Coalesced => self.counters.coalesced.add(1),
                 Queued::Full => {
                     // The next epoch finds it again, and what lies behind it.
@@ -182,6 +185,7 @@ impl<O: Os> Step<'_, O> {
         );
         let done = self.purge_ranges(all, 1, budget);
         self.counters.exit_pages.add(done.pages);
+        self.counters.exit_segments.add(done.segments);
         done
     }
 }
@@ -194,6 +198,12 @@ impl Budget {
             calls: self.calls.saturating_sub(done.calls),
         }
     }
+}
+
+/// How many whole segments lie in a run.
+fn whole_segments(run: Run) -> u64 {
+    let first = run.start.get().div_ceil(SEGMENT_PAGES);
+    u64::from((run.end().get() / SEGMENT_PAGES).saturating_sub(first))
 }
 
 /// Nanoseconds that a step took, for the counters.

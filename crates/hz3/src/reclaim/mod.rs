@@ -236,11 +236,14 @@ impl Reclaim {
                 let done = unsafe { cache.decay(below, rules.overages, rules.blocks) };
                 self.counters.decay_epochs.add(1);
                 self.counters.decay_shrinks.add(done.shrinks);
+                self.counters.decay_returns.add(u64::from(done.blocks > 0));
                 self.counters.decayed_blocks.add(done.blocks);
             }
             if plan.dump_blocks > 0 {
                 // SAFETY: as above.
                 let blocks = unsafe { cache.dump(below, plan.dump_blocks) };
+                self.counters.dumps.add(1);
+                self.counters.dump_stops.add(u64::from(blocks == u64::from(plan.dump_blocks)));
                 self.counters.dumped_blocks.add(blocks);
             }
         }

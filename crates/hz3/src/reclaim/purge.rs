@@ -27,6 +27,8 @@ pub(crate) struct Purged {
     pub(crate) pages: u64,
     pub(crate) calls: u64,
     pub(crate) refused: u64,
+    /// Whole segments among the pages, where ranges of many were purged.
+    pub(crate) segments: u64,
 }
 
 impl Purged {
@@ -35,6 +37,7 @@ impl Purged {
         self.pages += other.pages;
         self.calls += other.calls;
         self.refused += other.refused;
+        self.segments += other.segments;
     }
 
     /// Purges a run that [`Segments::take_dirty`] took, and puts it back.

@@ -214,6 +214,7 @@ fn a_full_queue_and_a_discarded_rest_lose_no_memory() {
     }
     let stats = bench.epochs(1);
     assert_eq!((stats.queued, stats.dropped, stats.dropped_pages), (3, 1, 16), "{stats}");
+    assert_eq!(stats.peak_queue, 2, "{stats}");
     assert_eq!(bench.epochs(12).dirty, 0, "what was dropped is found again");
 
     let bench = Bench::new(Policy::S60, Limits { purge_calls: Some(2), ..Limits::new() });
@@ -291,6 +292,23 @@ fn a_thread_that_ends_purges_within_its_budget() {
 }
 
 #[test]
+fn whole_segments_that_an_ended_thread_purges_are_counted() {
+    if skip_under_miri() {
+        return;
+    }
+    let bench = Bench::new(Policy::S61, Limits::new());
+    let blocks = bench.runs(4 * SEGMENT_BYTES / RUN, RUN);
+    // All but the first and the last: three segments' worth and more, with parts of two others.
+    for block in &blocks[1..blocks.len() - 1] {
+        bench.free(*block);
+    }
+    let cache = bench.heap.attach().expect("a cache");
+    unsafe { bench.heap.detach(cache) };
+    let stats = bench.heap.stats();
+    assert_eq!(stats.exit_segments, 3, "{stats}");
+}
+
+#[test]
 fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
     if skip_under_miri() {
         return;
@@ -314,6 +332,7 @@ fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
     let stats = bench.heap.stats();
     assert_eq!(stats.decay_epochs, 4);
     assert!(stats.decay_shrinks > 0 && stats.decayed_blocks > 0, "{stats}");
+    assert!((1..=3).contains(&stats.decay_returns), "the first epoch only samples: {stats}");
     assert!(cache.cached_bytes() < before);
     assert_eq!(stats.purged_bytes, 0, "S58 gives nothing to the system");
 
@@ -321,5 +340,6 @@ fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
     let cache = bench.heap.attach().expect("a cache");
     let front = fill(&bench, cache);
     unsafe { bench.heap.tick(front) };
-    assert_eq!(bench.heap.stats().dumped_blocks, 10);
+    let stats = bench.heap.stats();
+    assert_eq!((stats.dumps, stats.dump_stops, stats.dumped_blocks), (1, 1, 10), "{stats}");
 }

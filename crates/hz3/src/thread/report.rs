@@ -56,9 +56,9 @@ fn policy_lines(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result 
         ),
         Policy::S58 => writeln!(
             out,
-            "[HZ3_S58_TCACHE_DECAY] adjust_calls={} overage_shrinks={} reclaim_objs={} \
-             reclaim_pages={}",
-            s.decay_epochs, s.decay_shrinks, s.decayed_blocks, s.retired_pages
+            "[HZ3_S58_TCACHE_DECAY] adjust_calls={} overage_shrinks={} reclaim_calls={} \
+             reclaim_objs={} reclaim_pages={}",
+            s.decay_epochs, s.decay_shrinks, s.decay_returns, s.decayed_blocks, s.retired_pages
         ),
         Policy::S60 => writeln!(
             out,
@@ -68,10 +68,12 @@ fn policy_lines(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result 
         ),
         Policy::S61 => writeln!(
             out,
-            "[HZ3_S61_DTOR_PURGE] dtor_calls={} madvise_ok={} madvise_fail={} purged_pages={}",
+            "[HZ3_S61_DTOR_PURGE] dtor_calls={} madvise_ok={} madvise_fail={} purged_segs={} \
+             purged_pages={}",
             s.exits,
             calls - s.madvise_refused,
             s.madvise_refused,
+            s.exit_segments,
             s.exit_pages
         ),
         Policy::S62 => writeln!(
@@ -86,21 +88,27 @@ fn policy_lines(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result 
         ),
         Policy::S64 | Policy::S64P1a | Policy::S64P1b | Policy::S64P1c => writeln!(
             out,
-            "[HZ3_S64_PURGE_DELAY] ticks={} objs_dumped={} pages_retired={} enq={} enq_pages={} \
-             coalesced={} purged_pages={pages} madvise_calls={calls} dropped={} dropped_pages={} \
-             cancelled={} cancelled_pages={} delay_stops={} budget_stops={}",
-            s.epochs,
+            "[HZ3_S64_TCACHE_DUMP] ticks={} objs_dumped={} budget_hits={}\n\
+             [HZ3_S64_RETIRE_SCAN] ticks={} pages_retired={}\n\
+             [HZ3_S64_PURGE_DELAY] ticks={} enq={} enq_pages={} purged_pages={pages} \
+             madvise_calls={calls} dropped={} dropped_pages={} qmax={} delay_stops={} \
+             budget_stops={} coalesced={} cancelled={} cancelled_pages={}",
+            s.dumps,
             s.dumped_blocks,
+            s.dump_stops,
+            s.epochs,
             s.retired_pages,
+            s.epochs,
             s.queued,
             s.queued_pages,
-            s.coalesced,
             s.dropped,
             s.dropped_pages,
-            s.cancelled,
-            s.cancelled_pages,
+            s.peak_queue,
             s.delay_stops,
-            s.budget_stops
+            s.budget_stops,
+            s.coalesced,
+            s.cancelled,
+            s.cancelled_pages
         ),
     }
 }
@@ -132,15 +140,19 @@ mod tests {
 
     const S57B2: &str = "[HZ3_S57B_STATS] madvise_calls purged_pages skipped_hot skipped_small \
                          iterate_calls iterate_segments";
-    const S58: &str =
-        "[HZ3_S58_TCACHE_DECAY] adjust_calls overage_shrinks reclaim_objs reclaim_pages";
+    const S58: &str = "[HZ3_S58_TCACHE_DECAY] adjust_calls overage_shrinks reclaim_calls \
+                       reclaim_objs reclaim_pages";
     const S60: &str = "[HZ3_S60_PURGE] queued dropped madvise_calls madvised_pages budget_dropped";
-    const S61: &str = "[HZ3_S61_DTOR_PURGE] dtor_calls madvise_ok madvise_fail purged_pages";
+    const S61: &str =
+        "[HZ3_S61_DTOR_PURGE] dtor_calls madvise_ok madvise_fail purged_segs purged_pages";
     const S62: &str = "[HZ3_S62_RETIRE] dtor_calls pages_retired\n\
                        [HZ3_S62_PURGE] dtor_calls pages_purged madvise_calls purged_bytes";
-    const S64: &str = "[HZ3_S64_PURGE_DELAY] ticks objs_dumped pages_retired enq enq_pages \
-                       coalesced purged_pages madvise_calls dropped dropped_pages cancelled \
-                       cancelled_pages delay_stops budget_stops";
+    /// The last three keys are P1's, and hz3's own.
+    const S64: &str = "[HZ3_S64_TCACHE_DUMP] ticks objs_dumped budget_hits\n\
+                       [HZ3_S64_RETIRE_SCAN] ticks pages_retired\n\
+                       [HZ3_S64_PURGE_DELAY] ticks enq enq_pages purged_pages madvise_calls \
+                       dropped dropped_pages qmax delay_stops budget_stops coalesced cancelled \
+                       cancelled_pages";
 
     /// The lines of a policy without the values.
     fn names(policy: Policy) -> String {
