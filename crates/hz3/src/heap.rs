@@ -59,7 +59,7 @@ impl<O: Os> Heap<O> {
         Ok(Heap {
             segments: Segments::reserve(os, config)?,
             central,
-            registry: Registry::new(config.thread_cache_bytes),
+            registry: Registry::new(config.thread_cache_bytes, config.cache_length),
             reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
         })

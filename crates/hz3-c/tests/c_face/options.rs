@@ -39,6 +39,9 @@ fn malformed_values_are_named_with_what_is_accepted() {
     for value in ["0", "65", "two", ""] {
         complains("HZ3_SHARDS", value, &["HZ3_SHARDS", "1 to 64"]);
     }
+    for value in ["0", "1", "257", "32K", ""] {
+        complains("HZ3_CACHE_LENGTH", value, &["HZ3_CACHE_LENGTH", "2 to 256"]);
+    }
     for value in ["", "0%", "101%", "most"] {
         complains("HZ3_LIMIT", value, &["HZ3_LIMIT", "1% to 100%", "auto"]);
     }
@@ -61,6 +64,8 @@ fn good_values_say_nothing() {
         ("HZ3_THREAD_CACHE", "0"),
         ("HZ3_THREAD_CACHE", "64K"),
         ("HZ3_THREAD_CACHE", "1G"),
+        ("HZ3_CACHE_LENGTH", "2"),
+        ("HZ3_CACHE_LENGTH", "256"),
         ("HZ3_ARENA", "4G"),
         ("HZ3_SHARDS", "1"),
         ("HZ3_SHARDS", "64"),

@@ -1,11 +1,11 @@
 //! How many blocks of each class a thread cache may hold.
 //!
-//! Capacity is counted in bytes. A class starts with a few blocks and doubles whenever the cache
-//! runs empty or full of it (slow start), up to what makes a good batch. Beyond that, up to
-//! [`most`], only running empty *and* full since the last growth counts: a thread that only frees
-//! gains nothing from holding more, nor does one that only allocates. The sum over the classes
-//! stays within the cache's limit, and a class that must grow beyond it takes from the others in
-//! turn.
+//! Capacity is counted in bytes. A class starts with a few blocks, or as many as the user says, and
+//! doubles whenever the cache runs empty or full of it (slow start), up to what makes a good batch.
+//! Beyond that, up to [`most`], only running empty *and* full since the last growth counts: a
+//! thread that only frees gains nothing from holding more, nor does one that only allocates. The
+//! sum over the classes stays within the cache's limit, and a class that must grow beyond it takes
+//! from the others in turn.
 
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::wide;
@@ -16,7 +16,7 @@ const CLASS_BYTES: usize = 512 * 1024;
 const FEWEST_AT_MOST: usize = 16;
 /// Blocks that even the smallest class stays within.
 const MOST_AT_MOST: usize = 256;
-/// A class starts with this many bytes, within the bounds below.
+/// A class starts with this many bytes, within the bounds below, unless the user says how many.
 const FIRST_BYTES: usize = 2048;
 const FIRST_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
 /// A class that ran only empty or only full has this many bytes at most: two good batches.
@@ -45,12 +45,6 @@ const fn within_bounds(fitting: usize) -> usize {
     }
 }
 
-/// The capacity a class starts with, in blocks.
-fn first(class: SizeClass) -> usize {
-    let fitting = (FIRST_BYTES / class.block_bytes()).max(1);
-    (1 << fitting.ilog2()).clamp(*FIRST_BLOCKS.start(), *FIRST_BLOCKS.end())
-}
-
 /// Why a class should grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shortage {
@@ -64,6 +58,8 @@ pub(crate) enum Shortage {
 #[derive(Debug)]
 pub(crate) struct Capacity {
     limit_bytes: usize,
+    /// Blocks that every class starts with, as far as it may have them; `None`: by its size.
+    first_blocks: Option<usize>,
     granted_bytes: usize,
     blocks: [u16; CLASSES],
     /// What happened to each class since its last growth, [`Shortage`]s as bits.
@@ -76,6 +72,7 @@ impl Capacity {
     pub(crate) const fn new(limit_bytes: usize) -> Capacity {
         Capacity {
             limit_bytes,
+            first_blocks: None,
             granted_bytes: 0,
             blocks: [0; CLASSES],
             seen: [0; CLASSES],
@@ -83,9 +80,14 @@ impl Capacity {
         }
     }
 
-    /// The capacity that a class starts with, in blocks.
-    pub(crate) fn first(class: SizeClass) -> usize {
-        first(class)
+    /// The capacity that a class starts with, in blocks; a power of two.
+    pub(crate) fn first(&self, class: SizeClass) -> usize {
+        let size = class.block_bytes();
+        if let Some(blocks) = self.first_blocks {
+            return blocks.clamp(*FIRST_BLOCKS.start(), most(size)).next_power_of_two();
+        }
+        let fitting = (FIRST_BYTES / size).max(1);
+        (1 << fitting.ilog2()).clamp(*FIRST_BLOCKS.start(), *FIRST_BLOCKS.end())
     }
 
     /// The capacity of a class, in blocks.
@@ -106,7 +108,7 @@ impl Capacity {
         let size = class.block_bytes();
         let most = if *seen == both { most(size) } else { most_one_way(size) };
         match self.of(class) {
-            0 => first(class),
+            0 => self.first(class),
             now => (now * 2).min(most).max(now),
         }
     }
@@ -139,7 +141,7 @@ impl Capacity {
         core::array::from_fn(|step| {
             let victim = SizeClass::from_raw(Self::successor(start, step));
             let half = self.of(victim) / 2;
-            (victim != class && half >= first(victim)).then_some((victim, half))
+            (victim != class && half >= self.first(victim)).then_some((victim, half))
         })
     }
 
@@ -154,6 +156,12 @@ impl Capacity {
         wide(self.granted_bytes)
     }
 
+    /// Sets the blocks that every class starts with, as far as it may have them; `None`: few, by its
+    /// size.
+    pub(crate) fn set_first(&mut self, blocks: Option<usize>) {
+        self.first_blocks = blocks;
+    }
+
     /// Sets what the cache may hold.
     pub(crate) fn set_limit(&mut self, limit_bytes: usize) {
         self.limit_bytes = limit_bytes;
@@ -164,7 +172,7 @@ const _: () = assert!(MOST_AT_MOST <= u16::MAX as usize && MOST_AT_MOST.is_power
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, Capacity, Shortage, SizeClass, first, most, most_one_way};
+    use super::{CLASSES, Capacity, Shortage, SizeClass, most, most_one_way};
 
     #[test]
     fn growth_doubles_up_to_the_most() {
@@ -175,7 +183,7 @@ mod tests {
                 // Each growth needs both again.
                 capacity.next_step(class, Shortage::Blocks);
                 let next = capacity.next_step(class, Shortage::Room);
-                assert!(next.is_power_of_two() && next >= first(class));
+                assert!(next.is_power_of_two() && next >= capacity.first(class));
                 if next == capacity.of(class) {
                     break;
                 }
@@ -184,6 +192,19 @@ mod tests {
             }
             assert_eq!(capacity.of(class), most(class.block_bytes()));
             assert!(steps <= 9, "slow start of {class:?} takes {steps} steps");
+        }
+    }
+
+    #[test]
+    fn a_class_starts_with_what_the_user_says_as_far_as_it_may_have_it() {
+        for (said, wanted) in [(1, 2), (2, 2), (30, 32), (32, 32), (256, 256), (usize::MAX, 256)] {
+            let mut capacity = Capacity::new(0);
+            capacity.set_first(Some(said));
+            for class in SizeClass::all() {
+                let next = capacity.next_step(class, Shortage::Blocks);
+                assert_eq!(next, wanted.min(most(class.block_bytes())), "{said} of {class:?}");
+                capacity.set(class, next);
+            }
         }
     }
 

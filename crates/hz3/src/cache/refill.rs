@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::capacity::{Capacity, Shortage};
+use super::capacity::Shortage;
 use super::decay::{self, Decayed, Surplus};
 use super::steal::Claim;
 use super::{Counts, Policy, ThreadCache};
@@ -251,7 +251,7 @@ impl<O: Os> Owned<'_, O> {
         let was_unwanted = self.policy.unwanted.remove(class);
         if was_unwanted {
             let capacity = self.policy.capacity.of(class);
-            self.lower(class, (capacity / 2).max(Capacity::first(class)).min(capacity));
+            self.lower(class, (capacity / 2).max(self.policy.capacity.first(class)).min(capacity));
         }
         was_unwanted
     }
@@ -260,7 +260,7 @@ impl<O: Os> Owned<'_, O> {
     /// no more than its first blocks.
     pub(super) fn shrink(&mut self, class: SizeClass) -> bool {
         let capacity = self.policy.capacity.of(class) - self.batch(class);
-        if capacity < Capacity::first(class) {
+        if capacity < self.policy.capacity.first(class) {
             return false;
         }
         self.lower(class, capacity);

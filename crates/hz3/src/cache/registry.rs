@@ -32,6 +32,8 @@ pub(crate) struct Registry {
     /// See [`Below::granted`].
     granted: AtomicU64,
     limit_bytes: usize,
+    /// Blocks of each class that a cache starts with; `None`: few, by size.
+    first_blocks: Option<usize>,
 }
 
 /// Caches without a thread; linked by `ThreadCache::next_unused`.
@@ -49,8 +51,9 @@ impl Unused {
 }
 
 impl Registry {
-    /// `limit_bytes`: what one cache may hold at most.
-    pub(crate) const fn new(limit_bytes: usize) -> Registry {
+    /// `limit_bytes`: what one cache may hold at most; `first_blocks`: what it starts with of each
+    /// class, few by size if `None`.
+    pub(crate) const fn new(limit_bytes: usize, first_blocks: Option<usize>) -> Registry {
         Registry {
             all: List::new(),
             unused: [const { Lock::new(Unused(core::ptr::null_mut())) }; LISTS],
@@ -59,6 +62,7 @@ impl Registry {
             created: AtomicUsize::new(0),
             granted: AtomicU64::new(0),
             limit_bytes,
+            first_blocks,
         }
     }
 
@@ -81,7 +85,10 @@ impl Registry {
         };
         let threads = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;
         let share = (SHARED_LIMIT / threads).max(LEAST_LIMIT);
-        cache.policy.lock().capacity.set_limit(self.limit_bytes.min(share));
+        let mut policy = cache.policy.lock();
+        policy.capacity.set_limit(self.limit_bytes.min(share));
+        policy.capacity.set_first(self.first_blocks);
+        drop(policy);
         Some(cache)
     }
 

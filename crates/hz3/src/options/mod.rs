@@ -20,6 +20,9 @@ pub(crate) const PATH_BYTES: usize = 256;
 pub struct Config {
     /// Bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 8 MiB.
     pub thread_cache_bytes: usize,
+    /// Blocks of each class that a thread's cache starts with (`HZ3_CACHE_LENGTH`), 2 to 256, rounded
+    /// up to a power of two; fewer of classes that may not have so many. Default 2 to 8, by size.
+    pub cache_length: Option<usize>,
     /// Address space to reserve, in bytes (`HZ3_ARENA`). Default 1 TiB, less where it is limited.
     pub arena_bytes: Option<usize>,
     /// Number of shards (`HZ3_SHARDS`). Default: the CPUs that the process may use.
@@ -96,6 +99,7 @@ impl Config {
     pub const fn new() -> Config {
         Config {
             thread_cache_bytes: 8 * 1024 * 1024,
+            cache_length: None,
             arena_bytes: None,
             shards: None,
             count: false,
@@ -136,6 +140,13 @@ impl Config {
     #[must_use]
     pub const fn thread_cache_bytes(mut self, bytes: usize) -> Config {
         self.thread_cache_bytes = bytes;
+        self
+    }
+
+    /// Sets how many blocks of each class one thread's cache starts with.
+    #[must_use]
+    pub const fn cache_length(mut self, blocks: usize) -> Config {
+        self.cache_length = Some(blocks);
         self
     }
 

@@ -18,11 +18,22 @@ struct Setting {
     set: fn(&mut Config, &[u8]) -> bool,
 }
 
-const OPTIONS: [Setting; 24] = [
+const OPTIONS: [Setting; 25] = [
     Setting {
         name: "THREAD_CACHE",
         accepted: "a number of bytes, with K, M or G if you like",
         set: |config, value| bytes(value).map(|n| config.thread_cache_bytes = n).is_some(),
+    },
+    Setting {
+        name: "CACHE_LENGTH",
+        accepted: "a number of blocks from 2 to 256",
+        set: |config, value| match number(value) {
+            Some(n @ 2..=256) => {
+                config.cache_length = Some(n);
+                true
+            }
+            _ => false,
+        },
     },
     Setting {
         name: "ARENA",
@@ -209,7 +220,9 @@ mod tests {
             apply(&mut config, entry.as_bytes());
         }
         apply(&mut config, b"HZ3_STATS=/tmp/x");
+        apply(&mut config, b"HZ3_CACHE_LENGTH=32");
         assert_eq!(config.thread_cache_bytes, 65_536);
+        assert_eq!(config.cache_length, Some(32));
         assert_eq!(config.arena_bytes, Some(2 << 30));
         assert_eq!(config.shards, Some(8));
         assert!(config.count);
@@ -243,6 +256,8 @@ mod tests {
         for entry in [
             "HZ3_THREAD_CACHE=",
             "HZ3_THREAD_CACHE=-1",
+            "HZ3_CACHE_LENGTH=1",
+            "HZ3_CACHE_LENGTH=257",
             "HZ3_ARENA=99999999999G",
             "HZ3_SHARDS=0",
             "HZ3_SHARDS=65",
@@ -256,7 +271,7 @@ mod tests {
         }
         let default = Config::new();
         assert_eq!(config.thread_cache_bytes, default.thread_cache_bytes);
-        assert_eq!((config.arena_bytes, config.shards), (None, None));
+        assert_eq!((config.cache_length, config.arena_bytes, config.shards), (None, None, None));
         assert!(!config.count && config.report == Report::None);
     }
 }

@@ -343,3 +343,21 @@ fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
     let stats = bench.heap.stats();
     assert_eq!((stats.dumps, stats.dump_stops, stats.dumped_blocks), (1, 1, 10), "{stats}");
 }
+
+#[test]
+fn a_cache_starts_with_the_length_that_it_was_given() {
+    if skip_under_miri() {
+        return;
+    }
+    for length in [2, 32, 256] {
+        let config = Config::new().cache_length(length);
+        let heap = heap_with(Linux, 64 * SEGMENT_BYTES, &config);
+        let cache = heap.attach().expect("a cache");
+        let front = Front::Cache(cache);
+        let block = unsafe { heap.allocate(front, 64) }.expect("memory");
+        // The first miss fetches half of what the class may have.
+        assert_eq!(cache.cached_bytes(), 64 * (length as u64 / 2 - 1), "{length}");
+        unsafe { heap.free(front, block.as_ptr()) }.expect("a block of the heap");
+        unsafe { heap.detach(cache) };
+    }
+}
