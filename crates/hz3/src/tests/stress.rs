@@ -14,7 +14,7 @@ use crate::options::{Config, Policy};
 use crate::os::linux::Linux;
 
 /// Turns of a worker in a test that is not asked for more.
-const SHORT: Length = Length::Turns(50);
+const SHORT: Length = Length::Turns(20);
 
 /// Miri has neither mprotect nor membarrier; the loom model covers the protocol.
 fn skip_under_miri() -> bool {
