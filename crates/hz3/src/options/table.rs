@@ -4,7 +4,7 @@
 
 use core::fmt::Write;
 
-use super::value::{bytes, flag, heap_limit, limit, limit_mode, number, report};
+use super::value::{bytes, flag, heap_limit, limit, limit_mode, report, within};
 use super::{Config, Policy};
 use crate::base::line::Line;
 
@@ -27,12 +27,8 @@ const OPTIONS: [Setting; 25] = [
     Setting {
         name: "CACHE_LENGTH",
         accepted: "a number of blocks from 2 to 256",
-        set: |config, value| match number(value) {
-            Some(n @ 2..=256) => {
-                config.cache_length = Some(n);
-                true
-            }
-            _ => false,
+        set: |config, value| {
+            within(value, 2..=256).map(|n| config.cache_length = Some(n)).is_some()
         },
     },
     Setting {
@@ -43,13 +39,7 @@ const OPTIONS: [Setting; 25] = [
     Setting {
         name: "SHARDS",
         accepted: "a number from 1 to 64",
-        set: |config, value| match number(value) {
-            Some(n @ 1..=64) => {
-                config.shards = Some(n);
-                true
-            }
-            _ => false,
-        },
+        set: |config, value| within(value, 1..=64).map(|n| config.shards = Some(n)).is_some(),
     },
     Setting {
         name: "COUNT",
@@ -74,13 +64,7 @@ const OPTIONS: [Setting; 25] = [
     Setting {
         name: "TICK",
         accepted: "a number of milliseconds from 1 to 60000",
-        set: |config, value| match number(value).and_then(|ms| u32::try_from(ms).ok()) {
-            Some(ms @ 1..=60_000) => {
-                config.tick_ms = ms;
-                true
-            }
-            _ => false,
-        },
+        set: |config, value| within(value, 1..=60_000).map(|ms| config.tick_ms = ms).is_some(),
     },
     Setting {
         name: "HUGE_PAGES",

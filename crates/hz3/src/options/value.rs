@@ -10,6 +10,14 @@ pub(super) fn number(text: &[u8]) -> Option<usize> {
     core::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// A decimal number within `range`.
+pub(super) fn within<T: TryFrom<usize> + PartialOrd>(
+    text: &[u8],
+    range: RangeInclusive<T>,
+) -> Option<T> {
+    T::try_from(number(text)?).ok().filter(|n| range.contains(n))
+}
+
 /// A number of bytes: decimal digits, perhaps with a binary unit.
 pub(super) fn bytes(text: &[u8]) -> Option<usize> {
     let (digits, shift) = match text.split_last()? {
@@ -32,7 +40,7 @@ pub(super) fn flag(text: &[u8]) -> Option<bool> {
 
 /// A limit of a policy: sets `place` to a number within `range`.
 pub(super) fn limit(place: &mut Option<u32>, value: &[u8], range: RangeInclusive<u32>) -> bool {
-    let number = number(value).and_then(|n| u32::try_from(n).ok()).filter(|n| range.contains(n));
+    let number = within(value, range);
     if number.is_some() {
         *place = number;
     }

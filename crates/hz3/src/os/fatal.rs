@@ -19,6 +19,7 @@ pub fn fatal(what: &str, address: usize) -> ! {
     let bytes = line.as_bytes();
     let [file, start] =
         [libc::STDERR_FILENO.cast_unsigned() as usize, bytes.as_ptr().expose_provenance()];
+    // Not by `Line::print`: this may be the thread that the C library does not know.
     // SAFETY: the buffer is initialised. An error is ignored: there is nobody left to tell.
     let _ = unsafe { syscall(libc::SYS_write, [file, start, bytes.len(), 0, 0, 0]) };
     if thread::is_current() {

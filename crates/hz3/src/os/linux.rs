@@ -90,10 +90,7 @@ impl Linux {
         let start = span.start.as_ptr().expose_provenance();
         let arguments = [start, span.bytes, advice.cast_unsigned() as usize, 0, 0, 0];
         // SAFETY: the caller owns the range or the advice leaves its contents alone.
-        match unsafe { syscall(libc::SYS_madvise, arguments) } {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Refused),
-        }
+        unsafe { syscall(libc::SYS_madvise, arguments) }.map(drop)
     }
 
     fn membarrier(command: c_int) -> bool {

@@ -206,6 +206,7 @@ mod tests {
         drop(lock.lock());
         assert_eq!(lock.contended(), 3, "a free lock was not met held");
     }
+
     #[test]
     fn who_waits_is_counted() {
         let lock = Lock::new(());

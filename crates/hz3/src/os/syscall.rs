@@ -3,18 +3,16 @@
 //! The reclaimer is a thread that the C library does not know and that has no thread-local memory
 //! (see [`super::thread`]). What it calls is called from here.
 
-use core::ffi::{c_int, c_long};
+use core::ffi::c_long;
 
-/// A system call that failed: its errno value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Errno(#[allow(dead_code, reason = "for whoever debugs")] pub(crate) c_int);
+use super::Refused;
 
 /// Makes the system call `number`. The kernel ignores arguments that the call does not have.
 ///
 /// # Safety
 /// The caller may make that call with those arguments.
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
-pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<usize, Errno> {
+pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<usize, Refused> {
     let [first, second, third, fourth, fifth, sixth] = arguments;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
@@ -52,7 +50,7 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<us
     match usize::try_from(result) {
         Ok(value) => Ok(value),
         // The kernel's errors are the numbers from -4095 to -1; no address is among them.
-        Err(_) if result > -4096 => Err(Errno(c_int::try_from(-result).unwrap_or(c_int::MAX))),
+        Err(_) if result > -4096 => Err(Refused),
         Err(_) => Ok(result.cast_unsigned()),
     }
 }
@@ -62,9 +60,9 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<us
 /// # Safety
 /// As above.
 #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
-pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<usize, Errno> {
+pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<usize, Refused> {
     let [first, second, third, fourth, fifth, sixth] = arguments;
     // SAFETY: the caller's promise.
     let result = unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) };
-    usize::try_from(result).map_err(|_| Errno(0))
+    usize::try_from(result).map_err(|_| Refused)
 }

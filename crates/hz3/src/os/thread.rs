@@ -76,12 +76,12 @@ pub(crate) fn forget() {
 
 /// Names the calling thread; for the kernel and what lists its threads.
 pub(crate) fn set_name(name: &core::ffi::CStr) {
-    let [option, address] = [libc::PR_SET_NAME as usize, name.as_ptr().addr()];
+    let [option, address] = [libc::PR_SET_NAME as usize, name.as_ptr().expose_provenance()];
     // SAFETY: the name is terminated; the kernel copies at most 16 bytes.
     let _ = unsafe { syscall(libc::SYS_prctl, [option, address, 0, 0, 0, 0]) };
 }
 
-/// Sleeps for at least so many milliseconds, unless the system is too old to know the call.
+/// Sleeps for so many milliseconds, or until a signal comes.
 pub(crate) fn sleep_ms(ms: u32) {
     let time =
         libc::timespec { tv_sec: i64::from(ms / 1000), tv_nsec: i64::from(ms % 1000) * 1_000_000 };

@@ -39,6 +39,24 @@ fn held(cache: &ThreadCache, size: usize) -> usize {
     cache.stack(SizeClass::of_size(size)).len()
 }
 
+/// Ticks while the thread is at work in the steady class alone; the first of them may still see the
+/// burst's at work.
+fn leave_burst_class(heap: &Heap<Fake>, cache: &ThreadCache) {
+    for _ in 0..2 {
+        burst(heap, cache, STEADY);
+        tick(heap);
+    }
+}
+
+/// The room of the burst's class once a block of it was allocated, which is then freed.
+fn room_after_return(heap: &Heap<Fake>, cache: &ThreadCache) -> usize {
+    let front = Front::Cache(cache);
+    let block = unsafe { heap.allocate(front, BURST) }.expect("room");
+    let room = room(cache, BURST);
+    assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+    room
+}
+
 fn room(cache: &ThreadCache, size: usize) -> usize {
     cache.policy.lock().capacity.of(SizeClass::of_size(size))
 }
@@ -79,32 +97,16 @@ fn the_capacity_of_what_was_not_wanted_falls_by_half_and_grows_again() {
     let cache = heap.attach().expect("a cache");
     burst(&heap, cache, BURST);
     let most = room(cache, BURST);
-    let forget = || {
-        // The first of these ticks may see the class at work.
-        for _ in 0..2 {
-            burst(&heap, cache, STEADY);
-            tick(&heap);
-        }
-    };
     let mut expected = most;
-    let first = {
-        let other = heap.attach().expect("a cache");
-        let block = unsafe { heap.allocate(Front::Cache(other), BURST) }.expect("room");
-        assert_eq!(unsafe { heap.free(Front::Cache(other), block.as_ptr()) }, Ok(()));
-        room(other, BURST)
-    };
+    let first = room_after_return(&heap, heap.attach().expect("a cache"));
     assert!(first < most);
     while expected > first {
-        forget();
-        let block = unsafe { heap.allocate(Front::Cache(cache), BURST) }.expect("room");
+        leave_burst_class(&heap, cache);
         expected /= 2;
-        assert_eq!(room(cache, BURST), expected);
-        assert_eq!(unsafe { heap.free(Front::Cache(cache), block.as_ptr()) }, Ok(()));
+        assert_eq!(room_after_return(&heap, cache), expected);
     }
-    forget();
-    let block = unsafe { heap.allocate(Front::Cache(cache), BURST) }.expect("room");
-    assert_eq!(room(cache, BURST), first, "a class keeps its first blocks");
-    assert_eq!(unsafe { heap.free(Front::Cache(cache), block.as_ptr()) }, Ok(()));
+    leave_burst_class(&heap, cache);
+    assert_eq!(room_after_return(&heap, cache), first, "a class keeps its first blocks");
     burst(&heap, cache, BURST);
     assert_eq!(room(cache, BURST), most, "slow start");
     heap.validate();
@@ -123,10 +125,7 @@ fn more_frees_than_the_fallen_capacity_takes_go_on() {
     let kept: Vec<NonNull<u8>> = (0..BLOCKS).map(take).collect();
     burst(&heap, cache, BURST);
     let most = room(cache, BURST);
-    for _ in 0..2 {
-        burst(&heap, cache, STEADY);
-        tick(&heap);
-    }
+    leave_burst_class(&heap, cache);
     for block in kept {
         assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
         assert!(held(cache, BURST) <= most);
