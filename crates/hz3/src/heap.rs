@@ -1,12 +1,14 @@
 //! The heap: the layers together, and every operation that is not the hot path.
 
+mod large;
+mod resize;
 mod statistics;
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
-use crate::base::units::{ChunkIndex, Run};
+use crate::base::units::ChunkIndex;
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
@@ -16,7 +18,8 @@ use crate::os::fatal::fatal;
 use crate::os::{Os, Refused};
 use crate::reclaim::{self, Next, Reclaim};
 use crate::segment::Segments;
-use crate::segment::large::LargeBlock;
+
+use large::{Fresh, LargeCounts};
 
 /// The address is not one that hz3 manages; nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,26 +33,6 @@ pub(crate) struct Heap<O> {
     registry: Registry,
     reclaim: Reclaim,
     counts: LargeCounts,
-}
-
-/// Events of blocks that do not come from slabs.
-#[derive(Debug, Default)]
-struct LargeCounts {
-    large_allocs: AtomicU64,
-    large_frees: AtomicU64,
-    huge_allocs: AtomicU64,
-}
-
-/// What an address turned out to be.
-enum Place {
-    Small(SizeClass),
-    Large(Run),
-    Huge(usize),
-    Foreign,
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl<O: Os> Heap<O> {
@@ -158,31 +141,6 @@ impl<O: Os> Heap<O> {
         NonNull::new(slot[0].load(Ordering::Relaxed))
     }
 
-    /// A block that is a run of pages, or a mapping of its own where the arena has no room; and
-    /// whether it is known to read as zero.
-    fn allocate_large(
-        &self,
-        front: Front<'_>,
-        size: usize,
-        align: usize,
-    ) -> Option<(NonNull<u8>, Fresh)> {
-        if let Some(found) = self.try_large(size, align) {
-            return Some(found);
-        }
-        self.make_room(front);
-        self.try_large(size, align)
-    }
-
-    fn try_large(&self, size: usize, align: usize) -> Option<(NonNull<u8>, Fresh)> {
-        if let Some(block) = self.segments.allocate_large(size, align) {
-            count(&self.counts.large_allocs);
-            return Some((block.start, Fresh::Large(block)));
-        }
-        let block = self.segments.allocate_huge(size, align)?;
-        count(&self.counts.huge_allocs);
-        Some((block, Fresh::Zero))
-    }
-
     /// Exhaustion: empties the caches and retires empty slabs, so that their pages can serve.
     /// Where that may be due to the limit, free pages go back too, for they count.
     #[cold]
@@ -242,23 +200,6 @@ impl<O: Os> Heap<O> {
         Some(block)
     }
 
-    fn place(&self, address: usize) -> Place {
-        let Some(offset) = self.segments.arena().offset_of(address) else {
-            if self.segments.arena().contains(address) {
-                fatal("not a block: no memory was ever handed out there", address);
-            }
-            return self.segments.huge_at(address).map_or(Place::Foreign, Place::Huge);
-        };
-        let class = self.segments.tables().class(ChunkIndex::of_offset(offset));
-        if class != SizeClass::NONE {
-            return Place::Small(class);
-        }
-        match self.segments.large_at(offset) {
-            Ok(run) => Place::Large(run),
-            Err(_) => fatal("not a block: inside one, or already free", address),
-        }
-    }
-
     /// What follows a failed `hot::free`.
     ///
     /// # Safety
@@ -270,13 +211,10 @@ impl<O: Os> Heap<O> {
         };
         let class = self.segments.tables().class(ChunkIndex::of_offset(offset));
         if class == SizeClass::NONE {
-            count(&self.counts.large_frees);
-            return match self.segments.free_large(offset) {
-                Ok(()) => Ok(()),
-                Err(_) => {
-                    fatal("free of an address that is no block, or free already", block.addr())
-                }
-            };
+            if self.free_large(offset).is_err() {
+                fatal("free of an address that is no block, or free already", block.addr());
+            }
+            return Ok(());
         }
         match front {
             // SAFETY: the cache is the calling thread's; the block is of that class.
@@ -313,76 +251,6 @@ impl<O: Os> Heap<O> {
         }
         // SAFETY: the caller's promise; the push has just failed.
         unsafe { self.free_miss(front, block) }
-    }
-
-    /// Bytes that the block at `address` holds.
-    pub(crate) fn usable_size(&self, address: usize) -> Option<usize> {
-        match self.place(address) {
-            Place::Small(class) => Some(class.block_bytes()),
-            Place::Large(run) => Some(run.pages.bytes()),
-            Place::Huge(bytes) => Some(bytes),
-            Place::Foreign => None,
-        }
-    }
-
-    /// Changes the size of a block; the result may be another one. `Ok(None)`: there is no memory
-    /// and the block is what it was.
-    ///
-    /// # Safety
-    /// The front is the calling thread's; the block is the caller's, and only the result is used
-    /// afterwards, unless it is `None`.
-    pub(crate) unsafe fn reallocate(
-        &self,
-        front: Front<'_>,
-        block: NonNull<u8>,
-        size: usize,
-    ) -> Result<Option<NonNull<u8>>, Foreign> {
-        let present = match self.place(block.addr().get()) {
-            Place::Foreign => return Err(Foreign),
-            Place::Small(class) if class.keeps(size) => return Ok(Some(block)),
-            Place::Small(class) => class.block_bytes(),
-            Place::Large(run) => {
-                if size > MAX_SMALL
-                    && let Some(resized) = self.segments.resize_large(run, size)
-                {
-                    return Ok(Some(resized));
-                }
-                run.pages.bytes()
-            }
-            Place::Huge(bytes) => {
-                if size > bytes / 2 {
-                    let resize = || self.segments.resize_huge(block.addr().get(), size);
-                    return Ok(resize().or_else(|| {
-                        self.make_room(front);
-                        resize()
-                    }));
-                }
-                bytes
-            }
-        };
-        // SAFETY: the caller's promise.
-        Ok(unsafe { self.move_block(front, block, present.min(size), size) })
-    }
-
-    /// Moves a block's first `kept` bytes to a new block of `size`.
-    ///
-    /// # Safety
-    /// As for [`Heap::reallocate`]; the block holds at least `kept` bytes, and so does `size`.
-    unsafe fn move_block(
-        &self,
-        front: Front<'_>,
-        block: NonNull<u8>,
-        kept: usize,
-        size: usize,
-    ) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's promise.
-        let target = unsafe { self.allocate(front, size) }?;
-        // SAFETY: both blocks hold `kept` bytes, and the new one is nobody else's.
-        unsafe { target.copy_from_nonoverlapping(block, kept) };
-        // SAFETY: the caller gave the block up. It is hz3's, so the free succeeds.
-        let freed = unsafe { self.free(front, block.as_ptr()) };
-        debug_assert!(freed.is_ok());
-        Some(target)
     }
 
     /// Empties every cache, retires every empty slab, and gives free pages back to the system
@@ -424,11 +292,6 @@ impl<O: Os> Heap<O> {
         self.segments.dirty_hint() + cached >= bytes
     }
 
-    /// Number of large blocks freed.
-    pub(crate) fn large_frees(&self) -> u64 {
-        self.counts.large_frees.load(Ordering::Relaxed)
-    }
-
     /// Takes every lock, in lock order, so that a fork finds the heap at rest.
     pub(crate) fn acquire_all(&self) {
         self.reclaim.acquire_all();
@@ -466,12 +329,4 @@ impl<O: Os> Heap<O> {
         self.registry.validate();
         self.validate_statistics();
     }
-}
-
-/// What is known of a fresh block's contents.
-enum Fresh {
-    /// Every byte is zero.
-    Zero,
-    /// A run, whose dirty pages are not zero.
-    Large(LargeBlock),
 }
