@@ -1,0 +1,166 @@
+//! The model: an owner that pops and pushes, and a thief. No block is lost and none is had
+//! twice, whatever the order. The barrier of the thief is a `SeqCst` fence on both sides.
+
+use super::{Slot, Stack};
+use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+use loom::sync::{Arc, Mutex};
+use std::boxed::Box;
+use std::vec::Vec;
+
+const SLOTS: usize = 4;
+
+struct Cache {
+    stack: Stack,
+    lock: Mutex<()>,
+    taken: [AtomicUsize; SLOTS],
+}
+
+impl Cache {
+    fn with_blocks(blocks: usize) -> Arc<Cache> {
+        let array: &'static mut [Slot] =
+            Box::leak((0..SLOTS).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect());
+        let floor = array.as_mut_ptr();
+        let stack = Stack {
+            top: AtomicPtr::new(floor),
+            base: AtomicPtr::new(floor),
+            limit: AtomicPtr::new(floor.wrapping_add(SLOTS)),
+            floor: AtomicPtr::new(floor),
+        };
+        let cache = Cache {
+            stack,
+            lock: Mutex::new(()),
+            taken: std::array::from_fn(|_| AtomicUsize::new(0)),
+        };
+        for block in 0..blocks {
+            assert!(unsafe { cache.stack.push(address(block)) });
+        }
+        Arc::new(cache)
+    }
+
+    fn count(&self, block: *mut u8) {
+        self.taken[block.addr() - 1].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The owner's pop with its cold path.
+    fn pop(&self) -> Option<*mut u8> {
+        if let Some(block) = unsafe { self.stack.pop() } {
+            return Some(block);
+        }
+        let _guard = self.lock.lock().unwrap();
+        self.stack.undo_pop();
+        if self.stack.len() == 0 {
+            return None;
+        }
+        // As after a refill: under the lock a pop cannot lose.
+        unsafe { self.stack.pop() }
+    }
+
+    /// The owner's push with its cold path.
+    fn push(&self, block: *mut u8) {
+        if unsafe { self.stack.push(block) } {
+            return;
+        }
+        let _guard = self.lock.lock().unwrap();
+        self.stack.set_capacity(SLOTS);
+        assert!(unsafe { self.stack.push(block) });
+    }
+
+    fn steal(&self) {
+        let _guard = self.lock.lock().unwrap();
+        let claim = self.stack.claim();
+        // Pairs with the light fence of the owner's `pop`, which is one of these under loom.
+        fence(Ordering::SeqCst);
+        let batch = self.stack.settle(claim);
+        for slot in unsafe { batch.slots() } {
+            self.count(slot.load(Ordering::Relaxed));
+        }
+    }
+
+    fn check(&self, blocks: usize) {
+        while let Some(block) = self.pop() {
+            self.count(block);
+        }
+        for block in 0..blocks {
+            let times = self.taken[block].load(Ordering::Relaxed);
+            assert_eq!(times, 1, "block {block} was had {times} times");
+        }
+    }
+}
+
+fn address(block: usize) -> *mut u8 {
+    std::ptr::without_provenance_mut(block + 1)
+}
+
+#[test]
+fn a_pop_and_a_steal_never_have_the_same_block() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(2);
+        let thief = {
+            let cache = Arc::clone(&cache);
+            loom::thread::spawn(move || cache.steal())
+        };
+        for _ in 0..2 {
+            if let Some(block) = cache.pop() {
+                cache.count(block);
+            }
+        }
+        thief.join().unwrap();
+        cache.check(2);
+    });
+}
+
+#[test]
+fn blocks_pushed_during_a_steal_are_not_lost() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(2);
+        let thief = {
+            let cache = Arc::clone(&cache);
+            loom::thread::spawn(move || cache.steal())
+        };
+        if let Some(block) = cache.pop() {
+            cache.count(block);
+        }
+        assert!(unsafe { cache.stack.push(address(2)) });
+        thief.join().unwrap();
+        cache.check(3);
+    });
+}
+
+#[test]
+fn blocks_pushed_while_the_stack_is_closed_are_not_lost() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(2);
+        let thief = {
+            let cache = Arc::clone(&cache);
+            loom::thread::spawn(move || {
+                cache.steal();
+                let _guard = cache.lock.lock().unwrap();
+                cache.stack.close();
+            })
+        };
+        cache.push(address(2));
+        cache.push(address(3));
+        thief.join().unwrap();
+        cache.check(4);
+    });
+}
+
+#[test]
+fn two_thieves_and_an_owner() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(2);
+        let thieves: Vec<_> = (0..2)
+            .map(|_| {
+                let cache = Arc::clone(&cache);
+                loom::thread::spawn(move || cache.steal())
+            })
+            .collect();
+        if let Some(block) = cache.pop() {
+            cache.count(block);
+        }
+        for thief in thieves {
+            thief.join().unwrap();
+        }
+        cache.check(2);
+    });
+}
