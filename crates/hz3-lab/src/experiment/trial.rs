@@ -306,7 +306,7 @@ fn add_report(
     };
     // What the latency pass does to the memory is not part of the picture.
     let until = report.measured_until_ms - outcome.started_ms;
-    outcome.series.samples.retain(|sample| sample.t_ms <= until);
+    outcome.series.samples.retain(|sample| sample.until_ms <= until);
     let rss: Vec<f64> = outcome.series.samples.iter().map(|s| s.rss_kb as f64).collect();
     figures.mean_rss_kb = stats::mean(&rss);
     let phases: Vec<Phase> = report.details.phases.into_iter().map(shifted).collect();
@@ -336,12 +336,12 @@ fn add_report(
     Ok(())
 }
 
-/// The last look of each idle phase.
+/// The last look of each idle phase: one that began and ended in it.
 fn idle_ends<'a>(phases: &[Phase], samples: &'a [Sample]) -> Vec<&'a Sample> {
     let idle = phases.iter().filter(|phase| phase.name == "idle");
     let last_look = |phase: &Phase| {
         let inside =
-            |sample: &&Sample| phase.start_ms <= sample.t_ms && sample.t_ms <= phase.end_ms;
+            |sample: &&Sample| phase.start_ms <= sample.t_ms && sample.until_ms <= phase.end_ms;
         samples.iter().rfind(inside)
     };
     idle.filter_map(last_look).collect()
@@ -360,7 +360,7 @@ mod tests {
     use super::*;
 
     fn sample(t_ms: f64, rss_kb: u64) -> Sample {
-        Sample { t_ms, rss_kb, ..Sample::default() }
+        Sample { t_ms, until_ms: t_ms, rss_kb, ..Sample::default() }
     }
 
     #[test]
@@ -377,6 +377,13 @@ mod tests {
             sample(410.0, 7),
         ];
         let ends: Vec<u64> = idle_ends(&phases, &samples).iter().map(|s| s.rss_kb).collect();
+        assert_eq!(ends, [4, 6]);
+        // A look that ends later may have seen what came after the phase.
+        let late = Sample { until_ms: 401.0, ..sample(395.0, 8) };
+        let ends: Vec<u64> = idle_ends(&phases, &[samples.to_vec(), vec![late]].concat())
+            .iter()
+            .map(|s| s.rss_kb)
+            .collect();
         assert_eq!(ends, [4, 6]);
     }
 

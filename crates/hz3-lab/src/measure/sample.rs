@@ -4,13 +4,17 @@ use super::tree::Tree;
 use procfs::process::{MMapPath, Process};
 use serde::Serialize;
 use std::path::Path;
-use std::time::Duration;
+use std::time::Instant;
 
 /// The sums over all living processes of the tree at one moment.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Sample {
-    /// Milliseconds since the start of the command.
+    /// Milliseconds since the start of the command, just before the look.
     pub(crate) t_ms: f64,
+    /// The same just after it. A look takes long when this program has to wait for a processor, and what it
+    /// saw may be of any moment between the two.
+    #[serde(skip)]
+    pub(crate) until_ms: f64,
     /// Resident set; pages that processes share are counted once for each of them.
     pub(crate) rss_kb: u64,
     /// Address space.
@@ -40,9 +44,10 @@ pub(crate) struct Detail {
     pub(crate) anon_huge_kb: u64,
 }
 
-/// Looks at every process of `tree`. `None` when none is alive any more.
-pub(crate) fn take(tree: &mut Tree, at: Duration, detailed: bool) -> Option<Sample> {
-    let mut sum = Sample { t_ms: at.as_secs_f64() * 1e3, ..Sample::default() };
+/// Looks at every process of `tree`, whose root started at `start`. `None` when none is alive any more.
+pub(crate) fn take(tree: &mut Tree, start: Instant, detailed: bool) -> Option<Sample> {
+    let now_ms = || start.elapsed().as_secs_f64() * 1e3;
+    let mut sum = Sample { t_ms: now_ms(), ..Sample::default() };
     let mut detail = Detail::default();
     for pid in tree.members() {
         // A process may end between two reads; what is gone has no memory left to count.
@@ -61,6 +66,7 @@ pub(crate) fn take(tree: &mut Tree, at: Duration, detailed: bool) -> Option<Samp
     }
     sum.detail = detailed.then_some(detail);
     sum.cgroup_kb = super::cgroup::current_kb();
+    sum.until_ms = now_ms();
     (sum.processes > 0).then_some(sum)
 }
 
@@ -100,15 +106,14 @@ mod tests {
     use super::*;
     use crate::measure::tree::Before;
     use std::process::{Command, Stdio};
-    use std::time::Instant;
+    use std::time::Duration;
 
     #[test]
     fn this_process_has_a_resident_set_and_a_unique_part() {
         let me = i32::try_from(std::process::id()).unwrap();
-        let sample =
-            take(&mut Tree::of(me, Before::now()), Duration::from_millis(7), true).unwrap();
+        let sample = take(&mut Tree::of(me, Before::now()), Instant::now(), true).unwrap();
         let detail = sample.detail.unwrap();
-        assert!((sample.t_ms - 7.0).abs() < 1e-9);
+        assert!(0.0 < sample.t_ms && sample.t_ms < sample.until_ms);
         assert!(sample.rss_kb > 0 && sample.vms_kb >= sample.rss_kb);
         assert!(detail.uss_kb > 0 && detail.uss_kb <= sample.rss_kb);
         assert!(sample.faults > 0 && sample.processes >= 1);
@@ -127,7 +132,7 @@ mod tests {
         let start = Instant::now();
         let most = loop {
             // A process that is being replaced by its program has no memory for a moment.
-            let sample = take(&mut tree, start.elapsed(), false).unwrap_or_default();
+            let sample = take(&mut tree, start, false).unwrap_or_default();
             if sample.rss_kb > 57_000 || start.elapsed() > Duration::from_secs(60) {
                 break sample;
             }

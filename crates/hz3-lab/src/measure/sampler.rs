@@ -89,7 +89,7 @@ impl Watch {
         let every = self.plan.detail_every;
         let detailed = every > 0 && self.looks.is_multiple_of(every);
         self.looks += 1;
-        self.series.samples.extend(sample::take(&mut self.tree, self.start.elapsed(), detailed));
+        self.series.samples.extend(sample::take(&mut self.tree, self.start, detailed));
         self.passed_on = self.signals.pass_on(self.tree.root(), self.passed_on);
         self.look_for_library();
         self.end_what_hangs();

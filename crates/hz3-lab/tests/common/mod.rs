@@ -31,8 +31,10 @@ pub(crate) fn library(name: &str) -> PathBuf {
 fn build(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/common/{name}.rs"));
-    // Test binaries run side by side: each builds under its own name, then renames.
-    let own = directory.join(format!("lib{name}.{}.so", std::process::id()));
+    // Test binaries run side by side: each builds in its own place (the compiler names its passing files by
+    // the crate), and none replaces a library that another has mapped.
+    let own_place = tempfile::tempdir_in(directory).expect("a directory");
+    let own = own_place.path().join("built.so");
     let library = directory.join(format!("lib{name}.so"));
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let built = Command::new(rustc)
@@ -42,7 +44,10 @@ fn build(name: &str) -> PathBuf {
         .status()
         .expect("the compiler runs");
     assert!(built.success(), "the library {name} builds");
-    std::fs::rename(&own, &library).expect("the library moves to its place");
+    let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+    if read(&own) != read(&library) {
+        std::fs::rename(&own, &library).expect("the library moves to its place");
+    }
     library
 }
 
