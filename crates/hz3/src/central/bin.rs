@@ -30,8 +30,9 @@ pub(crate) struct Bin {
 /// What the lock of a bin protects, besides the headers and bitmaps of its slabs.
 #[derive(Debug)]
 pub(crate) struct BinState {
-    /// The slab that serves, until it has no free block; 0 for none. It is not in the order, so
-    /// blocks come from it and go to it without moving it.
+    /// The slab that serves, until it has no free block, or until it is empty and another slab has
+    /// free blocks; 0 for none. It is not in the order, so blocks come from it and go to it without
+    /// moving it.
     current: u32,
     /// The other slabs with free blocks, fullest first, then lowest; see [`BinView::fullest`].
     order: Treap,
@@ -41,7 +42,7 @@ pub(crate) struct BinState {
     slabs: u32,
 }
 
-/// The slab that became empty and has left its bin; its run goes back to the segments.
+/// An empty slab that has left its bin; its run goes back to the segments.
 #[must_use = "the slab's run must be given back"]
 #[derive(Debug)]
 pub(crate) struct Retired(pub(crate) ChunkIndex);
@@ -52,7 +53,7 @@ pub(crate) struct Retired(pub(crate) ChunkIndex);
 pub(crate) struct Put {
     /// How many were put back, at least one unless the first is no block of the slab.
     pub(crate) count: usize,
-    /// The slab, if that emptied it and it left the bin.
+    /// The empty slab that left the bin, if that emptied one more than the bin keeps.
     pub(crate) retired: Option<Retired>,
 }
 
@@ -116,12 +117,20 @@ impl BinView<'_> {
         slab.free() == self.class.capacity()
     }
 
-    /// The slab that serves; a new choice from the order when there is none.
+    /// The slab that serves; a new choice from the order when there is none, or when it is empty and
+    /// others are not: one that stays empty can leave.
     fn current(&mut self) -> Option<ChunkIndex> {
+        let present = ChunkIndex::new(self.state.current);
         if self.state.current == 0 {
             let first = self.fullest()?;
             self.unlink(first);
             self.set_current(Some(first));
+        } else if self.is_empty(Slab::of(self.tables, present))
+            && let Some(first) = self.fullest()
+        {
+            self.unlink(first);
+            self.set_current(Some(first));
+            self.link(present);
         }
         Some(ChunkIndex::new(self.state.current))
     }
@@ -201,7 +210,7 @@ impl BinView<'_> {
 
     /// Puts the leading blocks of `batch` back that lie in the slab at `first`, whose first byte
     /// is at `start`; the first block of the batch is one of them. When that empties the slab and
-    /// the bin has another empty one, the slab leaves the bin.
+    /// the bin has another empty one, one of the two leaves the bin.
     pub(crate) fn put(
         &mut self,
         first: ChunkIndex,
@@ -227,8 +236,7 @@ impl BinView<'_> {
         if self.is_empty(slab) {
             self.state.empty += 1;
             if self.state.empty > 1 {
-                self.leave(first);
-                retired = Some(Retired(first));
+                retired = Some(self.part(first));
             }
         }
         Ok(Put { count: widen(count), retired })
@@ -264,11 +272,38 @@ impl BinView<'_> {
         }
         self.blocks(first).release_holes(claimed, purged);
         self.resume(first, slab);
-        if self.state.empty > 1 && self.is_empty(slab) {
+        (self.state.empty > 1 && self.is_empty(slab)).then(|| self.part(first))
+    }
+
+    /// Of two empty slabs, this one and the one that was kept, the one with less memory leaves, of
+    /// equals the upper one: what stays serves without touching new pages.
+    fn part(&mut self, first: ChunkIndex) -> Retired {
+        let other = self.kept(first);
+        let cost_of =
+            |slab: ChunkIndex| (Slab::of(self.tables, slab).clean_pages(self.class), slab.get());
+        if cost_of(other) < cost_of(first) {
             self.leave(first);
-            return Some(Retired(first));
+            return Retired(first);
         }
-        None
+        self.leave(other);
+        if first.get() != self.state.current {
+            // Where `retire` looks for it.
+            self.unlink(first);
+            self.link(first);
+        }
+        Retired(other)
+    }
+
+    /// The empty slab that the bin has besides this one.
+    fn kept(&self, beside: ChunkIndex) -> ChunkIndex {
+        let emptiest = ByFullness::emptiest_key();
+        let at_least = |key| self.state.order.at_least(&self.nodes(), key);
+        let in_order = match at_least(emptiest) {
+            Some(first) if first == beside.get() => at_least(emptiest + u64::from(first) + 1),
+            first => first,
+        };
+        // An empty slab that is not in the order is the current one.
+        ChunkIndex::new(in_order.unwrap_or(self.state.current))
     }
 
     /// Takes a slab with free blocks out of the order and the counts while its blocks change.
@@ -296,13 +331,7 @@ impl BinView<'_> {
         if self.state.empty == 0 {
             return None;
         }
-        let emptiest = ByFullness::emptiest_key();
-        let first = match self.state.order.at_least(&self.nodes(), emptiest) {
-            Some(first) => first,
-            // An empty slab that is not in the order is the current one.
-            None => self.state.current,
-        };
-        let first = ChunkIndex::new(first);
+        let first = self.kept(ChunkIndex::new(0));
         self.leave(first);
         Some(Retired(first))
     }
@@ -358,5 +387,69 @@ mod tests {
         assert_eq!(sunk(), slabs.len());
         assert_eq!(view.take(&slots(1), start_of), 1);
         assert_eq!(narrow(slabs.len() - sunk()), MOVES_A_CHOICE);
+    }
+
+    /// A bin of two slabs of eight blocks: all of the lower one are taken, and one of the upper one,
+    /// which serves. `test` gets the view, the slabs and their blocks.
+    fn with_two_slabs(
+        test: impl Fn(&mut BinView<'_>, [ChunkIndex; 2], [&[Slot]; 2], &Segments<Fake>),
+    ) {
+        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
+        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let (tables, class) = (segments.tables(), SizeClass::of_size(32768));
+        // SAFETY: all zero bytes are an empty bin.
+        let bin: Bin = unsafe { MaybeUninit::zeroed().assume_init() };
+        let mut state = bin.state.lock();
+        let mut view = BinView { bin: &bin, state: &mut state, tables, class };
+        let slabs = [(); 2].map(|()| {
+            let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
+            Slab::create(tables, run, class, 0)
+        });
+        let lower: Vec<Slot> = (0..class.capacity()).map(|_| Slot::default()).collect();
+        let upper = [Slot::default()];
+        for (slab, blocks) in slabs.into_iter().zip([&lower[..], &upper]) {
+            view.enter(slab);
+            assert_eq!(view.take(blocks, start_of(&segments)), blocks.len());
+        }
+        test(&mut view, slabs, [&lower, &upper], &segments);
+    }
+
+    fn start_of(segments: &Segments<Fake>) -> impl Fn(ChunkIndex) -> core::ptr::NonNull<u8> {
+        |first| segments.arena().page_address(first.first_page())
+    }
+
+    #[test]
+    fn an_empty_slab_serves_only_when_no_other_has_blocks() {
+        with_two_slabs(|view, slabs, [lower, upper], segments| {
+            let start_of = start_of(segments);
+            for (slab, blocks) in [(slabs[0], &lower[..2]), (slabs[1], upper)] {
+                assert!(view.put(slab, start_of(slab), blocks).unwrap().retired.is_none());
+            }
+            for served in [0, 0, 1] {
+                assert_eq!(view.take(&upper[..1], &start_of), 1);
+                let offset = segments.arena().offset_of(upper[0].load(Ordering::Relaxed).addr());
+                let slab = Slab::first_chunk(view.tables, ChunkIndex::of_offset(offset.unwrap()));
+                assert_eq!(slab, slabs[served]);
+            }
+        });
+    }
+
+    #[test]
+    fn of_two_empty_slabs_the_one_with_less_memory_leaves() {
+        for lower_first in [false, true] {
+            with_two_slabs(|view, [lower, upper], [of_lower, of_upper], segments| {
+                let start_of = start_of(segments);
+                let mut puts = [(lower, of_lower), (upper, of_upper)];
+                if !lower_first {
+                    puts.reverse();
+                }
+                let retired = puts.map(|(slab, blocks)| {
+                    view.put(slab, start_of(slab), blocks).unwrap().retired.map(|left| left.0)
+                });
+                assert_eq!(retired, [None, Some(upper)]);
+                assert_eq!(view.retire().map(|left| left.0), Some(lower));
+                assert!(view.retire().is_none());
+            });
+        }
     }
 }

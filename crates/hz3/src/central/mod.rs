@@ -12,6 +12,7 @@
 pub(crate) mod bin;
 pub(crate) mod blocks;
 pub(crate) mod holes;
+mod places;
 pub(crate) mod slab;
 pub(crate) mod transfer;
 

@@ -14,14 +14,12 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::Slot;
+use super::places::{Places, SLOTS, most_waiting};
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{narrow, wide, widen};
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused, Span};
 
-/// Bytes that wait in one transfer cache at most, within these numbers of blocks.
-const MOST_BYTES: usize = 1024 * 1024;
-const MOST_BLOCKS: core::ops::RangeInclusive<usize> = 32..=512;
 /// The limit that a transfer cache starts with once it is wanted: this part of its most.
 const FIRST_PART: u32 = 8;
 /// Blocks that leave under one hold of the lock.
@@ -71,29 +69,6 @@ pub(crate) struct Settled {
     pub(crate) left: bool,
 }
 
-/// Most blocks of the class that wait in one shard.
-const fn most_waiting(class: usize) -> usize {
-    let fitting = MOST_BYTES / SizeClass::block_bytes_of(class);
-    if fitting < *MOST_BLOCKS.start() {
-        *MOST_BLOCKS.start()
-    } else if fitting > *MOST_BLOCKS.end() {
-        *MOST_BLOCKS.end()
-    } else {
-        fitting
-    }
-}
-
-/// Where the slots of each class start in those of a shard; at the end, their number.
-static FIRST_SLOT: [u32; CLASSES + 1] = {
-    let mut first = [0; CLASSES + 1];
-    let mut class = 1;
-    while class < CLASSES {
-        first[class + 1] = first[class] + narrow(most_waiting(class));
-        class += 1;
-    }
-    first
-};
-
 impl Transfer {
     fn len(&self) -> u32 {
         self.len.load(Ordering::Relaxed)
@@ -118,7 +93,7 @@ impl Transfers {
 
     /// Bytes of the mapping.
     fn bytes_for<O: Os>(os: &O, shards: usize) -> usize {
-        let slots = shards * widen(FIRST_SLOT[CLASSES]);
+        let slots = shards * SLOTS;
         let bytes = shards * CLASSES * size_of::<Transfer>() + slots * size_of::<Slot>();
         bytes.next_multiple_of(os.page_size())
     }
@@ -142,14 +117,12 @@ impl Transfers {
         unsafe { cell.as_ref() }
     }
 
-    /// The places of one transfer cache, lowest first; its lock protects them.
-    fn slots(&self, shard: usize, class: SizeClass) -> &[Slot] {
-        let (first, end) = (FIRST_SLOT[class.index()], FIRST_SLOT[class.index() + 1]);
-        let at = shard * widen(FIRST_SLOT[CLASSES]) + widen(first);
-        // SAFETY: the slots of every shard and class lie behind the cells.
-        let start = unsafe { self.slots.add(at) };
+    fn places(&self, shard: usize, class: SizeClass) -> Places<'_> {
+        // SAFETY: the slots of every shard lie behind the cells.
+        let start = unsafe { self.slots.add(shard * SLOTS) };
         // SAFETY: as above; they are atomics, zeroed at first.
-        unsafe { core::slice::from_raw_parts(start.as_ptr(), widen(end - first)) }
+        let slots = unsafe { core::slice::from_raw_parts(start.as_ptr(), SLOTS) };
+        Places::of(slots, class)
     }
 
     /// Leaves blocks here, from the first of the batch on, as many as there is room for. Returns
@@ -164,7 +137,7 @@ impl Transfers {
         }
         if count > 0 {
             state.traffic = true;
-            copy(&batch[..count], &self.slots(shard, class)[widen(len)..][..count]);
+            self.places(shard, class).write(widen(len), &batch[..count]);
             cell.len.store(len + narrow(count), Ordering::Relaxed);
         }
         count
@@ -186,7 +159,7 @@ impl Transfers {
         }
         if count > 0 {
             let left = len - narrow(count);
-            copy(&self.slots(shard, class)[widen(left)..][..count], &out[..count]);
+            self.places(shard, class).read(widen(left), &out[..count]);
             cell.len.store(left, Ordering::Relaxed);
             state.traffic = true;
             state.low = state.low.min(left);
@@ -200,9 +173,9 @@ impl Transfers {
         let mut state = cell.state.lock();
         let len = cell.len();
         let count = widen(len.min(most)).min(out.len());
-        let slots = &self.slots(shard, class)[..widen(len)];
-        copy(&slots[..count], &out[..count]);
-        copy(&slots[count..], &slots[..slots.len() - count]);
+        let places = self.places(shard, class);
+        places.read(0, &out[..count]);
+        places.shift(count, widen(len));
         cell.len.store(len - narrow(count), Ordering::Relaxed);
         state.low = state.low.min(len - narrow(count));
         count
@@ -296,16 +269,6 @@ impl Transfers {
     }
 }
 
-/// Copies as many addresses; the places may overlap. The lock of the transfer cache is held, and the
-/// other places are the caller's own or protected by the lock of its thread cache.
-fn copy(from: &[Slot], to: &[Slot]) {
-    assert_eq!(from.len(), to.len());
-    let to: *mut Slot = to.as_ptr().cast_mut();
-    // SAFETY: both rows have that many places, which are atomics and so may be written through a
-    // shared reference; nobody else reads or writes them while the locks are held.
-    unsafe { core::ptr::copy(from.as_ptr(), to, from.len()) };
-}
-
 const _: () = {
     assert!(size_of::<Transfer>() == 64);
     let mut class = 1;
@@ -321,7 +284,8 @@ mod tests {
     use std::sync::Mutex;
     use std::vec::Vec;
 
-    use super::{FIRST_PART, Slot, Transfers, most_waiting};
+    use super::super::places::most_waiting;
+    use super::{FIRST_PART, Slot, Transfers};
     use crate::base::size_class::SizeClass;
     use crate::os::fake::Fake;
 
