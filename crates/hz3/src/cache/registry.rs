@@ -103,6 +103,10 @@ impl Registry {
         })
     }
 
+    /// Not inlined: a cache is put together on the stack, which would otherwise cost every new thread a
+    /// page of its stack.
+    #[cold]
+    #[inline(never)]
     fn create<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
         let os = below.segments.os();
         let bytes = CACHE_BYTES.next_multiple_of(os.page_size());
