@@ -67,10 +67,10 @@ pub(crate) fn count(command: &mut Command) -> Result<(Counts, ExitStatus)> {
 }
 
 /// Runs a command that runs a choice of the tests: at least one, and all that it runs pass.
-pub(crate) fn some(command: &mut Command) -> Result {
+pub(crate) fn some(command: &mut Command) -> Result<Counts> {
     let (counts, status) = count(command)?;
     shell::succeeded(command, status)?;
-    if counts.passed == 0 { Err(Failure::new("no test ran")) } else { Ok(()) }
+    if counts.passed == 0 { Err(Failure::new("no test ran")) } else { Ok(counts) }
 }
 
 #[cfg(test)]

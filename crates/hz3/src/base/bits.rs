@@ -104,8 +104,10 @@ mod tests {
 
     #[test]
     fn ranges_cross_words_and_touch_nothing_else() {
-        for start in 0..130u32 {
-            for length in 0..(192 - start) {
+        // Under Miri only what begins and ends at the edges of words, which takes seconds, not minutes.
+        let is_edge = |bit: &u32| !cfg!(miri) || (bit + 1) % u64::BITS < 3;
+        for start in (0..130u32).filter(is_edge) {
+            for length in (start..=192).filter(is_edge).map(|end| end - start) {
                 let words = [const { AtomicU64::new(0) }; 3];
                 set(&words, start, length);
                 assert_eq!(count(&words, 0, 192), length);
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_row_is_what_has_no_gap() {
-        for start in 0..64 {
+        for start in (0..64).step_by(if cfg!(miri) { 9 } else { 1 }) {
             for count in 1..=64 - start {
                 let row = ones(count) << start;
                 assert!(is_row(row) && row.count_ones() == count, "{row:#x}");

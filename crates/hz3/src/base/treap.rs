@@ -181,7 +181,7 @@ mod tests {
     #[test]
     #[expect(clippy::cast_possible_truncation, reason = "the high bits of a random number")]
     fn agrees_with_a_btree_and_stays_shallow() {
-        let count = if cfg!(miri) { 64 } else { 4096u32 };
+        let count = if cfg!(miri) { 32 } else { 4096u32 };
         let table = Table(
             (0..count)
                 .map(|i| (Cell::new(0), Cell::new(0), u64::from(i.reverse_bits()) << 16))

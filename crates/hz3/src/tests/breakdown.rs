@@ -11,8 +11,8 @@ use crate::os::fake::Fake;
 
 const BLOCK: usize = 1024;
 const PAGE: u64 = wide(PAGE_BYTES);
-/// Blocks that fill two segments, so that no slab of them is in part unused.
-const BLOCKS: usize = 2 * SEGMENT_BYTES / BLOCK;
+/// Blocks that fill two segments (under Miri a quarter of one), so that no slab of them is in part unused.
+const BLOCKS: usize = if cfg!(miri) { SEGMENT_BYTES / 4 } else { 2 * SEGMENT_BYTES } / BLOCK;
 
 fn heap() -> Heap<Fake> {
     heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES)

@@ -15,6 +15,8 @@ use crate::os::linux::Linux;
 
 const CASES: u32 = if cfg!(miri) { 1 } else { 120 };
 const STEPS: usize = if cfg!(miri) { 24 } else { 400 };
+/// Of how many steps with failures one is followed by a look at the whole heap, which takes Miri seconds.
+pub(super) const VALIDATED: usize = if cfg!(miri) { 6 } else { 1 };
 const THREADS: usize = 3;
 const ARENA_SEGMENTS: usize = if cfg!(miri) { 6 } else { 8 };
 const ARENA: usize = ARENA_SEGMENTS * SEGMENT_BYTES;
@@ -128,7 +130,9 @@ proptest! {
                 heap.os().fail_call(failures.next().unwrap_or(1));
             }
             world.perform(op);
-            world.validate();
+            if step.is_multiple_of(VALIDATED) {
+                world.validate();
+            }
         }
         heap.os().exhaust(false);
         world.end();

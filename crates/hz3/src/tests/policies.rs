@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::vec::Vec;
 
-use super::model::{config, op};
+use super::model::{VALIDATED, config, op};
 use super::world::{World, heap_with};
 use crate::base::units::SEGMENT_BYTES;
 use crate::cache::Front;
@@ -66,7 +66,9 @@ proptest! {
                     heap.os().fail_call(*failures.next().unwrap_or(&1));
                 }
                 world.perform(op);
-                world.validate();
+                if step.is_multiple_of(VALIDATED) {
+                    world.validate();
+                }
             }
             heap.os().exhaust(false);
             world.end();
