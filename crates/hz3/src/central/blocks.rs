@@ -48,14 +48,28 @@ fn page_of_end(class: SizeClass, block: u32) -> u32 {
 
 /// How many leading blocks of a batch, `most` at most, lie `step` bytes from one to the next.
 fn row(batch: &[Slot], step: usize, most: u32) -> u32 {
-    let mut next = batch[0].load(Ordering::Relaxed).addr();
-    let follows = |slot: &&Slot| {
-        let follows = slot.load(Ordering::Relaxed).addr() == next;
-        next = next.wrapping_add(step);
-        follows
+    let batch = &batch[..widen(most).min(batch.len())];
+    let address = |slot: &Slot| slot.load(Ordering::Relaxed).addr();
+    let first = address(&batch[0]);
+    let expected = |place: usize| first.wrapping_add(step.wrapping_mul(place));
+    // Four at a time, which takes half of the instructions, then one by one.
+    let (fours, _) = batch.as_chunks::<4>();
+    let mut next = first;
+    let all_follow = |four: &&[Slot; 4]| {
+        let [a, b, c, d] = four.each_ref().map(address);
+        let [to_c, to_d] = [step.wrapping_mul(2), step.wrapping_mul(3)];
+        let follow = a == next
+            && b == next.wrapping_add(step)
+            && c == next.wrapping_add(to_c)
+            && d == next.wrapping_add(to_d);
+        next = next.wrapping_add(step.wrapping_mul(4));
+        follow
     };
-    let most = widen(most).min(batch.len());
-    narrow(batch[..most].iter().take_while(follows).count())
+    let mut count = 4 * fours.iter().take_while(all_follow).count();
+    while batch.get(count).is_some_and(|slot| address(slot) == expected(count)) {
+        count += 1;
+    }
+    narrow(count)
 }
 
 impl<'a> Blocks<'a> {
@@ -110,10 +124,14 @@ impl<'a> Blocks<'a> {
             let mut past = lowest;
             if is_row(free) {
                 let mut address = first.wrapping_add(widen(lowest) * size);
-                for place in places.iter().rev() {
+                let mut fill = |place: &Slot| {
                     place.store(address, Ordering::Relaxed);
                     address = address.wrapping_add(size);
-                }
+                };
+                // Four at a time, which takes half of the instructions, then one by one.
+                let (others, fours) = places.as_rchunks::<4>();
+                fours.iter().rev().for_each(|four| four.iter().rev().for_each(&mut fill));
+                others.iter().rev().for_each(fill);
                 past += narrow(count);
                 free &= !(ones(narrow(count)) << lowest);
             } else {
@@ -149,8 +167,8 @@ impl<'a> Blocks<'a> {
     /// By I-7 a block that is in the program's hands or a cache's is not in the bitmap.
     pub(crate) fn put(&self, start: usize, batch: &[Slot]) -> Result<u32, (BadBlock, usize)> {
         let (words, divisor, size) = (self.words(), self.class.divisor(), self.class.block_bytes());
-        let mut rest = batch;
-        while let Some(slot) = rest.first() {
+        let mut done = 0;
+        while let Some(slot) = batch.get(done) {
             let address = slot.load(Ordering::Relaxed).addr();
             let offset = wide(address.wrapping_sub(start));
             if !divisor.covers(offset) {
@@ -161,25 +179,27 @@ impl<'a> Blocks<'a> {
             };
             let (word, bit) = (&words[widen(block / u64::BITS)], block % u64::BITS);
             // Neighbours in a batch are often neighbours in memory: those of one word at a time.
-            let next = rest.get(1).map_or(0, |slot| slot.load(Ordering::Relaxed).addr());
+            let next = batch.get(done + 1).map_or(0, |slot| slot.load(Ordering::Relaxed).addr());
             let step = next.wrapping_sub(address);
-            let (low, count) = if step == size {
-                (bit, row(rest, step, (u64::BITS - bit).min(self.class.capacity() - block)))
+            let (row, count) = if step == size {
+                let most = (u64::BITS - bit).min(self.class.capacity() - block);
+                let count = row(&batch[done..], step, most);
+                (ones(count) << bit, count)
             } else if step == size.wrapping_neg() {
-                let count = row(rest, step, bit + 1);
-                (bit + 1 - count, count)
+                let count = row(&batch[done..], step, bit + 1);
+                (ones(count) << (bit + 1 - count), count)
             } else {
-                (bit, 1)
+                (1 << bit, 1)
             };
-            let (free, row) = (word.load(Ordering::Relaxed), ones(count) << low);
+            let free = word.load(Ordering::Relaxed);
             if free & row != 0 {
                 let twice = widen(block - bit + (free & row).trailing_zeros());
                 return Err((BadBlock::AlreadyFree, start + twice * size));
             }
             word.store(free | row, Ordering::Relaxed);
-            rest = &rest[widen(count)..];
+            done += widen(count);
         }
-        Ok(narrow(batch.len() - rest.len()))
+        Ok(narrow(done))
     }
 
     /// The holes of a slab, one bit a page: dirty groups of `grain` pages in which every block is

@@ -11,6 +11,7 @@
 
 pub(crate) mod bin;
 pub(crate) mod blocks;
+mod grouping;
 pub(crate) mod holes;
 mod places;
 pub(crate) mod slab;
@@ -243,6 +244,7 @@ impl Central {
     /// Puts blocks of one class back into their slabs, one lock a shard. The slots hold nothing
     /// afterwards. Slabs that become empty give their runs back, but for one a bin.
     pub(crate) fn put<O: Os>(&self, segments: &Segments<O>, class: SizeClass, batch: &[Slot]) {
+        grouping::group(class, batch);
         let mut rest = batch;
         while let Some(slot) = rest.first() {
             let first = Self::locate(segments, class, slot.load(Ordering::Relaxed));
