@@ -7,6 +7,10 @@
 //! So classes of which few blocks wait share pages, where one range of slots a class would cost a
 //! page each.
 
+use core::marker::PhantomData;
+use core::ops::Range;
+use core::ptr::NonNull;
+
 use super::Slot;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{narrow, widen};
@@ -53,22 +57,35 @@ pub(super) const SLOTS: usize = widen(FIRST_SLOT[ROWS]);
 /// The places of one transfer cache, lowest first; its lock protects them.
 #[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
-    /// The slots of the shard.
-    slots: &'a [Slot],
+    /// The slots of the shard. Not a slice: Miri looks at each of its atomics whenever it is passed on.
+    slots: NonNull<Slot>,
     class: SizeClass,
+    lifetime: PhantomData<&'a Slot>,
 }
 
 impl<'a> Places<'a> {
     /// Those of a class in the slots of a shard.
-    pub(super) fn of(slots: &'a [Slot], class: SizeClass) -> Places<'a> {
-        debug_assert_eq!(slots.len(), SLOTS);
-        Places { slots, class }
+    ///
+    /// # Safety
+    /// [`SLOTS`] slots lie there, for as long as the lifetime.
+    pub(super) unsafe fn of(slots: NonNull<Slot>, class: SizeClass) -> Places<'a> {
+        Places { slots, class, lifetime: PhantomData }
+    }
+
+    /// Which slots of the shard those places are that lie side by side from `at` on, at most `count`.
+    fn range(self, at: usize, count: usize) -> Range<usize> {
+        let first = widen(FIRST_SLOT[at / ROW]) + (self.class.index() - 1) * ROW + at % ROW;
+        first..first + count.min(ROW - at % ROW)
     }
 
     /// The places from `at` on that lie side by side, at most `count`.
     fn part(self, at: usize, count: usize) -> &'a [Slot] {
-        let first = widen(FIRST_SLOT[at / ROW]) + (self.class.index() - 1) * ROW + at % ROW;
-        &self.slots[first..][..count.min(ROW - at % ROW)]
+        let range = self.range(at, count);
+        assert!(range.end <= SLOTS);
+        // SAFETY: the shard has that many slots.
+        let first = unsafe { self.slots.add(range.start) };
+        // SAFETY: as above; they are atomics.
+        unsafe { core::slice::from_raw_parts(first.as_ptr(), range.len()) }
     }
 
     /// Copies a batch into the places from `at` on.
@@ -114,7 +131,7 @@ fn copy(from: &[Slot], to: &[Slot]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, ROW, SLOTS, Slot, most_waiting};
+    use super::{CLASSES, NonNull, ROW, SLOTS, Slot, most_waiting};
     use crate::base::size_class::SizeClass;
     use crate::central::places::Places;
     use core::sync::atomic::Ordering;
@@ -128,21 +145,25 @@ mod tests {
         slots.iter().map(|slot| slot.load(Ordering::Relaxed).addr()).collect()
     }
 
-    /// Which slot of the shard a place of a class is.
-    fn slot_of(shard: &[Slot], class: SizeClass, place: usize) -> usize {
-        let slot = Places::of(shard, class).part(place, 1).as_ptr();
-        (slot.addr() - shard.as_ptr().addr()) / size_of::<Slot>()
+    /// The places of each class in the slots of a shard.
+    fn places_in<'a>(shard: &'a [Slot]) -> impl Fn(SizeClass) -> Places<'a> {
+        assert_eq!(shard.len(), SLOTS);
+        let slots = NonNull::from(shard).cast();
+        // SAFETY: there are so many.
+        move |class| unsafe { Places::of(slots, class) }
     }
 
     #[test]
     fn every_place_of_every_class_is_its_own() {
         let shard = slots(std::iter::repeat_n(0, SLOTS));
+        let places_of = places_in(&shard);
         let mut is_taken = std::vec![false; SLOTS];
         for class in SizeClass::all() {
+            let places = places_of(class);
             for place in 0..most_waiting(class.index()) {
-                let was_taken =
-                    core::mem::replace(&mut is_taken[slot_of(&shard, class, place)], true);
-                assert!(!was_taken, "place {place} of {class:?}");
+                let slot = places.range(place, 1).start;
+                assert!(!is_taken[slot], "place {place} of {class:?}");
+                is_taken[slot] = true;
             }
         }
         assert!(is_taken.into_iter().all(|taken| taken), "no slot is left over");
@@ -152,7 +173,7 @@ mod tests {
     fn places_move_down_across_rows() {
         let class = SizeClass::of_size(16);
         let shard = slots(std::iter::repeat_n(0, SLOTS));
-        let places = Places::of(&shard, class);
+        let places = places_in(&shard)(class);
         for (count, len) in [(1, 2), (1, 500), (ROW, 512), (ROW + 3, 5 * ROW), (300, 512)] {
             places.write(0, &slots(0..len));
             places.shift(count, len);
@@ -165,7 +186,8 @@ mod tests {
     #[test]
     fn the_first_row_of_each_class_lies_beside_the_others() {
         let shard = slots(std::iter::repeat_n(0, SLOTS));
-        let last = |class| slot_of(&shard, class, ROW - 1);
-        assert_eq!(SizeClass::all().map(last).max(), Some((CLASSES - 1) * ROW - 1));
+        let places_of = places_in(&shard);
+        let end = |class| places_of(class).range(0, ROW).end;
+        assert_eq!(SizeClass::all().map(end).max(), Some((CLASSES - 1) * ROW));
     }
 }

@@ -120,9 +120,8 @@ impl Transfers {
     fn places(&self, shard: usize, class: SizeClass) -> Places<'_> {
         // SAFETY: the slots of every shard lie behind the cells.
         let start = unsafe { self.slots.add(shard * SLOTS) };
-        // SAFETY: as above; they are atomics, zeroed at first.
-        let slots = unsafe { core::slice::from_raw_parts(start.as_ptr(), SLOTS) };
-        Places::of(slots, class)
+        // SAFETY: as above; they are atomics, zeroed at first, and stay mapped.
+        unsafe { Places::of(start, class) }
     }
 
     /// Leaves blocks here, from the first of the batch on, as many as there is room for. Returns
