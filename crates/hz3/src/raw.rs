@@ -171,8 +171,8 @@ pub fn trim(pad: usize) -> usize {
     thread::collect(pad)
 }
 
-/// One tick of the reclaim pipeline by hand, whatever the policy is: what was free at the last tick
-/// and still is goes back.
+/// One tick of the reclaim pipeline by hand, whatever the policy is: what has been free for long
+/// enough goes back.
 pub fn epoch_force() {
     thread::tick();
 }

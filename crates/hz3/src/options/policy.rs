@@ -8,7 +8,7 @@
 pub enum Policy {
     /// Never: the reference for speed. [`crate::collect`] still works.
     Off,
-    /// What stayed free for two ticks goes back, from every thread state.
+    /// What stays free goes back within a second, from every thread state.
     Default,
     /// Segment scan: ranges of free pages at every epoch.
     S57b2,

@@ -9,7 +9,7 @@
 //! | caches | those without a slow path since the last tick; of others, the classes without one | all |
 //! | slabs | all empty ones | all empty ones |
 //! | pages | old ones (see [`aging`]) | all |
-//! | holes | of slabs without traffic since the last tick | all |
+//! | holes | of slabs without traffic since the last ageing | all |
 
 mod aging;
 mod counters;
@@ -27,6 +27,7 @@ use crate::cache::{Front, ThreadCache};
 use crate::options::Config;
 use crate::os::Os;
 use crate::os::lock::Lock;
+use crate::segment::Segments;
 use crate::segment::meta::Age;
 use crate::stats::Stats;
 use aging::Aging;
@@ -34,11 +35,6 @@ use counters::Counters;
 use epoch::{Epochs, Step};
 use plan::Plan;
 use purge::Purged;
-
-/// Calls for free pages that one tick makes at most while the program is busy.
-const BUSY_RANGES: u64 = 64;
-/// Calls for holes that one tick makes at most while the program is busy.
-const BUSY_HOLES: u64 = 512;
 
 /// The state and the counters of the pipeline.
 #[derive(Debug)]
@@ -178,7 +174,7 @@ impl Reclaim {
     ) -> u64 {
         let stolen = gather(registry, below, front);
         self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
-        let purged = purge::free_pages(below.segments, &self.purging, Age::Any, keep, u64::MAX);
+        let purged = purge::free_pages(below.segments, &self.purging, Age::Any, keep);
         self.count(purged);
         purged.pages
     }
@@ -291,10 +287,13 @@ impl Reclaim {
         let retired = below.central.retire(below.segments);
         self.retired_bytes.fetch_add(wide(retired.bytes()), Ordering::Relaxed);
         let busy = found.active > 0;
-        let ranges = self.age_pages(below, pace, busy);
-        let settling = self.purge_quiet_holes(below, busy);
-        let work = busy || stolen_bytes > 0 || transfers.left || ranges || settling;
-        if work { Next::Tick } else { Next::Rest }
+        let segments = below.segments;
+        if pace.aging.tick(segments.os().now_ms(), segments.refaulted_pages(), busy) {
+            self.age_pages(below.segments, pace);
+            self.purge_quiet_holes(below);
+        }
+        let work = busy || stolen_bytes > 0 || transfers.left;
+        if work || Self::is_aging(segments, pace.stuck_dirty) { Next::Tick } else { Next::Rest }
     }
 
     /// Empties the caches of threads without a slow path since the last tick. The thread of `own`
@@ -324,43 +323,34 @@ impl Reclaim {
         registry.iter().filter_map(|cache| cache.steal_unwanted(below)).sum()
     }
 
-    /// Purges what is old and ages the rest, when that is due. Returns whether pages are left.
-    fn age_pages<O: Os>(&self, below: Below<'_, O>, pace: &mut Pace, busy: bool) -> bool {
-        let segments = below.segments;
-        if pace.aging.tick(segments.os().now_ms(), segments.refaulted_pages()) {
-            let most = if busy { BUSY_RANGES } else { u64::MAX };
-            let purged = purge::free_pages(segments, &self.purging, Age::Old, 0, most);
-            segments.age();
-            self.count(purged);
-            pace.aging.purged(purged.pages);
-            let left = segments.dirty_pages();
-            let stuck = purged.pages == 0 && left == pace.left_dirty;
-            pace.stuck_dirty = if stuck { left } else { 0 };
-            pace.left_dirty = left;
-        }
-        segments.dirty_pages() > pace.stuck_dirty
+    /// Purges what is old and ages the rest.
+    fn age_pages<O: Os>(&self, segments: &Segments<O>, pace: &mut Pace) {
+        let purged = purge::free_pages(segments, &self.purging, Age::Old, 0);
+        segments.age();
+        self.count(purged);
+        pace.aging.purged(purged.pages);
+        let left = segments.dirty_pages();
+        let stuck = purged.pages == 0 && left == pace.left_dirty;
+        pace.stuck_dirty = if stuck { left } else { 0 };
+        pace.left_dirty = left;
     }
 
-    /// Purges the holes of slabs that had no traffic since the last tick, and lets those that had
-    /// some settle. Returns whether any are settling.
-    fn purge_quiet_holes<O: Os>(&self, below: Below<'_, O>, busy: bool) -> bool {
-        let tables = below.segments.tables();
-        let most = if busy { BUSY_HOLES } else { u64::MAX };
+    /// Purges the holes of slabs that had no traffic since the last ageing, and lets those that had
+    /// some settle.
+    fn purge_quiet_holes<O: Os>(&self, below: Below<'_, O>) {
         let mut done = Purged::default();
-        let mut settling = false;
         for segment in 0..below.segments.segment_count() {
-            for chunk in tables.settle(segment) {
-                if done.calls < most {
-                    done.add(purge::holes(below, &self.purging, chunk));
-                } else {
-                    // Too much for one tick: it settles again.
-                    tables.note_traffic(chunk);
-                }
+            for chunk in below.segments.tables().settle(segment) {
+                done.add(purge::holes(below, &self.purging, chunk));
             }
-            settling |= tables.is_settling(segment);
         }
         self.count_holes(done);
-        settling
+    }
+
+    /// Whether free pages or holes wait for an ageing. Stuck pages do not.
+    fn is_aging<O: Os>(segments: &Segments<O>, stuck_dirty: u64) -> bool {
+        segments.dirty_pages() > stuck_dirty
+            || (0..segments.segment_count()).any(|segment| segments.tables().is_settling(segment))
     }
 
     /// Before the reclaimer sleeps: closes the caches, whose owners' frees would be hits otherwise and
@@ -384,8 +374,7 @@ impl Reclaim {
         }
         let stuck = self.aging.try_lock().map_or(0, |pace| pace.stuck_dirty);
         !registry.iter().any(|cache| cache.is_active() || cache.cached_bytes() > 0)
-            && segments.dirty_pages() <= stuck
-            && !(0..segments.segment_count()).any(|segment| segments.tables().is_settling(segment))
+            && !Self::is_aging(segments, stuck)
     }
 
     fn count(&self, purged: Purged) {

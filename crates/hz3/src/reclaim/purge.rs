@@ -107,20 +107,18 @@ pub(crate) fn range<O: Os>(
     done
 }
 
-/// Goes over the free pages once, upwards, until at most `keep` bytes of them may hold memory, or
-/// `most` calls were made. A range that the system refuses stays dirty and is not tried again in
-/// this pass.
+/// Goes over the free pages once, upwards, until at most `keep` bytes of them may hold memory. A
+/// range that the system refuses stays dirty and is not tried again in this pass.
 pub(crate) fn free_pages<O: Os>(
     segments: &Segments<O>,
     purging: &Lock<()>,
     age: Age,
     keep: usize,
-    most: u64,
 ) -> Purged {
     let keep_pages = wide(keep / PAGE_BYTES);
     let mut done = Purged::default();
     let mut from = Arena::<O>::first_page();
-    while done.calls < most {
+    loop {
         let excess = segments.dirty_pages().saturating_sub(keep_pages);
         let limit = u32::try_from(excess).map_or(RANGE_PAGES, Pages::new).min(RANGE_PAGES);
         let _purging = purging.lock();

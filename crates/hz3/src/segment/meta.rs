@@ -23,9 +23,9 @@ pub(crate) struct SegmentMeta {
     free: [AtomicU64; SEGMENT_WORDS],
     dirty: [AtomicU64; SEGMENT_WORDS],
     old: [AtomicU64; SEGMENT_WORDS],
-    /// One bit a chunk: the slab that starts there served or took blocks since the last tick.
+    /// One bit a chunk: the slab that starts there served or took blocks since the last ageing.
     traffic: AtomicU64,
-    /// The same for the tick before.
+    /// The same for the ageing before.
     settling: AtomicU64,
     /// Pages that were purged and not taken since.
     purged_pages: AtomicU32,
@@ -259,8 +259,8 @@ impl Tables {
         }
     }
 
-    /// Ends a tick for the slabs of a segment: the chunks whose slabs had traffic before the last
-    /// tick and none since.
+    /// An ageing of the slabs of a segment: the chunks whose slabs had traffic before the last one
+    /// and none since.
     pub(crate) fn settle(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<> {
         let meta = self.segment(segment);
         let mut quiet = 0;
@@ -276,7 +276,7 @@ impl Tables {
         })
     }
 
-    /// Whether slabs of a segment await another tick.
+    /// Whether slabs of a segment await another ageing.
     pub(crate) fn is_settling(&self, segment: usize) -> bool {
         let meta = self.segment(segment);
         meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0

@@ -3,6 +3,7 @@
 
 mod attack;
 mod breakdown;
+mod busy;
 mod limit;
 mod model;
 mod policies;

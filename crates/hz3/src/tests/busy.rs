@@ -1,0 +1,70 @@
+//! What a program at work keeps, and for how long.
+
+use core::ptr::NonNull;
+use std::vec::Vec;
+
+use super::world::heap_over;
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::cache::{Front, ThreadCache};
+use crate::heap::Heap;
+use crate::os::fake::Fake;
+
+const BLOCK: usize = 1024;
+/// Blocks that fill a segment.
+const BLOCKS: usize = SEGMENT_BYTES / BLOCK;
+
+/// A heap with free pages, a segment's, and with holes: of another segment's blocks one in sixteen
+/// is left.
+fn heap() -> Heap<Fake> {
+    let heap = heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES);
+    let allocate = |size| unsafe { heap.allocate(Front::Direct, size) }.expect("room");
+    let free = |block: NonNull<u8>| {
+        assert_eq!(unsafe { heap.free(Front::Direct, block.as_ptr()) }, Ok(()));
+    };
+    let large = allocate(SEGMENT_BYTES);
+    let blocks: Vec<_> = (0..BLOCKS).map(|_| allocate(BLOCK)).collect();
+    let goes = |block: &NonNull<u8>| !block.addr().get().is_multiple_of(16 * BLOCK);
+    blocks.into_iter().filter(goes).chain([large]).for_each(free);
+    heap
+}
+
+/// A tick. Returns whether those free pages and holes are left: what threads do beside is little.
+fn tick(heap: &Heap<Fake>) -> (bool, bool) {
+    unsafe { heap.tick(Front::Direct) };
+    let stats = heap.stats();
+    let most = wide(SEGMENT_BYTES / 2);
+    (stats.dirty > most, stats.slack_holes > most)
+}
+
+/// A slow path of the thread: a class that it has not used yet.
+fn work(heap: &Heap<Fake>, cache: &ThreadCache, turn: usize) {
+    let front = Front::Cache(cache);
+    let block = unsafe { heap.allocate(front, 16 * (1 + turn)) }.expect("room");
+    assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+}
+
+#[test]
+fn while_a_thread_is_at_work_pages_and_holes_wait_for_the_sixth_tick() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    for turn in 0..5 {
+        work(&heap, cache, turn);
+        assert_eq!(tick(&heap), (true, true), "{turn}");
+    }
+    work(&heap, cache, 5);
+    assert_eq!(tick(&heap), (false, false));
+    heap.validate();
+}
+
+#[test]
+fn when_nobody_is_at_work_they_go_at_the_second_tick() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    for turn in 0..2 {
+        work(&heap, cache, turn);
+        assert_eq!(tick(&heap), (true, true));
+    }
+    assert_eq!(tick(&heap), (true, true));
+    assert_eq!(tick(&heap), (false, false));
+    heap.validate();
+}
