@@ -3,9 +3,10 @@
 //! Capacity is counted in bytes. A class starts with a few blocks, or as many as the user says, and
 //! doubles whenever the cache runs empty or full of it (slow start), up to what makes a good batch.
 //! Beyond that, up to [`most`], only running empty *and* full since the last growth counts: a
-//! thread that only frees gains nothing from holding more, nor does one that only allocates. The
-//! sum over the classes stays within the cache's limit, and a class that must grow beyond it takes
-//! from the others in turn.
+//! thread that only frees gains nothing from holding more, nor does one that only allocates. A refill
+//! or flush moves half of the capacity, so that a free or malloc after it is a hit too; of a class
+//! that flows one way it moves all. The sum over the classes stays within the cache's limit, and a
+//! class that must grow beyond it takes from the others in turn.
 
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::wide;
@@ -14,32 +15,42 @@ use crate::base::units::wide;
 const CLASS_BYTES: usize = 512 * 1024;
 /// Blocks that even the largest class may reach.
 const FEWEST_AT_MOST: usize = 16;
+/// Blocks that even the largest class may reach by running only empty or only full.
+const FEWEST_ONE_WAY: usize = 8;
 /// Blocks that even the smallest class stays within.
 const MOST_AT_MOST: usize = 256;
 /// A class starts with this many bytes, within the bounds below, unless the user says how many.
 const FIRST_BYTES: usize = 2048;
 const FIRST_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
-/// A class that ran only empty or only full has this many bytes at most: two good batches.
-const ONE_WAY_BYTES: usize = 64 * 1024;
+/// A class that ran only empty or only full has this many bytes at most: a good batch.
+const ONE_WAY_BYTES: usize = 32 * 1024;
+/// What such a class may have at once when it runs the other way too: half of it moves from then on,
+/// so it has twice that for the same batch, and twice again to grow.
+const RETURN_BYTES: usize = 4 * ONE_WAY_BYTES;
 /// How many other classes are asked for capacity before growth is refused.
 const VICTIMS_TRIED: usize = 8;
 
 /// The largest capacity a class reaches, in blocks; a power of two.
 pub(crate) const fn most(block_bytes: usize) -> usize {
-    within_bounds(CLASS_BYTES / block_bytes)
+    within_bounds(CLASS_BYTES / block_bytes, FEWEST_AT_MOST)
 }
 
 /// The largest capacity of a class that ran only empty or only full.
 const fn most_one_way(block_bytes: usize) -> usize {
-    within_bounds(ONE_WAY_BYTES / block_bytes)
+    within_bounds(ONE_WAY_BYTES / block_bytes, FEWEST_ONE_WAY)
 }
 
-/// The nearest power of two below within the bounds of every class.
-const fn within_bounds(fitting: usize) -> usize {
+/// The capacity of a class that flowed one way and now runs the other way too.
+const fn on_return(block_bytes: usize) -> usize {
+    within_bounds(RETURN_BYTES / block_bytes, FEWEST_AT_MOST)
+}
+
+/// The nearest power of two below, from `fewest` to [`MOST_AT_MOST`].
+const fn within_bounds(fitting: usize, fewest: usize) -> usize {
     if fitting >= MOST_AT_MOST {
         MOST_AT_MOST
-    } else if fitting <= FEWEST_AT_MOST {
-        FEWEST_AT_MOST
+    } else if fitting <= fewest {
+        fewest
     } else {
         1 << fitting.ilog2()
     }
@@ -95,9 +106,21 @@ impl Capacity {
         usize::from(self.blocks[class.index()])
     }
 
+    /// Half of the blocks that a class may have.
+    pub(crate) fn half(&self, class: SizeClass) -> usize {
+        (self.of(class) / 2).max(1)
+    }
+
     /// How many blocks one refill or flush of a class moves.
     pub(crate) fn batch(&self, class: SizeClass) -> usize {
-        (self.of(class) / 2).max(1)
+        if self.flows_one_way(class) { self.of(class) } else { self.half(class) }
+    }
+
+    /// Whether a class is as large as running only empty or only full makes it, and has done only the
+    /// one or the other since.
+    fn flows_one_way(&self, class: SizeClass) -> bool {
+        let seen = self.seen[class.index()];
+        seen.is_power_of_two() && self.of(class) == most_one_way(class.block_bytes())
     }
 
     /// The capacity that a class that ran empty or full should have next.
@@ -106,10 +129,11 @@ impl Capacity {
         *seen |= shortage as u8;
         let both = Shortage::Blocks as u8 | Shortage::Room as u8;
         let size = class.block_bytes();
-        let most = if *seen == both { most(size) } else { most_one_way(size) };
+        let (one_way, is_both) = (most_one_way(size), *seen == both);
         match self.of(class) {
             0 => self.first(class),
-            now => (now * 2).min(most).max(now),
+            now if is_both && now == one_way => on_return(size).max(now * 2).min(most(size)),
+            now => (now * 2).min(if is_both { most(size) } else { one_way }).max(now),
         }
     }
 
@@ -209,14 +233,19 @@ mod tests {
     }
 
     #[test]
-    fn who_only_frees_gets_two_batches_at_most() {
+    fn who_only_frees_gets_one_batch_and_flushes_it_whole() {
         for class in SizeClass::all() {
             let mut capacity = Capacity::new(usize::MAX);
             for _ in 0..20 {
                 let next = capacity.next_step(class, Shortage::Room);
                 capacity.set(class, next);
             }
-            assert_eq!(capacity.of(class), most_one_way(class.block_bytes()));
+            let one_way = most_one_way(class.block_bytes());
+            assert_eq!(capacity.of(class), one_way);
+            capacity.next_step(class, Shortage::Room);
+            assert_eq!(capacity.batch(class), one_way);
+            capacity.next_step(class, Shortage::Blocks);
+            assert_eq!(capacity.batch(class), one_way / 2, "{class:?} runs empty and full");
         }
     }
 

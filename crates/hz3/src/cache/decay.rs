@@ -21,7 +21,7 @@ pub(crate) struct Decayed {
 pub(crate) struct Surplus {
     /// Blocks at the last epoch: with those of now, the low-water mark.
     last: u16,
-    /// Epochs in a row in which more than a batch was never wanted.
+    /// Epochs in a row in which more than half of the capacity was never wanted.
     overages: u16,
 }
 
@@ -39,14 +39,14 @@ impl Surplus {
 }
 
 /// Looks at every class once: half of what two epochs in a row did not want goes back, and after
-/// `overages` of these the capacity falls by a batch. At most `most` blocks go back.
+/// `overages` of these the capacity falls by half. At most `most` blocks go back.
 pub(super) fn decay<O: Os>(owned: &mut Owned<'_, O>, overages: u32, most: u32) -> Decayed {
     let mut done = Decayed::default();
     for class in SizeClass::all() {
-        let (len, batch) = (owned.len(class), owned.batch(class));
+        let (len, half) = (owned.len(class), owned.half(class));
         let surplus = owned.surplus(class);
         let low = surplus.sample(len);
-        if low <= batch {
+        if low <= half {
             surplus.overages = 0;
             continue;
         }

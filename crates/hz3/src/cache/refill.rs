@@ -234,9 +234,9 @@ impl<O: Os> Owned<'_, O> {
         self.cache.stack(class).len()
     }
 
-    /// How many blocks one refill or flush of a class moves.
-    pub(super) fn batch(&self, class: SizeClass) -> usize {
-        self.policy.capacity.batch(class)
+    /// Half of the blocks that a class may have.
+    pub(super) fn half(&self, class: SizeClass) -> usize {
+        self.policy.capacity.half(class)
     }
 
     /// What decay remembers of a class.
@@ -256,10 +256,10 @@ impl<O: Os> Owned<'_, O> {
         was_unwanted
     }
 
-    /// Lowers the capacity of a class by a batch, and flushes what is above it; false when it has
+    /// Lowers the capacity of a class by half, and flushes what is above it; false when it has
     /// no more than its first blocks.
     pub(super) fn shrink(&mut self, class: SizeClass) -> bool {
-        let capacity = self.policy.capacity.of(class) - self.batch(class);
+        let capacity = self.policy.capacity.of(class) - self.half(class);
         if capacity < self.policy.capacity.first(class) {
             return false;
         }

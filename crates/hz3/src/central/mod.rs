@@ -146,12 +146,18 @@ impl Central {
         }
     }
 
-    /// Blocks from a transfer cache: this shard's, or a neighbour's.
+    /// Blocks from transfer caches: this shard's, then its neighbours', until more than half of the places
+    /// are filled.
     fn take_transferred(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
-        (0..self.shards.min(1 + NEIGHBOURS))
-            .map(|step| self.transfers.take((shard + step) & (self.shards - 1), class, out))
-            .find(|&taken| taken > 0)
-            .unwrap_or(0)
+        let mut taken = 0;
+        for step in 0..self.shards.min(1 + NEIGHBOURS) {
+            let from = (shard + step) & (self.shards - 1);
+            taken += self.transfers.take(from, class, &out[taken..]);
+            if taken > out.len() / 2 {
+                break;
+            }
+        }
+        taken
     }
 
     /// Blocks from the slabs of one bin, the lowest one last: it will be handed out first.
