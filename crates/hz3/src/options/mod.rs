@@ -39,7 +39,7 @@ pub struct Config {
     /// slow paths of the program's own threads do it.
     pub background: bool,
     /// Milliseconds between two looks at what is free (`HZ3_TICK`): what stays free over two of
-    /// them goes back. Default 125.
+    /// them goes back, over six while threads are at work. Default 125.
     pub tick_ms: u32,
     /// Ask for huge pages once the heap has grown beyond 16 MiB (`HZ3_HUGE_PAGES`). Default off.
     pub huge_pages: bool,
