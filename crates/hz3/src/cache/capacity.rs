@@ -40,7 +40,7 @@ const fn most_one_way(block_bytes: usize) -> usize {
     within_bounds(ONE_WAY_BYTES / block_bytes, FEWEST_ONE_WAY)
 }
 
-/// The capacity of a class that flowed one way and now runs the other way too.
+/// The capacity of a class that flowed one way and now runs the other way too; not above [`most`].
 const fn on_return(block_bytes: usize) -> usize {
     within_bounds(RETURN_BYTES / block_bytes, FEWEST_AT_MOST)
 }
@@ -132,7 +132,7 @@ impl Capacity {
         let (one_way, is_both) = (most_one_way(size), *seen == both);
         match self.of(class) {
             0 => self.first(class),
-            now if is_both && now == one_way => on_return(size).max(now * 2).min(most(size)),
+            now if is_both && now == one_way => on_return(size),
             now => (now * 2).min(if is_both { most(size) } else { one_way }).max(now),
         }
     }

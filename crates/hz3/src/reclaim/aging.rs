@@ -10,9 +10,9 @@
 //! tick longer for the next pauses too; when a long time passes without a mistake, a tick shorter. It
 //! never gets so long that what was freed is still there a second later.
 
-/// Ticks between two ageings at most, and while threads are at work. The blocks of a cache are stolen in the second tick after
-/// they were freed at the latest; the ageing that finds their pages young comes in the fourth then, and
-/// the one that finds them old in the seventh.
+/// Ticks between two ageings at most, and while threads are at work. The blocks of a cache are stolen
+/// in the second tick after they were freed at the latest; the ageing that finds their pages young
+/// comes in the fourth then, and the one that finds them old in the seventh.
 const LONGEST: u32 = 3;
 /// Milliseconds without a mistake after which the program counts as calm again.
 const CALM_MS: u64 = 12_800;

@@ -289,7 +289,7 @@ impl Reclaim {
         let busy = found.active > 0;
         let segments = below.segments;
         if pace.aging.tick(segments.os().now_ms(), segments.refaulted_pages(), busy) {
-            self.age_pages(below.segments, pace);
+            self.age_pages(segments, pace);
             self.purge_quiet_holes(below);
         }
         let work = busy || stolen_bytes > 0 || transfers.left;

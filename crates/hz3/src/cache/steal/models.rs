@@ -4,8 +4,8 @@
 use super::{Slot, Stack};
 use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use loom::sync::{Arc, Mutex};
+use loom::thread::JoinHandle;
 use std::boxed::Box;
-use std::vec::Vec;
 
 const SLOTS: usize = 4;
 
@@ -32,6 +32,7 @@ impl Cache {
             taken: std::array::from_fn(|_| AtomicUsize::new(0)),
         };
         for block in 0..blocks {
+            // SAFETY: nobody else has the stack yet.
             assert!(unsafe { cache.stack.push(address(block)) });
         }
         Arc::new(cache)
@@ -43,6 +44,7 @@ impl Cache {
 
     /// The owner's pop with its cold path.
     fn pop(&self) -> Option<*mut u8> {
+        // SAFETY: only the owner's thread of a model calls this.
         if let Some(block) = unsafe { self.stack.pop() } {
             return Some(block);
         }
@@ -52,16 +54,19 @@ impl Cache {
             return None;
         }
         // As after a refill: under the lock a pop cannot lose.
+        // SAFETY: as above.
         unsafe { self.stack.pop() }
     }
 
     /// The owner's push with its cold path.
     fn push(&self, block: *mut u8) {
+        // SAFETY: only the owner's thread of a model calls this.
         if unsafe { self.stack.push(block) } {
             return;
         }
         let _guard = self.lock.lock().unwrap();
         self.stack.set_capacity(SLOTS);
+        // SAFETY: as above.
         assert!(unsafe { self.stack.push(block) });
     }
 
@@ -71,6 +76,7 @@ impl Cache {
         // Pairs with the light fence of the owner's `pop`, which is one of these under loom.
         fence(Ordering::SeqCst);
         let batch = self.stack.settle(claim);
+        // SAFETY: the lock is held, under which the batch was made.
         for slot in unsafe { batch.slots() } {
             self.count(slot.load(Ordering::Relaxed));
         }
@@ -91,14 +97,17 @@ fn address(block: usize) -> *mut u8 {
     std::ptr::without_provenance_mut(block + 1)
 }
 
+/// Another thread, which does this to the cache.
+fn beside(cache: &Arc<Cache>, act: fn(&Cache)) -> JoinHandle<()> {
+    let cache = Arc::clone(cache);
+    loom::thread::spawn(move || act(&cache))
+}
+
 #[test]
 fn a_pop_and_a_steal_never_have_the_same_block() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
-        let thief = {
-            let cache = Arc::clone(&cache);
-            loom::thread::spawn(move || cache.steal())
-        };
+        let thief = beside(&cache, Cache::steal);
         for _ in 0..2 {
             if let Some(block) = cache.pop() {
                 cache.count(block);
@@ -113,13 +122,11 @@ fn a_pop_and_a_steal_never_have_the_same_block() {
 fn blocks_pushed_during_a_steal_are_not_lost() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
-        let thief = {
-            let cache = Arc::clone(&cache);
-            loom::thread::spawn(move || cache.steal())
-        };
+        let thief = beside(&cache, Cache::steal);
         if let Some(block) = cache.pop() {
             cache.count(block);
         }
+        // SAFETY: this thread is the owner.
         assert!(unsafe { cache.stack.push(address(2)) });
         thief.join().unwrap();
         cache.check(3);
@@ -130,14 +137,11 @@ fn blocks_pushed_during_a_steal_are_not_lost() {
 fn blocks_pushed_while_the_stack_is_closed_are_not_lost() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
-        let thief = {
-            let cache = Arc::clone(&cache);
-            loom::thread::spawn(move || {
-                cache.steal();
-                let _guard = cache.lock.lock().unwrap();
-                cache.stack.close();
-            })
-        };
+        let thief = beside(&cache, |cache| {
+            cache.steal();
+            let _guard = cache.lock.lock().unwrap();
+            cache.stack.close();
+        });
         cache.push(address(2));
         cache.push(address(3));
         thief.join().unwrap();
@@ -149,12 +153,7 @@ fn blocks_pushed_while_the_stack_is_closed_are_not_lost() {
 fn two_thieves_and_an_owner() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
-        let thieves: Vec<_> = (0..2)
-            .map(|_| {
-                let cache = Arc::clone(&cache);
-                loom::thread::spawn(move || cache.steal())
-            })
-            .collect();
+        let thieves = [(); 2].map(|()| beside(&cache, Cache::steal));
         if let Some(block) = cache.pop() {
             cache.count(block);
         }
