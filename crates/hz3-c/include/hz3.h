@@ -28,9 +28,10 @@ extern "C" {
  * returns every free page. Blocks that the program holds stay as they are. Returns the bytes given
  * back, which may be 0.
  *
- * Takes time in proportion to what there is to give back; a program that does not call it gets
- * its memory returned in the background. malloc_trim(pad) does the same but keeps up to `pad`
- * bytes of free memory ready; it returns 1 if it gave anything back, else 0.
+ * Takes time in proportion to what there is to give back. A program that does not call it gets its
+ * memory returned too: HZ3_BACKGROUND=auto (the default), 1 or 0 says by which threads.
+ * malloc_trim(pad) does the same but keeps up to `pad` bytes of free memory ready; it returns 1 if
+ * it gave anything back, else 0.
  */
 size_t hz3_collect(void) HZ3_NOEXCEPT;
 

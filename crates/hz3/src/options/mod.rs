@@ -16,7 +16,6 @@ pub(crate) const PATH_BYTES: usize = 256;
 /// How the heap is set up. The environment overrides it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Config {
     /// Bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 8 MiB.
     pub thread_cache_bytes: usize,
@@ -35,9 +34,8 @@ pub struct Config {
     pub policy: Policy,
     /// Limits of the policies that are made of epochs.
     pub limits: Limits,
-    /// Whether a thread of the allocator's may do the work (`HZ3_BACKGROUND`). Default on; off,
-    /// slow paths of the program's own threads do it.
-    pub background: bool,
+    /// Which threads give memory back (`HZ3_BACKGROUND`). Default [`Background::Auto`].
+    pub background: Background,
     /// Milliseconds between two looks at what is free (`HZ3_TICK`): what stays free over two of
     /// them goes back, over six while threads are at work. Default 125.
     pub tick_ms: u32,
@@ -79,6 +77,19 @@ pub enum LimitMode {
     Reclaim,
 }
 
+/// Which threads give memory back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Background {
+    /// In a process of one thread, that thread's own slow paths; in a process of several threads,
+    /// a thread of the allocator's, which ends when there is nothing to do.
+    Auto,
+    /// A thread of the allocator's, also in a process that has only one thread itself.
+    Always,
+    /// The slow paths of the program's own threads. The allocator starts no thread.
+    Never,
+}
+
 /// Where statistics go when the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -106,7 +117,7 @@ impl Config {
             report: Report::None,
             policy: Policy::Default,
             limits: Limits::new(),
-            background: true,
+            background: Background::Auto,
             tick_ms: 125,
             huge_pages: false,
             populate: true,
@@ -129,9 +140,9 @@ impl Config {
         self
     }
 
-    /// Sets whether a thread of the allocator's may give memory back.
+    /// Sets which threads give memory back.
     #[must_use]
-    pub const fn background(mut self, background: bool) -> Config {
+    pub const fn background(mut self, background: Background) -> Config {
         self.background = background;
         self
     }

@@ -4,7 +4,7 @@
 
 use core::fmt::Write;
 
-use super::value::{bytes, flag, heap_limit, limit, limit_mode, report, within};
+use super::value::{background, bytes, flag, heap_limit, limit, limit_mode, report, within};
 use super::{Config, Policy};
 use crate::base::line::Line;
 
@@ -58,8 +58,8 @@ const OPTIONS: [Setting; 25] = [
     },
     Setting {
         name: "BACKGROUND",
-        accepted: "0 or 1",
-        set: |config, value| flag(value).map(|on| config.background = on).is_some(),
+        accepted: "auto, 1 or 0",
+        set: |config, value| background(value).map(|which| config.background = which).is_some(),
     },
     Setting {
         name: "TICK",
@@ -195,7 +195,7 @@ fn write_bytes<const N: usize>(line: &mut Line<N>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::{Config, apply};
-    use crate::options::{Limit, LimitMode, Report};
+    use crate::options::{Background, Limit, LimitMode, Report};
 
     #[test]
     fn good_values_are_taken() {
@@ -211,6 +211,23 @@ mod tests {
         assert_eq!(config.shards, Some(8));
         assert!(config.count);
         assert!(matches!(config.report, Report::File(path) if path.starts_with(b"/tmp/x\0")));
+    }
+
+    #[test]
+    fn background_is_one_of_three() {
+        let mut config = Config::new();
+        assert_eq!(config.background, Background::Auto);
+        for (text, background) in [
+            ("0", Background::Never),
+            ("auto", Background::Auto),
+            ("1", Background::Always),
+            ("2", Background::Always),
+            ("", Background::Always),
+            ("Auto", Background::Always),
+        ] {
+            apply(&mut config, std::format!("HZ3_BACKGROUND={text}").as_bytes());
+            assert_eq!(config.background, background, "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use core::ops::RangeInclusive;
 
-use super::{Limit, LimitMode, PATH_BYTES, Report};
+use super::{Background, Limit, LimitMode, PATH_BYTES, Report};
 use crate::base::units::wide;
 
 /// A decimal number.
@@ -34,6 +34,16 @@ pub(super) fn flag(text: &[u8]) -> Option<bool> {
     match text {
         b"0" => Some(false),
         b"1" => Some(true),
+        _ => None,
+    }
+}
+
+/// Which threads give memory back.
+pub(super) fn background(text: &[u8]) -> Option<Background> {
+    match text {
+        b"auto" => Some(Background::Auto),
+        b"1" => Some(Background::Always),
+        b"0" => Some(Background::Never),
         _ => None,
     }
 }

@@ -20,7 +20,7 @@ use crate::base::doze::{self, ASLEEP, AWAKE};
 use crate::base::units::wide;
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
-use crate::options::{Config, Policy};
+use crate::options::{Background, Config, Policy};
 use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::os::lock::{futex_wait, futex_wake_one};
@@ -50,8 +50,8 @@ static NEXT_TICK: AtomicU64 = AtomicU64::new(0);
 pub(super) fn configure(config: &Config) {
     let state = match (config.policy, config.background) {
         (Policy::Off, _) => OFF,
-        (_, true) => ABSENT,
-        (_, false) => INLINE,
+        (_, Background::Auto | Background::Always) => ABSENT,
+        (_, Background::Never) => INLINE,
     };
     TICK_MS.store(config.tick_ms, Ordering::Relaxed);
     FIRST_STATE.store(state, Ordering::Relaxed);
