@@ -12,9 +12,10 @@ use crate::base::units::ChunkIndex;
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
-use crate::central::Central;
+use crate::central::blocks::BadBlock;
+use crate::central::{self, Central};
 use crate::options::Config;
-use crate::os::fatal::fatal;
+use crate::os::fatal::{fatal, fatal_small};
 use crate::os::{Os, Refused};
 use crate::reclaim::{self, Next, Reclaim};
 use crate::segment::Segments;
@@ -216,9 +217,17 @@ impl<O: Os> Heap<O> {
             }
             return Ok(());
         }
+        if !Central::is_block_start(&self.segments, class, offset) {
+            central::refuse(BadBlock::NoBlockStart, class, block.addr());
+        }
         match front {
-            // SAFETY: the cache is the calling thread's; the block is of that class.
-            Front::Cache(cache) => unsafe { cache.overflow(self.below(), class, block) },
+            Front::Cache(cache) => {
+                // SAFETY: the cache is the calling thread's; the block is of that class.
+                if unsafe { cache.overflow(self.below(), class, block) }.is_err() {
+                    let bytes = class.block_bytes();
+                    fatal_small("double free", bytes, "in this thread's cache", block.addr());
+                }
+            }
             Front::Direct => {
                 self.central.put(&self.segments, class, &[AtomicPtr::new(block)]);
             }

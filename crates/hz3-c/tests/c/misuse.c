@@ -73,6 +73,21 @@ static void abuse(const char *how)
     } else if (!strcmp(how, "double")) {
         free(tell(block));
         free(block);
+    } else if (!strcmp(how, "double-behind-another")) {
+        free(tell(block));
+        free(other);
+        free(block);
+    } else if (!strcmp(how, "double-reused")) {
+        /* The block comes back to another owner in between. */
+        free(tell(block));
+        other = malloc(200);
+        free(block);
+        free(other);
+    } else if (!strcmp(how, "interior-aligned")) {
+        free(tell(block + 16));
+    } else if (!strcmp(how, "interior-of-long")) {
+        char *page = malloc(20000);
+        free(tell(page + 16));
     } else if (!strcmp(how, "double-later")) {
         free(tell(block));
         free(other);

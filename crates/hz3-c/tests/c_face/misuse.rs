@@ -19,13 +19,17 @@ fn dies_of(abuse: &str, reason: &str) {
 fn addresses_inside_a_block() {
     dies_of("interior", "inside");
     dies_of("misaligned", "inside");
+    dies_of("interior-aligned", "inside a block: 208 bytes, no block starts here");
+    dies_of("interior-of-long", "inside a block: 20480 bytes, no block starts here");
     dies_of("large-interior", "no block");
     dies_of("huge-interior", "no block");
 }
 
 #[test]
 fn a_block_freed_twice() {
-    dies_of("double", "double free");
+    dies_of("double", "double free: 208 bytes, in this thread's cache");
+    dies_of("double-behind-another", "double free: 208 bytes, in this thread's cache");
+    dies_of("double-reused", "double free: 208 bytes, in this thread's cache");
     dies_of("double-later", "double free");
     dies_of("double-collected", "double free");
     dies_of("double-stolen", "double free");

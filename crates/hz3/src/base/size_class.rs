@@ -21,10 +21,14 @@ pub(crate) const MAX_BLOCKS: usize = CHUNK_BYTES / MIN_ALIGN;
 const MAX_SLAB_CHUNKS: u32 = 8;
 const MIN_BLOCKS: usize = 8;
 
-/// A size class. Class 0 stands for "not a small block" and has no blocks.
+/// Bytes of a class's entry in a table that the fast paths index by [`SizeClass::entry_offset`].
+pub(crate) const ENTRY_BYTES: usize = 64;
+
+/// A size class: its index times [`ENTRY_BYTES`], so that the fast paths add it to an address
+/// without shifting it. Class 0 stands for "not a small block" and has no blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub(crate) struct SizeClass(u8);
+pub(crate) struct SizeClass(u32);
 
 /// What is fixed for a class.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,41 @@ struct Shape {
     /// How far a count of free blocks is shifted to give a degree of fullness from 0 to 15.
     fullness_shift: u32,
     divisor: Divisor,
+    starts: StartTest,
+}
+
+/// Tells by the low bits of an address whether a block of a class can start there.
+///
+/// A slab of one chunk starts at a multiple of [`CHUNK_BYTES`], so the test is exact but for the
+/// slab's tail. In a longer slab it is whether the address is a multiple of the largest power of
+/// two that divides the block size.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(crate) struct StartTest(u64);
+
+impl StartTest {
+    /// A test of no class.
+    pub(crate) const NONE: StartTest = StartTest(0);
+    /// The products of the starts of blocks are at most this, all others above it.
+    const MOST: u64 = i32::MAX as u64;
+
+    const fn new(block_bytes: usize, slab_chunks: u32) -> StartTest {
+        let lowest_bit = block_bytes & block_bytes.wrapping_neg();
+        let step = if slab_chunks == 1 { block_bytes } else { lowest_bit };
+        StartTest(u64::MAX / wide(step) + 1)
+    }
+
+    /// Whether a block of the class can start at this address.
+    ///
+    /// With the names of [`Divisor::block_at`], the product is `k * e + j * r`: below `2^27` if `j` is
+    /// 0, as `k` is below `2^12` and `e` below `2^15`; else at least `r`, and so at least `2^49`.
+    #[inline(always)]
+    pub(crate) fn admits(self, address: usize) -> bool {
+        const { assert!(CHUNK_BYTES == 1 << u16::BITS) }
+        #[expect(clippy::cast_possible_truncation, reason = "the offset in the chunk")]
+        let offset = u64::from(address as u16);
+        offset.wrapping_mul(self.0) <= Self::MOST
+    }
 }
 
 /// How a slab's bytes are divided into blocks: without a division.
@@ -79,7 +118,8 @@ impl Divisor {
 static SHAPES: [Shape; CLASSES] = SHAPE_TABLE;
 const SHAPE_TABLE: [Shape; CLASSES] = shapes();
 /// The class of a size, by 16-byte steps: index `(size + 15) / 16`.
-static CLASS_OF: [u8; MAX_SMALL / MIN_ALIGN + 1] = class_table();
+/// Two bytes each, as the fast path of malloc shares the first-level cache with the program.
+static CLASS_OF: [u16; MAX_SMALL / MIN_ALIGN + 1] = class_table();
 
 impl SizeClass {
     /// The class of everything that is not a small block.
@@ -88,7 +128,7 @@ impl SizeClass {
     /// The smallest class that holds `size` bytes, which must be at most [`MAX_SMALL`].
     #[inline(always)]
     pub(crate) fn of_size(size: usize) -> SizeClass {
-        SizeClass(CLASS_OF[size.wrapping_add(MIN_ALIGN - 1) / MIN_ALIGN])
+        SizeClass(u32::from(CLASS_OF[size.wrapping_add(MIN_ALIGN - 1) / MIN_ALIGN]))
     }
 
     /// The class for `size` bytes at `align`, a power of two; `None` when no slab serves it.
@@ -102,24 +142,38 @@ impl SizeClass {
     }
 
     /// The class with this index, which must be below [`CLASSES`].
+    pub(crate) const fn from_index(index: usize) -> SizeClass {
+        debug_assert!(index < CLASSES);
+        SizeClass(narrow(index * ENTRY_BYTES))
+    }
+
+    /// The class that [`SizeClass::raw`] gave.
     #[inline(always)]
-    pub(crate) const fn from_raw(raw: u8) -> SizeClass {
+    pub(crate) const fn from_raw(raw: u32) -> SizeClass {
         SizeClass(raw)
     }
 
+    /// The class as a number for the class map; 0 for [`SizeClass::NONE`].
     #[inline(always)]
-    pub(crate) const fn raw(self) -> u8 {
+    pub(crate) const fn raw(self) -> u32 {
         self.0
     }
 
+    /// Bytes from the start of a table with [`ENTRY_BYTES`] a class to the entry of this one.
+    #[inline(always)]
+    pub(crate) const fn entry_offset(self) -> usize {
+        widen(self.0)
+    }
+
+    /// The class's place among all, from 0 for [`SizeClass::NONE`] to `CLASSES - 1`.
     #[inline(always)]
     pub(crate) const fn index(self) -> usize {
-        self.0 as usize
+        self.entry_offset() / ENTRY_BYTES
     }
 
     /// All classes that have blocks, smallest first.
     pub(crate) fn all() -> impl Iterator<Item = SizeClass> + Clone {
-        (1..=MAX_CLASS).map(SizeClass)
+        (1..CLASSES).map(SizeClass::from_index)
     }
 
     /// Bytes of a block of the class with this index, in const code.
@@ -167,10 +221,12 @@ impl SizeClass {
     pub(crate) fn divisor(self) -> Divisor {
         SHAPES[self.index()].divisor
     }
-}
 
-#[expect(clippy::cast_possible_truncation, reason = "CLASSES is asserted to be below 256")]
-const MAX_CLASS: u8 = (CLASSES - 1) as u8;
+    /// How the fast path of free tells whether a block of the class can start at an address.
+    pub(crate) fn start_test(self) -> StartTest {
+        SHAPES[self.index()].starts
+    }
+}
 
 const fn size_of_class(class: usize) -> usize {
     if class <= LINEAR_CLASSES {
@@ -183,7 +239,9 @@ const fn size_of_class(class: usize) -> usize {
 
 const fn shapes() -> [Shape; CLASSES] {
     let divisor = Divisor { reciprocal: 0, end: 0 };
-    let empty = Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, fullness_shift: 0, divisor };
+    let starts = StartTest::NONE;
+    let empty =
+        Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, fullness_shift: 0, divisor, starts };
     let mut shapes = [empty; CLASSES];
     let mut class = 1;
     while class < CLASSES {
@@ -222,11 +280,12 @@ const fn shape(block: usize) -> Shape {
         // At least eight blocks, so the logarithm is at least 3.
         fullness_shift: capacity.ilog2() - 3,
         divisor: Divisor::new(block, capacity),
+        starts: StartTest::new(block, best_chunks),
     }
 }
 
-const fn class_table() -> [u8; MAX_SMALL / MIN_ALIGN + 1] {
-    let mut table = [0u8; MAX_SMALL / MIN_ALIGN + 1];
+const fn class_table() -> [u16; MAX_SMALL / MIN_ALIGN + 1] {
+    let mut table = [0u16; MAX_SMALL / MIN_ALIGN + 1];
     let mut class = 1;
     let mut step = 0;
     while step < table.len() {
@@ -235,7 +294,7 @@ const fn class_table() -> [u8; MAX_SMALL / MIN_ALIGN + 1] {
         }
         #[expect(clippy::cast_possible_truncation, reason = "CLASSES is asserted below 256")]
         {
-            table[step] = class as u8;
+            table[step] = SizeClass::from_index(class).raw() as u16;
         }
         step += 1;
     }
@@ -265,15 +324,15 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, MAX_SMALL, SizeClass, wide};
+    use super::{CHUNK_BYTES, CLASSES, MAX_SMALL, SizeClass, wide, widen};
 
     #[test]
     fn every_size_has_the_smallest_class_that_holds_it() {
         for size in 0..=MAX_SMALL {
             let class = SizeClass::of_size(size);
             assert!(class.block_bytes() >= size.max(1), "size {size}");
-            let below = SizeClass::from_raw(class.raw() - 1);
-            assert!(class.raw() == 1 || below.block_bytes() < size, "size {size}");
+            let below = SizeClass::from_index(class.index() - 1);
+            assert!(class.index() == 1 || below.block_bytes() < size, "size {size}");
         }
     }
 
@@ -303,6 +362,12 @@ mod tests {
                 assert_eq!(divisor.block_at(offset + 1), None);
                 assert_eq!(divisor.block_at(offset + wide(size) - 1), None);
                 assert!(divisor.covers(offset + wide(size) - 1));
+                let (start, starts) = (CHUNK_BYTES + widen(block) * size, class.start_test());
+                assert!(starts.admits(start), "{class:?}, block {block}");
+                let step = 1 << size.trailing_zeros();
+                let inside = if class.slab_chunks() == 1 { 1..size } else { 1..step };
+                let all = if cfg!(miri) { size / 16 } else { 1 };
+                assert!(!inside.step_by(all).any(|byte| starts.admits(start + byte)), "{class:?}");
             }
             assert!(!divisor.covers(wide(class.capacity() as usize * size)));
         }

@@ -76,7 +76,7 @@ pub(crate) struct Capacity {
     /// What happened to each class since its last growth, [`Shortage`]s as bits.
     seen: [u8; CLASSES],
     /// The class that is asked next when capacity must come from others.
-    next_victim: u8,
+    next_victim: usize,
 }
 
 impl Capacity {
@@ -163,16 +163,15 @@ impl Capacity {
         let start = self.next_victim;
         self.next_victim = Self::successor(start, VICTIMS_TRIED);
         core::array::from_fn(|step| {
-            let victim = SizeClass::from_raw(Self::successor(start, step));
+            let victim = SizeClass::from_index(Self::successor(start, step));
             let half = self.of(victim) / 2;
             (victim != class && half >= self.first(victim)).then_some((victim, half))
         })
     }
 
     /// The class `step` places after `class`, in a circle without class 0.
-    fn successor(class: u8, step: usize) -> u8 {
-        let index = (usize::from(class) - 1 + step) % (CLASSES - 1) + 1;
-        u8::try_from(index).unwrap_or(1)
+    fn successor(class: usize, step: usize) -> usize {
+        (class - 1 + step) % (CLASSES - 1) + 1
     }
 
     /// Bytes of the blocks that the classes may have, all together.
@@ -277,7 +276,7 @@ mod tests {
             for (victim, half) in capacity.victims(asked).into_iter().flatten() {
                 assert_ne!(victim, asked);
                 assert_eq!(half, 8);
-                seen.insert(victim.raw());
+                seen.insert(victim.index());
             }
         }
         assert_eq!(seen.len(), CLASSES - 2, "all classes but the null one and the asking one");

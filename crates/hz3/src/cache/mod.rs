@@ -24,17 +24,18 @@ pub(crate) use thread_cache::{CACHE_BYTES, Counts, Front, Policy, ThreadCache};
 #[cfg(not(loom))]
 mod thread_cache {
     use core::ptr::NonNull;
-    use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+    use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
     use super::capacity::{Capacity, most};
     use super::decay::Surplus;
-    use super::steal::{Slot, Stack};
+    use super::steal::{PADDING, Slot, Stack};
     use crate::base::class_set::ClassSet;
     use crate::base::list::Member;
-    use crate::base::size_class::{CLASSES, SizeClass};
-    use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES};
+    use crate::base::size_class::{CLASSES, ENTRY_BYTES, SizeClass};
+    use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES, widen};
     use crate::os::lock::Lock;
     use crate::os::{Os, Span};
+    use crate::segment::tables::ClassEntry;
 
     /// One thread's cache. The first fields are all that malloc and free of a cached class read.
     #[repr(C, align(64))]
@@ -43,7 +44,7 @@ mod thread_cache {
         arena_base: *mut u8,
         /// 0 in a sentinel: then no address is in the arena and every free misses.
         arena_bytes: usize,
-        class_map: *const AtomicU8,
+        class_map: *const ClassEntry,
         pub(crate) stacks: [Stack; CLASSES],
         /// Held by the owner in its cold path and by a thief.
         pub(crate) policy: Lock<Policy>,
@@ -118,7 +119,8 @@ mod thread_cache {
         let mut slots = 0;
         let mut class = 1;
         while class < CLASSES {
-            slots += 2 * most(SizeClass::block_bytes_of(class));
+            let last = most(SizeClass::block_bytes_of(class));
+            slots += 2 * last + PADDING * (widen(last.ilog2()) + 1);
             class += 1;
         }
         slots
@@ -201,11 +203,11 @@ mod thread_cache {
             number: usize,
             arena_base: NonNull<u8>,
             arena_bytes: usize,
-            class_map: NonNull<AtomicU8>,
+            class_map: NonNull<ClassEntry>,
         ) -> &'a ThreadCache {
             // SAFETY: the mapping is longer than that.
             let slots: NonNull<Slot> = unsafe { mapping.add(HEADER_AT + HEADER_BYTES) }.cast();
-            let cache = ThreadCache {
+            let mut cache = ThreadCache {
                 slots: slots.as_ptr(),
                 number,
                 arena_base: arena_base.as_ptr(),
@@ -213,6 +215,9 @@ mod thread_cache {
                 class_map: class_map.as_ptr(),
                 ..ThreadCache::sentinel()
             };
+            for class in SizeClass::all() {
+                cache.stacks[class.index()].set_starts(class.start_test());
+            }
             // SAFETY: the mapping is longer than that.
             let place: NonNull<ThreadCache> = unsafe { mapping.add(HEADER_AT) }.cast();
             // SAFETY: the caller promises room, alignment and ownership.
@@ -222,15 +227,17 @@ mod thread_cache {
         }
 
         /// Makes a fresh or retired cache's stacks empty and without capacity, so that the next
-        /// owner starts slowly. Only classes that were in use are touched.
+        /// owner starts slowly. Writes only to the stacks of classes that were in use.
         ///
         /// # Safety
         /// No thread owns the cache, and it holds no blocks.
         pub(super) unsafe fn reset(&self, policy: &mut Policy, all: bool) {
             for class in SizeClass::all() {
-                if all || policy.capacity.of(class) > 0 {
+                // A thread that a fork left behind may have lowered `top` before its first miss.
+                let stack = self.stack(class);
+                if all || policy.capacity.of(class) > 0 || stack.is_displaced(self.slots) {
                     // SAFETY: an array without slots; the stack holds no blocks and has no owner.
-                    unsafe { self.stack(class).restart(self.slots) };
+                    unsafe { stack.restart(self.slots) };
                 }
             }
             if all {
@@ -279,9 +286,13 @@ mod thread_cache {
         /// The stack of a class.
         #[inline(always)]
         pub(crate) fn stack(&self, class: SizeClass) -> &Stack {
+            const { assert!(size_of::<Stack>() == ENTRY_BYTES) }
+            let first: *const Stack = self.stacks.as_ptr();
             // SAFETY: a `SizeClass` is below `CLASSES`: it comes from the const-proved table, or
             // from the class map, which is written from `SizeClass` values only.
-            unsafe { self.stacks.get_unchecked(class.index()) }
+            let stack = unsafe { first.byte_add(class.entry_offset()) };
+            // SAFETY: as above, it is one of the stacks, whose size is that of an entry.
+            unsafe { &*stack }
         }
 
         /// The class of the slab that a block lies in: `None` outside the arena,
@@ -319,9 +330,9 @@ mod thread_cache {
             #[expect(clippy::cast_possible_truncation, reason = "a logarithm")]
             let rank = slots.ilog2() as u8 + 1;
             self.arrays[class.index()] = rank;
-            debug_assert!(self.used_slots + slots <= SLOTS);
-            let array = cache.slots.wrapping_add(self.used_slots);
-            self.used_slots += slots;
+            debug_assert!(self.used_slots + PADDING + slots <= SLOTS);
+            let array = cache.slots.wrapping_add(self.used_slots + PADDING);
+            self.used_slots += PADDING + slots;
             // SAFETY: the slots are fresh ones of the cache's own mapping (SLOTS bounds the sum);
             // the rest is the caller's promise.
             unsafe { cache.stack(class).relocate(array, capacity) };

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::capacity::Shortage;
 use super::decay::{self, Decayed, Surplus};
-use super::steal::Claim;
+use super::steal::{Claim, Slot};
 use super::{Counts, Policy, ThreadCache};
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
@@ -29,6 +29,13 @@ impl<O> Clone for Below<'_, O> {
 }
 
 impl<O> Copy for Below<'_, O> {}
+
+/// The block that is freed is one of the two newest of its class in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AlreadyCached;
+
+/// Blocks that a thief copies at once out of the stack, in which only the owner may write.
+const COPIED_AT_ONCE: usize = 128;
 
 /// A cache whose lock is held by its owner.
 pub(super) struct Owned<'a, O> {
@@ -72,6 +79,9 @@ impl ThreadCache {
 
     /// After a push of `class` failed: makes room and adds the block.
     ///
+    /// # Errors
+    /// The block is in the cache already; nothing was done.
+    ///
     /// # Safety
     /// The caller owns the cache; the block is a block of `class` that it frees.
     pub(crate) unsafe fn overflow<O: Os>(
@@ -79,9 +89,13 @@ impl ThreadCache {
         below: Below<'_, O>,
         class: SizeClass,
         block: *mut u8,
-    ) {
+    ) -> Result<(), AlreadyCached> {
         let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
         let stack = self.stack(class);
+        // SAFETY: this thread owns the cache and holds its lock.
+        if unsafe { stack.holds_on_top(block) } {
+            return Err(AlreadyCached);
+        }
         owned.open(class);
         let fell = owned.settle_work(class);
         if stack.len() == stack.capacity() && (fell || !owned.grow(class, Shortage::Room)) {
@@ -89,9 +103,10 @@ impl ThreadCache {
         }
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
         unsafe { stack.compact() };
-        // SAFETY: this thread owns the cache.
-        let pushed = unsafe { stack.push(block) };
+        // SAFETY: this thread owns the cache and holds its lock.
+        let pushed = unsafe { stack.push_checked(block) };
         debug_assert!(pushed, "an array of every class holds a block");
+        Ok(())
     }
 
     /// Puts every block back into central.
@@ -166,7 +181,9 @@ impl ThreadCache {
             // SAFETY: the lock is held until the slice is gone.
             let slots = unsafe { batch.slots() };
             bytes += wide(slots.len() * class.block_bytes());
-            below.central.put(below.segments, class, slots);
+            for stolen in slots.chunks(COPIED_AT_ONCE) {
+                put_copy(below, class, stolen);
+            }
         }
         fenced.then_some(bytes)
     }
@@ -191,6 +208,15 @@ impl ThreadCache {
         };
         SizeClass::all().map(stack_bytes).sum()
     }
+}
+
+/// Puts blocks back into their slabs and leaves the slots as they are, as putting sorts its batch.
+fn put_copy<O: Os>(below: Below<'_, O>, class: SizeClass, blocks: &[Slot]) {
+    let copies = [const { Slot::new(core::ptr::null_mut()) }; COPIED_AT_ONCE];
+    for (block, copy) in blocks.iter().zip(&copies) {
+        copy.store(block.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    below.central.put(below.segments, class, &copies[..blocks.len()]);
 }
 
 impl ThreadCache {

@@ -1,13 +1,24 @@
 //! The stack of blocks of one class in one thread's cache, which any thread can empty.
 //!
 //! ```text
-//!   floor          base               top            limit
-//!     | dead space  | blocks, oldest..newest | room    |
+//!             floor          base               top            limit
+//!   | padding   | dead space  | blocks, oldest..newest | room    |
 //! ```
 //!
 //! **Who may touch what.** The owner pops and pushes at `top` without a lock. `base`, `floor` and
 //! `limit` change only under the cache's lock: by the owner in its cold path, or by a thief.
-//! Slots from `base` to `top` are the owner's; what lies below `base` is dead.
+//! Slots from `base` to `top` are the owner's; what lies below `base` is dead. Only the owner writes
+//! to slots; a thief reads those that it won.
+//!
+//! **The newest block** has a copy in the stack itself, where `pop` finds it without the wait for
+//! `top`: as long as there are blocks, `newest` is the slot below `top`. The copy is the owner's
+//! alone. A thief does not know of it: an owner that was robbed loses its next `pop`, and the cold
+//! path makes the copy good. Whatever changes `top` or the slots there, other than `pop` and
+//! `push`, ends with [`Stack::renew_newest`].
+//!
+//! **A block freed twice** is seen by `push` if it is one of the two newest. Below an empty or
+//! nearly empty stack it compares with dead slots or the padding; so it only says that it suspects
+//! the block, and [`Stack::holds_on_top`] decides under the lock.
 //!
 //! **The protocol** is Dijkstra's mutual exclusion as Cilk-5 uses it in its deques, with the
 //! owner's fence replaced by a process-wide barrier that the thief pays for:
@@ -20,6 +31,10 @@
 //! | 4. read the slot at `top` | 4. read `top` as t1; own everything below min(t0, t1) |
 //! | | 5. `base := min(t0, t1)` |
 //!
+//! The barrier orders everything that the owner did before its part of it. What the owner pushes
+//! after that is ordered by `top` alone: the store of every push is a release, and so is that of
+//! every pop, because a thief may read a `top` that a pop lowered to a slot pushed before it.
+//!
 //! Of a pop and a steal that race for one block, either the owner reads the new `base` in its
 //! step 3 and loses, or the thief reads the lowered `top` in its step 4 and leaves the block: with
 //! both fences there is no third order. An owner that loses has lowered `top` by one; it raises it
@@ -29,21 +44,34 @@
 #[cfg(all(loom, test))]
 mod models;
 
+use crate::base::size_class::StartTest;
 use crate::base::sync::{AtomicPtr, light_fence};
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 
 /// A place for a block.
 pub(crate) type Slot = AtomicPtr<u8>;
 
-/// The stack; see the module's documentation.
+/// Slots before every array that hold no block: [`Stack::push`] reads two slots below `top`.
+pub(crate) const PADDING: usize = 2;
+
+/// The stack; see the module's documentation. One cache line.
 #[derive(Debug)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub(crate) struct Stack {
+    /// The newest block, for the owner alone.
+    newest: Cell<*mut u8>,
     top: AtomicPtr<Slot>,
     base: AtomicPtr<Slot>,
     limit: AtomicPtr<Slot>,
+    /// Where blocks of the class can start. Fixed before the stack is shared.
+    starts: StartTest,
     floor: AtomicPtr<Slot>,
 }
+
+// SAFETY: `newest` is accessed by the owner alone, or by nobody's rival while there is none; a
+// sentinel's is only read. All else is fixed or made of atomics.
+unsafe impl Sync for Stack {}
 
 /// A steal between its two halves, before the barrier.
 #[derive(Debug)]
@@ -78,6 +106,23 @@ fn distance(low: *mut Slot, high: *mut Slot) -> usize {
     high.addr().saturating_sub(low.addr()) / size_of::<Slot>()
 }
 
+/// Reads a slot as the owner, without the form of an atomic load, which no compiler folds into a
+/// comparison.
+///
+/// # Safety
+/// The slot exists, and the caller is the owner: nobody else writes to it.
+#[inline(always)]
+unsafe fn read_own(slot: *const Slot) -> *mut u8 {
+    #[cfg(not(loom))]
+    // SAFETY: the caller's promise; an atomic pointer has the layout of a pointer.
+    unsafe {
+        slot.cast::<*mut u8>().read()
+    }
+    #[cfg(loom)]
+    // SAFETY: the caller's promise.
+    unsafe { &*slot }.load(Ordering::Relaxed)
+}
+
 impl Stack {
     /// A stack that has no room and no blocks and that nobody may push to or pop from with
     /// success: every operation misses, whatever `top` is.
@@ -85,11 +130,19 @@ impl Stack {
     pub(crate) const fn sentinel() -> Stack {
         let nowhere = core::ptr::without_provenance_mut(usize::MAX);
         Stack {
+            newest: Cell::new(core::ptr::null_mut()),
+            starts: StartTest::NONE,
             top: AtomicPtr::new(core::ptr::null_mut()),
             base: AtomicPtr::new(nowhere),
             limit: AtomicPtr::new(core::ptr::null_mut()),
             floor: AtomicPtr::new(core::ptr::null_mut()),
         }
+    }
+
+    /// Sets where blocks of the class can start.
+    #[cfg(not(loom))]
+    pub(crate) fn set_starts(&mut self, starts: StartTest) {
+        self.starts = starts;
     }
 
     /// Owner: takes the newest block. `None` when there is none, or a thief is at work; the
@@ -99,42 +152,93 @@ impl Stack {
     /// The caller is the owner, or the stack is a sentinel.
     #[inline(always)]
     pub(crate) unsafe fn pop(&self) -> Option<*mut u8> {
-        let top = self.top.load(Ordering::Relaxed).wrapping_sub(1);
-        self.top.store(top, Ordering::Relaxed);
+        let top = self.top.load(Ordering::Relaxed);
+        // Only the owner writes `top`. Loaded again, it is lowered by a single instruction.
+        let lowered = self.top.load(Ordering::Relaxed).wrapping_sub(1);
+        // Release pairs with the acquire load of `top` in `settle`.
+        self.top.store(lowered, Ordering::Release);
         light_fence();
-        if top.addr() < self.base.load(Ordering::Relaxed).addr() {
+        if top.addr() <= self.base.load(Ordering::Relaxed).addr() {
             return None;
         }
-        // SAFETY: I-2: `base <= top < limit`, so the slot exists and is the owner's.
-        let slot = unsafe { &*top };
-        Some(slot.load(Ordering::Relaxed))
+        let newest = self.newest.get();
+        // SAFETY: I-2: `base < top <= limit`, and below `base` there are slots or the padding.
+        self.newest.set(unsafe { read_own(top.wrapping_sub(2)) });
+        Some(newest)
     }
 
-    /// Owner: adds a block; false when there is no room.
+    /// Owner: adds a block; false when there is no room, no block of the class can start there, or
+    /// it may be one of the two newest blocks already.
     ///
     /// # Safety
     /// The caller is the owner, or the stack is a sentinel.
     #[inline(always)]
     pub(crate) unsafe fn push(&self, block: *mut u8) -> bool {
         let top = self.top.load(Ordering::Relaxed);
-        if top.addr() >= self.limit.load(Ordering::Relaxed).addr() {
+        if top.addr() >= self.limit.load(Ordering::Relaxed).addr()
+            || !self.starts.admits(block.addr())
+            || block == self.newest.get()
+            // SAFETY: I-2: `floor <= top < limit`, so there are slots or the padding below.
+            || block == unsafe { read_own(top.wrapping_sub(2)) }
+        {
             return false;
         }
         // SAFETY: I-2: `floor <= top < limit`, so the slot exists; above `top` it is free.
         let slot = unsafe { &*top };
         slot.store(block, Ordering::Relaxed);
+        self.newest.set(block);
         // Release pairs with the acquire loads of `top` in `claim` and `settle`: a thief that
-        // sees the new top sees the slot.
-        self.top.store(top.wrapping_add(1), Ordering::Release);
+        // sees the new top sees the slot. Loaded again for the reason given in `pop`.
+        self.top.store(self.top.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         true
     }
 
-    /// Owner, under the lock, after a failed pop: gives back the place that the pop passed.
+    /// Owner, under the lock: adds a block that [`Stack::push`] only suspected, if there is room.
+    ///
+    /// # Safety
+    /// The caller is the owner and holds the lock.
+    #[must_use = "false: the block was not added"]
+    pub(crate) unsafe fn push_checked(&self, block: *mut u8) -> bool {
+        // SAFETY: the caller's promise.
+        let Some(slot) = unsafe { self.room() }.first() else { return false };
+        slot.store(block, Ordering::Relaxed);
+        self.raise(1);
+        true
+    }
+
+    /// Owner, under the lock: whether a block is one of the two newest.
+    ///
+    /// # Safety
+    /// The caller is the owner and holds the lock.
+    pub(crate) unsafe fn holds_on_top(&self, block: *mut u8) -> bool {
+        let top = self.top.load(Ordering::Relaxed);
+        // SAFETY: I-2: the slots from `base` to `top` exist.
+        (1..=self.len().min(2)).any(|depth| block == unsafe { read_own(top.wrapping_sub(depth)) })
+    }
+
+    /// Owner, under the lock, after a failed pop: raises `top` again.
     pub(crate) fn undo_pop(&self) {
         let top = self.top.load(Ordering::Relaxed).wrapping_add(1);
         // A second miss in a row would leave `top` below: blocks would overwrite another class's.
         debug_assert!(top.addr() >= self.base.load(Ordering::Relaxed).addr(), "two pops, one undo");
-        self.top.store(top, Ordering::Relaxed);
+        // Release pairs with the acquire load of `top` in `settle`, as in `pop`.
+        self.top.store(top, Ordering::Release);
+    }
+
+    /// Owner: makes the copy of the newest block good.
+    ///
+    /// # Safety
+    /// The caller is the owner and holds the lock, or there is no owner.
+    unsafe fn renew_newest(&self) {
+        let top = self.top.load(Ordering::Relaxed);
+        // SAFETY: I-2: below `top` there are slots or the padding.
+        self.newest.set(unsafe { read_own(top.wrapping_sub(1)) });
+    }
+
+    /// Whether the stack is another than [`Stack::restart`] at this floor leaves.
+    #[cfg(not(loom))]
+    pub(crate) fn is_displaced(&self, floor: *mut Slot) -> bool {
+        self.top.load(Ordering::Relaxed) != floor
     }
 
     /// Number of blocks. Exact for the owner outside of `pop` and `push`, a hint for others.
@@ -164,6 +268,8 @@ impl Stack {
         let top = self.top.load(Ordering::Relaxed);
         // Release pairs with the acquire loads of `top` in `claim` and `settle`.
         self.top.store(top.wrapping_add(count), Ordering::Release);
+        // SAFETY: the caller is the owner and holds the lock.
+        unsafe { self.renew_newest() };
     }
 
     /// Owner, under the lock: takes the `count` oldest blocks out.
@@ -188,8 +294,13 @@ impl Stack {
     ///
     /// # Safety
     /// As for [`Stack::compact`]; the array is the owner's alone and holds at least
-    /// [`Stack::len`] slots.
+    /// [`Stack::len`] slots, and [`PADDING`] slots before them are the owner's too.
     pub(crate) unsafe fn relocate(&self, array: *mut Slot, capacity: usize) {
+        for before in 1..=PADDING {
+            // SAFETY: the caller's promise.
+            let slot = unsafe { &*array.wrapping_sub(before) };
+            slot.store(core::ptr::null_mut(), Ordering::Relaxed);
+        }
         // SAFETY: the caller's promise.
         unsafe { self.move_blocks(array) };
         self.floor.store(array, Ordering::Relaxed);
@@ -206,13 +317,14 @@ impl Stack {
         self.top.store(floor, Ordering::Relaxed);
         self.base.store(floor, Ordering::Relaxed);
         self.limit.store(floor, Ordering::Relaxed);
+        self.newest.set(core::ptr::null_mut());
     }
 
-    /// Under the lock: takes the room away, so that the owner's next push misses. One that runs just
-    /// now may still add its block: it lies below the limit that it read, and so in the array.
+    /// Under the lock: takes the room away, so that the owner's next push misses. Pushes that do not
+    /// see the new limit yet still add their blocks. They lie below the limit that those pushes read,
+    /// and so in the array, but perhaps above the new one, until the owner opens the stack.
     pub(crate) fn close(&self) {
-        // Acquire pairs with the release store of `top` in `push`: the limit is not below a block.
-        self.limit.store(self.top.load(Ordering::Acquire), Ordering::Relaxed);
+        self.limit.store(self.top.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Owner, under the lock: at most `capacity` blocks from now on; also opens a closed stack. All
@@ -235,6 +347,8 @@ impl Stack {
             self.base.store(target, Ordering::Relaxed);
             self.top.store(target.wrapping_add(count), Ordering::Relaxed);
         }
+        // SAFETY: the caller is the owner and holds the lock.
+        unsafe { self.renew_newest() };
     }
 
     /// Thief, under the lock: the first half of a steal. A barrier on all threads must run

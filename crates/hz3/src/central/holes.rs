@@ -59,7 +59,7 @@ impl Central {
         let mut found = FreePages::default();
         let end = segments.arena().frontier().chunk().get();
         for chunk in (1..end).map(ChunkIndex::new) {
-            let (class, slab) = (tables.class(chunk), Slab::of(tables, chunk));
+            let (class, slab) = (tables.published_class(chunk), Slab::of(tables, chunk));
             if class != SizeClass::NONE && slab.starts_here() {
                 let holes = Blocks::of(tables, chunk, class).holes(grain.get()).count_ones();
                 found.holes += wide(Pages::new(holes).bytes());
@@ -78,7 +78,7 @@ impl Central {
         grain: Pages,
     ) -> Option<Holes> {
         let tables = segments.tables();
-        let class = tables.class(first);
+        let class = tables.published_class(first);
         let slab = Slab::of(tables, first);
         if class == SizeClass::NONE || !slab.may_have_holes() {
             return None;
@@ -86,9 +86,11 @@ impl Central {
         let shard = slab.shard();
         let bin = self.bin(shard, class);
         let mut state = bin.state.lock();
-        // The slab may have gone, or another one come, before the lock was taken. A new slab that
-        // has not entered its bin yet has no dirty page.
-        if tables.class(first) != class || slab.shard() != shard || !slab.may_have_holes() {
+        // Before the lock was taken, the slab may have been dissolved and another one created. One
+        // that has not entered its bin yet has no dirty page, and having read its class the thread
+        // sees that.
+        if tables.published_class(first) != class || slab.shard() != shard || !slab.may_have_holes()
+        {
             return None;
         }
         let mut view = BinView { bin, state: &mut state, tables, class };

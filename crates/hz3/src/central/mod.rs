@@ -22,7 +22,7 @@ use core::ptr::NonNull;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
 use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, wide};
-use crate::os::fatal::fatal;
+use crate::os::fatal::fatal_small;
 use crate::os::{Os, Refused, Span};
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
@@ -75,6 +75,18 @@ pub(crate) struct Census {
     pub(crate) contended_bins: u64,
     /// As `contended_bins`, of the transfer caches.
     pub(crate) contended_transfers: u64,
+}
+
+/// Ends the process because a free does not fit the slab.
+#[cold]
+pub(crate) fn refuse(reason: BadBlock, class: SizeClass, address: usize) -> ! {
+    let bytes = class.block_bytes();
+    match reason {
+        BadBlock::AlreadyFree => fatal_small("double free", bytes, "free in its slab", address),
+        BadBlock::NoBlockStart => {
+            fatal_small("free of an address inside a block", bytes, "no block starts here", address)
+        }
+    }
 }
 
 impl Central {
@@ -291,13 +303,10 @@ impl Central {
                         Self::give_back(segments, class, retired);
                     }
                     if count == 0 {
-                        fatal("free of an address inside a block", block.addr());
+                        refuse(BadBlock::NoBlockStart, class, block.addr());
                     }
                 }
-                Err((BadBlock::AlreadyFree, address)) => fatal("double free", address),
-                Err((BadBlock::NoBlockStart, address)) => {
-                    fatal("free of an address inside a block", address)
-                }
+                Err((reason, address)) => refuse(reason, class, address),
             }
         }
         kept
@@ -309,9 +318,23 @@ impl Central {
         let chunk = ChunkIndex::of_offset(offset);
         if segments.tables().class(chunk) != class {
             // The slab of a cached block cannot go away unless the block was freed twice.
-            fatal("double free (the slab is gone)", block.addr());
+            let bytes = class.block_bytes();
+            fatal_small("double free", bytes, "of a slab that is gone", block.addr());
         }
         Slab::first_chunk(segments.tables(), chunk)
+    }
+
+    /// Whether a block of the class starts at an offset in the arena, of which the caller knows the
+    /// class.
+    pub(crate) fn is_block_start<O: Os>(
+        segments: &Segments<O>,
+        class: SizeClass,
+        offset: usize,
+    ) -> bool {
+        let first = Slab::first_chunk(segments.tables(), ChunkIndex::of_offset(offset));
+        let inside = wide(offset.wrapping_sub(first.offset()));
+        let divisor = class.divisor();
+        divisor.covers(inside) && divisor.block_at(inside).is_some()
     }
 
     fn give_back<O: Os>(segments: &Segments<O>, class: SizeClass, retired: Retired) {

@@ -1,4 +1,9 @@
-//! The model of the hand-over of holes between the purge and whoever allocates: the blocks of a hole
+//! The models of a scan for holes.
+//!
+//! **A slab that is just being opened** is left alone until it has entered its bin. The fields of the
+//! model are loom's; the orderings are those that ship.
+//!
+//! **The hand-over of holes** between the purge and a thread that allocates: the blocks of a hole
 //! are claimed while its page is purged, so nobody is handed one.
 //!
 //! The slab is the one that ships; the lock of its bin is loom's, and each page is a cell of loom's,
@@ -8,6 +13,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicU32, AtomicU64};
 use loom::sync::{Arc, Mutex};
 use std::vec::Vec;
 
@@ -17,7 +23,7 @@ use super::slab::Slab;
 use crate::base::size_class::SizeClass;
 use crate::base::units::{CHUNK_PAGES, ChunkIndex, PAGE_BYTES, PageIndex, Run};
 use crate::segment::models::ModelTables;
-use crate::segment::tables::BITMAP_WORDS;
+use crate::segment::tables::{BITMAP_WORDS, OBSERVE_CLASS, PUBLISH_CLASS};
 
 /// Two blocks a page, three pages in use before the model begins.
 const BLOCK: usize = PAGE_BYTES / 2;
@@ -141,4 +147,54 @@ fn a_block_of_a_hole_is_handed_to_nobody_while_it_is_purged() {
 #[test]
 fn two_purges_and_a_user() {
     run(2);
+}
+
+/// What a scan reads of a chunk, whose former slab had dirty pages, and the bin.
+struct Opening {
+    class: AtomicU32,
+    dirty: AtomicU64,
+    /// Behind the bin's lock: whether the slab is in the bin.
+    is_entered: Mutex<bool>,
+}
+
+impl Opening {
+    const CLASS: u32 = 1;
+
+    /// As `Slab::create` and `Central::open_slab`.
+    fn open(&self) {
+        self.dirty.store(0, Ordering::Relaxed);
+        self.class.store(Self::CLASS, PUBLISH_CLASS);
+        let mut is_entered = self.is_entered.lock().unwrap();
+        self.dirty.store(1, Ordering::Relaxed);
+        *is_entered = true;
+    }
+
+    fn may_have_holes(&self) -> bool {
+        self.class.load(OBSERVE_CLASS) == Self::CLASS && self.dirty.load(Ordering::Relaxed) != 0
+    }
+
+    /// As `Central::claim_holes`.
+    fn scan(&self) {
+        if self.may_have_holes() {
+            let is_entered = self.is_entered.lock().unwrap();
+            if self.may_have_holes() {
+                assert!(*is_entered, "the scan takes a slab out of a bin in which it is not");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scan_leaves_a_slab_alone_until_it_has_entered_its_bin() {
+    loom::model(|| {
+        let opening = Arc::new(Opening {
+            class: AtomicU32::new(0),
+            dirty: AtomicU64::new(1),
+            is_entered: Mutex::new(false),
+        });
+        let scanner = Arc::clone(&opening);
+        let scan = loom::thread::spawn(move || scanner.scan());
+        opening.open();
+        scan.join().unwrap();
+    });
 }

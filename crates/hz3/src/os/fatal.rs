@@ -13,9 +13,20 @@ const PATIENCE_MS: u32 = 1000;
 /// the address and the reason, then `abort`.
 #[cold]
 pub fn fatal(what: &str, address: usize) -> ! {
+    die(format_args!("{what}: {address:#x}"))
+}
+
+/// As [`fatal`], for an address in a slab: the line also names the size of the slab's blocks and the
+/// state of the block, or why there is none.
+#[cold]
+pub(crate) fn fatal_small(what: &str, block_bytes: usize, state: &str, address: usize) -> ! {
+    die(format_args!("{what}: {block_bytes} bytes, {state}: {address:#x}"))
+}
+
+fn die(what: core::fmt::Arguments<'_>) -> ! {
     let mut line = Line::<256>::new();
     // `Line` never fails; it cuts.
-    let _ = writeln!(line, "hz3: {what}: {address:#x}");
+    let _ = writeln!(line, "hz3: {what}");
     let bytes = line.as_bytes();
     let [file, start] =
         [libc::STDERR_FILENO.cast_unsigned() as usize, bytes.as_ptr().expose_provenance()];

@@ -5,10 +5,10 @@
 //! the *frontier* are committed. The frontier only rises.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::meta::SegmentMeta;
-use super::tables::{Bitmap, CHUNK_META_BYTES, PageRecord, Tables};
+use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
 use crate::base::units::{
     CHUNK_BYTES, CHUNK_PAGES, CHUNK_SHIFT, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_BYTES,
     SEGMENT_PAGES, narrow, widen,
@@ -29,7 +29,8 @@ const TABLE_STEP: usize = CHUNK_BYTES;
 /// Bytes of a page and of its share of the tables.
 pub(crate) const PAGE_COST: usize = PAGE_BYTES
     + size_of::<PageRecord>()
-    + (1 + CHUNK_META_BYTES + size_of::<Bitmap>()).div_ceil(widen(CHUNK_PAGES))
+    + (size_of::<ClassEntry>() + CHUNK_META_BYTES + size_of::<Bitmap>())
+        .div_ceil(widen(CHUNK_PAGES))
     + size_of::<SegmentMeta>().div_ceil(widen(SEGMENT_PAGES));
 
 /// The reservation and its tables.
@@ -73,7 +74,7 @@ impl Layout {
     fn of(arena_bytes: usize) -> Layout {
         let round = |bytes: usize| bytes.next_multiple_of(TABLE_STEP);
         let chunk_count = arena_bytes / CHUNK_BYTES;
-        let records = round(chunk_count);
+        let records = round(chunk_count * size_of::<ClassEntry>());
         let chunks = records + round(arena_bytes / PAGE_BYTES * size_of::<PageRecord>());
         let bitmaps = chunks + round(chunk_count * CHUNK_META_BYTES);
         let segments = bitmaps + round(chunk_count * size_of::<Bitmap>());
@@ -120,7 +121,7 @@ impl<O: Os> Arena<O> {
         // SAFETY: all offsets lie in the reservation of `layout.total` bytes.
         let at = |offset: usize| unsafe { start.add(offset) };
         let tables = Tables {
-            class_map: start.cast::<AtomicU8>(),
+            class_map: start.cast(),
             records: at(layout.records).cast(),
             chunks: at(layout.chunks),
             bitmaps: at(layout.bitmaps).cast(),
@@ -262,7 +263,11 @@ impl<O: Os> Arena<O> {
         let segments = widen(end.div_ceil(SEGMENT_PAGES));
         let tables = &self.tables;
         let records = widen(end) * size_of::<PageRecord>();
-        self.extend(tables.class_map.cast(), &mut growth.class_map, chunks)?;
+        self.extend(
+            tables.class_map.cast(),
+            &mut growth.class_map,
+            chunks * size_of::<ClassEntry>(),
+        )?;
         self.extend(tables.records.cast(), &mut growth.records, records)?;
         self.extend(tables.chunks, &mut growth.chunks, chunks * CHUNK_META_BYTES)?;
         let bitmaps = chunks * size_of::<Bitmap>();

@@ -14,7 +14,7 @@ use std::vec::Vec;
 
 use super::meta::{Age, SegmentMeta};
 use super::pages::{Fit, PageHeap};
-use super::tables::{Bitmap, CHUNK_META_BYTES, PageRecord, Tables};
+use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
 use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, widen};
 
 /// The tables of an arena of one segment, on ordinary memory.
@@ -28,7 +28,9 @@ impl ModelTables {
         let chunks = widen(SEGMENT_PAGES / CHUNK_PAGES);
         let records = widen(SEGMENT_PAGES) * size_of::<PageRecord>();
         let bitmaps = chunks * size_of::<Bitmap>();
-        let sizes = [chunks, records, chunks * CHUNK_META_BYTES, bitmaps, size_of::<SegmentMeta>()];
+        let class_map = chunks * size_of::<ClassEntry>();
+        let meta = chunks * CHUNK_META_BYTES;
+        let sizes = [class_map, records, meta, bitmaps, size_of::<SegmentMeta>()];
         let memory = sizes.map(|bytes| {
             let layout = Layout::from_size_align(bytes, 64).unwrap();
             // SAFETY: the layout is not empty.

@@ -2,7 +2,7 @@
 //!
 //! | table | grain | bytes | what it says |
 //! |---|---|---|---|
-//! | class map | chunk | 1 | the size class of the slab there, 0 when there is none |
+//! | class map | chunk | 4 | the size class of the slab there, 0 when there is none |
 //! | records | page | 12 | length of the run that starts there, links of free runs |
 //! | chunk metadata | chunk | 64 | the slab header that `central::slab` lays over it |
 //! | bitmaps | chunk | 512 | the bitmap of a slab whose header has no room for it |
@@ -12,7 +12,7 @@
 //! (invariant I-4): an index below the frontier has its entries, zero at first.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::meta::SegmentMeta;
 use crate::base::bits;
@@ -26,6 +26,14 @@ pub(crate) const BITMAP_WORDS: usize = bits::words_for(MAX_BLOCKS);
 
 /// A chunk's bitmap in the table of bitmaps, zeroed when the chunk is first committed.
 pub(crate) type Bitmap = [AtomicU64; BITMAP_WORDS];
+
+/// An entry of the class map: [`SizeClass::raw`].
+pub(crate) type ClassEntry = AtomicU32;
+
+/// How the creator of a slab publishes its class. Release pairs with [`OBSERVE_CLASS`].
+pub(crate) const PUBLISH_CLASS: Ordering = Ordering::Release;
+/// How a scan of all chunks reads a class. Acquire pairs with [`PUBLISH_CLASS`].
+pub(crate) const OBSERVE_CLASS: Ordering = Ordering::Acquire;
 
 /// In place of a link: a large block starts here. No page has this index.
 const LARGE: u32 = u32::MAX;
@@ -81,7 +89,8 @@ impl PageRecord {
 /// arena handed out, and the frontier check for addresses of the program, produce indices.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    pub(super) class_map: NonNull<AtomicU8>,
+    /// Four bytes each: the hot path loads an entry without having to widen it.
+    pub(super) class_map: NonNull<ClassEntry>,
     pub(super) records: NonNull<PageRecord>,
     pub(super) chunks: NonNull<u8>,
     pub(super) bitmaps: NonNull<Bitmap>,
@@ -118,11 +127,11 @@ impl Tables {
     }
 
     /// The class map, for the hot path of free.
-    pub(crate) fn class_map(&self) -> NonNull<AtomicU8> {
+    pub(crate) fn class_map(&self) -> NonNull<ClassEntry> {
         self.class_map
     }
 
-    fn class_entry(&self, chunk: ChunkIndex) -> &AtomicU8 {
+    fn class_entry(&self, chunk: ChunkIndex) -> &ClassEntry {
         // SAFETY: the class map is readable for every chunk of the arena.
         let entry = unsafe { self.class_map.add(chunk.index()) };
         // SAFETY: as above; the entry is an atomic.
@@ -134,11 +143,17 @@ impl Tables {
         SizeClass::from_raw(self.class_entry(chunk).load(Ordering::Relaxed))
     }
 
-    /// Publishes the class of a slab's chunks, or withdraws it. The blocks themselves carry the
-    /// happens-before: nobody frees a block that was not handed to them after this.
+    /// As [`Tables::class`], for a caller that was not handed a block of the slab: what the slab's
+    /// creator wrote into its headers before it published the class is visible then.
+    pub(crate) fn published_class(&self, chunk: ChunkIndex) -> SizeClass {
+        SizeClass::from_raw(self.class_entry(chunk).load(OBSERVE_CLASS))
+    }
+
+    /// Publishes the class of a slab's chunks, or withdraws it. The owner of a block needs no
+    /// ordering, because whoever handed it over did so after this; a scan of all chunks does.
     pub(crate) fn set_class(&self, first: ChunkIndex, chunks: u32, class: SizeClass) {
         for chunk in first.get()..first.get() + chunks {
-            self.class_entry(ChunkIndex::new(chunk)).store(class.raw(), Ordering::Relaxed);
+            self.class_entry(ChunkIndex::new(chunk)).store(class.raw(), PUBLISH_CLASS);
         }
     }
 }

@@ -25,11 +25,8 @@ const FAKE_LIMIT: usize = 64 * SEGMENT_BYTES;
 /// Sizes, biased to the edges of classes, pages, chunks and segments.
 fn size(most: usize) -> impl Strategy<Value = usize> {
     let around = |edge: usize| (edge.saturating_sub(17))..=(edge + 17);
-    let class_edge = (1..=SizeClass::all().count()).prop_map(|class| {
-        #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 256 classes")]
-        let class = SizeClass::from_raw(class as u8);
-        class.block_bytes()
-    });
+    let class_edge =
+        (1..=SizeClass::all().count()).prop_map(|class| SizeClass::from_index(class).block_bytes());
     prop_oneof![
         4 => 0..=512usize,
         4 => (class_edge, 0..=2usize).prop_map(|(edge, past)| edge + past - 1),

@@ -1,7 +1,9 @@
 //! The model: an owner that pops and pushes, and a thief. No block is lost and none is had
 //! twice, whatever the order. The barrier of the thief is a `SeqCst` fence on both sides.
 
-use super::{Slot, Stack};
+use super::{PADDING, Slot, Stack};
+use crate::base::size_class::{MIN_ALIGN, SizeClass};
+use core::cell::Cell;
 use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use loom::sync::{Arc, Mutex};
 use loom::thread::JoinHandle;
@@ -17,10 +19,12 @@ struct Cache {
 
 impl Cache {
     fn with_blocks(blocks: usize) -> Arc<Cache> {
-        let array: &'static mut [Slot] =
-            Box::leak((0..SLOTS).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect());
-        let floor = array.as_mut_ptr();
+        let null = |_| AtomicPtr::new(std::ptr::null_mut());
+        let array: &'static mut [Slot] = Box::leak((0..PADDING + SLOTS).map(null).collect());
+        let floor = array.as_mut_ptr().wrapping_add(PADDING);
         let stack = Stack {
+            newest: Cell::new(std::ptr::null_mut()),
+            starts: SizeClass::of_size(MIN_ALIGN).start_test(),
             top: AtomicPtr::new(floor),
             base: AtomicPtr::new(floor),
             limit: AtomicPtr::new(floor.wrapping_add(SLOTS)),
@@ -39,7 +43,7 @@ impl Cache {
     }
 
     fn count(&self, block: *mut u8) {
-        self.taken[block.addr() - 1].fetch_add(1, Ordering::Relaxed);
+        self.taken[block.addr() / MIN_ALIGN - 1].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The owner's pop with its cold path.
@@ -67,7 +71,9 @@ impl Cache {
         let _guard = self.lock.lock().unwrap();
         self.stack.set_capacity(SLOTS);
         // SAFETY: as above.
-        assert!(unsafe { self.stack.push(block) });
+        unsafe { self.stack.compact() };
+        // SAFETY: as above.
+        assert!(unsafe { self.stack.push_checked(block) });
     }
 
     fn steal(&self) {
@@ -94,7 +100,7 @@ impl Cache {
 }
 
 fn address(block: usize) -> *mut u8 {
-    std::ptr::without_provenance_mut(block + 1)
+    std::ptr::without_provenance_mut((block + 1) * MIN_ALIGN)
 }
 
 /// Another thread, which does this to the cache.
@@ -146,6 +152,68 @@ fn blocks_pushed_while_the_stack_is_closed_are_not_lost() {
         cache.push(address(3));
         thief.join().unwrap();
         cache.check(4);
+    });
+}
+
+/// A thief that claimed the first block may read the `top` that the last pop lowered to the slot of
+/// the first push, in which the first block lay before. The owner is a thread of its own, because
+/// loom preempts the main thread last.
+#[test]
+fn a_block_below_one_that_was_popped_during_a_steal_is_not_lost() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(1);
+        let owner = beside(&cache, |cache| {
+            let first = cache.pop();
+            cache.push(address(1));
+            cache.push(address(2));
+            for block in [first, cache.pop()].into_iter().flatten() {
+                cache.count(block);
+            }
+        });
+        let thief = beside(&cache, Cache::steal);
+        owner.join().unwrap();
+        thief.join().unwrap();
+        cache.check(3);
+    });
+}
+
+/// What the pop hands out comes from the stack's copy of the newest block.
+#[test]
+fn an_owner_that_was_robbed_pops_what_it_pushed_since() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(2);
+        let thief = beside(&cache, Cache::steal);
+        if let Some(block) = cache.pop() {
+            cache.push(block);
+        }
+        cache.push(address(2));
+        for _ in 0..2 {
+            if let Some(block) = cache.pop() {
+                cache.count(block);
+            }
+        }
+        thief.join().unwrap();
+        cache.check(3);
+    });
+}
+
+#[test]
+fn pushes_that_do_not_see_the_close_yet_stay_within_the_array() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(1);
+        let closer = beside(&cache, |cache| {
+            let _guard = cache.lock.lock().unwrap();
+            cache.stack.close();
+        });
+        for block in 1..SLOTS {
+            cache.push(address(block));
+        }
+        closer.join().unwrap();
+        let _guard = cache.lock.lock().unwrap();
+        cache.stack.set_capacity(SLOTS);
+        assert_eq!(cache.stack.len(), SLOTS);
+        drop(_guard);
+        cache.check(SLOTS);
     });
 }
 
