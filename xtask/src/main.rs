@@ -11,9 +11,10 @@ mod check;
 mod cost;
 mod counts;
 mod demo;
+mod dist;
 mod fastpath;
-mod install;
 mod nightly;
+mod setup;
 mod shell;
 mod targets;
 mod test;
@@ -94,7 +95,11 @@ enum Chore {
     /// Runs the loom models of crate hz3
     Loom,
     /// Installs the Debian packages that the tests and chores need
-    Install,
+    Setup,
+    /// Builds hz3 and puts the library, the header, the tool and their pages below a prefix
+    Install(dist::InstallArgs),
+    /// Builds the packages that others install: a tarball and Debian packages, byte for byte alike
+    Dist(dist::DistArgs),
 }
 
 fn main() -> ExitCode {
@@ -121,7 +126,9 @@ fn run(chore: Chore) -> Result {
         Chore::Miri { tree_borrows, filter } => nightly::miri(tree_borrows, filter.as_deref()),
         Chore::Tsan => nightly::tsan(),
         Chore::Loom => test::loom(),
-        Chore::Install => install::ensure(true),
+        Chore::Setup => setup::ensure(true),
+        Chore::Install(arguments) => dist::install(&arguments),
+        Chore::Dist(arguments) => dist::run(&arguments),
     }
 }
 

@@ -86,6 +86,17 @@ pub(crate) fn succeeded(command: &Command, status: ExitStatus) -> Result {
     }
 }
 
+/// Adds the targets of Rust that rustup does not have yet.
+pub(crate) fn add_targets(targets: &[&str]) -> Result {
+    let installed = capture(program("rustup").args(["target", "list", "--installed"]))?;
+    for target in targets {
+        if !installed.lines().any(|line| line == *target) {
+            run(program("rustup").args(["target", "add", target]))?;
+        }
+    }
+    Ok(())
+}
+
 fn announce(command: &Command) {
     println!("$ {}", line(command));
 }

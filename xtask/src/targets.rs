@@ -18,7 +18,7 @@ const ARM: &str = "aarch64-unknown-linux-gnu";
 const EXAMPLE: &str = "global";
 
 pub(crate) fn run() -> Result {
-    add(&[MUSL, ARM])?;
+    shell::add_targets(&[MUSL, ARM])?;
     static_program()?;
     shell::run(&mut shell::cargo(&[
         "check",
@@ -30,18 +30,6 @@ pub(crate) fn run() -> Result {
         ARM,
     ]))?;
     without_compiler()
-}
-
-/// Adds the targets that rustup does not have yet.
-fn add(targets: &[&str]) -> Result {
-    let installed =
-        shell::capture(shell::program("rustup").args(["target", "list", "--installed"]))?;
-    for target in targets {
-        if !installed.lines().any(|line| line == *target) {
-            shell::run(shell::program("rustup").args(["target", "add", target]))?;
-        }
-    }
-    Ok(())
 }
 
 /// Builds the example for musl, checks that it is static, and runs it.

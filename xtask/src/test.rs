@@ -6,7 +6,7 @@ use std::time::Instant;
 use hz3_programs::{Failure, Result};
 
 use crate::counts::{self, Counts};
-use crate::{install, shell};
+use crate::{setup, shell};
 
 /// One `cargo test`.
 struct Suite {
@@ -69,7 +69,7 @@ impl Suite {
 
 /// Runs every suite (or those whose name contains `only`) and prints the counts.
 pub(crate) fn run(may_install: bool, only: Option<&str>) -> Result {
-    install::ensure(may_install)?;
+    setup::ensure(may_install)?;
     // The library that the C face and the programs are tested with is the one that is shipped.
     shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
     let mut table =

@@ -23,6 +23,19 @@ extern "C" {
 #define HZ3_NOEXCEPT
 #endif
 
+/* The version that this header belongs to. */
+#define HZ3_VERSION_MAJOR 0
+#define HZ3_VERSION_MINOR 1
+#define HZ3_VERSION_PATCH 0
+#define HZ3_VERSION "0.1.0"
+
+/*
+ * Returns the version of the library that the process runs on, as HZ3_VERSION: a constant string
+ * that stays valid. A library with the same major version, or before 1.0 the same minor version,
+ * has everything that this header declares.
+ */
+const char *hz3_version(void) HZ3_NOEXCEPT;
+
 /*
  * Gives all free memory back to the operating system: empties the caches of all threads, and
  * returns every free page. Blocks that the program holds stay as they are. Returns the bytes given

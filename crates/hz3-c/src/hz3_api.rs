@@ -1,6 +1,6 @@
 //! What only hz3 has; `include/hz3.h` is the documentation for its users.
 
-use core::ffi::c_char;
+use core::ffi::{CStr, c_char};
 use core::fmt::{self, Write};
 
 use hz3_alloc::raw;
@@ -46,6 +46,17 @@ impl Write for Text<'_> {
 #[unsafe(no_mangle)]
 extern "C" fn hz3_collect() -> usize {
     keeping_errno(raw::collect)
+}
+
+/// The version of this library, `major.minor.patch`, for ever.
+#[unsafe(no_mangle)]
+extern "C" fn hz3_version() -> *const c_char {
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => unreachable!(),
+        };
+    VERSION.as_ptr()
 }
 
 /// One epoch step of the reclaim pipeline.

@@ -13,7 +13,7 @@
 //! | [`foreign`] | blocks that another allocator gave out |
 //! | [`lookup`] | functions that the process may or may not have |
 //! | [`load`] | what happens when the library is loaded |
-//! | [`hz3_api`] | what only hz3 has: `hz3_collect`, `hz3_epoch_force`, `hz3_stats_json` |
+//! | [`hz3_api`] | what only hz3 has: `hz3_collect`, `hz3_epoch_force`, `hz3_stats_json`, `hz3_version` |
 
 #![no_std]
 

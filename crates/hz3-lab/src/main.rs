@@ -35,10 +35,19 @@ mod text;
 mod workloads;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) if shown.kind() == ErrorKind::DisplayVersion => {
+            print!("{shown}");
+            println!("library: {}", commands::library());
+            return ExitCode::SUCCESS;
+        }
+        Err(wrong) => wrong.exit(),
+    };
     match commands::dispatch(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

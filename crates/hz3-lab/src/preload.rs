@@ -5,13 +5,21 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The file name of the C face of hz3.
-pub(crate) const LIBRARY: &str = "libhz3.so";
+/// The file names of hz3's library: as cargo builds it, and as packages install it.
+pub(crate) const LIBRARIES: [&str; 2] = ["libhz3.so", "libhz3.so.0"];
+/// Directories that may have it, from the directory of this program: beside it, where a build of both
+/// puts it, and where an installation does.
+const DIRECTORIES: [&str; 4] = [".", "../release", "../lib", DEBIAN_DIRECTORY];
+#[cfg(target_arch = "aarch64")]
+const DEBIAN_DIRECTORY: &str = "../lib/aarch64-linux-gnu";
+#[cfg(not(target_arch = "aarch64"))]
+const DEBIAN_DIRECTORY: &str = "../lib/x86_64-linux-gnu";
 /// What the loader reads.
 pub(crate) const VARIABLE: &str = "LD_PRELOAD";
-const BUILD: &str = "cargo build --release -p hz3-c";
+/// The command that builds it.
+pub(crate) const BUILD: &str = "cargo build --release -p hz3-c";
 
-/// The library to preload: the one that was named, or `libhz3.so` where a build puts it.
+/// The library to preload: the one that was named, or `libhz3.so` where a build or a package puts it.
 pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
     let exe = std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
     match named {
@@ -22,12 +30,15 @@ pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
 
 fn find_beside(exe: &Path) -> Result<PathBuf> {
     let directory = exe.parent().unwrap_or(Path::new("."));
-    let places = [directory.join(LIBRARY), directory.join("../lib").join(LIBRARY)];
+    let places: Vec<PathBuf> = DIRECTORIES
+        .iter()
+        .flat_map(|place| LIBRARIES.map(|library| directory.join(place).join(library)))
+        .collect();
     if let Some(found) = places.iter().find(|place| place.is_file()) {
         return usable(found);
     }
     let looked: Vec<String> = places.iter().map(|p| format!("  {}", p.display())).collect();
-    Err(Failure::new(format!("{LIBRARY} not found; looked at\n{}", looked.join("\n")))
+    Err(Failure::new(format!("{} not found; looked at\n{}", LIBRARIES[0], looked.join("\n")))
         .with_remedy(format!("build it with `{BUILD}`, or name a library with --lib PATH")))
 }
 
@@ -88,7 +99,9 @@ fn entries(current: Option<&OsStr>) -> impl Iterator<Item = &[u8]> {
 }
 
 fn is_hz3(entry: &[u8]) -> bool {
-    Path::new(OsStr::from_bytes(entry)).file_name() == Some(OsStr::new(LIBRARY))
+    let file = Path::new(OsStr::from_bytes(entry)).file_name().unwrap_or_default();
+    let numbered = file.as_bytes().strip_prefix(LIBRARIES[0].as_bytes());
+    numbered.is_some_and(|number| number.is_empty() || number.starts_with(b"."))
 }
 
 #[cfg(test)]
@@ -99,7 +112,10 @@ mod tests {
     fn other_preloads_are_kept_and_hz3_is_dropped_from_the_system_run() {
         let set = OsStr::new("/x/libhz3.so:/y/libfaketime.so /z/libother.so");
         assert_eq!(without_hz3(Some(set)).unwrap(), "/y/libfaketime.so:/z/libother.so");
-        assert_eq!(without_hz3(Some(OsStr::new("/x/libhz3.so"))), None);
+        for name in ["libhz3.so", "libhz3.so.0", "libhz3.so.0.1.0"] {
+            assert_eq!(without_hz3(Some(OsStr::new(name))), None);
+        }
+        assert!(without_hz3(Some(OsStr::new("libhz3.sorry"))).is_some());
         assert_eq!(without_hz3(None), None);
     }
 
@@ -123,7 +139,7 @@ mod tests {
     fn a_missing_library_names_every_place_and_the_build_command() {
         let message = find_beside(Path::new("/nowhere/bin/hz3")).unwrap_err().to_string();
         assert!(message.contains("/nowhere/bin/libhz3.so"), "{message}");
-        assert!(message.contains("/nowhere/bin/../lib/libhz3.so"), "{message}");
+        assert!(message.contains("/nowhere/bin/../lib/libhz3.so.0"), "{message}");
         assert!(message.contains(BUILD), "{message}");
     }
 

@@ -21,6 +21,17 @@ fn every_subcommand_has_help_and_the_main_help_names_it() {
 }
 
 #[test]
+fn the_version_names_the_library() {
+    let text = stdout(&hz3().arg("--version").output().unwrap());
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some(concat!("hz3 ", env!("CARGO_PKG_VERSION"))));
+    let library = lines.next().unwrap_or_default();
+    let found = library.contains("libhz3.so") && library.contains(", version 0.");
+    let none = library.starts_with("library: none found; build it with `cargo");
+    assert!(found || none, "{text}");
+}
+
+#[test]
 fn completions_for_the_usual_shells_know_the_subcommands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(&hz3().args(["completions", shell]).output().unwrap());

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use hz3_programs::{Failure, Result, packages};
 
-use crate::{install, shell};
+use crate::{setup, shell};
 use measure::{Programs, Row};
 
 /// Measures all rows and prints the table; fails when a bar is missed.
 pub(crate) fn run(repetitions: u32, library: Option<&Path>) -> Result {
-    install::ensure(true)?;
+    setup::ensure(true)?;
     let subject = match library {
         Some(path) => std::fs::canonicalize(path)?,
         None => built()?,

@@ -144,6 +144,7 @@ static void json(void)
 {
     char all[4096], cut[20], *live = malloc(100);
     memset(cut, 'x', sizeof cut);
+    CHECK(strcmp(hz3_version(), HZ3_VERSION) == 0, "library %s, header %s", hz3_version(), HZ3_VERSION);
     size_t length = hz3_stats_json(NULL, 0);
     CHECK(length > 50 && length < sizeof all, "length %zu", length);
     size_t again = hz3_stats_json(all, sizeof all);

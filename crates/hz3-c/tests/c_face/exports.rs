@@ -12,7 +12,7 @@ const EXPORTS: &str = "
     free_sized free_aligned_sized mallinfo mallinfo2 malloc_info malloc_stats mallopt
     __libc_malloc __libc_calloc __libc_realloc __libc_reallocarray __libc_free __libc_memalign
     __libc_valloc __libc_pvalloc __libc_mallinfo __libc_mallopt __posix_memalign
-    hz3_collect hz3_epoch_force hz3_stats_json
+    hz3_collect hz3_epoch_force hz3_stats_json hz3_version
     _Znwm _ZnwmRKSt9nothrow_t _ZnwmSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
     _Znam _ZnamRKSt9nothrow_t _ZnamSt11align_val_t _ZnamSt11align_val_tRKSt9nothrow_t
     _ZdlPv _ZdlPvm _ZdlPvRKSt9nothrow_t
@@ -45,6 +45,16 @@ fn the_header_declares_what_only_hz3_has() {
     let header = include_str!("../../include/hz3.h");
     for name in exported().iter().filter(|name| name.starts_with("hz3_")) {
         assert!(header.contains(&format!("{name}(")), "hz3.h has no {name}");
+    }
+}
+
+#[test]
+fn the_header_states_the_version_of_the_crate() {
+    let header = include_str!("../../include/hz3.h");
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(header.contains(&format!("#define HZ3_VERSION \"{version}\"\n")));
+    for (part, number) in ["MAJOR", "MINOR", "PATCH"].into_iter().zip(version.split('.')) {
+        assert!(header.contains(&format!("#define HZ3_VERSION_{part} {number}\n")), "{part}");
     }
 }
 

@@ -48,7 +48,7 @@ Examples:
 /// The options of `hz3 run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Library to preload [default: libhz3.so beside this program, or in ../lib]
+    /// Library to preload [default: libhz3.so beside this program, or where it is installed]
     #[arg(long, value_name = "PATH")]
     pub(crate) lib: Option<PathBuf>,
 

@@ -4,11 +4,14 @@ mod ab;
 mod bench;
 mod compare;
 mod demo;
+mod library;
 mod pages;
 mod peers;
 mod report;
 mod run;
 mod watch;
+
+pub(crate) use library::library;
 
 use crate::cli::Command;
 use crate::failure::Result;

@@ -1,5 +1,6 @@
 //! The allocators that are looked for without being named.
 
+use crate::preload;
 use std::path::{Path, PathBuf};
 
 /// An allocator with the names of its library and the command that brings it.
@@ -17,7 +18,7 @@ const PEERS: &str = "cargo build --release --examples --manifest-path crates/hz3
 
 /// All of them, hz3 and the C library first.
 pub(super) const KNOWN: [Known; 9] = [
-    Known { name: "hz3", files: &["libhz3.so"], remedy: "cargo build --release -p hz3-c" },
+    Known { name: "hz3", files: &preload::LIBRARIES, remedy: preload::BUILD },
     Known { name: "glibc", files: &[], remedy: "" },
     Known {
         name: "jemalloc",

@@ -36,6 +36,12 @@ pub(crate) struct Missing {
 }
 
 impl Peer {
+    /// hz3 in this library, as it is.
+    pub(crate) fn hz3(library: PathBuf) -> Self {
+        let name = "hz3".to_owned();
+        Self { name, library: Some(library), environment: Vec::new(), version: None, digest: None }
+    }
+
     /// The changes to the environment that put a command on this allocator.
     pub(crate) fn apply(&self) -> Vec<(OsString, Option<OsString>)> {
         let current = std::env::var_os(crate::preload::VARIABLE);

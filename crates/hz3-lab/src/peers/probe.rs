@@ -47,10 +47,9 @@ pub(crate) fn report_own() -> Probed {
 }
 
 fn own_version() -> Option<String> {
-    if outside::epoch_force().is_some() {
-        return Some(env!("CARGO_PKG_VERSION").to_owned());
-    }
-    peer_version()
+    hz3_version()
+        .or_else(|| outside::epoch_force().map(|_| "unknown".to_owned()))
+        .or_else(peer_version)
         .or_else(jemalloc_version)
         .or_else(mimalloc_version)
         .or_else(tcmalloc_version)
@@ -71,6 +70,14 @@ fn text(text: *const c_char) -> Option<String> {
     // SAFETY: the version functions return C strings that live as long as their library.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().ok()?.split(' ').next().map(str::to_owned)
+}
+
+fn hz3_version() -> Option<String> {
+    let function = symbol(c"hz3_version")?;
+    // SAFETY: hz3.h declares `const char *hz3_version(void)`; nobody else defines that name.
+    let version =
+        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const c_char>(function) };
+    text(version())
 }
 
 /// The libraries of the crate `hz3-peers` say it themselves.

@@ -1,0 +1,99 @@
+//! Compiles what is packaged, with nothing of this machine in it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hz3_programs::{Failure, Result};
+
+use super::library;
+use super::platform::{Libc, Platform};
+use crate::shell;
+
+/// The version of every package: all members of the workspace share it.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What was built for a platform.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The shared library, stripped.
+    pub(super) shared: PathBuf,
+    /// The archive, without debug information.
+    pub(super) archive: PathBuf,
+    /// The command-line tool for the platform; glibc's only, as it measures preloaded libraries.
+    pub(super) tool: Option<PathBuf>,
+    /// The command-line tool for this machine, which writes its own man pages.
+    pub(super) native_tool: PathBuf,
+}
+
+/// Builds the library and the tool.
+pub(super) fn build(platform: &Platform) -> Result<Built> {
+    shell::add_targets(&[platform.triple])?;
+    let directory = shell::target().join("dist-build");
+    let cargo = |arguments: &[&str]| -> Result<Command> {
+        let mut command = shell::cargo(arguments);
+        command.env("CARGO_TARGET_DIR", &directory).env("RUSTFLAGS", remapping()?);
+        command.env_remove("CARGO_ENCODED_RUSTFLAGS");
+        let variable = platform.triple.to_uppercase().replace('-', "_");
+        command.env(format!("CARGO_TARGET_{variable}_LINKER"), platform.cc);
+        Ok(command)
+    };
+    let has_cc = Command::new(platform.cc).arg("--version").output().is_ok();
+    if !has_cc {
+        return Err(Failure::new(format!(
+            "{} is not on this machine; install it with: apt-get install {}",
+            platform.cc, platform.packages
+        )));
+    }
+    let library = ["rustc", "--locked", "--release", "--package", "hz3-c", "--lib", "--target"];
+    let mut command = cargo(&library)?;
+    command.args([platform.triple, "--crate-type", "staticlib"]);
+    // musl's target links statically by itself, and then says so in the objects.
+    if platform.libc == Libc::Musl {
+        command.env("RUSTFLAGS", format!("{} -Ctarget-feature=-crt-static", remapping()?));
+    }
+    shell::run(&mut command)?;
+    let tool = ["build", "--locked", "--profile", "tool", "--package", "hz3-lab", "--target"];
+    let native = super::platform::host()?;
+    shell::run(cargo(&tool)?.arg(&native))?;
+    let results = |triple: &str, profile: &str| directory.join(triple).join(profile);
+    let built = match platform.libc {
+        Libc::Musl => None,
+        Libc::Glibc => {
+            if platform.triple != native {
+                shell::run(cargo(&tool)?.arg(platform.triple))?;
+            }
+            Some(stripped(platform, &results(platform.triple, "tool").join("hz3"), "--strip-all")?)
+        }
+    };
+    let archive = results(platform.triple, "release").join("libhz3.a");
+    let shared = library::link(platform, &archive)?;
+    Ok(Built {
+        shared: stripped(platform, &shared, "--strip-unneeded")?,
+        archive: stripped(platform, &archive, "--strip-debug")?,
+        tool: built,
+        native_tool: results(&native, "tool").join("hz3"),
+    })
+}
+
+/// Flags that replace this machine's paths in messages and debug information.
+fn remapping() -> Result<String> {
+    let home = env::var("CARGO_HOME")
+        .or_else(|_| env::var("HOME").map(|home| format!("{home}/.cargo")))
+        .map_err(|_| Failure::new("neither CARGO_HOME nor HOME is set"))?;
+    let root = shell::root();
+    Ok(format!("--remap-path-prefix={}=/hz3 --remap-path-prefix={home}=/cargo", root.display()))
+}
+
+/// A copy without what only a debugger reads.
+fn stripped(platform: &Platform, file: &Path, how: &str) -> Result<PathBuf> {
+    let name = file.file_name().unwrap_or_default();
+    let folder = file.with_file_name("stripped");
+    std::fs::create_dir_all(&folder)?;
+    let output = folder.join(name);
+    // Deterministic archives: no times, no owners.
+    let mut command = shell::program(platform.strip);
+    command.args(["--enable-deterministic-archives", how, "-o"]).arg(&output).arg(file);
+    shell::capture(&mut command)?;
+    Ok(output)
+}
