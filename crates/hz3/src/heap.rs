@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
-use crate::base::units::ChunkIndex;
+use crate::base::units::{ChunkIndex, widen};
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
@@ -39,11 +39,14 @@ pub(crate) struct Heap<O> {
 impl<O: Os> Heap<O> {
     /// Reserves the arena and maps the bins.
     pub(crate) fn create(os: O, config: &Config) -> Result<Heap<O>, Refused> {
-        let central = Central::create(&os, config.shards)?;
+        let central = Central::create(&os, config.shards.map(|shards| widen(shards.get())))?;
         Ok(Heap {
             segments: Segments::reserve(os, config)?,
             central,
-            registry: Registry::new(config.thread_cache_bytes, config.cache_length),
+            registry: Registry::new(
+                config.thread_cache_bytes,
+                config.cache_length.map(|blocks| widen(blocks.get())),
+            ),
             reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
         })

@@ -108,7 +108,9 @@ mod tests;
 #[cfg(not(loom))]
 pub use face::{Configured, Hz3};
 #[cfg(not(loom))]
-pub use options::{Background, Config, Limit, LimitMode, Limits, Policy, Report};
+pub use options::{
+    Background, Config, Limit, LimitMode, Limits, Policy, Report, ReportPath, Within,
+};
 #[cfg(not(loom))]
 pub use stats::Stats;
 

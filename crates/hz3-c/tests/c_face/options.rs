@@ -16,11 +16,14 @@ fn complains(variable: &str, value: &str, words: &[&str]) {
 }
 
 #[test]
-fn unknown_ones_are_named_with_those_that_exist() {
-    let known = ["HZ3_STATS", "HZ3_COUNT", "HZ3_THREAD_CACHE", "HZ3_ARENA", "HZ3_SHARDS"];
-    for name in ["HZ3_UNKNOWN", "HZ3_STAT", "HZ3_stats", "HZ3_"] {
-        complains(name, "1", &[name]);
-        complains(name, "1", &known);
+fn unknown_ones_lead_to_the_nearest() {
+    for (name, nearest) in [
+        ("HZ3_STAT", "HZ3_STATS;"),
+        ("HZ3_stats", "HZ3_STATS;"),
+        ("HZ3_TICKS", "HZ3_TICK;"),
+        ("HZ3_", "HZ3_"),
+    ] {
+        complains(name, "1", &[name, nearest, "no such option"]);
     }
 }
 
@@ -32,7 +35,7 @@ fn malformed_values_are_named_with_what_is_accepted() {
     for value in ["relative/path", "2", "JSON", ""] {
         complains("HZ3_STATS", value, &["HZ3_STATS", "json", "path"]);
     }
-    for value in ["", "lots", "-5", "1T", "99999999999999999999", "99999999999G", "1.5M", "K"] {
+    for value in ["", "lots", "-5", "1P", "99999999999999999999", "99999999999G", "1.5M", "K"] {
         complains("HZ3_THREAD_CACHE", value, &["HZ3_THREAD_CACHE", "bytes"]);
         complains("HZ3_ARENA", value, &["HZ3_ARENA", "bytes"]);
     }
@@ -67,12 +70,13 @@ fn good_values_say_nothing() {
         ("HZ3_CACHE_LENGTH", "2"),
         ("HZ3_CACHE_LENGTH", "256"),
         ("HZ3_ARENA", "4G"),
+        ("HZ3_ARENA", "1T"),
         ("HZ3_SHARDS", "1"),
         ("HZ3_SHARDS", "64"),
+        ("HZ3_BACKGROUND", "auto"),
+        ("HZ3_BACKGROUND", "0"),
         ("HZ3_LIMIT", "0"),
         ("HZ3_LIMIT", "1G"),
-        ("HZ3_LIMIT", "auto"),
-        ("HZ3_LIMIT", "75%"),
         ("HZ3_LIMIT_MODE", "reclaim"),
         // Not ours: the prefix ends with an underscore.
         ("HZ3", "anything"),

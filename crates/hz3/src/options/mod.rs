@@ -1,53 +1,40 @@
 //! How a heap is set up: [`Config`], and what its fields can be.
 //!
 //! Options are read once, before the first allocation is served, from [`Config`] and then from the
-//! environment, which wins.
+//! environment, which wins. Both are held to the same types, none of which has a value that the
+//! heap could not use.
 
 mod policy;
+mod report_path;
 mod table;
 mod value;
+mod within;
+
+use core::num::NonZero;
 
 pub use policy::{Limits, Policy};
-pub(crate) use table::{PREFIX, apply};
-
-/// Longest file name for the statistics, with the terminating NUL.
-pub(crate) const PATH_BYTES: usize = 256;
+pub use report_path::ReportPath;
+pub(crate) use table::apply;
+pub(crate) use value::write_bytes;
+pub use within::Within;
 
 /// How the heap is set up. The environment overrides it.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct Config {
-    /// Bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 8 MiB.
-    pub thread_cache_bytes: usize,
-    /// Blocks of each class that a thread's cache starts with (`HZ3_CACHE_LENGTH`), 2 to 256, rounded
-    /// up to a power of two; fewer of classes that may not have so many. Default 2 to 8, by size.
-    pub cache_length: Option<usize>,
-    /// Address space to reserve, in bytes (`HZ3_ARENA`). Default 1 TiB, less where it is limited.
-    pub arena_bytes: Option<usize>,
-    /// Number of shards (`HZ3_SHARDS`). Default: the CPUs that the process may use.
-    pub shards: Option<usize>,
-    /// Count every call (`HZ3_COUNT`), at the price of the fast path. Default off.
-    pub count: bool,
-    /// Where to write statistics at exit (`HZ3_STATS`). Default nowhere.
-    pub report: Report,
-    /// When memory goes back to the system (`HZ3_POLICY`). Default [`Policy::Default`].
-    pub policy: Policy,
-    /// Limits of the policies that are made of epochs.
-    pub limits: Limits,
-    /// Which threads give memory back (`HZ3_BACKGROUND`). Default [`Background::Auto`].
-    pub background: Background,
-    /// Milliseconds between two looks at what is free (`HZ3_TICK`): what stays free over two of
-    /// them goes back, over six while threads are at work. Default 125.
-    pub tick_ms: u32,
-    /// Ask for huge pages once the heap has grown beyond 16 MiB (`HZ3_HUGE_PAGES`). Default off.
-    pub huge_pages: bool,
-    /// Ask for the memory of a whole slab at once when its bin has shown that it fills its slabs
-    /// (`HZ3_POPULATE`). Default on.
-    pub populate: bool,
-    /// What the heap may hold (`HZ3_LIMIT`). Default [`Limit::None`].
-    pub limit: Limit,
-    /// What happens at the limit (`HZ3_LIMIT_MODE`). Default [`LimitMode::Fail`].
-    pub limit_mode: LimitMode,
+    pub(crate) thread_cache_bytes: usize,
+    pub(crate) cache_length: Option<Within<2, 256>>,
+    pub(crate) arena_bytes: Option<usize>,
+    pub(crate) shards: Option<Within<1, 64>>,
+    pub(crate) count: bool,
+    pub(crate) report: Report,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
+    pub(crate) background: Background,
+    pub(crate) tick_ms: Within<1, 60_000>,
+    pub(crate) huge_pages: bool,
+    pub(crate) populate: bool,
+    pub(crate) limit: Limit,
+    pub(crate) limit_mode: LimitMode,
 }
 
 /// What the heap may hold: live blocks, free memory that has not gone back, its tables.
@@ -57,13 +44,14 @@ pub enum Limit {
     /// What the system gives.
     None,
     /// So many bytes.
-    Bytes(u64),
-    /// A part of the memory that the process's control group may use (cgroup v2, `memory.max` of
-    /// the group or of one above it, whichever is least), as it is at the start. No limit where
-    /// there is none.
+    Bytes(NonZero<u64>),
+    /// A part of the memory that the process's control group may use, as it is at the start: the
+    /// least limit of the group and of those above it (`memory.max` of cgroup v2,
+    /// `memory.limit_in_bytes` of v1). Where there is none, a line on stderr says so, and nothing
+    /// is limited.
     Cgroup {
-        /// From 1 to 100.
-        percent: u8,
+        /// The part, in percent.
+        percent: Within<1, 100>,
     },
 }
 
@@ -101,8 +89,10 @@ pub enum Report {
     Text,
     /// One JSON object on stderr.
     Json,
-    /// One JSON object, appended to a file: an absolute path, NUL-terminated.
-    File([u8; PATH_BYTES]),
+    /// One JSON object on one line, appended to a regular file, which is made if need be
+    /// (mode 0644). Symbolic links are not followed. If the file cannot be written, a line on
+    /// stderr says why.
+    File(ReportPath),
 }
 
 impl Config {
@@ -118,7 +108,7 @@ impl Config {
             policy: Policy::Default,
             limits: Limits::new(),
             background: Background::Auto,
-            tick_ms: 125,
+            tick_ms: DEFAULT_TICK_MS,
             huge_pages: false,
             populate: true,
             limit: Limit::None,
@@ -126,7 +116,56 @@ impl Config {
         }
     }
 
-    /// Sets when memory goes back to the system by itself.
+    /// Sets the bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 8 MiB; less
+    /// when there are more than 16 threads.
+    #[must_use]
+    pub const fn thread_cache_bytes(mut self, bytes: usize) -> Config {
+        self.thread_cache_bytes = bytes;
+        self
+    }
+
+    /// Sets how many blocks of each class a thread's cache starts with (`HZ3_CACHE_LENGTH`),
+    /// rounded up to a power of two; fewer of classes that may not have so many. Default 2 to 8,
+    /// by size.
+    #[must_use]
+    pub const fn cache_length(mut self, blocks: Within<2, 256>) -> Config {
+        self.cache_length = Some(blocks);
+        self
+    }
+
+    /// Sets the address space to reserve, in bytes (`HZ3_ARENA`). Default 1 TiB, which is also the
+    /// most; less where it is limited, 16 MiB at least.
+    #[must_use]
+    pub const fn arena_bytes(mut self, bytes: usize) -> Config {
+        self.arena_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets the number of shards (`HZ3_SHARDS`), rounded up to a power of two. Default: the number
+    /// of CPUs that the process may use.
+    #[must_use]
+    pub const fn shards(mut self, shards: Within<1, 64>) -> Config {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Sets whether every call is counted (`HZ3_COUNT`), at the price of the fast path. Default
+    /// off.
+    #[must_use]
+    pub const fn count(mut self, count: bool) -> Config {
+        self.count = count;
+        self
+    }
+
+    /// Sets where statistics go when the process ends (`HZ3_STATS`). Default [`Report::None`].
+    #[must_use]
+    pub const fn report(mut self, report: Report) -> Config {
+        self.report = report;
+        self
+    }
+
+    /// Sets when memory goes back to the system by itself (`HZ3_POLICY`). Default
+    /// [`Policy::Default`].
     #[must_use]
     pub const fn policy(mut self, policy: Policy) -> Config {
         self.policy = policy;
@@ -140,69 +179,53 @@ impl Config {
         self
     }
 
-    /// Sets which threads give memory back.
+    /// Sets which threads give memory back (`HZ3_BACKGROUND`). Default [`Background::Auto`].
     #[must_use]
     pub const fn background(mut self, background: Background) -> Config {
         self.background = background;
         self
     }
 
-    /// Sets what one thread's cache may hold, in bytes.
+    /// Sets the milliseconds between two looks at what is free (`HZ3_TICK`): what stays free over
+    /// two of them goes back, over six while threads are at work. Default 125.
     #[must_use]
-    pub const fn thread_cache_bytes(mut self, bytes: usize) -> Config {
-        self.thread_cache_bytes = bytes;
+    pub const fn tick_ms(mut self, ms: Within<1, 60_000>) -> Config {
+        self.tick_ms = ms;
         self
     }
 
-    /// Sets how many blocks of each class one thread's cache starts with.
-    #[must_use]
-    pub const fn cache_length(mut self, blocks: usize) -> Config {
-        self.cache_length = Some(blocks);
-        self
-    }
-
-    /// Sets the address space to reserve, in bytes.
-    #[must_use]
-    pub const fn arena_bytes(mut self, bytes: usize) -> Config {
-        self.arena_bytes = Some(bytes);
-        self
-    }
-
-    /// Sets what the heap may hold.
-    #[must_use]
-    pub const fn limit(mut self, limit: Limit) -> Config {
-        self.limit = limit;
-        self
-    }
-
-    /// Sets the number of shards.
-    #[must_use]
-    pub const fn shards(mut self, shards: usize) -> Config {
-        self.shards = Some(shards);
-        self
-    }
-
-    /// Sets whether huge pages are asked for once the heap has grown.
+    /// Sets whether huge pages are asked for once the heap has grown beyond 16 MiB
+    /// (`HZ3_HUGE_PAGES`). Default off.
     #[must_use]
     pub const fn huge_pages(mut self, huge_pages: bool) -> Config {
         self.huge_pages = huge_pages;
         self
     }
 
-    /// Sets whether the memory of a whole slab may be asked for at once.
+    /// Sets whether the memory of a whole slab is asked for at once when its bin has shown that it
+    /// fills its slabs (`HZ3_POPULATE`). Default on.
     #[must_use]
     pub const fn populate(mut self, populate: bool) -> Config {
         self.populate = populate;
         self
     }
 
-    /// Counts every call.
+    /// Sets what the heap may hold (`HZ3_LIMIT`). Default [`Limit::None`].
     #[must_use]
-    pub const fn count(mut self, count: bool) -> Config {
-        self.count = count;
+    pub const fn limit(mut self, limit: Limit) -> Config {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets what happens at the limit (`HZ3_LIMIT_MODE`). Default [`LimitMode::Fail`].
+    #[must_use]
+    pub const fn limit_mode(mut self, mode: LimitMode) -> Config {
+        self.limit_mode = mode;
         self
     }
 }
+
+const DEFAULT_TICK_MS: Within<1, 60_000> = Within::new(125).unwrap();
 
 impl Default for Config {
     fn default() -> Config {

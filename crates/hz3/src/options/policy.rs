@@ -1,5 +1,9 @@
 //! The policies by name, and the limits of those that are made of epochs.
 
+use core::fmt::{self, Write};
+
+use super::Within;
+
 /// When memory goes back to the system by itself.
 ///
 /// All but the first two are experiments to compare with: `docs/policies.md` describes them.
@@ -52,7 +56,20 @@ impl Policy {
         named.map(|(_, policy)| *policy)
     }
 
-    /// Its name in `HZ3_POLICY`.
+    /// Writes all names, for a message.
+    pub(super) fn write_names(out: &mut dyn Write) -> fmt::Result {
+        for (index, (name, _)) in POLICIES.iter().enumerate() {
+            let before = match index {
+                0 => "",
+                _ if index + 1 == POLICIES.len() => " or ",
+                _ => ", ",
+            };
+            write!(out, "{before}{name}")?;
+        }
+        Ok(())
+    }
+
+    /// Returns its name in `HZ3_POLICY`.
     pub fn name(self) -> &'static str {
         POLICIES.iter().find(|(_, policy)| *policy == self).map_or("", |(name, _)| name)
     }
@@ -64,29 +81,29 @@ impl Policy {
 #[non_exhaustive]
 pub struct Limits {
     /// Slow paths of one thread between two epochs (`HZ3_EPOCH_INTERVAL`); 0: by time only.
-    pub epoch_interval: Option<u32>,
+    pub epoch_interval: Option<Within<0, 1_000_000>>,
     /// Epochs that a queued range waits (`HZ3_PURGE_DELAY`).
-    pub purge_delay: Option<u32>,
+    pub purge_delay: Option<Within<0, 1_000_000>>,
     /// Milliseconds that it waits at least (`HZ3_PURGE_DELAY_MS`).
-    pub purge_delay_ms: Option<u32>,
+    pub purge_delay_ms: Option<Within<0, 3_600_000>>,
     /// Pages purged in one epoch at most (`HZ3_PURGE_PAGES`).
-    pub purge_pages: Option<u32>,
+    pub purge_pages: Option<Within<1, { u32::MAX }>>,
     /// Calls of madvise in one epoch at most (`HZ3_PURGE_CALLS`).
-    pub purge_calls: Option<u32>,
-    /// Entries of the queue, 256 at most (`HZ3_PURGE_QUEUE`).
-    pub purge_queue: Option<u32>,
+    pub purge_calls: Option<Within<1, { u32::MAX }>>,
+    /// Entries of the queue (`HZ3_PURGE_QUEUE`).
+    pub purge_queue: Option<Within<1, 256>>,
     /// Pages of the shortest range that a scan purges (`HZ3_MIN_RANGE`).
-    pub min_range: Option<u32>,
+    pub min_range: Option<Within<1, 1024>>,
     /// Epochs that a segment must have been left alone for a scan (`HZ3_DECAY_EPOCHS`).
-    pub decay_epochs: Option<u32>,
+    pub decay_epochs: Option<Within<0, 1_000_000>>,
     /// Epochs of surplus before a cache's capacity falls (`HZ3_CACHE_OVERAGES`).
-    pub cache_overages: Option<u32>,
+    pub cache_overages: Option<Within<1, 1000>>,
     /// Blocks that decay puts back in one epoch at most (`HZ3_RECLAIM_BUDGET`).
-    pub reclaim_budget: Option<u32>,
+    pub reclaim_budget: Option<Within<1, { u32::MAX }>>,
     /// Pages queued in one epoch at most (`HZ3_RETIRE_BUDGET`).
-    pub retire_budget: Option<u32>,
+    pub retire_budget: Option<Within<1, { u32::MAX }>>,
     /// Blocks that a dump puts back in one epoch at most (`HZ3_DUMP_BUDGET`).
-    pub dump_budget: Option<u32>,
+    pub dump_budget: Option<Within<1, { u32::MAX }>>,
 }
 
 impl Limits {

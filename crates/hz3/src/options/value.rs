@@ -1,99 +1,204 @@
-//! What the texts of options mean; `None` is what cannot be used.
+//! The values of options as text: what is accepted, what it means, how it is shown.
 
-use core::ops::RangeInclusive;
+use core::fmt::{self, Write};
+use core::num::NonZero;
 
-use super::{Background, Limit, LimitMode, PATH_BYTES, Report};
+use super::{Background, Limit, LimitMode, Policy, Report, ReportPath, Within};
 use crate::base::units::wide;
 
-/// A decimal number.
-pub(super) fn number(text: &[u8]) -> Option<usize> {
-    core::str::from_utf8(text).ok()?.parse().ok()
+/// The value of one option, whatever its type is.
+pub(super) trait Value {
+    /// Takes the value that the text means. Returns false if it means none; nothing changes then.
+    fn set(&mut self, text: &[u8]) -> bool;
+    /// Writes what texts are accepted.
+    fn write_accepted(&self, out: &mut dyn Write) -> fmt::Result;
+    /// Writes a text that means the present value, or what stands for it.
+    fn write(&self, out: &mut dyn Write) -> fmt::Result;
 }
 
-/// A decimal number within `range`.
-pub(super) fn within<T: TryFrom<usize> + PartialOrd>(
-    text: &[u8],
-    range: RangeInclusive<T>,
-) -> Option<T> {
-    T::try_from(number(text)?).ok().filter(|n| range.contains(n))
+/// A type of values that are written as text.
+trait Text: Sized {
+    /// Returns the value that the text means, if any.
+    fn parse(text: &[u8]) -> Option<Self>;
+    /// Writes what texts are accepted.
+    fn accepted(out: &mut dyn Write) -> fmt::Result;
+    /// Writes a text that means the value, or what stands for it.
+    fn show(&self, out: &mut dyn Write) -> fmt::Result;
 }
 
-/// A number of bytes: decimal digits, perhaps with a binary unit.
-pub(super) fn bytes(text: &[u8]) -> Option<usize> {
-    let (digits, shift) = match text.split_last()? {
-        (b'K' | b'k', digits) => (digits, 10),
-        (b'M' | b'm', digits) => (digits, 20),
-        (b'G' | b'g', digits) => (digits, 30),
-        _ => (text, 0),
-    };
-    number(digits)?.checked_mul(1 << shift)
-}
-
-/// `0` or `1`.
-pub(super) fn flag(text: &[u8]) -> Option<bool> {
-    match text {
-        b"0" => Some(false),
-        b"1" => Some(true),
-        _ => None,
-    }
-}
-
-/// Which threads give memory back.
-pub(super) fn background(text: &[u8]) -> Option<Background> {
-    match text {
-        b"auto" => Some(Background::Auto),
-        b"1" => Some(Background::Always),
-        b"0" => Some(Background::Never),
-        _ => None,
-    }
-}
-
-/// A limit of a policy: sets `place` to a number within `range`.
-pub(super) fn limit(place: &mut Option<u32>, value: &[u8], range: RangeInclusive<u32>) -> bool {
-    let number = within(value, range);
-    if number.is_some() {
-        *place = number;
-    }
-    number.is_some()
-}
-
-/// What the heap may hold.
-pub(super) fn heap_limit(text: &[u8]) -> Option<Limit> {
-    match text {
-        b"auto" => Some(Limit::Cgroup { percent: 100 }),
-        [digits @ .., b'%'] => match number(digits)? {
-            percent @ 1..=100 => {
-                u8::try_from(percent).ok().map(|percent| Limit::Cgroup { percent })
-            }
-            _ => None,
-        },
-        _ => match bytes(text)? {
-            0 => Some(Limit::None),
-            bytes => Some(Limit::Bytes(wide(bytes))),
-        },
-    }
-}
-
-/// What happens at the limit.
-pub(super) fn limit_mode(text: &[u8]) -> Option<LimitMode> {
-    match text {
-        b"fail" => Some(LimitMode::Fail),
-        b"reclaim" => Some(LimitMode::Reclaim),
-        _ => None,
-    }
-}
-
-/// Where statistics go.
-pub(super) fn report(text: &[u8]) -> Option<Report> {
-    match text {
-        b"0" => Some(Report::None),
-        b"1" => Some(Report::Text),
-        b"json" => Some(Report::Json),
-        [b'/', ..] if text.len() < PATH_BYTES => {
-            let mut path = [0; PATH_BYTES];
-            path[..text.len()].copy_from_slice(text);
-            Some(Report::File(path))
+impl<T: Text> Value for T {
+    fn set(&mut self, text: &[u8]) -> bool {
+        let value = T::parse(text);
+        let is_one = value.is_some();
+        if let Some(value) = value {
+            *self = value;
         }
-        _ => None,
+        is_one
     }
+
+    fn write_accepted(&self, out: &mut dyn Write) -> fmt::Result {
+        T::accepted(out)
+    }
+
+    fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        self.show(out)
+    }
+}
+
+/// A decimal number: digits only.
+fn number<T: core::str::FromStr>(text: &[u8]) -> Option<T> {
+    // The parser of the standard library also accepts a plus sign.
+    let digits = text.first().is_some_and(u8::is_ascii_digit);
+    core::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// A type with a fixed set of values.
+macro_rules! named {
+    ($type:ty: $($name:literal => $value:expr),+; $accepted:literal) => {
+        impl Text for $type {
+            fn parse(text: &[u8]) -> Option<Self> {
+                let names = [$(($name, $value)),+];
+                names.iter().find(|(name, _)| name.as_bytes() == text).map(|&(_, value)| value)
+            }
+
+            fn accepted(out: &mut dyn Write) -> fmt::Result {
+                out.write_str($accepted)
+            }
+
+            fn show(&self, out: &mut dyn Write) -> fmt::Result {
+                let names = [$(($name, $value)),+];
+                let name = names.iter().find(|(_, value)| value == self).map(|&(name, _)| name);
+                out.write_str(name.unwrap_or_default())
+            }
+        }
+    };
+}
+
+named!(bool: "0" => false, "1" => true; "0 or 1");
+named!(Background: "auto" => Background::Auto, "1" => Background::Always, "0" => Background::Never;
+    "auto, 1 or 0");
+named!(LimitMode: "fail" => LimitMode::Fail, "reclaim" => LimitMode::Reclaim; "fail or reclaim");
+
+impl Text for Policy {
+    fn parse(text: &[u8]) -> Option<Self> {
+        Policy::named(text)
+    }
+
+    fn accepted(out: &mut dyn Write) -> fmt::Result {
+        Policy::write_names(out)
+    }
+
+    fn show(&self, out: &mut dyn Write) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> Text for Within<MIN, MAX> {
+    fn parse(text: &[u8]) -> Option<Self> {
+        Within::new(number(text)?)
+    }
+
+    fn accepted(out: &mut dyn Write) -> fmt::Result {
+        write!(out, "from {MIN} to {MAX}")
+    }
+
+    fn show(&self, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{}", self.get())
+    }
+}
+
+/// A number of bytes.
+impl Text for usize {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (digits, shift) = match text.split_last()? {
+            (b'K' | b'k', digits) => (digits, 10),
+            (b'M' | b'm', digits) => (digits, 20),
+            (b'G' | b'g', digits) => (digits, 30),
+            (b'T' | b't', digits) => (digits, 40),
+            _ => (text, 0),
+        };
+        number::<usize>(digits)?.checked_mul(1 << shift)
+    }
+
+    fn accepted(out: &mut dyn Write) -> fmt::Result {
+        out.write_str("bytes, with suffix K, M, G, T or none")
+    }
+
+    fn show(&self, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{self}")
+    }
+}
+
+/// A value that hz3 chooses unless it is given.
+impl<T: Text> Text for Option<T> {
+    fn parse(text: &[u8]) -> Option<Self> {
+        T::parse(text).map(Some)
+    }
+
+    fn accepted(out: &mut dyn Write) -> fmt::Result {
+        T::accepted(out)
+    }
+
+    fn show(&self, out: &mut dyn Write) -> fmt::Result {
+        match self {
+            Some(value) => value.show(out),
+            None => out.write_str("the default"),
+        }
+    }
+}
+
+impl Text for Limit {
+    fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            b"auto" => Some(Limit::Cgroup { percent: Within::new(100)? }),
+            [digits @ .., b'%'] => Some(Limit::Cgroup { percent: Within::new(number(digits)?)? }),
+            _ => Some(NonZero::new(wide(usize::parse(text)?)).map_or(Limit::None, Limit::Bytes)),
+        }
+    }
+
+    fn accepted(out: &mut dyn Write) -> fmt::Result {
+        out.write_str("0, auto, 1% to 100%, or ")?;
+        usize::accepted(out)
+    }
+
+    fn show(&self, out: &mut dyn Write) -> fmt::Result {
+        match self {
+            Limit::None => out.write_str("0"),
+            Limit::Bytes(bytes) => write!(out, "{bytes}"),
+            Limit::Cgroup { percent } => write!(out, "{}%", percent.get()),
+        }
+    }
+}
+
+impl Text for Report {
+    fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            b"0" => Some(Report::None),
+            b"1" => Some(Report::Text),
+            b"json" => Some(Report::Json),
+            path => ReportPath::from_bytes(path).map(Report::File),
+        }
+    }
+
+    fn accepted(out: &mut dyn Write) -> fmt::Result {
+        out.write_str("0, 1, json, or an absolute path of at most 255 bytes")
+    }
+
+    fn show(&self, out: &mut dyn Write) -> fmt::Result {
+        match self {
+            Report::None => out.write_str("0"),
+            Report::Text => out.write_str("1"),
+            Report::Json => out.write_str("json"),
+            Report::File(path) => write_bytes(out, path.as_c_str().to_bytes()),
+        }
+    }
+}
+
+/// Writes what may not be UTF-8: its first 100 bytes, with `?` for all but printable ASCII.
+pub(crate) fn write_bytes(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
+    for &byte in bytes.iter().take(100) {
+        let shown = if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
+        out.write_char(shown)?;
+    }
+    Ok(())
 }

@@ -114,7 +114,7 @@ pub(crate) fn gather<O: Os>(registry: &Registry, below: Below<'_, O>, front: Fro
 impl Reclaim {
     /// For a policy and the user's limits.
     pub(crate) fn new(config: &Config) -> Reclaim {
-        let (aging, epochs) = (Aging::new(u64::from(config.tick_ms)), Epochs::new());
+        let (aging, epochs) = (Aging::new(u64::from(config.tick_ms.get())), Epochs::new());
         Reclaim {
             aging: Lock::new(Pace { aging, left_dirty: 0, stuck_dirty: 0, epochs }),
             plan: Plan::of(config.policy, &config.limits),

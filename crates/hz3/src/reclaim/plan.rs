@@ -3,7 +3,7 @@
 //! A policy is a row of steps with their budgets, chosen once at start. The steps stand in their
 //! own files; which of them run, and how far they go, stands here.
 
-use crate::options::{Limits, Policy};
+use crate::options::{Limits, Policy, Within};
 
 /// What a step may do in one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,15 +157,18 @@ impl Budget {
     }
 }
 
-fn set<T: From<u32>>(place: &mut T, wanted: Option<u32>) {
+fn set<T: From<u32>, const MIN: u32, const MAX: u32>(
+    place: &mut T,
+    wanted: Option<Within<MIN, MAX>>,
+) {
     if let Some(wanted) = wanted {
-        *place = T::from(wanted);
+        *place = T::from(wanted.get());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, Plan, Policy};
+    use super::{Limits, Plan, Policy, Within};
 
     #[test]
     fn presets_differ_in_what_their_names_say() {
@@ -181,10 +184,10 @@ mod tests {
     #[test]
     fn limits_reach_every_step_that_the_policy_has() {
         let limits = Limits {
-            epoch_interval: Some(7),
-            purge_pages: Some(8),
-            purge_calls: Some(9),
-            min_range: Some(3),
+            epoch_interval: Within::new(7),
+            purge_pages: Within::new(8),
+            purge_calls: Within::new(9),
+            min_range: Within::new(3),
             ..Limits::default()
         };
         let scan = Plan::of(Policy::S57b2, &limits).unwrap();

@@ -103,7 +103,7 @@ mod tests {
     use super::super::plan::Plan;
     use super::{Entry, Queue, QueueRules, Queued};
     use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES};
-    use crate::options::{Limits, Policy};
+    use crate::options::{Limits, Policy, Within};
 
     fn rules(policy: Policy, limits: &Limits) -> QueueRules {
         Plan::of(policy, limits).unwrap().queue.unwrap()
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn one_too_many_finds_no_room() {
-        let limits = Limits { purge_queue: Some(3), ..Limits::default() };
+        let limits = Limits { purge_queue: Within::new(3), ..Limits::default() };
         let rules = rules(Policy::S64, &limits);
         let mut queue = Queue::new();
         for start in 0..3 {
@@ -151,7 +151,11 @@ mod tests {
 
     #[test]
     fn an_entry_waits_for_its_epochs_and_its_milliseconds() {
-        let limits = Limits { purge_delay: Some(2), purge_delay_ms: Some(15), ..Limits::default() };
+        let limits = Limits {
+            purge_delay: Within::new(2),
+            purge_delay_ms: Within::new(15),
+            ..Limits::default()
+        };
         let rules = rules(Policy::S64, &limits);
         let entry = entry(0, 1, 5);
         assert!(!entry.is_due(&rules, 6, 1000));

@@ -37,7 +37,7 @@ impl Allowance {
     /// The configured limit. One in terms of the control group must have been resolved.
     pub(crate) fn new(config: &Config) -> Allowance {
         let limit = match config.limit {
-            Limit::Bytes(bytes) => bytes,
+            Limit::Bytes(bytes) => bytes.get(),
             Limit::None | Limit::Cgroup { .. } => u64::MAX,
         };
         Allowance {
@@ -98,9 +98,14 @@ impl Allowance {
 mod tests {
     use super::Allowance;
     use crate::options::{Config, Limit, LimitMode};
+    use core::num::NonZero;
 
     fn allowance(mode: LimitMode) -> Allowance {
-        Allowance::new(&Config { limit: Limit::Bytes(6400), limit_mode: mode, ..Config::new() })
+        Allowance::new(&Config {
+            limit: Limit::Bytes(NonZero::new(6400).unwrap()),
+            limit_mode: mode,
+            ..Config::new()
+        })
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What happens near the limit, and at it.
 
+use core::num::NonZero;
 use core::ptr::NonNull;
 
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
@@ -10,6 +11,7 @@ use crate::os::fake::Fake;
 
 const MIB: usize = 1 << 20;
 const LIMIT: usize = 16 * MIB;
+const LIMITED: Limit = Limit::Bytes(NonZero::new(16 << 20).unwrap());
 
 fn heap(limit: Limit, limit_mode: LimitMode) -> Heap<Fake> {
     let arena_bytes = Some(16 * SEGMENT_BYTES);
@@ -18,7 +20,7 @@ fn heap(limit: Limit, limit_mode: LimitMode) -> Heap<Fake> {
 }
 
 fn limited(mode: LimitMode) -> Heap<Fake> {
-    heap(Limit::Bytes(wide(LIMIT)), mode)
+    heap(LIMITED, mode)
 }
 
 fn allocate(heap: &Heap<Fake>, size: usize) -> Option<NonNull<u8>> {
@@ -107,7 +109,7 @@ fn beyond_the_limit_allocation_may_go_on() {
 
 #[test]
 fn near_the_limit_a_tick_leaves_nothing_free() {
-    for (limit, left) in [(Limit::Bytes(wide(LIMIT)), 0), (Limit::None, wide(2 * MIB))] {
+    for (limit, left) in [(LIMITED, 0), (Limit::None, wide(2 * MIB))] {
         let heap = heap(limit, LimitMode::Fail);
         let kept = allocate(&heap, 13 * MIB).expect("room");
         let freed = allocate(&heap, 2 * MIB).expect("room");

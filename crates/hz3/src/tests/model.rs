@@ -1,5 +1,6 @@
 //! Random operations against the model.
 
+use core::num::NonZero;
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::TestRunner;
@@ -141,7 +142,8 @@ proptest! {
         limit in 2..ARENA_SEGMENTS / 2,
     ) {
         let limit = wide(limit * SEGMENT_BYTES);
-        let config = Config::new().arena_bytes(ARENA).limit(Limit::Bytes(limit));
+        let in_bytes = Limit::Bytes(NonZero::new(limit).expect("a limit"));
+        let config = Config::new().arena_bytes(ARENA).limit(in_bytes);
         let heap = Heap::create(Fake::new(4096, 2, FAKE_LIMIT), &config).expect("a heap");
         let mut world = World::new(&heap, THREADS);
         world.may_fail = true;

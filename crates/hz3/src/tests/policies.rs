@@ -10,7 +10,7 @@ use super::world::{World, heap_with};
 use crate::base::units::SEGMENT_BYTES;
 use crate::cache::Front;
 use crate::heap::Heap;
-use crate::options::{Config, Limits, Policy};
+use crate::options::{Config, Limits, Policy, Within};
 use crate::os::fake::Fake;
 use crate::os::linux::Linux;
 use crate::stats::Stats;
@@ -30,18 +30,18 @@ pub(super) const POLICIES: [Policy; 9] = [
 
 /// Every delay at zero and no budget.
 pub(super) const AT_ONCE: Limits = Limits {
-    epoch_interval: Some(1),
-    purge_delay: Some(0),
-    purge_delay_ms: Some(0),
-    purge_pages: Some(u32::MAX),
-    purge_calls: Some(u32::MAX),
+    epoch_interval: Within::new(1),
+    purge_delay: Within::new(0),
+    purge_delay_ms: Within::new(0),
+    purge_pages: Within::new(u32::MAX),
+    purge_calls: Within::new(u32::MAX),
     purge_queue: None,
-    min_range: Some(1),
-    decay_epochs: Some(0),
-    cache_overages: Some(1),
-    reclaim_budget: Some(u32::MAX),
-    retire_budget: Some(u32::MAX),
-    dump_budget: Some(u32::MAX),
+    min_range: Within::new(1),
+    decay_epochs: Within::new(0),
+    cache_overages: Within::new(1),
+    reclaim_budget: Within::new(u32::MAX),
+    retire_budget: Within::new(u32::MAX),
+    dump_budget: Within::new(u32::MAX),
 };
 
 const ARENA: usize = 8 * SEGMENT_BYTES;
@@ -117,7 +117,8 @@ fn the_scan_purges_ranges_within_its_budget_and_passes_over_short_ones() {
     if skip_under_miri() {
         return;
     }
-    let limits = Limits { min_range: Some(20), purge_pages: Some(40), ..Limits::new() };
+    let limits =
+        Limits { min_range: Within::new(20), purge_pages: Within::new(40), ..Limits::new() };
     let bench = Bench::new(Policy::S57b2, limits);
     let blocks = bench.runs(12, RUN);
     // One short range, and then one long one; the block after it keeps them apart from the tail.
@@ -136,7 +137,7 @@ fn a_segment_that_was_in_use_lately_is_hot() {
     if skip_under_miri() {
         return;
     }
-    let limits = Limits { decay_epochs: Some(2), ..Limits::new() };
+    let limits = Limits { decay_epochs: Within::new(2), ..Limits::new() };
     let bench = Bench::new(Policy::S57b2, limits);
     let blocks = bench.runs(3, RUN);
     bench.free(blocks[1]);
@@ -151,7 +152,7 @@ fn the_queue_waits_its_epochs_and_then_purges() {
     if skip_under_miri() {
         return;
     }
-    let limits = Limits { purge_delay_ms: Some(0), ..Limits::new() };
+    let limits = Limits { purge_delay_ms: Within::new(0), ..Limits::new() };
     let bench = Bench::new(Policy::S64, limits);
     let blocks = bench.runs(3, RUN);
     bench.free(blocks[1]);
@@ -169,7 +170,7 @@ fn an_entry_whose_pages_were_taken_is_cancelled_whole_or_purged_in_part() {
     for (policy, purged, cancelled, cancelled_pages) in
         [(Policy::S64P1a, 0, 1, 32), (Policy::S64P1b, 22 * PAGE, 0, 10)]
     {
-        let limits = Limits { purge_delay_ms: Some(0), ..Limits::new() };
+        let limits = Limits { purge_delay_ms: Within::new(0), ..Limits::new() };
         let bench = Bench::new(policy, limits);
         let blocks = bench.runs(4, RUN);
         bench.free(blocks[1]);
@@ -208,7 +209,8 @@ fn a_full_queue_and_a_discarded_rest_lose_no_memory() {
     if skip_under_miri() {
         return;
     }
-    let limits = Limits { purge_queue: Some(2), purge_delay_ms: Some(0), ..Limits::new() };
+    let limits =
+        Limits { purge_queue: Within::new(2), purge_delay_ms: Within::new(0), ..Limits::new() };
     let bench = Bench::new(Policy::S64, limits);
     let blocks = bench.runs(8, RUN);
     for index in [1, 3, 5] {
@@ -219,7 +221,7 @@ fn a_full_queue_and_a_discarded_rest_lose_no_memory() {
     assert_eq!(stats.peak_queue, 2, "{stats}");
     assert_eq!(bench.epochs(12).dirty, 0, "what was dropped is found again");
 
-    let bench = Bench::new(Policy::S60, Limits { purge_calls: Some(2), ..Limits::new() });
+    let bench = Bench::new(Policy::S60, Limits { purge_calls: Within::new(2), ..Limits::new() });
     let blocks = bench.runs(8, RUN);
     for index in [1, 3, 5] {
         bench.free(blocks[index]);
@@ -235,7 +237,7 @@ fn what_was_cancelled_is_queued_anew() {
         return;
     }
     for policy in [Policy::S64P1a, Policy::S64P1b] {
-        let bench = Bench::new(policy, Limits { purge_delay_ms: Some(0), ..Limits::new() });
+        let bench = Bench::new(policy, Limits { purge_delay_ms: Within::new(0), ..Limits::new() });
         let blocks = bench.runs(4, RUN);
         bench.free(blocks[1]);
         bench.free(blocks[2]);
@@ -250,7 +252,8 @@ fn what_was_cancelled_is_queued_anew() {
 
 #[test]
 fn a_refused_purge_is_not_tried_again_until_the_pages_were_in_use() {
-    let limits = Limits { purge_delay: Some(0), purge_delay_ms: Some(0), ..Limits::new() };
+    let limits =
+        Limits { purge_delay: Within::new(0), purge_delay_ms: Within::new(0), ..Limits::new() };
     let config = Config::new().policy(Policy::S64P1b).limits(limits);
     let heap = heap_with(Fake::new(4096, 1, 64 * SEGMENT_BYTES), ARENA, &config);
     let take = || unsafe { heap.allocate(Front::Direct, RUN) }.expect("memory");
@@ -277,8 +280,8 @@ fn a_thread_that_ends_purges_within_its_budget() {
     }
     for (limits, pages) in [
         (Limits::new(), 48),
-        (Limits { purge_pages: Some(20), ..Limits::new() }, 20),
-        (Limits { purge_calls: Some(1), ..Limits::new() }, 16),
+        (Limits { purge_pages: Within::new(20), ..Limits::new() }, 20),
+        (Limits { purge_calls: Within::new(1), ..Limits::new() }, 16),
     ] {
         let bench = Bench::new(Policy::S61, limits);
         let blocks = bench.runs(8, RUN);
@@ -324,7 +327,7 @@ fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
         }
         front
     };
-    let bench = Bench::new(Policy::S58, Limits { cache_overages: Some(2), ..Limits::new() });
+    let bench = Bench::new(Policy::S58, Limits { cache_overages: Within::new(2), ..Limits::new() });
     let cache = bench.heap.attach().expect("a cache");
     let front = fill(&bench, cache);
     let before = cache.cached_bytes();
@@ -338,7 +341,7 @@ fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
     assert!(cache.cached_bytes() < before);
     assert_eq!(stats.purged_bytes, 0, "S58 gives nothing to the system");
 
-    let bench = Bench::new(Policy::S64, Limits { dump_budget: Some(10), ..Limits::new() });
+    let bench = Bench::new(Policy::S64, Limits { dump_budget: Within::new(10), ..Limits::new() });
     let cache = bench.heap.attach().expect("a cache");
     let front = fill(&bench, cache);
     unsafe { bench.heap.tick(front) };
@@ -352,13 +355,13 @@ fn a_cache_starts_with_the_length_that_it_was_given() {
         return;
     }
     for length in [2, 32, 256] {
-        let config = Config::new().cache_length(length);
+        let config = Config::new().cache_length(Within::new(length).unwrap());
         let heap = heap_with(Linux, 64 * SEGMENT_BYTES, &config);
         let cache = heap.attach().expect("a cache");
         let front = Front::Cache(cache);
         let block = unsafe { heap.allocate(front, 64) }.expect("memory");
         // The first miss fetches half of what the class may have.
-        assert_eq!(cache.cached_bytes(), 64 * (length as u64 / 2 - 1), "{length}");
+        assert_eq!(cache.cached_bytes(), 64 * (u64::from(length) / 2 - 1), "{length}");
         unsafe { heap.free(front, block.as_ptr()) }.expect("a block of the heap");
         unsafe { heap.detach(cache) };
     }

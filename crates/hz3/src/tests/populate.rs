@@ -6,7 +6,7 @@ use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide, widen};
 use crate::cache::Front;
 use crate::heap::Heap;
-use crate::options::Config;
+use crate::options::{Config, Within};
 use crate::os::fake::Fake;
 use crate::os::linux::Linux;
 use crate::os::{Os, Span};
@@ -17,7 +17,11 @@ const BLOCK: usize = PAGE_BYTES;
 const UNPOPULATED: usize = 3;
 
 fn heap<O: Os>(os: O, config: &Config) -> Heap<O> {
-    Heap::create(os, &config.arena_bytes(8 * SEGMENT_BYTES).shards(1)).expect("a heap")
+    Heap::create(
+        os,
+        &config.arena_bytes(8 * SEGMENT_BYTES).shards(Within::new(1).expect("in range")),
+    )
+    .expect("a heap")
 }
 
 fn fake(config: &Config) -> Heap<Fake> {

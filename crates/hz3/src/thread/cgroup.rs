@@ -1,102 +1,166 @@
-//! The memory that the process's control group may use, from the files of cgroup v2; read at the
-//! start, without allocating.
+//! The memory that the process's control group may use, from the files of cgroup v2 and v1; read
+//! at the start, without allocating.
+//!
+//! A system may have both versions at once, with the memory controller in one of them: every
+//! hierarchy that is mounted is asked, and the least limit counts.
 
 use core::ffi::CStr;
+use core::fmt::Write;
+use core::num::NonZero;
 
-use super::file::read_start;
+use super::file::{each_line, read_start};
+use crate::base::line::Line;
 use crate::options::Limit;
 
-const ROOT: &[u8] = b"/sys/fs/cgroup";
-const FILE: &[u8] = b"/memory.max";
 /// Longest path that is looked at, in bytes; what is longer has no limit.
 const PATH_BYTES: usize = 1024;
+/// From here on a number of cgroup v1 means that there is no limit.
+const UNLIMITED: u64 = 1 << 62;
 
-/// The limit in bytes, if it is one of the control group's and there is one.
+/// Reads the beginning of a file into the buffer; returns it, nothing where there is no file.
+type Read = dyn for<'a> Fn(&CStr, &'a mut [u8]) -> &'a [u8];
+
+/// Returns the limit in bytes if it is one of the control group's and there is one. Says on stderr
+/// if there is none.
 pub(super) fn resolve(limit: Limit) -> Limit {
     let Limit::Cgroup { percent } = limit else { return limit };
-    let mut membership = [0; 4096];
-    let membership = read_start(c"/proc/self/cgroup", &mut membership);
-    match group(membership).and_then(|group| least(group, memory_max)) {
-        Some(bytes) => Limit::Bytes(bytes / 100 * u64::from(percent)),
-        None => Limit::None,
-    }
-}
-
-/// The group's path in `/proc/self/cgroup`: version 2 has the line that begins with `0::`.
-fn group(membership: &[u8]) -> Option<&[u8]> {
-    membership.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))
-}
-
-/// The least limit of a group and of all groups above it, each of which binds. `limit_in` reads a
-/// file.
-fn least(group: &[u8], limit_in: impl Fn(&CStr) -> Option<u64>) -> Option<u64> {
-    let mut group = group.strip_suffix(b"/").unwrap_or(group);
+    let percent = u64::from(percent.get());
+    let mut room = [0; 4096];
+    let membership = read_start(c"/proc/self/cgroup", &mut room);
     let mut least = None;
-    loop {
-        let mut path = [0; PATH_BYTES];
-        if let Some(path) = join(&mut path, group)
-            && let Some(limit) = limit_in(path)
-        {
-            least = Some(least.map_or(limit, |least: u64| least.min(limit)));
+    each_line(c"/proc/self/mountinfo", |line| {
+        let limit = Mount::parse(line).and_then(|mount| mount.limit(membership, &read_start));
+        least = lesser(least, limit);
+    });
+    if let Some(least) = least {
+        return Limit::Bytes(NonZero::new(least / 100 * percent).unwrap_or(NonZero::<u64>::MIN));
+    }
+    let mut message = Line::<128>::new();
+    // A `Line` never fails; it cuts.
+    let _ =
+        write!(message, "hz3: HZ3_LIMIT={percent}%: expected a memory limit of this process's ");
+    let _ = writeln!(message, "control group, found none; using 0");
+    message.print();
+    Limit::None
+}
+
+/// The lesser of two limits, of which each may be none.
+fn lesser(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// Where a hierarchy that may limit memory is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mount<'a> {
+    version: Version,
+    /// The group that the mount shows as its root.
+    root: &'a [u8],
+    point: &'a [u8],
+}
+
+impl<'a> Mount<'a> {
+    /// A line of `/proc/self/mountinfo`: number, parent, device, root, point, options, any number
+    /// of fields, a dash, type, source, options. `None` if it is no such hierarchy.
+    fn parse(line: &'a [u8]) -> Option<Mount<'a>> {
+        let mut fields = line.split(|&byte| byte == b' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        let mut fields = fields.skip_while(|&field| field != b"-").skip(1);
+        let version = match fields.next()? {
+            b"cgroup2" => Version::Two,
+            b"cgroup" if has(fields.nth(1)?, b"memory") => Version::One,
+            _ => return None,
+        };
+        Some(Mount { version, root, point })
+    }
+
+    /// Returns the limit of the group that the process is in.
+    fn limit(&self, membership: &[u8], read: &Read) -> Option<u64> {
+        let group = group(membership, self.version)?;
+        let group = group.strip_suffix(b"/").unwrap_or(group);
+        // In a container the mount may show a part of the hierarchy, or paths of another namespace.
+        let below = match group.strip_prefix(self.root) {
+            _ if self.root == b"/" => group,
+            Some(below) if below.is_empty() || below.starts_with(b"/") => below,
+            _ => b"",
+        };
+        match self.version {
+            Version::Two => self.least(below, read),
+            Version::One => self.nearest(below, read),
         }
-        let Some(slash) = group.iter().rposition(|&byte| byte == b'/') else { return least };
-        group = &group[..slash];
+    }
+
+    /// Version 2: the least limit of a group and of all groups above it, each of which binds.
+    fn least(&self, below: &[u8], read: &Read) -> Option<u64> {
+        upwards(below).fold(None, |least, group| {
+            let mut room = [0; 32];
+            lesser(least, number(self.read(group, b"/memory.max", &mut room, read)))
+        })
+    }
+
+    /// Version 1: a group's own limit, and the least of those above it, which binds if it is told
+    /// to. The nearest group is taken that the mount shows.
+    fn nearest(&self, below: &[u8], read: &Read) -> Option<u64> {
+        let limit = upwards(below).find_map(|group| {
+            let mut room = [0; 32];
+            let own = number(self.read(group, b"/memory.limit_in_bytes", &mut room, read))?;
+            let mut room = [0; 4096];
+            let statistics = self.read(group, b"/memory.stat", &mut room, read);
+            let of_all = statistics
+                .split(|&byte| byte == b'\n')
+                .find_map(|line| number(line.strip_prefix(b"hierarchical_memory_limit ")?));
+            lesser(Some(own), of_all)
+        });
+        limit.filter(|&limit| limit < UNLIMITED)
+    }
+
+    /// Reads the beginning of a file of a group.
+    fn read<'b>(&self, group: &[u8], file: &[u8], room: &'b mut [u8], read: &Read) -> &'b [u8] {
+        let mut path = [0; PATH_BYTES];
+        let mut at = 0;
+        for part in [self.point, group, file, b"\0"] {
+            let Some(place) = path.get_mut(at..at + part.len()) else { return &[] };
+            place.copy_from_slice(part);
+            at += part.len();
+        }
+        CStr::from_bytes_with_nul(&path[..at]).map_or(&[], |path| read(path, room))
     }
 }
 
-/// The path of a group's limit.
-fn join<'a>(path: &'a mut [u8; PATH_BYTES], group: &[u8]) -> Option<&'a CStr> {
-    let mut at = 0;
-    for part in [ROOT, group, FILE, b"\0"] {
-        path.get_mut(at..at + part.len())?.copy_from_slice(part);
-        at += part.len();
-    }
-    CStr::from_bytes_with_nul(&path[..at]).ok()
+/// Whether a list with commas has the word.
+fn has(list: &[u8], word: &[u8]) -> bool {
+    list.split(|&byte| byte == b',').any(|item| item == word)
 }
 
-/// The number in a file; `None` when it says "max", or is not there.
-fn memory_max(path: &CStr) -> Option<u64> {
-    let mut text = [0; 32];
-    core::str::from_utf8(read_start(path, &mut text).trim_ascii()).ok()?.parse().ok()
+/// The group's path in `/proc/self/cgroup`: a line has a number, the controllers, and the path.
+fn group(membership: &[u8], version: Version) -> Option<&[u8]> {
+    membership.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |&byte| byte == b':');
+        let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let is_it = match version {
+            Version::Two => number == b"0" && controllers.is_empty(),
+            Version::One => has(controllers, b"memory"),
+        };
+        is_it.then_some(path)
+    })
+}
+
+/// A group's path and those of the groups above it; the last one is empty.
+fn upwards(group: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::successors(Some(group), |group| {
+        group.iter().rposition(|&byte| byte == b'/').map(|slash| &group[..slash])
+    })
+}
+
+/// The number in a text; `None` when it says "max", or nothing.
+fn number(text: &[u8]) -> Option<u64> {
+    core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{group, least};
-    use core::ffi::CStr;
-    use std::vec;
-
-    /// The least limit where the files are these.
-    fn among(files: &[(&CStr, u64)], of: &[u8]) -> (Option<u64>, usize) {
-        let looked = core::cell::Cell::new(0);
-        let limit_in = |path: &CStr| {
-            looked.set(looked.get() + 1);
-            files.iter().find(|(name, _)| *name == path).map(|&(_, limit)| limit)
-        };
-        (least(of, limit_in), looked.get())
-    }
-
-    #[test]
-    fn the_group_is_that_of_version_2() {
-        assert_eq!(group(b"0::/a/b\n"), Some(&b"/a/b"[..]));
-        assert_eq!(group(b"4:memory:/x\n1:name=systemd:/y\n0::/z\n"), Some(&b"/z"[..]));
-        assert_eq!(group(b"4:memory:/x\n"), None);
-        assert_eq!(group(b""), None);
-    }
-
-    #[test]
-    fn the_least_limit_on_the_way_up_counts() {
-        let files = [
-            (c"/sys/fs/cgroup/a/b/memory.max", 300),
-            (c"/sys/fs/cgroup/a/memory.max", 200),
-            (c"/sys/fs/cgroup/memory.max", 900),
-        ];
-        assert_eq!(among(&files, b"/a/b"), (Some(200), 3));
-        assert_eq!(among(&files, b"/a"), (Some(200), 2));
-        assert_eq!(among(&files, b"/other"), (Some(900), 2));
-        assert_eq!(among(&files, b"/"), (Some(900), 1));
-        assert_eq!(among(&files[..1], b"/"), (None, 1));
-        // Too long a path is passed over; those above it are not.
-        assert_eq!(among(&files, &vec![b'/'; 2000]).0, Some(900));
-    }
-}
+mod tests;

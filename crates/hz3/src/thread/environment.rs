@@ -1,75 +1,91 @@
 //! The process's environment, read without the C library's help: the first allocation may come
 //! before the library has set itself up.
 
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char};
 
-use crate::options::{Config, PREFIX, apply};
+#[cfg(not(miri))]
+use super::errno;
+use crate::options::{Config, apply};
+
+/// The entries of an environment: pointers to terminated strings, and a null pointer.
+type Entries = *const *const c_char;
 
 unsafe extern "C" {
     /// The C library's pointer to the environment; null until the library has started.
-    static environ: *const *const c_char;
+    static environ: Entries;
 }
 
-/// Longest entry that is read from the kernel's copy of the environment.
-const ENTRY_BYTES: usize = 1024;
-
 /// Applies every entry that is meant for hz3.
+///
+/// A process that runs with privileges which its caller does not have keeps to the program's own
+/// configuration: the environment is the caller's.
 pub(crate) fn read(config: &mut Config) {
-    // SAFETY: a variable of the C library. Nobody else runs before the first allocation; a later
-    // `setenv` in another thread would race, as it would with any `getenv`.
-    let entries = unsafe { environ };
-    if entries.is_null() {
-        read_from_kernel(config);
+    if has_raised_privileges() {
         return;
     }
-    let mut next = entries;
+    // SAFETY: a variable of the C library. Nobody else runs before the first allocation; a later
+    // `setenv` in another thread would race, as it would with any `getenv`.
+    let mut next = unsafe { environ };
+    if next.is_null() {
+        next = initial();
+    }
+    if next.is_null() {
+        return;
+    }
     loop {
         // SAFETY: the array ends with a null pointer, which was not reached yet.
         let entry = unsafe { *next };
         if entry.is_null() {
             return;
         }
-        // SAFETY: an entry is a NUL-terminated string.
+        // SAFETY: an entry is a terminated string.
         apply(config, unsafe { CStr::from_ptr(entry) }.to_bytes());
         next = next.wrapping_add(1);
     }
 }
 
-/// Reads `/proc/self/environ`, entry by entry; what is longer than [`ENTRY_BYTES`] is cut off.
-fn read_from_kernel(config: &mut Config) {
-    // SAFETY: the path is a NUL-terminated string.
-    let file =
-        unsafe { libc::open(c"/proc/self/environ".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    if file < 0 {
-        return;
-    }
-    let mut entry = [0u8; ENTRY_BYTES];
-    let mut len = 0;
-    let mut chunk = [0u8; 4096];
-    while let Some(bytes) = read_chunk(file, &mut chunk) {
-        for &byte in bytes {
-            if byte != 0 {
-                if len < ENTRY_BYTES {
-                    entry[len] = byte;
-                }
-                len += 1;
-                continue;
-            }
-            let whole = &entry[..len.min(ENTRY_BYTES)];
-            if whole.starts_with(PREFIX) {
-                apply(config, whole);
-            }
-            len = 0;
-        }
-    }
-    // SAFETY: the file was opened above.
-    unsafe { libc::close(file) };
+/// Whether the kernel started the process with more privileges than its caller has, from a
+/// set-user-ID file for instance. Where the kernel does not say, the answer is yes.
+#[cfg(not(miri))]
+fn has_raised_privileges() -> bool {
+    let before = errno::get();
+    errno::set(0);
+    // SAFETY: getauxval has no precondition; it reads what the kernel left on the initial stack.
+    let is_raised = unsafe { libc::getauxval(libc::AT_SECURE) } != 0 || errno::get() != 0;
+    errno::set(before);
+    is_raised
 }
 
-/// The next bytes of a file; `None` at its end or on an error.
-fn read_chunk(file: c_int, chunk: &mut [u8; 4096]) -> Option<&[u8]> {
-    // SAFETY: the buffer is valid for writing that many bytes.
-    let read = unsafe { libc::read(file, chunk.as_mut_ptr().cast(), chunk.len()) };
-    let read = usize::try_from(read).ok()?;
-    (read > 0).then(|| &chunk[..read])
+/// Miri plays no kernel that would start a process.
+#[cfg(miri)]
+fn has_raised_privileges() -> bool {
+    false
+}
+
+/// The environment as the kernel left it on the initial stack. glibc's dynamic linker allocates
+/// from a preloaded library before the C library knows its environment; with other libraries it is
+/// known before the first allocation, so that a null pointer means that the program cleared it.
+#[cfg(all(target_env = "gnu", not(miri)))]
+fn initial() -> Entries {
+    unsafe extern "C" {
+        /// Where the initial stack begins: the number of arguments, their addresses, a null
+        /// pointer, the entries of the environment.
+        static __libc_stack_end: *const usize;
+    }
+    // SAFETY: a variable that the dynamic linker, or the start of a static program, sets first.
+    let stack = unsafe { __libc_stack_end };
+    if stack.is_null() {
+        return core::ptr::null();
+    }
+    // SAFETY: the kernel's layout, see above.
+    let arguments = unsafe { stack.read() };
+    let after_arguments: Entries = stack.wrapping_add(1 + arguments).cast();
+    // SAFETY: as above: this is the null pointer after the arguments.
+    let separator = unsafe { after_arguments.read() };
+    if separator.is_null() { after_arguments.wrapping_add(1) } else { core::ptr::null() }
+}
+
+#[cfg(not(all(target_env = "gnu", not(miri))))]
+fn initial() -> Entries {
+    core::ptr::null()
 }

@@ -7,6 +7,7 @@
 
 mod cgroup;
 mod environment;
+mod errno;
 mod file;
 mod reclaimer;
 mod report;

@@ -53,7 +53,7 @@ pub(super) fn configure(config: &Config) {
         (_, Background::Auto | Background::Always) => ABSENT,
         (_, Background::Never) => INLINE,
     };
-    TICK_MS.store(config.tick_ms, Ordering::Relaxed);
+    TICK_MS.store(config.tick_ms.get(), Ordering::Relaxed);
     FIRST_STATE.store(state, Ordering::Relaxed);
     STATE.store(state, Ordering::Relaxed);
 }

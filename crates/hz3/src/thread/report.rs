@@ -1,12 +1,14 @@
 //! The report at exit, and what the system says of the process. Nothing here allocates.
 
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 use core::fmt::{self, Write};
+use core::mem::MaybeUninit;
 
+use super::errno;
 use super::file::read_start;
 use crate::base::line::Line;
 use crate::base::units::{PAGE_BYTES, wide};
-use crate::options::{Policy, Report};
+use crate::options::{Policy, Report, write_bytes};
 use crate::stats::Stats;
 
 /// Room for the lines of a report.
@@ -27,18 +29,78 @@ pub(crate) fn write(stats: &Stats, report: &Report, policy: Policy) {
             let _ = line.write_char('\n');
         }
     }
-    if let Report::File(path) = report {
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
-        // SAFETY: the path is NUL-terminated: `options` leaves room for that.
-        let file = unsafe { libc::open(path.as_ptr().cast(), flags, 0o644) };
-        if file >= 0 {
-            put(file, line.as_bytes());
-            // SAFETY: the file was opened above.
-            unsafe { libc::close(file) };
+    match report {
+        Report::File(path) => {
+            if let Err(reason) = append(path.as_c_str(), line.as_bytes()) {
+                complain(path.as_c_str(), reason);
+            }
         }
-    } else {
-        line.print();
+        _ => line.print(),
     }
+}
+
+/// Appends the text to a regular file, in one write, so that lines of several processes do not mix.
+fn append(path: &CStr, text: &[u8]) -> Result<(), &'static str> {
+    // Without blocking: a FIFO without a reader must not keep the process from ending.
+    let flags = libc::O_WRONLY
+        | libc::O_CREAT
+        | libc::O_APPEND
+        | libc::O_CLOEXEC
+        | libc::O_NOFOLLOW
+        | libc::O_NONBLOCK
+        | libc::O_NOCTTY;
+    // SAFETY: the path is a terminated string.
+    let file = unsafe { libc::open(path.as_ptr(), flags, 0o644) };
+    if file < 0 {
+        return Err(last_error());
+    }
+    let result = append_to_open(file, text);
+    // SAFETY: the file was opened above.
+    unsafe { libc::close(file) };
+    result
+}
+
+fn append_to_open(file: c_int, text: &[u8]) -> Result<(), &'static str> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the structure is valid for writing.
+    if unsafe { libc::fstat(file, status.as_mut_ptr()) } != 0 {
+        return Err(last_error());
+    }
+    // SAFETY: fstat succeeded, so it filled the structure.
+    let status = unsafe { status.assume_init() };
+    if status.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err("it is not a regular file");
+    }
+    // SAFETY: the bytes are valid for reading.
+    let written = unsafe { libc::write(file, text.as_ptr().cast(), text.len()) };
+    match usize::try_from(written) {
+        Ok(written) if written == text.len() => Ok(()),
+        Ok(_) => Err("it takes only a part of the text"),
+        Err(_) => Err(last_error()),
+    }
+}
+
+/// Why the last call of the C library failed, as far as it is to be expected of a file.
+fn last_error() -> &'static str {
+    match errno::get() {
+        libc::ENOENT | libc::ENOTDIR => "its directory does not exist",
+        libc::EACCES | libc::EPERM | libc::EROFS => "it may not be written to",
+        libc::EISDIR | libc::ENXIO | libc::ENODEV => "it is not a regular file",
+        libc::ELOOP => "it is a symbolic link",
+        libc::ENOSPC | libc::EDQUOT | libc::EFBIG => "there is no room",
+        libc::EMFILE | libc::ENFILE => "too many files are open",
+        _ => "the system refuses it",
+    }
+}
+
+#[cold]
+fn complain(path: &CStr, reason: &str) {
+    let mut line = Line::<512>::new();
+    // A `Line` never fails; it cuts.
+    let _ = line.write_str("hz3: HZ3_STATS=");
+    let _ = write_bytes(&mut line, path.to_bytes());
+    let _ = writeln!(line, ": {reason}; expected a regular file to append to; wrote nothing");
+    line.print();
 }
 
 /// What a policy's own mechanism did, in the style and with the names of the experiments that it
@@ -111,12 +173,6 @@ fn policy_lines(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result 
             s.cancelled_pages
         ),
     }
-}
-
-/// One write, so that lines of several processes do not mix.
-fn put(file: c_int, bytes: &[u8]) {
-    // SAFETY: the bytes are valid for reading.
-    unsafe { libc::write(file, bytes.as_ptr().cast(), bytes.len()) };
 }
 
 /// The resident set of the process in bytes, from `/proc/self/statm`; 0 when that is not there.

@@ -1,0 +1,67 @@
+//! Where the statistics are written, as the system takes it.
+
+use core::ffi::CStr;
+
+/// Longest path that is accepted, in bytes.
+const LONGEST: usize = 255;
+
+/// The absolute path of a file that statistics are appended to, of at most 255 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportPath {
+    /// Ends with at least one NUL, and has none before.
+    bytes: [u8; LONGEST + 1],
+}
+
+impl ReportPath {
+    /// Returns the path, or `None` if it is relative, longer than 255 bytes, or contains a NUL.
+    ///
+    /// ```
+    /// use hz3::{Config, Report, ReportPath};
+    ///
+    /// const PATH: ReportPath = ReportPath::new("/var/log/program-heap.json").unwrap();
+    /// const CONFIG: Config = Config::new().report(Report::File(PATH));
+    /// # let _ = CONFIG;
+    /// ```
+    pub const fn new(path: &str) -> Option<ReportPath> {
+        Self::from_bytes(path.as_bytes())
+    }
+
+    /// As [`ReportPath::new`], for a path that may not be UTF-8.
+    pub(super) const fn from_bytes(path: &[u8]) -> Option<ReportPath> {
+        if path.is_empty() || path[0] != b'/' || path.len() > LONGEST {
+            return None;
+        }
+        let mut bytes = [0; LONGEST + 1];
+        let mut at = 0;
+        while at < path.len() {
+            if path[at] == 0 {
+                return None;
+            }
+            bytes[at] = path[at];
+            at += 1;
+        }
+        Some(ReportPath { bytes })
+    }
+
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        // There always is a NUL: the default is for the type alone.
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, ReportPath};
+    use std::string::String;
+
+    #[test]
+    fn a_path_is_absolute_short_and_terminated() {
+        for wrong in ["", "relative", "./x", "/a\0b"] {
+            assert_eq!(ReportPath::new(wrong), None, "{wrong:?}");
+        }
+        let longest = String::from("/") + &"a".repeat(LONGEST - 1);
+        let path = ReportPath::new(&longest).expect("the longest");
+        assert_eq!(path.as_c_str().to_bytes(), longest.as_bytes());
+        assert_eq!(ReportPath::new(&(longest + "a")), None);
+    }
+}

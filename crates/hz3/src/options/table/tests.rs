@@ -1,0 +1,160 @@
+use super::{Config, apply};
+use super::{OPTIONS, Value, nearest, write_refused, write_unknown};
+use crate::options::{Background, Limit, LimitMode, Report, ReportPath, Within};
+use core::num::NonZero;
+use std::string::String;
+
+fn bytes(bytes: u64) -> Limit {
+    Limit::Bytes(NonZero::new(bytes).unwrap())
+}
+
+#[test]
+fn good_values_are_taken() {
+    let mut config = Config::new();
+    for entry in ["HZ3_THREAD_CACHE=64K", "HZ3_ARENA=2G", "HZ3_SHARDS=8", "HZ3_COUNT=1"] {
+        apply(&mut config, entry.as_bytes());
+    }
+    apply(&mut config, b"HZ3_STATS=/tmp/x");
+    apply(&mut config, b"HZ3_CACHE_LENGTH=32");
+    assert_eq!(config.thread_cache_bytes, 65_536);
+    assert_eq!(config.cache_length, Within::new(32));
+    assert_eq!(config.arena_bytes, Some(2 << 30));
+    assert_eq!(config.shards, Within::new(8));
+    assert!(config.count);
+    assert_eq!(config.report, Report::File(ReportPath::new("/tmp/x").unwrap()));
+}
+
+#[test]
+fn background_is_one_of_three() {
+    let mut config = Config::new();
+    assert_eq!(config.background, Background::Auto);
+    for (text, background) in [
+        ("0", Background::Never),
+        ("auto", Background::Auto),
+        ("1", Background::Always),
+        ("2", Background::Always),
+        ("", Background::Always),
+        ("Auto", Background::Always),
+    ] {
+        apply(&mut config, std::format!("HZ3_BACKGROUND={text}").as_bytes());
+        assert_eq!(config.background, background, "{text}");
+    }
+}
+
+#[test]
+fn a_limit_has_three_forms() {
+    for (text, limit) in [
+        ("0", Limit::None),
+        ("96M", bytes(96 << 20)),
+        ("75%", Limit::Cgroup { percent: Within::new(75).unwrap() }),
+        ("auto", Limit::Cgroup { percent: Within::new(100).unwrap() }),
+    ] {
+        let mut config = Config::new();
+        apply(&mut config, std::format!("HZ3_LIMIT={text}").as_bytes());
+        assert_eq!(config.limit, limit, "{text}");
+    }
+    let mut config = Config::new().limit(bytes(7));
+    for text in ["", "0%", "101%", "%", "1.5G", "-1", "automatic"] {
+        apply(&mut config, std::format!("HZ3_LIMIT={text}").as_bytes());
+        assert_eq!(config.limit, bytes(7), "{text}");
+    }
+    apply(&mut config, b"HZ3_LIMIT_MODE=reclaim");
+    assert_eq!(config.limit_mode, LimitMode::Reclaim);
+}
+
+#[test]
+fn bad_values_leave_the_default() {
+    let mut config = Config::new();
+    for entry in [
+        "HZ3_THREAD_CACHE=",
+        "HZ3_THREAD_CACHE=-1",
+        "HZ3_CACHE_LENGTH=1",
+        "HZ3_CACHE_LENGTH=257",
+        "HZ3_ARENA=99999999999G",
+        "HZ3_SHARDS=0",
+        "HZ3_SHARDS=65",
+        "HZ3_COUNT=yes",
+        "HZ3_STATS=relative",
+        "HZ3_NOTHING=1",
+        "HZ3_",
+        "OTHER=1",
+    ] {
+        apply(&mut config, entry.as_bytes());
+    }
+    let default = Config::new();
+    assert_eq!(config.thread_cache_bytes, default.thread_cache_bytes);
+    assert_eq!((config.cache_length, config.arena_bytes, config.shards), (None, None, None));
+    assert!(!config.count && config.report == Report::None);
+}
+
+#[test]
+fn what_is_refused_is_named_with_what_is_accepted_and_what_stays() {
+    let mut config = Config::new();
+    let mut message = |name: &str, text: &[u8]| {
+        let option = OPTIONS.iter().find(|option| option.name == name).unwrap();
+        let value: &mut dyn Value = (option.place)(&mut config);
+        assert!(!value.set(text));
+        let mut line = String::new();
+        write_refused(&mut line, option, text, value).unwrap();
+        line
+    };
+    for (name, text, line) in [
+        ("TICK", "abc", "TICK=abc: expected milliseconds from 1 to 60000; using 125\n"),
+        ("SHARDS", "+8", "SHARDS=+8: expected a number from 1 to 64; using the default\n"),
+        ("COUNT", "", "COUNT=: expected 0 or 1; using 0\n"),
+        (
+            "ARENA",
+            "1P",
+            "ARENA=1P: expected bytes, with suffix K, M, G, T or none; using the default\n",
+        ),
+        (
+            "LIMIT",
+            "0%",
+            "LIMIT=0%: expected 0, auto, 1% to 100%, or bytes, with suffix K, M, G, T or none; \
+             using 0\n",
+        ),
+        (
+            "POLICY",
+            "x",
+            "POLICY=x: expected off, default, s57b2, s58, s60, s61, s62, s64, s64-p1a, s64-p1b or \
+             s64-p1c; using default\n",
+        ),
+        (
+            "STATS",
+            "a\u{7}",
+            "STATS=a?: expected 0, 1, json, or an absolute path of at most 255 bytes; using 0\n",
+        ),
+    ] {
+        assert_eq!(message(name, text.as_bytes()), std::format!("hz3: HZ3_{line}"));
+    }
+}
+
+#[test]
+fn every_option_shows_a_value_that_it_accepts() {
+    for option in &OPTIONS {
+        let mut config = Config::new();
+        let value = (option.place)(&mut config);
+        let mut shown = String::new();
+        value.write(&mut shown).unwrap();
+        assert!(shown == "the default" || value.set(shown.as_bytes()), "{}={shown}", option.name);
+    }
+}
+
+#[test]
+fn an_unknown_option_leads_to_the_nearest() {
+    for (typed, wanted) in [
+        ("TIC", "TICK"),
+        ("STAT", "STATS"),
+        ("stats", "STATS"),
+        ("BACKGROUD_", "BACKGROUND"),
+        ("PURGE_DELAYMS", "PURGE_DELAY_MS"),
+        ("HUGEPAGES", "HUGE_PAGES"),
+        ("LIMITMODE", "LIMIT_MODE"),
+    ] {
+        assert_eq!(nearest(typed.as_bytes()), wanted, "{typed}");
+    }
+    assert!(!nearest(b"").is_empty() && !nearest(&[b'X'; 900]).is_empty());
+    let mut line = String::new();
+    write_unknown(&mut line, b"TIC").unwrap();
+    assert_eq!(line, "hz3: HZ3_TIC: no such option, the nearest is HZ3_TICK; ignored\n");
+}

@@ -1,0 +1,86 @@
+//! Hierarchies as systems and containers show them.
+
+use super::{Mount, Version, group};
+use core::ffi::CStr;
+use std::format;
+
+/// The limit of a process where these files exist.
+fn limit(mount: &str, membership: &str, files: &'static [(&CStr, &str)]) -> Option<u64> {
+    let mount = Mount::parse(mount.as_bytes()).expect("a hierarchy");
+    mount.limit(membership.as_bytes(), &move |path, room| {
+        let found = files.iter().find(|(name, _)| *name == path);
+        let text = found.map_or("", |(_, text)| text);
+        room[..text.len()].copy_from_slice(text.as_bytes());
+        &room[..text.len()]
+    })
+}
+
+const V2: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
+const V1: &str = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
+/// Docker on a system of version 1: the mount shows the container's group as its root.
+const CONTAINER: &str =
+    "901 900 0:32 /docker/4f /sys/fs/cgroup/memory ro,nosuid master:17 - cgroup cgroup rw,memory";
+
+#[test]
+fn hierarchies_are_told_from_other_mounts() {
+    let mount = |line: &'static str| Mount::parse(line.as_bytes());
+    let [root, point] = [&b"/"[..], b"/sys/fs/cgroup"];
+    assert_eq!(mount(V2), Some(Mount { version: Version::Two, root, point }));
+    let [root, point] = [&b"/docker/4f"[..], b"/sys/fs/cgroup/memory"];
+    assert_eq!(mount(CONTAINER), Some(Mount { version: Version::One, root, point }));
+    for line in [
+        "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu",
+        "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755",
+        "",
+        "31 23 0:28 /",
+        "31 23 0:28 / /x rw -",
+    ] {
+        assert_eq!(mount(line), None, "{line}");
+    }
+}
+
+#[test]
+fn the_group_is_that_of_the_version() {
+    let hybrid = b"4:cpu,memory:/x\n1:name=systemd:/y\n0::/z\n";
+    assert_eq!(group(hybrid, Version::Two), Some(&b"/z"[..]));
+    assert_eq!(group(hybrid, Version::One), Some(&b"/x"[..]));
+    assert_eq!(group(b"0::/a:b\n", Version::Two), Some(&b"/a:b"[..]));
+    assert_eq!(group(b"0::/a\n", Version::One), None);
+    assert_eq!(group(b"4:memory:/x\n", Version::Two), None);
+    assert_eq!(group(b"", Version::One), None);
+}
+
+#[test]
+fn the_least_limit_on_the_way_up_counts() {
+    const FILES: &[(&CStr, &str)] = &[
+        (c"/sys/fs/cgroup/a/b/memory.max", "300\n"),
+        (c"/sys/fs/cgroup/a/memory.max", "200\n"),
+        (c"/sys/fs/cgroup/memory.max", "900\n"),
+        (c"/sys/fs/cgroup/open/memory.max", "max\n"),
+    ];
+    assert_eq!(limit(V2, "0::/a/b\n", FILES), Some(200));
+    assert_eq!(limit(V2, "0::/open\n", FILES), Some(900));
+    assert_eq!(limit(V2, "0::/\n", FILES), Some(900));
+    assert_eq!(limit(V2, "0::/open\n", &FILES[3..]), None);
+    // Too long a path is passed over; those above it are not.
+    assert_eq!(limit(V2, &format!("0::/{}\n", "x".repeat(2000)), FILES), Some(900));
+}
+
+#[test]
+fn version_1_has_a_limit_of_its_own_and_one_of_all() {
+    const FILES: &[(&CStr, &str)] = &[
+        (c"/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n"),
+        (c"/sys/fs/cgroup/memory/a/memory.stat", "cache 0\nhierarchical_memory_limit 700\n"),
+        (c"/sys/fs/cgroup/memory/memory.limit_in_bytes", "500\n"),
+        (c"/sys/fs/cgroup/memory/open/memory.limit_in_bytes", "9223372036854771712\n"),
+    ];
+    assert_eq!(limit(V1, "4:memory:/a\n", FILES), Some(700));
+    // A group above does not bind unless `hierarchical_memory_limit` says so.
+    assert_eq!(limit(V1, "4:memory:/open\n", FILES), None);
+    assert_eq!(limit(V1, "0::/a\n", FILES), None);
+    // The group's path lies outside what the container sees, or below its root.
+    assert_eq!(limit(CONTAINER, "4:memory:/other\n", FILES), Some(500));
+    assert_eq!(limit(CONTAINER, "4:memory:/docker/4f\n", FILES), Some(500));
+    assert_eq!(limit(CONTAINER, "4:memory:/docker/4f/a\n", FILES), Some(700));
+    assert_eq!(limit(CONTAINER, "4:memory:/docker/4fa\n", FILES), Some(500));
+}
