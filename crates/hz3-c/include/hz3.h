@@ -56,8 +56,8 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
 
 /*
  * Writes statistics as one JSON object on one line, as snprintf does: at most `size` bytes to
- * `buffer`, of which the last is a NUL; `buffer` may be NULL when `size` is 0. Returns the length
- * of the whole text without the NUL: if that is `size` or more, the text was cut off.
+ * `buffer`, of which the last is a NUL. NULL counts as a buffer of 0 bytes. Returns the length of
+ * the whole text without the NUL: if that is `size` or more, the text was cut off.
  *
  * Every value is a whole number, in bytes unless said otherwise. The keys are
  *   allocated      held by the program, rounded up to size classes
@@ -141,14 +141,18 @@ void free_sized(void *block, size_t size) HZ3_NOEXCEPT;
 void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT;
 
 /*
- * Where the family has room for choice, hz3 does what glibc 2.36 does:
+ * Where the family has room for choice, hz3 does what glibc does:
  *
  *   malloc(0)          a block of its own, to be freed as any
  *   realloc(p, 0)      frees p and returns NULL
  *   calloc, reallocarray   NULL and ENOMEM when the product overflows
  *   requests above PTRDIFF_MAX   NULL and ENOMEM
- *   memalign, aligned_alloc   an alignment that is no power of two is rounded up to one; NULL and
- *                      EINVAL when that is impossible; the size may be any
+ *   aligned_alloc      NULL and EINVAL when the alignment is no power of two, as in C23 and since
+ *                      glibc 2.38; the size may be any
+ *   memalign           an alignment that is no power of two is rounded up to one; NULL and EINVAL
+ *                      when that is impossible
+ *   valloc, pvalloc    a block that starts on a page; NULL and ENOMEM when the size of pvalloc
+ *                      cannot be rounded up to whole pages
  *   posix_memalign     returns EINVAL or ENOMEM; neither errno nor *memptr change on failure
  *   free               keeps errno
  *   malloc_info        EINVAL for options other than 0; EIO when the stream fails

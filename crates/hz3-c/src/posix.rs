@@ -191,10 +191,15 @@ unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
     unsafe { resize(block, Some(size)) }
 }
 
-/// In glibc 2.36 another name for `memalign`: no check of the alignment, and `size` may be any.
+/// Returns an aligned block, as C23 and glibc 2.38 have it: NULL with `EINVAL` if the alignment is
+/// no power of two. `size` may be any.
 #[unsafe(no_mangle)]
 extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
-    aligned_rounding(align, size)
+    if !align.is_power_of_two() {
+        set_errno(libc::EINVAL);
+        return ptr::null_mut();
+    }
+    aligned(align, size)
 }
 
 /// Returns the error instead of setting `errno`; `*out` is written on success alone.

@@ -2,6 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::fmt::Write;
+use core::mem::MaybeUninit;
 
 use hz3_alloc::Stats;
 
@@ -110,7 +111,7 @@ unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_i
     if options != 0 {
         return libc::EINVAL;
     }
-    let mut room = [0; 1024];
+    let mut room = [const { MaybeUninit::uninit() }; 1024];
     let mut text = Text::new(&mut room);
     // A `Text` takes everything.
     let _ = write_xml(&hz3_alloc::stats(), &mut text);
@@ -151,7 +152,7 @@ fn write_totals(
 #[unsafe(no_mangle)]
 extern "C" fn malloc_stats() {
     let stats = hz3_alloc::stats();
-    let mut room = [0; 1024];
+    let mut room = [const { MaybeUninit::uninit() }; 1024];
     let mut text = Text::new(&mut room);
     // A `Text` takes everything.
     let _ = write_stats(&stats, &mut text);

@@ -155,6 +155,10 @@ static void json(void)
           cut);
     hz3_stats_json(cut, 1);
     CHECK(cut[0] == 0 && cut[1] == all[1], "a buffer of 1 byte: %.20s", cut);
+    CHECK(hz3_stats_json(NULL, 1) > 50, "no buffer");
+    memset(all, 'x', sizeof all);
+    size_t last = hz3_stats_json(all, SIZE_MAX);
+    CHECK(strlen(all) == last, "a buffer without an end: %zu, %zu", strlen(all), last);
     /* The sums hold within one answer. */
     long long active = value_in(all, "active"), committed = value_in(all, "committed");
     long long held = value_in(all, "allocated") + value_in(all, "cached") + value_in(all, "slack");

@@ -152,6 +152,26 @@ pub(crate) fn preloaded(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// A command that runs a shell script with mounts that it alone sees. The script has the library's
+/// path in `LIBRARY`.
+pub(crate) fn with_own_mounts(script: &str) -> Command {
+    let own = |flags: &[&str]| {
+        let mut own = command("unshare");
+        own.args(flags);
+        own
+    };
+    let may = |flags| {
+        let status = own(flags).args(["mount", "-t", "tmpfs", "none", "/proc"]).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let ways: [&[&str]; 2] = [&["--mount"], &["--map-root-user", "--mount"]];
+    let way = ways.into_iter().find(|flags| may(flags));
+    let way = way.expect("root, or a system that allows user namespaces: this test mounts");
+    let mut command = own(way);
+    command.env("LIBRARY", shared_library()).args(["sh", "-ec", script]);
+    command
+}
+
 /// How a program ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {

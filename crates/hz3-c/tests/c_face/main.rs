@@ -10,6 +10,7 @@ mod attack;
 mod cxx;
 mod dlopen;
 mod early;
+mod environment;
 mod exhaustion;
 mod exports;
 mod family;

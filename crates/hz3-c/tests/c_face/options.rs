@@ -1,6 +1,6 @@
 //! What a wrong option in the environment does: one line that names it, and nothing else.
 
-use crate::harness::{Link, preloaded, program, run};
+use crate::harness::{Link, command, preloaded, program, run};
 
 /// The program works, and hz3 says one line that has all of `words`.
 #[track_caller]
@@ -122,4 +122,34 @@ fn statistics_go_where_they_are_told() {
         );
     }
     std::fs::remove_file(&path).expect("the file is ours");
+}
+
+#[test]
+fn statistics_go_into_regular_files_alone() {
+    let program = program("options.c", Link::None);
+    let place = |name| format!("{}/{name}-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let (target, link) = (place("target"), place("link"));
+    std::os::unix::fs::symlink(&target, &link).expect("a link");
+    let fifo = place("fifo");
+    assert!(run(command("mkfifo").arg(&fifo)).status.success(), "a FIFO");
+    for (path, reason) in [
+        (link.as_str(), "it is a symbolic link"),
+        (&fifo, "it is not a regular file"),
+        (env!("CARGO_TARGET_TMPDIR"), "it is not a regular file"),
+        ("/dev/null", "it is not a regular file"),
+        ("/dev/full", "it is not a regular file"),
+        ("/nonexistent/statistics", "its directory does not exist"),
+    ] {
+        let line = format!(
+            "hz3: HZ3_STATS={}: {reason}; expected a regular file to append to; wrote nothing\n",
+            path.chars().take(100).collect::<String>()
+        );
+        let outcome = run(preloaded(&program).env("HZ3_STATS", path));
+        assert!(outcome.status.success() && outcome.stdout == "ok\n", "{outcome}");
+        assert_eq!(outcome.stderr, line);
+    }
+    assert!(!std::path::Path::new(&target).exists(), "a link was followed");
+    for path in [link, fifo] {
+        std::fs::remove_file(path).expect("the file is ours");
+    }
 }

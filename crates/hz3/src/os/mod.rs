@@ -18,6 +18,8 @@ pub(crate) mod linux;
 pub(crate) mod lock;
 pub(crate) mod syscall;
 pub(crate) mod thread;
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+pub(crate) mod weak;
 
 use core::ptr::NonNull;
 

@@ -18,6 +18,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use super::linux::Linux;
 use super::syscall::syscall;
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+use super::weak::weak_address;
 
 /// The stack, in bytes: the thread calls nothing deep.
 const STACK_BYTES: usize = 128 * 1024;
@@ -113,34 +115,9 @@ fn stack_end() -> Option<ptr::NonNull<u8>> {
 }
 
 /// Whether the program carries the run-time library of a sanitizer: all have this function.
-///
-/// Stable Rust has no weak externs: this reads the word that the linker fills with the function's
-/// address, or with 0 where there is none.
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 fn is_instrumented() -> bool {
-    let function: usize;
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: reads a word of the table of addresses.
-    unsafe {
-        core::arch::asm!(
-            ".weak __sanitizer_set_death_callback",
-            "mov {function}, qword ptr [rip + __sanitizer_set_death_callback@GOTPCREL]",
-            function = out(reg) function,
-            options(pure, readonly, nostack, preserves_flags),
-        );
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: reads a word of the table of addresses.
-    unsafe {
-        core::arch::asm!(
-            ".weak __sanitizer_set_death_callback",
-            "adrp {function}, :got:__sanitizer_set_death_callback",
-            "ldr {function}, [{function}, :got_lo12:__sanitizer_set_death_callback]",
-            function = out(reg) function,
-            options(pure, readonly, nostack, preserves_flags),
-        );
-    }
-    function != 0
+    weak_address!("__sanitizer_set_death_callback") != 0
 }
 
 /// No thread runs without thread-local memory here.

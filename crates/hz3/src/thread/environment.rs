@@ -6,6 +6,8 @@ use core::ffi::{CStr, c_char};
 #[cfg(not(miri))]
 use super::errno;
 use crate::options::{Config, apply};
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+use crate::os::weak::weak_address;
 
 /// The entries of an environment: pointers to terminated strings, and a null pointer.
 type Entries = *const *const c_char;
@@ -65,15 +67,14 @@ fn has_raised_privileges() -> bool {
 /// The environment as the kernel left it on the initial stack. glibc's dynamic linker allocates
 /// from a preloaded library before the C library knows its environment; with other libraries it is
 /// known before the first allocation, so that a null pointer means that the program cleared it.
-#[cfg(all(target_env = "gnu", not(miri)))]
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 fn initial() -> Entries {
-    unsafe extern "C" {
-        /// Where the initial stack begins: the number of arguments, their addresses, a null
-        /// pointer, the entries of the environment.
-        static __libc_stack_end: *const usize;
-    }
+    // glibc's name for where the initial stack begins: the number of arguments, their addresses, a
+    // null pointer, the entries of the environment.
+    let place: *const *const usize =
+        core::ptr::with_exposed_provenance(weak_address!("__libc_stack_end"));
     // SAFETY: a variable that the dynamic linker, or the start of a static program, sets first.
-    let stack = unsafe { __libc_stack_end };
+    let Some(&stack) = (unsafe { place.as_ref() }) else { return core::ptr::null() };
     if stack.is_null() {
         return core::ptr::null();
     }
@@ -85,7 +86,7 @@ fn initial() -> Entries {
     if separator.is_null() { after_arguments.wrapping_add(1) } else { core::ptr::null() }
 }
 
-#[cfg(not(all(target_env = "gnu", not(miri))))]
+#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
 fn initial() -> Entries {
     core::ptr::null()
 }
