@@ -47,6 +47,8 @@ enum Chore {
     },
     /// Checks that the picture is true: layers, documents, invariants, orderings, unsafe code
     Check,
+    /// Takes today's public items of crate hz3 over into crates/hz3/api.txt
+    Api,
     /// Counts the instructions of malloc and free against the golden figure
     Fastpath {
         /// Take today's figure as the golden one
@@ -117,6 +119,7 @@ fn run(chore: Chore) -> Result {
         Chore::Demo => demo::run(),
         Chore::Test { no_install, only } => test::run(!no_install, only.as_deref()),
         Chore::Check => check::run(),
+        Chore::Api => check::api::accept(),
         Chore::Fastpath { bless, why, library } => {
             fastpath::run(library.as_deref(), why.filter(|_| bless).as_deref())
         }

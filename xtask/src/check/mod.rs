@@ -1,5 +1,6 @@
 //! Structural checks: what the documents and the tree say about the code is compared with the code.
 
+pub(crate) mod api;
 mod documents;
 mod invariants;
 mod layers;
@@ -27,12 +28,13 @@ impl Finding {
 
 type Check = fn(&Tree) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: [(&str, Check); 6] = [
     ("layers: calls go down only", layers::check),
     ("documents name what exists", documents::check),
     ("invariants are stated and cited", invariants::check),
     ("orderings say what they pair with", orderings::check),
     ("policy files are safe code", unsafety::check),
+    ("public items are those of crates/hz3/api.txt", api::check),
 ];
 
 /// Runs every check and prints what it finds.
