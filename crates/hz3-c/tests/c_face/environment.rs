@@ -1,10 +1,11 @@
-//! Whether the environment is found where it should count, and does not count where it must not.
+//! Odd surroundings: the environment counts where it should and only there, and a system that does
+//! not do what it says loses nothing.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Link, command, program, run, with_own_mounts};
+use crate::harness::{Link, command, preloaded, program, run, with_own_mounts};
 
 /// A user without rights: nobody.
 const NOBODY: u32 = 65534;
@@ -49,4 +50,9 @@ fn the_environment_is_found_without_proc() {
         assert!(lines[0].starts_with("hz3: HZ3_TICK=0: "), "{link:?}: {outcome}");
         assert!(lines[1].starts_with("{\"allocated\":"), "{link:?}: {outcome}");
     }
+}
+
+#[test]
+fn zeroed_memory_is_zero_where_purges_do_nothing() {
+    run(&mut preloaded(program("purge_ignored.c", Link::None))).expect_ok();
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::syscall::syscall;
 use super::{Os, Refused, Span};
@@ -23,6 +23,12 @@ const CPU_WORDS: usize = 64;
 
 /// The answer to the first question about the page size: the reclaimer cannot ask the C library.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
+
+/// What the first purge showed. Some emulators answer `MADV_DONTNEED` with success and do nothing:
+/// memory that hz3 then took for zero would have its old contents.
+static PURGES: AtomicU8 = AtomicU8::new(0);
+const PURGES_EMPTY: u8 = 1;
+const PURGES_DO_NOTHING: u8 = 2;
 
 impl Linux {
     /// Maps `bytes` of private anonymous memory wherever the kernel likes.
@@ -93,6 +99,24 @@ impl Linux {
         unsafe { syscall(libc::SYS_madvise, arguments) }.map(drop)
     }
 
+    /// Purges, and finds out whether that empties pages. Until a purge succeeded, nothing is known.
+    ///
+    /// # Safety
+    /// As for [`Os::purge`].
+    #[cold]
+    unsafe fn first_purge(span: Span) -> Result<(), Refused> {
+        let probe = span.start.as_ptr();
+        // SAFETY: the range is committed and the caller's, who expects its contents to vanish.
+        unsafe { probe.write_volatile(1) };
+        // SAFETY: as above.
+        unsafe { Self::advise(span, libc::MADV_DONTNEED)? };
+        // SAFETY: the range is still committed and the caller's.
+        let is_empty = unsafe { probe.read_volatile() } == 0;
+        let found = if is_empty { PURGES_EMPTY } else { PURGES_DO_NOTHING };
+        PURGES.store(found, Ordering::Relaxed);
+        if is_empty { Ok(()) } else { Err(Refused) }
+    }
+
     fn membarrier(command: c_int) -> bool {
         let arguments = [command.cast_unsigned() as usize, 0, 0, 0, 0, 0];
         // SAFETY: membarrier takes no pointers.
@@ -151,8 +175,13 @@ impl Os for Linux {
     }
 
     unsafe fn purge(&self, span: Span) -> Result<(), Refused> {
-        // SAFETY: the caller owns the range and expects its contents to vanish.
-        unsafe { Self::advise(span, libc::MADV_DONTNEED) }
+        match PURGES.load(Ordering::Relaxed) {
+            // SAFETY: the caller owns the range and expects its contents to vanish.
+            PURGES_EMPTY => unsafe { Self::advise(span, libc::MADV_DONTNEED) },
+            PURGES_DO_NOTHING => Err(Refused),
+            // SAFETY: the caller's promise is the same.
+            _ => unsafe { Self::first_purge(span) },
+        }
     }
 
     unsafe fn populate(&self, span: Span) -> Result<(), Refused> {
