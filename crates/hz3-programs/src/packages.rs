@@ -45,7 +45,8 @@ pub const TOOLS: &[Tool] = &[
     tool("json.hpp", "/usr/include/nlohmann/json.hpp", "nlohmann-json3-dev"),
     tool("regrtest", "/usr/lib/python3.11/test/test_pickle.py", "libpython3.11-testsuite"),
     tool("stb", "/usr/include/stb/stb_image.h", "libstb-dev"),
-    // What the chores measure with and against.
+    // What the chores and tests measure with, look with, and compare against.
+    tool("gdb", "/usr/bin/gdb", "gdb"),
     tool("objdump", "/usr/bin/objdump", "binutils"),
     tool("tcmalloc", "/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
     tool("valgrind", "/usr/bin/valgrind", "valgrind"),

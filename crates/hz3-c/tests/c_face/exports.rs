@@ -152,3 +152,25 @@ fn the_other_operators_are_one_jump() {
         assert!(!code[0].contains("@plt"), "{name}: {code:?}");
     }
 }
+
+/// Debuggers call functions by their prototypes in the debug information: `call malloc(100)`.
+#[test]
+fn the_debug_information_has_prototypes() {
+    let commands = ["malloc", "calloc", "realloc", "memalign", "malloc_usable_size"]
+        .map(|name| format!("ptype {name}"));
+    let mut arguments = vec!["--nx", "--batch"];
+    for command in &commands {
+        arguments.extend(["--eval-command", command]);
+    }
+    let prototypes = ask("gdb", &arguments);
+    for (prototype, end) in prototypes.lines().zip([
+        "*(usize)",
+        "*(usize, usize)",
+        "*(enum core::ffi::c_void *, usize)",
+        "*(usize, usize)",
+        "usize (enum core::ffi::c_void *)",
+    ]) {
+        assert!(prototype.ends_with(end), "{prototypes}");
+    }
+    assert_eq!(prototypes.lines().count(), commands.len(), "{prototypes}");
+}
