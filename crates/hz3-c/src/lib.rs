@@ -17,18 +17,27 @@
 
 #![no_std]
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cxx;
 mod foreign;
 mod gnu;
 mod hz3_api;
 mod load;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    expect(dead_code, reason = "the C++ operators look the rest up")
+)]
 mod lookup;
 mod posix;
 mod report;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod throw;
 
+// On other processors than these two the core needs `std`, which has a panic handler, and the C++
+// runtime's own operators are used, which end in malloc and free.
+
 /// A bug in the allocator: nothing can be done that would not make it worse.
-#[cfg(not(test))]
+#[cfg(all(not(test), any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[panic_handler]
 fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
     hz3_alloc::raw::fatal("internal error: the allocator panicked", 0)
@@ -36,6 +45,6 @@ fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
 
 /// Unoptimized builds contain parts of `core` that name this function of `std`. Nobody unwinds
 /// through them, so nobody calls it.
-#[cfg(all(debug_assertions, not(test)))]
+#[cfg(all(debug_assertions, not(test), any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
