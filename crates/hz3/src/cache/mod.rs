@@ -259,9 +259,29 @@ mod thread_cache {
             Span { start, bytes: CACHE_BYTES.next_multiple_of(os.page_size()) }
         }
 
+        /// Gives the memory of the slots back, as far as they share no page with the header. Nothing is
+        /// lost if the system refuses.
+        ///
+        /// # Safety
+        /// No thread owns the cache, and its stacks have no arrays.
+        pub(super) unsafe fn purge_slots<O: Os>(&self, os: &O) {
+            let all = self.span(os);
+            let kept = (HEADER_AT + HEADER_BYTES).next_multiple_of(os.page_size());
+            // SAFETY: the header is shorter than the mapping.
+            let start = unsafe { all.start.add(kept) };
+            let slots = Span { start, bytes: all.bytes - kept };
+            // SAFETY: nobody reads a slot before it is handed out to an array and written.
+            let _refused = unsafe { os.purge(slots) };
+        }
+
         /// How many caches were made before this one.
         pub(crate) fn number(&self) -> usize {
             self.number
+        }
+
+        /// How often the owner refilled a class.
+        pub(crate) fn refills(&self) -> u64 {
+            self.counts.refills.load(Ordering::Relaxed)
         }
 
         /// Slow paths of the cache so far: a clock of its owner's activity.

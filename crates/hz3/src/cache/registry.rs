@@ -15,6 +15,8 @@ const LEAST_LIMIT: usize = 512 * 1024;
 
 /// A cache with at most this many bytes of blocks may keep them for the next thread; one a list.
 const WARM_BYTES: u64 = 96 * 1024;
+/// So many caches without a thread may keep the memory of their slots.
+const UNUSED_WITH_MEMORY: usize = 64;
 /// Lists of unused caches; a power of two.
 const LISTS: usize = 16;
 
@@ -144,6 +146,10 @@ impl Registry {
         }
         // SAFETY: the owner is the caller, who is done with it.
         unsafe { cache.retire(below) };
+        if self.created.load(Ordering::Relaxed) - self.in_use() > UNUSED_WITH_MEMORY {
+            // SAFETY: it has no owner and was just retired.
+            unsafe { cache.purge_slots(below.segments.os()) };
+        }
         list.lock().push(cache);
     }
 
