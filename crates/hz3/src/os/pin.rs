@@ -1,0 +1,144 @@
+//! Keeps the object that holds hz3 loaded.
+//!
+//! A plugin with hz3 inside leaves a key's destructor, fork handlers and perhaps a thread behind,
+//! all of which would run unmapped code after `dlclose`. So the first thread that gets a cache opens
+//! the plugin once more, for ever. A program is never unloaded, and `libhz3.so` is marked.
+
+use core::ffi::{c_char, c_int, c_void};
+
+/// An entry of an object's dynamic section.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tag: i64,
+    value: u64,
+}
+
+const DT_NULL: i64 = 0;
+/// Only executables have it.
+const DT_DEBUG: i64 = 21;
+const DT_FLAGS_1: i64 = 0x6fff_fffb;
+const DF_1_NODELETE: u64 = 8;
+const DF_1_PIE: u64 = 0x0800_0000;
+
+type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
+type Dladdr = unsafe extern "C" fn(*const c_void, *mut libc::Dl_info) -> c_int;
+
+/// Opens the object that holds this function once more, unless it stays loaded anyway.
+pub(crate) fn stay_loaded() {
+    if stays_loaded(dynamic_section()) {
+        return;
+    }
+    let (Some(dladdr), Some(dlopen)) = (weak_dladdr(), weak_dlopen()) else { return };
+    let mut found = core::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    let here: *const c_void = (stay_loaded as fn()) as *const c_void;
+    // SAFETY: the C library's dladdr; it writes the structure.
+    if unsafe { dladdr(here, found.as_mut_ptr()) } == 0 {
+        return;
+    }
+    // SAFETY: zero is valid, and it was written.
+    let found = unsafe { found.assume_init() };
+    let how = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+    // SAFETY: the C library's dlopen, with the name under which it knows the object.
+    unsafe { dlopen(found.dli_fname, how) };
+}
+
+/// Whether an object with this dynamic section is never unloaded. One without is a static program.
+fn stays_loaded(mut entry: *const Entry) -> bool {
+    if entry.is_null() {
+        return true;
+    }
+    loop {
+        // SAFETY: the section ends with an entry of its own, where this stops.
+        let Entry { tag, value } = unsafe { entry.read() };
+        match tag {
+            DT_NULL => return false,
+            DT_DEBUG => return true,
+            DT_FLAGS_1 if value & (DF_1_NODELETE | DF_1_PIE) != 0 => return true,
+            _ => entry = entry.wrapping_add(1),
+        }
+    }
+}
+
+/// Reads the address of a symbol that may be absent; stable Rust has no weak externs.
+macro_rules! weak_address {
+    ($declaration:literal, $symbol:literal) => {{
+        let address: usize;
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: reads a word of the table of addresses.
+        unsafe {
+            core::arch::asm!(
+                $declaration,
+                concat!("mov {address}, qword ptr [rip + ", $symbol, "@GOTPCREL]"),
+                address = out(reg) address,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: reads a word of the table of addresses.
+        unsafe {
+            core::arch::asm!(
+                $declaration,
+                concat!("adrp {address}, :got:", $symbol),
+                concat!("ldr {address}, [{address}, :got_lo12:", $symbol, "]"),
+                address = out(reg) address,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        address
+    }};
+}
+
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+fn dynamic_section() -> *const Entry {
+    let address = weak_address!(".weak _DYNAMIC\n.hidden _DYNAMIC", "_DYNAMIC");
+    core::ptr::with_exposed_provenance(address)
+}
+
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+fn weak_dlopen() -> Option<Dlopen> {
+    let address = weak_address!(".weak dlopen", "dlopen");
+    // SAFETY: zero or the C library's function.
+    unsafe { core::mem::transmute::<usize, Option<Dlopen>>(address) }
+}
+
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+fn weak_dladdr() -> Option<Dladdr> {
+    let address = weak_address!(".weak dladdr", "dladdr");
+    // SAFETY: zero or the C library's function.
+    unsafe { core::mem::transmute::<usize, Option<Dladdr>>(address) }
+}
+
+/// Elsewhere nothing is known of the object.
+#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+fn dynamic_section() -> *const Entry {
+    core::ptr::null()
+}
+
+#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+fn weak_dlopen() -> Option<Dlopen> {
+    None
+}
+
+#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+fn weak_dladdr() -> Option<Dladdr> {
+    None
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{DF_1_NODELETE, DT_DEBUG, DT_FLAGS_1, DT_NULL, Entry, stays_loaded};
+
+    fn section(tag: i64, value: u64) -> [Entry; 3] {
+        [Entry { tag: 1, value: 7 }, Entry { tag, value }, Entry { tag: DT_NULL, value: 0 }]
+    }
+
+    #[test]
+    fn executables_and_marked_libraries_stay_and_other_libraries_do_not() {
+        assert!(stays_loaded(core::ptr::null()));
+        assert!(stays_loaded(section(DT_DEBUG, 0).as_ptr()));
+        assert!(stays_loaded(section(DT_FLAGS_1, DF_1_NODELETE | 1).as_ptr()));
+        assert!(!stays_loaded(section(DT_FLAGS_1, 1).as_ptr()));
+        assert!(!stays_loaded(section(1, DF_1_NODELETE).as_ptr()));
+    }
+}
