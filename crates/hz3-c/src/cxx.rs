@@ -18,12 +18,13 @@ use core::ptr;
 
 use hz3_alloc::raw;
 
+use crate::caller::free_cold;
 use crate::lookup::{
     Symbol, hz3_weak_allocate_exception, hz3_weak_bad_alloc_end, hz3_weak_bad_alloc_table,
     hz3_weak_bad_alloc_type, hz3_weak_begin_catch, hz3_weak_end_catch, hz3_weak_get_new_handler,
     hz3_weak_set_gr, hz3_weak_set_ip, hz3_weak_throw, hz3_weak_throw_bad_alloc,
 };
-use crate::posix::{aligned, allocate, free_cold};
+use crate::posix::{aligned, allocate, malloc_within};
 use crate::throw::{Exception, guarded_call, new_cold, new_or_throw, throw_bad_alloc};
 
 type GetNewHandler = unsafe extern "C" fn() -> *mut c_void;
@@ -67,7 +68,7 @@ pub(crate) fn unwinder() -> Option<Unwinder> {
 
 /// The first attempt of a plain form whose fast path has missed.
 pub(crate) extern "C" fn after_miss(size: usize) -> *mut c_void {
-    crate::posix::malloc_cold(size).cast()
+    malloc_within(size).cast()
 }
 
 /// One attempt at allocating. `align` 0 asks for nothing in particular; one that is no power of
@@ -210,7 +211,7 @@ fn new_or_null(size: usize, align: usize) -> *mut c_void {
 /// `operator new(size_t)`
 #[unsafe(no_mangle)]
 extern "C" fn _Znwm(size: usize) -> *mut c_void {
-    // SAFETY: `new_cold` calls `malloc_cold`, and so `malloc_miss`, first.
+    // SAFETY: `new_cold` calls `malloc_within`, and so `malloc_miss`, first.
     unsafe { raw::malloc(size, |size| new_cold(size)) }.cast()
 }
 
@@ -244,7 +245,7 @@ extern "C" fn _ZnwmRKSt9nothrow_t(size: usize, _tag: *const u8) -> *mut c_void {
         let block = after_miss(size);
         if block.is_null() { new_or_null(size, 0).cast() } else { block.cast() }
     };
-    // SAFETY: `after_miss` calls `malloc_cold`, and so `malloc_miss`, first.
+    // SAFETY: `after_miss` calls `malloc_within`, and so `malloc_miss`, first.
     unsafe { raw::malloc(size, miss) }.cast()
 }
 

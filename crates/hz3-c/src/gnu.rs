@@ -4,9 +4,9 @@ use core::ffi::{c_int, c_void};
 
 use hz3_alloc::raw;
 
+use crate::caller::{free_cold, malloc_cold};
 use crate::posix::{
-    aligned, aligned_rounding, free_cold, keeping_errno, malloc_cold, posix_memalign, release,
-    resize, zeroed,
+    aligned, aligned_rounding, keeping_errno, posix_memalign, release, resize, zeroed,
 };
 use crate::{foreign, report};
 

@@ -12,11 +12,13 @@
 //! | [`throw`] | the frames that C++ exceptions pass through |
 //! | [`foreign`] | blocks that another allocator gave out |
 //! | [`lookup`] | functions that the process may or may not have |
+//! | [`caller`] | whether the program called, or the C library |
 //! | [`load`] | what happens when the library is loaded |
 //! | [`hz3_api`] | what only hz3 has: `hz3_collect`, `hz3_epoch_force`, `hz3_stats_json`, `hz3_version` |
 
 #![no_std]
 
+mod caller;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cxx;
 mod foreign;

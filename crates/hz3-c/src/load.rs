@@ -5,6 +5,7 @@
 //! hold every lock, must be the innermost. So we allocate before the constructors of other
 //! libraries can register theirs (`-z initfirst` in build.rs has us called first).
 
+use crate::caller;
 use crate::posix::{allocate, release};
 
 /// The dynamic linker and the C start-up code call what this section points to.
@@ -14,4 +15,5 @@ static ON_LOAD: extern "C" fn() = on_load;
 
 extern "C" fn on_load() {
     release(allocate(1));
+    caller::learn();
 }

@@ -8,6 +8,7 @@ use core::ptr;
 
 use hz3_alloc::raw;
 
+use crate::caller::{free_cold, malloc_cold, start_wanted_reclaimer};
 use crate::foreign;
 
 /// The largest request, as in glibc: the difference of two pointers into a block fits `ptrdiff_t`.
@@ -52,19 +53,33 @@ fn or_enomem(block: *mut c_void) -> *mut c_void {
     block
 }
 
-/// `malloc` where the thread's cache has nothing. Follows a miss of the fast path, only.
+/// `malloc` where the thread's cache has nothing, called by the code at `caller`. Follows a miss of
+/// the fast path, only.
+pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
+    let block = malloc_within(size);
+    start_wanted_reclaimer(caller);
+    block
+}
+
+/// As [`malloc_from`], within a function that is not known to have been called by the program.
 #[cold]
 #[inline(never)]
-pub(crate) fn malloc_cold(size: usize) -> *mut u8 {
-    // SAFETY: `malloc_cold` is what the fast path's misses call, with their size.
+pub(crate) fn malloc_within(size: usize) -> *mut u8 {
+    // SAFETY: this is what the fast path's misses call, with their size.
     or_enomem(request(size, || unsafe { raw::malloc_miss(size) })).cast()
 }
 
-/// `free` where the thread's cache can't take the block, or the pointer isn't a small block.
-/// Follows a miss of the fast path, only.
+/// `free` where the thread's cache can't take the block, or the pointer isn't a small block, called
+/// by the code at `caller`. Follows a miss of the fast path, only.
+pub(crate) extern "C" fn free_from(block: *mut u8, caller: usize) {
+    free_within(block);
+    keeping_errno(|| start_wanted_reclaimer(caller));
+}
+
+/// As [`free_from`], within a function that is not known to have been called by the program.
 #[cold]
 #[inline(never)]
-pub(crate) fn free_cold(block: *mut u8) {
+pub(crate) fn free_within(block: *mut u8) {
     keeping_errno(|| {
         // SAFETY: `block` is what the program passed to free; the core checks it.
         if unsafe { raw::free_miss(block) }.is_err() {
@@ -77,15 +92,15 @@ pub(crate) fn free_cold(block: *mut u8) {
 /// `malloc`, for callers that aren't the hot path.
 #[inline(never)]
 pub(crate) fn allocate(size: usize) -> *mut c_void {
-    // SAFETY: `malloc_cold` calls `malloc_miss` first.
-    unsafe { raw::malloc(size, malloc_cold) }.cast()
+    // SAFETY: `malloc_within` calls `malloc_miss` first.
+    unsafe { raw::malloc(size, malloc_within) }.cast()
 }
 
 /// `free`, for callers that aren't the hot path.
 #[inline(never)]
 pub(crate) fn release(block: *mut c_void) {
     // SAFETY: `block` is what the program passed to a function that frees; the core checks it.
-    unsafe { raw::free(block.cast(), free_cold) };
+    unsafe { raw::free(block.cast(), free_within) };
 }
 
 /// An allocation with an alignment that is a power of two; NULL with `ENOMEM` on failure.
@@ -99,8 +114,8 @@ pub(crate) fn aligned(align: usize, size: usize) -> *mut c_void {
 /// `calloc` after its multiplication, which may have overflowed.
 pub(crate) fn zeroed(size: Option<usize>) -> *mut c_void {
     let Some(size) = size else { return or_enomem(ptr::null_mut()) };
-    // SAFETY: `malloc_cold` calls `malloc_miss` first.
-    match unsafe { raw::zeroed_small(size, malloc_cold) } {
+    // SAFETY: `malloc_within` calls `malloc_miss` first.
+    match unsafe { raw::zeroed_small(size, malloc_within) } {
         Some(block) => block.cast(),
         None => zeroed_cold(size),
     }
@@ -128,8 +143,8 @@ pub(crate) unsafe fn resize(block: *mut c_void, size: Option<usize>) -> *mut c_v
         release(block);
         return ptr::null_mut();
     }
-    // SAFETY: `block` is what the program passed to realloc; `malloc_cold` calls `malloc_miss` first.
-    match unsafe { raw::realloc_small(block.cast(), size, malloc_cold, free_cold) } {
+    // SAFETY: `block` is what the program passed to realloc; `malloc_within` calls `malloc_miss` first.
+    match unsafe { raw::realloc_small(block.cast(), size, malloc_within, free_within) } {
         Some(moved) => moved.cast(),
         // SAFETY: the caller's contract is the same.
         None => unsafe { resize_cold(block, size) },

@@ -40,6 +40,25 @@ impl Configured {
     }
 }
 
+/// What follows a miss of [`raw::malloc`]. Rust code calls this, so no lock of the C library is held.
+///
+/// # Safety
+/// As for [`raw::malloc_miss`].
+#[cold]
+#[inline(never)]
+unsafe fn malloc_miss(size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    let block = unsafe { raw::malloc_miss(size) };
+    start_wanted_reclaimer();
+    block
+}
+
+fn start_wanted_reclaimer() {
+    if raw::wants_reclaimer() {
+        raw::start_reclaimer();
+    }
+}
+
 /// A block of `layout`, by the fast path where the alignment is common.
 #[inline(always)]
 fn allocate(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
@@ -68,6 +87,7 @@ unsafe fn free_miss(block: *mut u8) {
     if unsafe { raw::free_miss(block) } == Err(Foreign) {
         raw::fatal("free of a block that is not hz3's", block.addr());
     }
+    start_wanted_reclaimer();
 }
 
 unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -76,7 +96,7 @@ unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         return unsafe { move_aligned(block, layout, size) };
     }
     // SAFETY: called after the miss, with its size.
-    let malloc_miss = |size| unsafe { raw::malloc_miss(size) };
+    let malloc_miss = |size| unsafe { malloc_miss(size) };
     // SAFETY: the caller gave the block up.
     let free_miss = |block| unsafe { free_miss(block) };
     // SAFETY: the block is hz3's, the caller's, and not null; the misses are those of the two.
@@ -121,7 +141,7 @@ unsafe impl GlobalAlloc for Hz3 {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: called after the miss, with its size.
-        allocate(layout, |size| unsafe { raw::malloc_miss(size) })
+        allocate(layout, |size| unsafe { malloc_miss(size) })
     }
 
     #[inline]
@@ -132,7 +152,7 @@ unsafe impl GlobalAlloc for Hz3 {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: called after the miss, with its size.
-        allocate_zeroed(layout, |size| unsafe { raw::malloc_miss(size) })
+        allocate_zeroed(layout, |size| unsafe { malloc_miss(size) })
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -162,7 +182,7 @@ unsafe impl GlobalAlloc for Configured {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         thread::configure(&self.config);
         // SAFETY: called after the miss, with its size.
-        allocate_zeroed(layout, |size| unsafe { raw::malloc_miss(size) })
+        allocate_zeroed(layout, |size| unsafe { malloc_miss(size) })
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {

@@ -280,6 +280,21 @@ impl<O: Os> Heap<O> {
         unsafe { self.reclaim.tick(&self.registry, self.below(), front) }
     }
 
+    /// Keeps free memory within its bound, for a process without a reclaimer. Looks also at what is
+    /// free in slabs if `counts_slabs`.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn trim(&self, front: Front<'_>, counts_slabs: bool) {
+        // SAFETY: the caller's promise.
+        unsafe { self.reclaim.trim(&self.registry, self.below(), front, counts_slabs) };
+    }
+
+    /// How many threads have caches.
+    pub(crate) fn threads(&self) -> usize {
+        self.registry.in_use()
+    }
+
     /// Slow paths of one thread between two epochs; 0 when the policy is not made of epochs.
     pub(crate) fn epoch_interval(&self) -> u32 {
         self.reclaim.interval()

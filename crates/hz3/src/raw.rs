@@ -177,6 +177,19 @@ pub fn epoch_force() {
     thread::tick();
 }
 
+/// Whether there is enough to give back for a thread of hz3's; one load. To be asked after a miss.
+#[inline]
+pub fn wants_reclaimer() -> bool {
+    thread::wants_reclaimer()
+}
+
+/// Starts the thread that gives memory back, if [`wants_reclaimer`] still holds. The caller holds no
+/// lock that `pthread_create` takes: it is the program, and not the C library, that called hz3.
+#[cold]
+pub fn start_reclaimer() {
+    thread::start_reclaimer();
+}
+
 /// Bytes of a page of the operating system.
 pub fn page_size() -> usize {
     Linux.page_size()

@@ -17,9 +17,9 @@ pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32};
 #[inline(always)]
 pub(crate) fn light_fence() {
     #[cfg(not(loom))]
-    // Pairs with `Os::barrier` (membarrier) in `ThreadCache::steal` and in `doze::sleep`.
+    // Pairs with `Os::barrier` (membarrier) in `ThreadCache::steal` and in `absence::leave`.
     core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
     #[cfg(loom)]
-    // Pairs with the fence that stands for membarrier in the models of `steal` and `doze`.
+    // Pairs with the fence that stands for membarrier in the models of `steal` and `absence`.
     loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
 }

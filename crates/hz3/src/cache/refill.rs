@@ -234,6 +234,17 @@ impl ThreadCache {
         decay::decay(&mut owned, overages, most)
     }
 
+    /// Lowers the capacity of every class to its first blocks, and flushes what is above it.
+    ///
+    /// # Safety
+    /// The caller owns the cache.
+    pub(crate) unsafe fn shed<O: Os>(&self, below: Below<'_, O>) {
+        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        for class in SizeClass::all() {
+            while owned.shrink(class) {}
+        }
+    }
+
     /// S64: puts up to `most` blocks back. Returns how many.
     ///
     /// # Safety
@@ -285,7 +296,7 @@ impl<O: Os> Owned<'_, O> {
     /// Lowers the capacity of a class by half, and flushes what is above it; false when it has
     /// no more than its first blocks.
     pub(super) fn shrink(&mut self, class: SizeClass) -> bool {
-        let capacity = self.policy.capacity.of(class) - self.half(class);
+        let capacity = self.policy.capacity.of(class).saturating_sub(self.half(class));
         if capacity < self.policy.capacity.first(class) {
             return false;
         }

@@ -21,7 +21,7 @@ const RESIDENCY_PAGES: usize = 1024;
 /// Room for 4096 CPUs in the affinity mask.
 const CPU_WORDS: usize = 64;
 
-/// The answer to the first question about the page size: the reclaimer cannot ask the C library.
+/// The answer to the first question about the page size.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 
 /// What the first purge showed. Some emulators answer `MADV_DONTNEED` with success and do nothing:
@@ -66,22 +66,6 @@ impl Linux {
         Some(start)
     }
 
-    /// Maps a stack of `bytes` with `guard` inaccessible bytes below it. Returns its end.
-    pub(super) fn map_stack(guard: usize, bytes: usize) -> Option<NonNull<u8>> {
-        let start = Self::map_anywhere(guard + bytes, libc::PROT_NONE)?;
-        // SAFETY: the address lies in the fresh mapping.
-        let bottom = unsafe { start.add(guard) };
-        // SAFETY: the upper part of the fresh mapping, unused.
-        let usable = unsafe { Self::protect(Span { start: bottom, bytes }, READ_WRITE) };
-        if usable.is_err() {
-            // SAFETY: nobody knows of the mapping.
-            unsafe { Self::unmap_range(start, guard + bytes) };
-            return None;
-        }
-        // SAFETY: the end of the fresh mapping.
-        Some(unsafe { bottom.add(bytes) })
-    }
-
     unsafe fn unmap_range(start: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller owns the range. A failure leaves it mapped, which is harmless.
         unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
@@ -93,10 +77,9 @@ impl Linux {
     }
 
     unsafe fn advise(span: Span, advice: c_int) -> Result<(), Refused> {
-        let start = span.start.as_ptr().expose_provenance();
-        let arguments = [start, span.bytes, advice.cast_unsigned() as usize, 0, 0, 0];
+        // Through the C library: libraries that watch the address space put their hooks there.
         // SAFETY: the caller owns the range or the advice leaves its contents alone.
-        unsafe { syscall(libc::SYS_madvise, arguments) }.map(drop)
+        done(unsafe { libc::madvise(span.start.as_ptr().cast(), span.bytes, advice) })
     }
 
     /// Purges, and finds out whether that empties pages. Until a purge succeeded, nothing is known.

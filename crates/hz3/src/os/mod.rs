@@ -16,6 +16,7 @@ pub(crate) mod fake;
 pub(crate) mod fatal;
 pub(crate) mod linux;
 pub(crate) mod lock;
+pub(crate) mod pin;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]

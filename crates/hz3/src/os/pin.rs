@@ -6,6 +6,9 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+use super::weak::weak_address;
+
 /// An entry of an object's dynamic section.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -60,51 +63,22 @@ fn stays_loaded(mut entry: *const Entry) -> bool {
     }
 }
 
-/// Reads the address of a symbol that may be absent; stable Rust has no weak externs.
-macro_rules! weak_address {
-    ($declaration:literal, $symbol:literal) => {{
-        let address: usize;
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: reads a word of the table of addresses.
-        unsafe {
-            core::arch::asm!(
-                $declaration,
-                concat!("mov {address}, qword ptr [rip + ", $symbol, "@GOTPCREL]"),
-                address = out(reg) address,
-                options(pure, readonly, nostack, preserves_flags),
-            );
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: reads a word of the table of addresses.
-        unsafe {
-            core::arch::asm!(
-                $declaration,
-                concat!("adrp {address}, :got:", $symbol),
-                concat!("ldr {address}, [{address}, :got_lo12:", $symbol, "]"),
-                address = out(reg) address,
-                options(pure, readonly, nostack, preserves_flags),
-            );
-        }
-        address
-    }};
-}
-
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 fn dynamic_section() -> *const Entry {
-    let address = weak_address!(".weak _DYNAMIC\n.hidden _DYNAMIC", "_DYNAMIC");
+    let address = weak_address!("_DYNAMIC");
     core::ptr::with_exposed_provenance(address)
 }
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 fn weak_dlopen() -> Option<Dlopen> {
-    let address = weak_address!(".weak dlopen", "dlopen");
+    let address = weak_address!("dlopen");
     // SAFETY: zero or the C library's function.
     unsafe { core::mem::transmute::<usize, Option<Dlopen>>(address) }
 }
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 fn weak_dladdr() -> Option<Dladdr> {
-    let address = weak_address!(".weak dladdr", "dladdr");
+    let address = weak_address!("dladdr");
     // SAFETY: zero or the C library's function.
     unsafe { core::mem::transmute::<usize, Option<Dladdr>>(address) }
 }

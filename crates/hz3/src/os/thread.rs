@@ -1,127 +1,139 @@
-//! A thread that the C library does not know.
+//! The reclaimer's thread: an ordinary, detached thread of the C library.
 //!
-//! `pthread_create` takes locks of the C library, and `free` may be called with one of them held:
-//! glibc frees the memory of an ended thread's stack under the lock of its stacks, which
-//! `pthread_create` takes too. So a slow path, which may run in any call of `malloc` and `free`,
-//! can't use it. `clone` takes no lock and allocates nothing. A thread made by it is also none of
-//! those that the C library waits for when `main` ends by `pthread_exit`.
-//!
-//! The price: the thread has no thread-local memory. Its thread pointer is null, so that an access
-//! faults at once instead of reaching another thread's words; it makes its system calls by
-//! [`super::syscall`], and calls nothing of the C library but `memcpy` and its kin. The C library's
-//! `setuid` does not reach it either: it keeps the credentials that its creator had, and makes no
-//! call that asks for them.
+//! Being one matters to programs: `setuid` reaches it, the hooks that MPI and RDMA libraries put on
+//! `madvise` run in it, sanitizers and debuggers know it. What a program could notice of it is kept
+//! as small as possible: it takes no signal that was sent to the process, runs as ordinary work on
+//! the CPUs that the process had at its start whoever started it, and its name tells what it is.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::{c_int, c_long, c_void};
+use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::linux::Linux;
 use super::syscall::syscall;
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
-use super::weak::weak_address;
 
-/// The stack, in bytes: the thread calls nothing deep.
-const STACK_BYTES: usize = 128 * 1024;
-/// What lies below the stack and can't be accessed: as much as a page of any system has.
-const GUARD_BYTES: usize = 64 * 1024;
-/// What the C library's own threads share, so that a filter of system calls finds nothing strange.
-const SHARED: c_int = libc::CLONE_VM
-    | libc::CLONE_FS
-    | libc::CLONE_FILES
-    | libc::CLONE_SIGHAND
-    | libc::CLONE_THREAD
-    | libc::CLONE_SYSVSEM
-    | libc::CLONE_SETTLS
-    | libc::CLONE_PARENT_SETTID
-    | libc::CLONE_CHILD_CLEARTID;
-/// All 64 signals, the C library's own among them.
-const ALL_SIGNALS: u64 = u64::MAX;
+/// The stack, in bytes. The thread itself needs a few KiB; the rest is for exit handlers of the
+/// program, which the C library runs in the last thread that ends.
+const STACK_BYTES: usize = 512 * 1024;
+/// Words of an affinity mask: room for 4096 CPUs.
+const CPU_WORDS: usize = 64;
+/// Faults, aborts and filters of system calls concern the thread that they happen in; libcap also
+/// sends SIGSYS to every thread and waits for the answer.
+const OWN_SIGNALS: [c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGSYS,
+];
 
-/// The end of the stack. It stays mapped: a forked child uses its copy again.
-static STACK_END: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
-/// The thread's number, which the kernel writes; 0 when there is none.
-static THREAD: AtomicU32 = AtomicU32::new(0);
+/// The CPUs that the process could use at its start; all zero when the kernel did not say.
+static CPUS: [AtomicU64; CPU_WORDS] = [const { AtomicU64::new(0) }; CPU_WORDS];
+/// Bytes of [`CPUS`] that the kernel filled.
+static CPU_BYTES: AtomicU32 = AtomicU32::new(0);
 
-/// Starts the process's one such thread, with all signals blocked; false when the system has none
-/// to give, or when the program is instrumented by a sanitizer, whose calls need thread-local memory.
-/// `run` gets a null pointer, and the thread ends when it returns.
+/// Notes the CPUs that the process may use now: those that the thread will run on.
+pub(crate) fn note_cpus() {
+    let bytes = size_of_val(&CPUS);
+    let arguments = [0, bytes, CPUS.as_ptr().expose_provenance(), 0, 0, 0];
+    // SAFETY: the kernel writes at most `bytes` bytes into the words, which nobody reads yet.
+    let filled = unsafe { syscall(libc::SYS_sched_getaffinity, arguments) }.unwrap_or(0);
+    CPU_BYTES.store(u32::try_from(filled).unwrap_or(0), Ordering::Relaxed);
+}
+
+/// Starts a detached thread that calls `run` with `argument`. False when none can be had.
 ///
-/// # Safety
-/// No such thread runs in this process. `run` uses no thread-local memory.
-pub(crate) unsafe fn start(run: extern "C" fn(*mut c_void) -> c_int) -> bool {
-    if is_instrumented() {
+/// The C library allocates meanwhile, and takes the lock of its list of stacks: the caller holds no
+/// lock of hz3's and was not called by the C library.
+pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *mut c_void) -> bool {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let place = attributes.as_mut_ptr();
+    // SAFETY: initializes the attributes.
+    if unsafe { libc::pthread_attr_init(place) } != 0 {
         return false;
     }
-    let Some(stack_end) = stack_end() else { return false };
-    let before = block_signals(ALL_SIGNALS);
-    let thread = THREAD.as_ptr();
-    let null = ptr::null_mut::<c_void>();
-    // SAFETY: the stack is mapped and nobody else's; the number's place is static.
-    let made =
-        unsafe { libc::clone(run, stack_end.as_ptr().cast(), SHARED, null, thread, null, thread) };
-    block_signals(before);
-    made >= 0
+    // SAFETY: the attributes are initialized.
+    unsafe { libc::pthread_attr_setdetachstate(place, libc::PTHREAD_CREATE_DETACHED) };
+    // SAFETY: as above.
+    unsafe { libc::pthread_attr_setstacksize(place, STACK_BYTES) };
+    // A thread starts with its creator's mask.
+    let before = set_signals(&signals());
+    let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
+    // SAFETY: the attributes are initialized, and `run` is a thread's function.
+    let made = unsafe { libc::pthread_create(thread.as_mut_ptr(), place, run, argument) } == 0;
+    set_signals(&before);
+    // SAFETY: the attributes are initialized and not used again.
+    unsafe { libc::pthread_attr_destroy(place) };
+    made
 }
 
-/// Whether the calling thread is the one that [`start`] made.
-pub(crate) fn is_current() -> bool {
-    // SAFETY: gettid has no precondition.
-    let current = unsafe { syscall(libc::SYS_gettid, [0; 6]) };
-    current.ok() == usize::try_from(THREAD.load(Ordering::Relaxed)).ok()
+/// Makes the calling thread what its module says. Each call may be refused: nothing depends on it.
+pub(crate) fn settle_in(name: &core::ffi::CStr) {
+    call(libc::SYS_prctl, [libc::PR_SET_NAME as usize, name.as_ptr().expose_provenance(), 0]);
+    let real_time = [libc::SCHED_FIFO, libc::SCHED_RR];
+    // SAFETY: asks for the calling thread's policy.
+    if real_time.contains(&unsafe { libc::sched_getscheduler(0) }) {
+        let ordinary = libc::sched_param { sched_priority: 0 };
+        let address = (&raw const ordinary).expose_provenance();
+        call(libc::SYS_sched_setscheduler, [0, libc::SCHED_OTHER as usize, address]);
+    }
+    let bytes = CPU_BYTES.load(Ordering::Relaxed) as usize;
+    if bytes > 0 {
+        call(libc::SYS_sched_setaffinity, [0, bytes, CPUS.as_ptr().expose_provenance()]);
+    }
 }
 
-/// In a forked child, which has no such thread yet; its number may come to be another thread's.
-pub(crate) fn forget() {
-    THREAD.store(0, Ordering::Relaxed);
-}
-
-/// Names the calling thread; for the kernel and what lists its threads.
-pub(crate) fn set_name(name: &core::ffi::CStr) {
-    let [option, address] = [libc::PR_SET_NAME as usize, name.as_ptr().expose_provenance()];
-    // SAFETY: the name is terminated; the kernel copies at most 16 bytes.
-    let _ = unsafe { syscall(libc::SYS_prctl, [option, address, 0, 0, 0, 0]) };
-}
-
-/// Sleeps for so many milliseconds, or until a signal comes.
-pub(crate) fn sleep_ms(ms: u32) {
+/// Sleeps until `word` is not `value`, a wake-up, a signal, or so many milliseconds have passed.
+/// Returns whether it slept or had a reason not to; false when the system refuses to let it sleep.
+pub(crate) fn sleep(word: &AtomicU32, value: u32, ms: u32) -> bool {
     let time =
         libc::timespec { tv_sec: i64::from(ms / 1000), tv_nsec: i64::from(ms % 1000) * 1_000_000 };
-    let address = (&raw const time).expose_provenance();
-    // SAFETY: the structure is valid; the time that is left is not asked for.
-    let _ = unsafe { syscall(libc::SYS_nanosleep, [address, 0, 0, 0, 0, 0]) };
-}
-
-/// Blocks these signals and no others for the calling thread. Returns those blocked before.
-pub(super) fn block_signals(signals: u64) -> u64 {
-    let mut before = 0u64;
-    let how = libc::SIG_SETMASK as usize;
-    let (new, old) =
-        ((&raw const signals).expose_provenance(), (&raw mut before).expose_provenance());
-    // SAFETY: both sets are valid and have the kernel's size.
-    let _ = unsafe { syscall(libc::SYS_rt_sigprocmask, [how, new, old, size_of::<u64>(), 0, 0]) };
-    before
-}
-
-/// The end of the stack, mapped on first use. One thread at a time comes here.
-fn stack_end() -> Option<ptr::NonNull<u8>> {
-    let known = STACK_END.load(Ordering::Relaxed);
-    if known.is_null() {
-        let end = Linux::map_stack(GUARD_BYTES, STACK_BYTES)?;
-        STACK_END.store(end.as_ptr(), Ordering::Relaxed);
-        return Some(end);
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    let limit = &raw const time;
+    // SAFETY: the word outlives the call, and the time is valid.
+    let refused = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, limit) };
+    let expected = [libc::EAGAIN, libc::EINTR, libc::ETIMEDOUT];
+    if refused == 0 || expected.contains(&errno()) {
+        return true;
     }
-    ptr::NonNull::new(known)
+    // A filter of system calls: without the futex the thread can't be woken early.
+    // SAFETY: the time is valid; what is left of it is not asked for.
+    unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) == 0 || errno() == libc::EINTR }
 }
 
-/// Whether the program carries the run-time library of a sanitizer: all have this function.
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
-fn is_instrumented() -> bool {
-    weak_address!("__sanitizer_set_death_callback") != 0
+fn errno() -> c_int {
+    // SAFETY: the C library returns the address of this thread's errno.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: it is valid while the thread runs.
+    unsafe { place.read() }
 }
 
-/// No thread runs without thread-local memory here.
-#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
-fn is_instrumented() -> bool {
-    true
+/// Makes a system call whose arguments are valid and whose failure does not matter.
+fn call(number: c_long, [first, second, third]: [usize; 3]) {
+    // SAFETY: only called above, with valid arguments.
+    let _ = unsafe { syscall(number, [first, second, third, 0, 0, 0]) };
+}
+
+/// All signals but the thread's own, and but those that the C library keeps for itself.
+fn signals() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: initializes the set.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    for signal in OWN_SIGNALS {
+        // SAFETY: the set is initialized and the signal exists.
+        unsafe { libc::sigdelset(set.as_mut_ptr(), signal) };
+    }
+    // SAFETY: initialized above.
+    unsafe { set.assume_init() }
+}
+
+/// Sets the calling thread's mask of blocked signals. Returns the one before.
+fn set_signals(set: &libc::sigset_t) -> libc::sigset_t {
+    let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: both sets are valid.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set, before.as_mut_ptr()) };
+    // SAFETY: written by the call; zero is valid too.
+    unsafe { before.assume_init() }
 }

@@ -17,6 +17,7 @@ mod epoch;
 mod plan;
 mod purge;
 mod queue;
+mod slack;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +25,7 @@ use crate::base::units::{ChunkIndex, PAGE_BYTES, wide};
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
+use crate::central::Central;
 use crate::options::Config;
 use crate::os::Os;
 use crate::os::lock::Lock;
@@ -35,6 +37,7 @@ use counters::Counters;
 use epoch::{Epochs, Step};
 use plan::Plan;
 use purge::Purged;
+use slack::Slack;
 
 /// The state and the counters of the pipeline.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub(crate) struct Reclaim {
     /// The steps of an epoch, for the policies that are made of epochs.
     plan: Option<Plan>,
     counters: Counters,
+    slack: Slack,
     /// Held while pages are off their map for a purge.
     purging: Lock<()>,
     ticks: AtomicU64,
@@ -119,6 +123,7 @@ impl Reclaim {
             aging: Lock::new(Pace { aging, left_dirty: 0, stuck_dirty: 0, epochs }),
             plan: Plan::of(config.policy, &config.limits),
             counters: Counters::new(),
+            slack: Slack::new(),
             purging: Lock::new(()),
             ticks: AtomicU64::new(0),
             stolen_bytes: AtomicU64::new(0),
@@ -262,6 +267,94 @@ impl Reclaim {
         if work { Next::Tick } else { Next::Rest }
     }
 
+    /// Keeps what is free and may be resident within a bound, where no thread gives memory back; see
+    /// [`slack`]. What is free in slabs is looked at if `counts_slabs`. Costs a few loads as long as
+    /// there is nothing to do.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn trim<O: Os>(
+        &self,
+        registry: &Registry,
+        below: Below<'_, O>,
+        front: Front<'_>,
+        counts_slabs: bool,
+    ) {
+        let segments = below.segments;
+        if self.plan.is_some() {
+            return;
+        }
+        let retaken = segments.retaken_hint();
+        if self.slack.is_suspicious(retaken) {
+            self.slack.judge(segments.os().now_ms(), retaken);
+        }
+        let in_slabs =
+            if counts_slabs { self.slack.note_slabs(below.central.slack_hint()) } else { 0 };
+        let bound = self.slack.bound(segments.active_hint());
+        if segments.dirty_hint() + in_slabs <= bound {
+            return;
+        }
+        let Some(_pace) = self.aging.try_lock() else { return };
+        // Most of what is free in slabs may never have been touched.
+        let in_holes = if in_slabs > 0 { Self::large_holes(below) } else { 0 };
+        if segments.dirty_hint() + in_holes > bound {
+            if self.slack.only_frees(front.cache().map_or(0, ThreadCache::refills)) {
+                Self::shed(below, front);
+            }
+            let kept = slack::kept_bytes(bound);
+            let mut done = purge::free_pages(segments, &self.purging, Age::Any, kept);
+            self.count(done);
+            if in_holes > bound / 2 {
+                done.add(self.purge_large_holes(registry, below, front));
+            }
+            self.slack.purged(segments.os().now_ms(), done.pages, segments.retaken_hint());
+        }
+        if in_slabs > 0 {
+            self.slack.looked_at_slabs(below.central.slack_hint());
+        }
+    }
+
+    /// A program that frees and takes nothing needs no blocks in its cache, and no empty slabs.
+    fn shed<O: Os>(below: Below<'_, O>, front: Front<'_>) {
+        if let Some(cache) = front.cache() {
+            // SAFETY: the front is the calling thread's, which is not inside a cache operation.
+            unsafe { cache.shed(below) };
+        }
+        below.central.drain_transfers(below.segments);
+        below.central.retire(below.segments);
+    }
+
+    /// The chunks of the arena in use.
+    fn chunks<O: Os>(below: Below<'_, O>) -> impl Iterator<Item = ChunkIndex> {
+        (1..below.segments.arena().frontier().chunk().get()).map(ChunkIndex::new)
+    }
+
+    /// Bytes of all large holes.
+    fn large_holes<O: Os>(below: Below<'_, O>) -> u64 {
+        let grain = purge::grain(below.segments.os());
+        Self::chunks(below).map(|chunk| Central::large_holes(below.segments, chunk, grain)).sum()
+    }
+
+    /// Brings free blocks back into their slabs and purges the large holes of all slabs.
+    fn purge_large_holes<O: Os>(
+        &self,
+        registry: &Registry,
+        below: Below<'_, O>,
+        front: Front<'_>,
+    ) -> Purged {
+        let stolen = gather(registry, below, front);
+        self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
+        let grain = purge::grain(below.segments.os());
+        let mut done = Purged::default();
+        for chunk in Self::chunks(below) {
+            if Central::large_holes(below.segments, chunk, grain) > 0 {
+                done.add(purge::holes(below, &self.purging, chunk));
+            }
+        }
+        self.count_holes(done);
+        done
+    }
+
     /// A thread has ended and its cache is back.
     pub(crate) fn thread_ended<O: Os>(&self, below: Below<'_, O>) {
         let Some(budget) = self.plan.as_ref().and_then(|plan| plan.exit) else { return };
@@ -288,6 +381,7 @@ impl Reclaim {
         self.retired_bytes.fetch_add(wide(retired.bytes()), Ordering::Relaxed);
         let busy = found.active > 0;
         let segments = below.segments;
+        self.slack.relax(segments.os().now_ms());
         if pace.aging.tick(segments.os().now_ms(), segments.refaulted_pages(), busy) {
             self.age_pages(segments, pace);
             self.purge_quiet_holes(below);

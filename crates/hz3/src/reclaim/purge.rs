@@ -149,7 +149,7 @@ pub(crate) fn holes<O: Os>(below: Below<'_, O>, purging: &Lock<()>, chunk: Chunk
 }
 
 /// Pages of the arena in a page of the system.
-fn grain(os: &impl Os) -> Pages {
+pub(super) fn grain(os: &impl Os) -> Pages {
     Pages::new(narrow(os.page_size() / PAGE_BYTES).max(1))
 }
 

@@ -10,6 +10,8 @@ pub(crate) struct Account {
     active: AtomicU64,
     peak_active: AtomicU64,
     dirty: AtomicU64,
+    /// Pages taken so far that had been purged before.
+    retaken: AtomicU64,
     /// Bytes of clean pages that were populated.
     populated: AtomicU64,
 }
@@ -21,6 +23,7 @@ impl Account {
             active: AtomicU64::new(0),
             peak_active: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
+            retaken: AtomicU64::new(0),
             populated: AtomicU64::new(0),
         }
     }
@@ -65,8 +68,15 @@ impl Account {
         self.dirty.load(Ordering::Relaxed)
     }
 
-    /// Notes how many bytes are in slabs, large and huge blocks now, and in free dirty pages.
-    pub(crate) fn note(&self, active: u64, dirty: u64) {
+    /// Pages taken again after a purge, when pages were last taken or given back.
+    pub(crate) fn retaken_pages(&self) -> u64 {
+        self.retaken.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many bytes are in slabs, large and huge blocks now, and in free dirty pages, and
+    /// how many pages were taken again after a purge so far.
+    pub(crate) fn note(&self, active: u64, dirty: u64, retaken: u64) {
+        self.retaken.store(retaken, Ordering::Relaxed);
         self.active.store(active, Ordering::Relaxed);
         self.dirty.store(dirty, Ordering::Relaxed);
         // Most calls find a peak that is higher; those write nothing.

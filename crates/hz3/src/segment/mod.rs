@@ -126,7 +126,8 @@ impl<O: Os> Segments<O> {
     /// After pages were taken or given back, or a huge block was entered: notes what is held, for
     /// those who ask without the lock.
     fn note(&self, heap: &PageHeap) {
-        self.account.note(self.active_bytes(heap), heap.dirty_pages() * wide(PAGE_BYTES));
+        let dirty = heap.dirty_pages() * wide(PAGE_BYTES);
+        self.account.note(self.active_bytes(heap), dirty, heap.refaulted_pages());
     }
 
     /// Bytes in slabs, large and huge blocks, as a hint.
@@ -137,6 +138,11 @@ impl<O: Os> Segments<O> {
     /// Bytes of free pages that may hold memory, as a hint.
     pub(crate) fn dirty_hint(&self) -> u64 {
         self.account.dirty_bytes()
+    }
+
+    /// Pages taken so far that had been purged before, as a hint.
+    pub(crate) fn retaken_hint(&self) -> u64 {
+        self.account.retaken_pages()
     }
 
     /// Bytes in slabs, large and huge blocks.

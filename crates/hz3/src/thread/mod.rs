@@ -24,6 +24,7 @@ use crate::heap::{Foreign, Heap};
 use crate::options::{Config, Report};
 use crate::os::linux::Linux;
 use crate::os::lock::Lock;
+use crate::os::pin;
 use crate::stats::Stats;
 
 /// The heap of the process, made by the first call that needs it.
@@ -137,6 +138,7 @@ fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
 /// What must happen once a process and may allocate.
 #[cold]
 fn register_process_hooks() {
+    pin::stay_loaded();
     // SAFETY: the three handlers are functions of this program that stay loaded.
     unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_forked_child)) };
     let reports = GLOBAL.start.lock().is_some_and(|config| config.report != Report::None);
@@ -152,7 +154,7 @@ unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
     word::set(&word::ENDED, None);
     // SAFETY: the cache came from `attach`; the words do not lead to it any more.
     unsafe { heap.detach(cache) };
-    reclaimer::nudge_ending(heap);
+    reclaimer::poll_ending(heap);
 }
 
 extern "C" fn before_fork() {
@@ -214,7 +216,7 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
             unsafe { heap.allocate(front, size) }
         }
     };
-    reclaimer::nudge(heap);
+    reclaimer::poll(heap);
     address(block)
 }
 
@@ -223,24 +225,24 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
 /// # Safety
 /// The block, if it is hz3's, is not used again by the program.
 pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
+    if block.is_null() {
+        // The C library frees NULL in every thread that ends, after all else: it gets no cache.
+        return Ok(());
+    }
     // Before the heap exists every block is somebody else's.
-    let Some(heap) = existing_heap() else {
-        return if block.is_null() { Ok(()) } else { Err(Foreign) };
-    };
+    let Some(heap) = existing_heap() else { return Err(Foreign) };
     let missed_on_own = word::own().is_some_and(|own| core::ptr::eq(own, word::hot()));
     let front = front(heap);
     if missed_on_own {
         // SAFETY: the front is this thread's, and the hot path has just missed on it.
         let freed = unsafe { heap.free_miss(front, block) };
-        reclaimer::nudge(heap);
+        reclaimer::poll(heap);
         return freed;
     }
-    if !block.is_null() {
-        count(false);
-    }
+    count(false);
     // SAFETY: the front is this thread's; the miss was on a sentinel.
     let freed = unsafe { heap.free(front, block) };
-    reclaimer::nudge(heap);
+    reclaimer::poll(heap);
     freed
 }
 
@@ -251,7 +253,7 @@ pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
     count(true);
     // SAFETY: the front is this thread's.
     let block = unsafe { heap.allocate_aligned(front, align, size) };
-    reclaimer::nudge(heap);
+    reclaimer::poll(heap);
     address(block)
 }
 
@@ -262,7 +264,7 @@ pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
     count(true);
     // SAFETY: the front is this thread's.
     let block = unsafe { heap.allocate_zeroed(front, align, size) };
-    reclaimer::nudge(heap);
+    reclaimer::poll(heap);
     address(block)
 }
 
@@ -276,7 +278,7 @@ pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut 
     count(true);
     // SAFETY: the front is this thread's; the rest is the caller's promise.
     let moved = unsafe { heap.reallocate(front, block, size) };
-    reclaimer::nudge(heap);
+    reclaimer::poll(heap);
     moved.map(address)
 }
 
@@ -297,6 +299,17 @@ pub(crate) fn tick() {
         // SAFETY: the front is this thread's.
         unsafe { heap.tick(front(heap)) };
     }
+}
+
+/// See [`crate::raw::wants_reclaimer`].
+#[inline]
+pub(crate) fn wants_reclaimer() -> bool {
+    reclaimer::is_wanted()
+}
+
+/// See [`crate::raw::start_reclaimer`].
+pub(crate) fn start_reclaimer() {
+    reclaimer::start();
 }
 
 /// See [`crate::stats()`].

@@ -1,46 +1,68 @@
-//! The reclaimer: one thread a process that gives memory back while the program does other things,
-//! or nothing.
+//! The reclaimer: who gives memory back, and when.
 //!
 //! ```text
-//!   Absent --(enough to give back)--> Starting --> Awake <--(a slow path)-- Asleep
-//!                                        |           \\--(nothing left)------^
-//!                                        v (no thread to be had)
-//!                                      Inline: slow paths tick
+//!            enough to give back, and the process has threads
+//!   Inline ----------------------------------------------------> Starting --> Running
+//!     ^  slow paths do the work                                     |            |
+//!     '------------------------------------------------------------'            |
+//!     '--------------- nothing left to do, or no other thread left --------------'
 //! ```
 //!
-//! It is started by a slow path, without any lock held, when there is enough to give back, so a
-//! small tool stays single-threaded. Its signals are blocked. It ticks while there is work and
-//! sleeps without a deadline when there is none. A forked child starts its own when it needs one.
+//! In a process without threads the slow paths do the work: what may be resident and free stays
+//! below a bound whatever the program does next, even nothing ([`Heap::trim`]), and what the program
+//! has not used for a while goes at a tick. A process with threads gets one more, an ordinary thread
+//! of the C library, while there is work. A slow path that finds enough work asks for it; the entry
+//! point that knows who called ([`crate::raw::start_reclaimer`]) starts it, because the C library
+//! calls `malloc` and `free` under locks that `pthread_create` takes too.
 
-use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::word;
-use crate::base::doze::{self, ASLEEP, AWAKE};
+use crate::base::absence;
 use crate::base::units::wide;
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::options::{Background, Config, Policy};
 use crate::os::Os;
 use crate::os::linux::Linux;
-use crate::os::lock::{futex_wait, futex_wake_one};
+use crate::os::lock::futex_wake_one;
 use crate::os::thread;
 use crate::reclaim::Next;
 
-/// Less than this is not worth a thread, in bytes.
-const WORTH_A_THREAD: u64 = 8 * 1024 * 1024;
+/// Less than this is not worth a thread or a tick, in bytes.
+const WORTH_A_TICK: u64 = 8 * 1024 * 1024;
+/// So much is free only when the reclaimer is behind, or gone: the slow paths look after it.
+const OVERDUE: u64 = 4 * WORTH_A_TICK;
+/// How long a reclaimer may be silent while so much is free, in milliseconds; then it is taken for
+/// dead. A filter of system calls may have killed it, or this is a child of a bare `fork`.
+const LONGEST_SILENCE_MS: u64 = 3000;
 /// How many slow paths a thread runs between two estimates of all that could be given back.
 const SLOW_PATHS_AN_ESTIMATE: u64 = 64;
+/// Ticks after which the reclaimer leaves a process that has no other thread any more.
+const TICKS_ALONE: u32 = 8;
 
 const OFF: u32 = 0;
-const ABSENT: u32 = 1;
+const INLINE: u32 = 1;
 const STARTING: u32 = 2;
-const INLINE: u32 = 5;
+const RUNNING: u32 = 3;
 
 static STATE: AtomicU32 = AtomicU32::new(OFF);
-static TICK_MS: AtomicU32 = AtomicU32::new(0);
-/// Whether a thread is wanted at all; read when a forked child begins anew.
+/// The state in which a process begins, a forked child as well.
 static FIRST_STATE: AtomicU32 = AtomicU32::new(OFF);
+static TICK_MS: AtomicU32 = AtomicU32::new(0);
+/// Whether a thread may be started: never, or also in a process that has none.
+static NEVER: AtomicBool = AtomicBool::new(false);
+static ALWAYS: AtomicBool = AtomicBool::new(false);
+/// A slow path found enough work for a thread.
+static IS_WANTED: AtomicBool = AtomicBool::new(false);
+/// The process that this memory belongs to; a child of `vfork` only borrows it.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// The number of the present reclaimer; one with another number leaves. The thread sleeps on it.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+/// When the reclaimer last began a tick, in milliseconds.
+static LAST_TICK: AtomicU64 = AtomicU64::new(0);
 /// The cache and the count of slow paths of the last estimate.
 static LAST_ESTIMATE: AtomicU64 = AtomicU64::new(0);
 /// When the next inline tick is due, in milliseconds.
@@ -48,26 +70,39 @@ static NEXT_TICK: AtomicU64 = AtomicU64::new(0);
 
 /// Takes the configuration over; before the first allocation is served.
 pub(super) fn configure(config: &Config) {
-    let state = match (config.policy, config.background) {
-        (Policy::Off, _) => OFF,
-        (_, Background::Auto | Background::Always) => ABSENT,
-        (_, Background::Never) => INLINE,
-    };
+    thread::note_cpus();
+    note_process();
+    let state = if config.policy == Policy::Off { OFF } else { INLINE };
+    NEVER.store(config.background == Background::Never, Ordering::Relaxed);
+    ALWAYS.store(config.background == Background::Always, Ordering::Relaxed);
     TICK_MS.store(config.tick_ms.get(), Ordering::Relaxed);
     FIRST_STATE.store(state, Ordering::Relaxed);
     STATE.store(state, Ordering::Relaxed);
 }
 
+fn process() -> u32 {
+    // SAFETY: getpid has no precondition.
+    unsafe { libc::getpid() }.cast_unsigned()
+}
+
+fn note_process() {
+    PROCESS.store(process(), Ordering::Relaxed);
+}
+
 /// After a slow path, with no lock held: sees to it that memory is looked after.
 #[inline]
-pub(super) fn nudge(heap: &'static Heap<Linux>) {
-    heap.relieve_if_pressed(|| word::own().map_or(Front::Direct, Front::Cache));
-    match doze::look(&STATE) {
-        OFF | STARTING | AWAKE => {}
-        ASLEEP => wake(),
-        _ => look(heap),
+pub(super) fn poll(heap: &'static Heap<Linux>) {
+    heap.relieve_if_pressed(front);
+    match absence::look(&STATE) {
+        INLINE => look_after(heap),
+        RUNNING if heap.may_hold(OVERDUE) => replace_if_dead(heap),
+        _ => {}
     }
     epoch_by_count(heap);
+}
+
+fn front() -> Front<'static> {
+    word::own().map_or(Front::Direct, Front::Cache)
 }
 
 /// An epoch after so many slow paths of this thread, if the policy is made of epochs.
@@ -84,36 +119,56 @@ fn epoch_by_count(heap: &'static Heap<Linux>) {
     }
 }
 
-/// As [`nudge`], for a thread that has just given its cache back.
-pub(super) fn nudge_ending(heap: &'static Heap<Linux>) {
-    match doze::look(&STATE) {
-        ASLEEP => wake(),
-        // A thread that ends may hold locks of the C library: it starts no other.
-        INLINE => tick_if_due(heap),
+/// As [`poll`], for a thread that has just given its cache back. It may hold locks of the C library
+/// and starts no other.
+pub(super) fn poll_ending(heap: &'static Heap<Linux>) {
+    match absence::look(&STATE) {
+        INLINE => {
+            // SAFETY: this thread has no cache any more.
+            unsafe { heap.trim(Front::Direct, true) };
+            tick_if_due(heap);
+        }
+        // The process may be about to end with its last thread: the reclaimer must not be that one.
+        RUNNING if heap.threads() == 0 => end(),
         _ => {}
     }
 }
 
+/// Asks the reclaimer to end now.
 #[cold]
-fn wake() {
-    doze::wake(&STATE, futex_wake_one);
+fn end() {
+    NUMBER.fetch_add(1, Ordering::Relaxed);
+    STATE.store(FIRST_STATE.load(Ordering::Relaxed), Ordering::Relaxed);
+    futex_wake_one(&NUMBER);
 }
 
-/// Starts the thread if there may be enough for it to do, or does its work.
-///
-/// Free pages, and what caches may come to hold, count at once: a program may free ten large
-/// blocks and then nothing more, and a free that a cache serves looks at nothing. What lies in slabs
-/// is estimated once in a while.
+/// Does what is to be done, or asks for a thread that does.
 #[cold]
-fn look(heap: &'static Heap<Linux>) {
-    let is_inline = STATE.load(Ordering::Relaxed) == INLINE;
-    let is_worth = heap.may_hold(WORTH_A_THREAD)
-        || (is_estimate_due(heap) && (is_inline || heap.has_returnable(WORTH_A_THREAD)));
-    match (is_worth, is_inline) {
-        (false, _) => {}
-        (true, true) => tick_if_due(heap),
-        (true, false) => start(),
+fn look_after(heap: &'static Heap<Linux>) {
+    let is_due = is_estimate_due(heap);
+    if !wants_thread(heap) {
+        // SAFETY: the front is this thread's.
+        unsafe { heap.trim(front(), is_due) };
+        if is_due || heap.may_hold(WORTH_A_TICK) {
+            tick_if_due(heap);
+        }
+        return;
     }
+    // Free pages, and what caches may come to hold, count at once: a program may free ten large
+    // blocks and then nothing more, and a free that a cache serves looks at nothing. What lies in
+    // slabs is estimated once in a while.
+    let is_worth = heap.may_hold(WORTH_A_TICK) || (is_due && heap.has_returnable(WORTH_A_TICK));
+    if is_worth && IS_WANTED.swap(true, Ordering::Relaxed) {
+        // Nobody could start it since the last slow path.
+        // SAFETY: the front is this thread's.
+        unsafe { heap.trim(front(), is_due) };
+        tick_if_due(heap);
+    }
+}
+
+/// Whether a thread may do the work: the process has other threads, or does not mind one.
+fn wants_thread(heap: &'static Heap<Linux>) -> bool {
+    !NEVER.load(Ordering::Relaxed) && (heap.threads() > 1 || ALWAYS.load(Ordering::Relaxed))
 }
 
 /// Whether so many slow paths have passed that an estimate is worth its time.
@@ -121,8 +176,8 @@ fn is_estimate_due(heap: &'static Heap<Linux>) -> bool {
     let own = word::own();
     // The count of slow paths, large frees among them, is a clock that every program moves.
     let slow_paths = own.map_or(0, ThreadCache::slow_paths) + heap.large_frees();
-    // A call that moves no count must not estimate again and again.
-    let this = slow_paths + (wide(own.map_or(0, ThreadCache::number)) << 32);
+    // The same count is not estimated twice, whatever calls move it.
+    let this = slow_paths ^ (wide(own.map_or(0, ThreadCache::number)) << 40);
     slow_paths.is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
         && LAST_ESTIMATE.swap(this, Ordering::Relaxed) != this
 }
@@ -134,46 +189,98 @@ fn tick_if_due(heap: &'static Heap<Linux>) {
         return;
     }
     let next = now + u64::from(TICK_MS.load(Ordering::Relaxed));
-    // Whoever moves the deadline does the work.
+    // The thread that moves the deadline does the work.
     if NEXT_TICK.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         // SAFETY: the cache, if there is one, is this thread's.
-        unsafe { heap.tick(word::own().map_or(Front::Direct, Front::Cache)) };
+        unsafe { heap.tick(front()) };
     }
 }
 
+/// Whether a slow path asked for a thread.
+#[inline]
+pub(super) fn is_wanted() -> bool {
+    IS_WANTED.load(Ordering::Relaxed)
+}
+
+/// Starts the thread. The caller holds no lock, of hz3's or of the C library's.
 #[cold]
-fn start() {
-    let begun = STATE.compare_exchange(ABSENT, STARTING, Ordering::Relaxed, Ordering::Relaxed);
-    if begun.is_ok() {
-        // SAFETY: the state admits one, and a forked child begins without; `run` and what it calls
-        // use no thread-local memory: an access would fault.
-        let started = unsafe { thread::start(run) };
-        STATE.store(if started { AWAKE } else { INLINE }, Ordering::Relaxed);
+pub(super) fn start() {
+    IS_WANTED.store(false, Ordering::Relaxed);
+    // A child of `vfork` would take the thread with it when it calls `exec`.
+    if process() != PROCESS.load(Ordering::Relaxed) || super::existing_heap().is_none() {
+        return;
     }
+    let begun = STATE.compare_exchange(INLINE, STARTING, Ordering::Relaxed, Ordering::Relaxed);
+    if begun.is_err() {
+        return;
+    }
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    LAST_TICK.store(Linux.now_ms(), Ordering::Relaxed);
+    let started = thread::start(run, ptr::without_provenance_mut(number as usize));
+    if !started {
+        // The system has none to give, and will hardly have one soon.
+        NEVER.store(true, Ordering::Relaxed);
+    }
+    let state = if started { RUNNING } else { INLINE };
+    // The thread may have left already.
+    let _left = STATE.compare_exchange(STARTING, state, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// The thread. It never returns, and never allocates.
-extern "C" fn run(_nothing: *mut c_void) -> c_int {
-    thread::set_name(c"hz3-reclaimer");
-    let Some(heap) = super::existing_heap() else { return 0 };
+/// The thread. It never allocates.
+extern "C" fn run(number: *mut c_void) -> *mut c_void {
+    thread::settle_in(c"hz3-reclaimer");
+    if let (Some(heap), Ok(number)) = (super::existing_heap(), u32::try_from(number.addr())) {
+        work(heap, number);
+    }
+    ptr::null_mut()
+}
+
+/// Ticks until nothing is left to do.
+fn work(heap: &'static Heap<Linux>, number: u32) {
+    let mut alone = 0;
     loop {
-        thread::sleep_ms(TICK_MS.load(Ordering::Relaxed));
+        if !thread::sleep(&NUMBER, number, TICK_MS.load(Ordering::Relaxed)) {
+            // It would spin. The slow paths do the work from now on.
+            NEVER.store(true, Ordering::Relaxed);
+            STATE.store(INLINE, Ordering::Relaxed);
+            return;
+        }
+        if NUMBER.load(Ordering::Relaxed) != number {
+            return;
+        }
+        LAST_TICK.store(heap.os().now_ms(), Ordering::Relaxed);
         // SAFETY: this thread has no cache.
-        if unsafe { heap.tick(Front::Direct) } == Next::Rest {
-            rest(heap);
+        let next = unsafe { heap.tick(Front::Direct) };
+        alone = if wants_thread(heap) { 0 } else { alone + 1 };
+        if (next == Next::Rest || alone > TICKS_ALONE) && leave(heap, alone > TICKS_ALONE) {
+            return;
         }
     }
 }
 
-/// Sleeps without a deadline until a slow path runs.
-fn rest(heap: &'static Heap<Linux>) {
-    heap.close_caches();
-    let wait = |state: &AtomicU32| futex_wait(state, ASLEEP);
-    doze::sleep(&STATE, || heap.os().barrier(), || heap.is_quiet(), wait);
+/// Leaves, unless there is work left that nobody else may come to look after.
+fn leave(heap: &'static Heap<Linux>, is_alone: bool) -> bool {
+    if !is_alone {
+        // The next free of every cached class runs a slow path.
+        heap.close_caches();
+    }
+    let is_quiet = || is_alone || heap.is_quiet();
+    absence::leave(&STATE, RUNNING, INLINE, || heap.os().barrier(), is_quiet)
+}
+
+/// Gives up on a reclaimer that has not run for long.
+#[cold]
+fn replace_if_dead(heap: &'static Heap<Linux>) {
+    let silence = heap.os().now_ms().saturating_sub(LAST_TICK.load(Ordering::Relaxed));
+    if silence > LONGEST_SILENCE_MS + u64::from(TICK_MS.load(Ordering::Relaxed)) {
+        end();
+    }
 }
 
 /// The thread did not come along.
 pub(super) fn after_fork_in_child() {
-    thread::forget();
+    note_process();
+    IS_WANTED.store(false, Ordering::Relaxed);
+    NUMBER.fetch_add(1, Ordering::Relaxed);
     STATE.store(FIRST_STATE.load(Ordering::Relaxed), Ordering::Relaxed);
 }

@@ -1,0 +1,245 @@
+//! How much free memory may stay resident in a process without a reclaimer.
+//!
+//! There only slow paths give memory back, and the program may run none for ever. So what is free
+//! and may be resident must stay below a bound at any time: 4 MiB and a quarter of the live bytes,
+//! beside what the caches hold. A slow path that finds more purges down to half of the bound.
+//!
+//! A program whose working set swings by more than the bound would pay for a purge and for as many
+//! faults with each swing. It pays for one or two: when a quarter of what was purged is taken again
+//! within a second, the purge was a mistake, and the bound doubles, or rises to what was taken
+//! again. It halves after every five seconds without a mistake.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::base::units::{PAGE_BYTES, wide};
+
+/// The bound for a program without live blocks, in bytes.
+const LEAST: u64 = 4 * 1024 * 1024;
+/// The part of the live bytes that may be free as well.
+const LIVE_PART: u64 = 4;
+/// A purge whose pages are taken again so soon was a mistake, in milliseconds.
+const SOON_MS: u64 = 1000;
+/// The part of the purged pages that must be taken again for that, and how many at least.
+const MISTAKE_PART: u64 = 4;
+const LEAST_MISTAKE: u64 = 256;
+/// The bound doubles so often at most: beyond all memory.
+const MOST: u32 = 24;
+/// The bound halves after so many milliseconds without a mistake.
+const CALM_MS: u64 = 5000;
+
+/// The bound, read by every slow path without a lock. What changes it holds the lock of the pace.
+#[derive(Debug)]
+pub(crate) struct Slack {
+    /// How often the bound is doubled.
+    level: AtomicU32,
+    /// The count of pages taken again at which the last purges were a mistake.
+    watched: AtomicU64,
+    /// Free bytes in slabs when their holes were last looked at, or fewer since.
+    known_in_slabs: AtomicU64,
+    /// Free bytes in slabs at the last look.
+    free_in_slabs: AtomicU64,
+    /// Pages purged since the last calm second or the last judgement, how many had been taken again
+    /// when the last were purged, and when that was.
+    purged_pages: AtomicU64,
+    retaken_before: AtomicU64,
+    purged_at: AtomicU64,
+    /// When the level last changed, in milliseconds.
+    changed_at: AtomicU64,
+    /// The caller's count of refills at the last purge.
+    refills: AtomicU64,
+}
+
+impl Slack {
+    pub(crate) const fn new() -> Slack {
+        Slack {
+            level: AtomicU32::new(0),
+            watched: AtomicU64::new(u64::MAX),
+            known_in_slabs: AtomicU64::new(0),
+            free_in_slabs: AtomicU64::new(0),
+            purged_pages: AtomicU64::new(0),
+            retaken_before: AtomicU64::new(0),
+            purged_at: AtomicU64::new(0),
+            changed_at: AtomicU64::new(0),
+            refills: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes that may be free and resident, while slabs and large blocks have `active` bytes.
+    pub(crate) fn bound(&self, active: u64) -> u64 {
+        let live = active.saturating_sub(self.free_in_slabs.load(Ordering::Relaxed));
+        (LEAST + live / LIVE_PART) << self.level.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many bytes are free in slabs. Returns how many of them may be resident because
+    /// they became free since holes were last looked at.
+    pub(crate) fn note_slabs(&self, free: u64) -> u64 {
+        self.free_in_slabs.store(free, Ordering::Relaxed);
+        let known = self.known_in_slabs.load(Ordering::Relaxed);
+        if free < known {
+            self.known_in_slabs.store(free, Ordering::Relaxed);
+        }
+        free.saturating_sub(known)
+    }
+
+    /// Whether the thread that purges has refilled its cache this often at the last purge already:
+    /// since then the program has freed, and taken next to nothing.
+    pub(crate) fn only_frees(&self, refills: u64) -> bool {
+        self.refills.swap(refills, Ordering::Relaxed) == refills
+    }
+
+    /// Notes that holes were looked at, after which `free` bytes are free in slabs.
+    pub(crate) fn looked_at_slabs(&self, free: u64) {
+        self.free_in_slabs.store(free, Ordering::Relaxed);
+        self.known_in_slabs.store(free, Ordering::Relaxed);
+    }
+
+    /// Notes that pages were purged when so many had been taken again so far.
+    pub(crate) fn purged(&self, now_ms: u64, pages: u64, retaken: u64) {
+        if pages == 0 {
+            return;
+        }
+        let since = now_ms.saturating_sub(self.purged_at.load(Ordering::Relaxed));
+        let is_new = since > SOON_MS || self.watched.load(Ordering::Relaxed) == u64::MAX;
+        let before = if is_new { 0 } else { self.purged_pages.load(Ordering::Relaxed) };
+        self.purged_pages.store(before + pages, Ordering::Relaxed);
+        self.retaken_before.store(retaken, Ordering::Relaxed);
+        self.purged_at.store(now_ms, Ordering::Relaxed);
+        let mistake = ((before + pages) / MISTAKE_PART).max(LEAST_MISTAKE);
+        let watched = retaken + mistake;
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    /// Whether so many pages were taken again that [`Slack::judge`] must look at the time.
+    #[inline]
+    pub(crate) fn is_suspicious(&self, retaken: u64) -> bool {
+        retaken >= self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Judges the last purges, of whose pages a part is in use again: `retaken` pages so far.
+    pub(crate) fn judge(&self, now_ms: u64, retaken: u64) {
+        if now_ms.saturating_sub(self.purged_at.load(Ordering::Relaxed)) > SOON_MS {
+            self.watched.store(u64::MAX, Ordering::Relaxed);
+            return;
+        }
+        let purged = self.purged_pages.load(Ordering::Relaxed);
+        let pages = (retaken - self.retaken_before.load(Ordering::Relaxed)).min(purged);
+        let least = wide(PAGE_BYTES) * pages / LEAST;
+        let level = self.level.load(Ordering::Relaxed) + 1;
+        let level = level.max(u64::BITS - least.leading_zeros()).min(MOST);
+        self.level.store(level, Ordering::Relaxed);
+        self.changed_at.store(now_ms, Ordering::Relaxed);
+        // As much again is another mistake; beyond what was purged, nothing is.
+        let next = if pages < purged { retaken.saturating_add(pages) } else { u64::MAX };
+        self.watched.store(next, Ordering::Relaxed);
+    }
+
+    /// Lowers the bound when a long time has passed without a mistake.
+    pub(crate) fn relax(&self, now_ms: u64) {
+        let level = self.level.load(Ordering::Relaxed);
+        let calm = now_ms.saturating_sub(self.changed_at.load(Ordering::Relaxed));
+        if level > 0 && calm >= CALM_MS {
+            self.level.store(level - 1, Ordering::Relaxed);
+            self.changed_at.store(now_ms, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Half of the bound, in pages: what a purge leaves.
+pub(crate) fn kept_bytes(bound: u64) -> usize {
+    let pages = bound / 2 / wide(PAGE_BYTES);
+    usize::try_from(pages).map_or(usize::MAX, |pages| pages.saturating_mul(PAGE_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CALM_MS, LEAST, SOON_MS, Slack};
+
+    #[test]
+    fn the_bound_follows_the_live_bytes() {
+        let slack = Slack::new();
+        assert_eq!(slack.bound(0), LEAST);
+        assert_eq!(slack.bound(400), LEAST + 100);
+        slack.note_slabs(300);
+        assert_eq!(slack.bound(400), LEAST + 25, "what is free in slabs is not live");
+    }
+
+    #[test]
+    fn what_was_free_when_holes_were_purged_is_not_resident() {
+        let slack = Slack::new();
+        assert_eq!(slack.note_slabs(100), 100);
+        slack.looked_at_slabs(100);
+        assert_eq!(slack.note_slabs(130), 30);
+        assert_eq!(slack.note_slabs(60), 0, "taken again");
+        assert_eq!(slack.note_slabs(130), 70);
+    }
+
+    #[test]
+    fn a_purge_whose_pages_are_taken_again_soon_raises_the_bound_and_calm_lowers_it() {
+        let slack = Slack::new();
+        slack.purged(1000, 3000, 50);
+        slack.purged(1100, 1000, 50);
+        assert!(!slack.is_suspicious(1049));
+        assert!(slack.is_suspicious(1050), "a quarter of 4000 above 50");
+        slack.judge(1200, 1050);
+        assert_eq!(slack.bound(0), LEAST << 1);
+        slack.relax(1200 + CALM_MS - 1);
+        assert_eq!(slack.bound(0), LEAST << 1);
+        slack.relax(1200 + CALM_MS);
+        assert_eq!(slack.bound(0), LEAST);
+    }
+
+    #[test]
+    fn a_large_swing_is_learnt_at_once() {
+        let slack = Slack::new();
+        let (page, all) = (4096, 1 << 18);
+        slack.purged(1000, all, 0);
+        let mut retaken = 0;
+        while retaken < all {
+            retaken += 1000;
+            if slack.is_suspicious(retaken) {
+                slack.judge(1000 + SOON_MS, retaken);
+            }
+        }
+        assert!(slack.bound(0) > all * page / 2);
+        assert!(slack.bound(0) <= 2 * all * page);
+    }
+
+    #[test]
+    fn pages_taken_again_after_a_pause_are_no_mistake() {
+        let slack = Slack::new();
+        slack.purged(1000, 4000, 0);
+        assert!(slack.is_suspicious(1000));
+        slack.judge(1001 + SOON_MS, 1000);
+        assert_eq!(slack.bound(0), LEAST);
+    }
+
+    #[test]
+    fn pages_purged_long_ago_are_not_the_mistake_of_a_late_purge() {
+        let slack = Slack::new();
+        slack.purged(1000, 100_000, 0);
+        slack.purged(3000, 1000, 0);
+        for retaken in (250..100_000).step_by(250) {
+            if slack.is_suspicious(retaken) {
+                slack.judge(3100, retaken);
+            }
+        }
+        assert!(slack.bound(0) <= LEAST << 3);
+    }
+
+    #[test]
+    fn a_few_pages_taken_again_are_no_mistake() {
+        let slack = Slack::new();
+        slack.purged(1000, 10, 0);
+        assert!(!slack.is_suspicious(10));
+    }
+
+    #[test]
+    fn the_bound_never_overflows() {
+        let slack = Slack::new();
+        for _ in 0..100 {
+            slack.purged(1, 1, 0);
+            slack.judge(1, 1);
+        }
+        assert!(slack.bound(1 << 37) >= 1 << 50);
+    }
+}
