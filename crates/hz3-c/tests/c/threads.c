@@ -223,16 +223,31 @@ static int has_thread(const char *name)
     return has;
 }
 
-/* What is freed here is worth a reclaimer; then the last of the program's threads ends. */
+/* Has a cache as long as a byte can be read. */
+static void *wait_with_a_cache(void *pipe)
+{
+    char byte;
+    free(malloc(100));
+    CHECK(read(*(int *)pipe, &byte, 1) == 1, "nothing to read");
+    return NULL;
+}
+
+/* What is freed here is worth a reclaimer, and there are two threads; then both end. */
 static void *outlive_main(void *main_thread)
 {
+    int ends[2];
+    pthread_t other;
     REQUIRE(pthread_join(*(pthread_t *)main_thread, NULL) == 0, "main has not ended");
+    REQUIRE(pipe(ends) == 0, "no pipe");
+    pthread_create(&other, NULL, wait_with_a_cache, &ends[0]);
     allocate_all(NULL);
     free_part(NULL);
     for (int i = 0; i < 6000 && !has_thread("hz3-reclaimer"); i++) {
         usleep(10000);
     }
     CHECK(has_thread("hz3-reclaimer"), "there is no reclaimer");
+    CHECK(write(ends[1], "x", 1) == 1, "nothing written");
+    pthread_join(other, NULL);
     if (finish()) {
         exit(1);
     }
@@ -240,7 +255,7 @@ static void *outlive_main(void *main_thread)
 }
 
 /* main ends before another thread: the process ends when the last thread of the program does, with
- * status 0. The reclaimer is none of them. */
+ * status 0: the reclaimer leaves. */
 static void main_ends(void)
 {
     static pthread_t self;

@@ -83,15 +83,6 @@ fn the_library_needs_the_c_library_alone_and_stays() {
     }
 }
 
-/// A call of malloc or free may come from inside the C library, under the locks that it creates
-/// threads with.
-#[test]
-fn the_library_creates_no_thread_of_the_c_library() {
-    let symbols = ask("nm", &["-D", "--undefined-only"]);
-    assert!(symbols.contains(" clone@"), "{symbols}");
-    assert!(!symbols.contains(" pthread_create@"), "{symbols}");
-}
-
 #[test]
 fn thread_local_words_are_found_without_a_call() {
     let relocations = ask("readelf", &["--relocs", "--wide"]);

@@ -132,6 +132,14 @@ pub(crate) fn helper_library(source: &str) -> PathBuf {
     compile(source, &format!("{stem}.so"), &["-shared", "-fPIC"])
 }
 
+/// A library of the tests that has hz3 inside and shows none of it.
+pub(crate) fn plugin(source: &str) -> PathBuf {
+    let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
+    let archive = libraries().join("libhz3.a").to_string_lossy().into_owned();
+    let flags = ["-shared", "-fPIC", &archive, "-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic"];
+    compile(source, &format!("{stem}-inside.so"), &flags)
+}
+
 /// A command in an environment without hz3's variables.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -16,6 +16,7 @@ mod exports;
 mod family;
 mod foreign;
 mod fork_threads;
+mod invisible;
 mod limit;
 mod linked;
 mod misuse;

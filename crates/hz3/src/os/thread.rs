@@ -71,7 +71,6 @@ pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *m
 
 /// Makes the calling thread what its module says. Each call may be refused: nothing depends on it.
 pub(crate) fn settle_in(name: &core::ffi::CStr) {
-    call(libc::SYS_prctl, [libc::PR_SET_NAME as usize, name.as_ptr().expose_provenance(), 0]);
     let real_time = [libc::SCHED_FIFO, libc::SCHED_RR];
     // SAFETY: asks for the calling thread's policy.
     if real_time.contains(&unsafe { libc::sched_getscheduler(0) }) {
@@ -83,6 +82,8 @@ pub(crate) fn settle_in(name: &core::ffi::CStr) {
     if bytes > 0 {
         call(libc::SYS_sched_setaffinity, [0, bytes, CPUS.as_ptr().expose_provenance()]);
     }
+    // Last: a thread with that name is what it will be.
+    call(libc::SYS_prctl, [libc::PR_SET_NAME as usize, name.as_ptr().expose_provenance(), 0]);
 }
 
 /// Sleeps until `word` is not `value`, a wake-up, a signal, or so many milliseconds have passed.

@@ -291,19 +291,21 @@ impl Reclaim {
         let in_slabs =
             if counts_slabs { self.slack.note_slabs(below.central.slack_hint()) } else { 0 };
         let bound = self.slack.bound(segments.active_hint());
-        if segments.dirty_hint() + in_slabs <= bound {
+        let dirty = self.slack.purgeable(segments.dirty_hint());
+        if dirty + in_slabs <= bound {
             return;
         }
         let Some(_pace) = self.aging.try_lock() else { return };
         // Most of what is free in slabs may never have been touched.
         let in_holes = if in_slabs > 0 { Self::large_holes(below) } else { 0 };
-        if segments.dirty_hint() + in_holes > bound {
+        if dirty + in_holes > bound {
             if self.slack.only_frees(front.cache().map_or(0, ThreadCache::refills)) {
                 Self::shed(below, front);
             }
             let kept = slack::kept_bytes(bound);
             let mut done = purge::free_pages(segments, &self.purging, Age::Any, kept);
             self.count(done);
+            self.slack.left(segments.dirty_hint(), wide(kept));
             if in_holes > bound / 2 {
                 done.add(self.purge_large_holes(registry, below, front));
             }

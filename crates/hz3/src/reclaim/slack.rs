@@ -34,6 +34,9 @@ pub(crate) struct Slack {
     level: AtomicU32,
     /// The count of pages taken again at which the last purges were a mistake.
     watched: AtomicU64,
+    /// Bytes of free pages that the last purge left against its will, or fewer since: the system
+    /// refused them, or they are parts of larger pages of its.
+    stuck: AtomicU64,
     /// Free bytes in slabs when their holes were last looked at, or fewer since.
     known_in_slabs: AtomicU64,
     /// Free bytes in slabs at the last look.
@@ -54,6 +57,7 @@ impl Slack {
         Slack {
             level: AtomicU32::new(0),
             watched: AtomicU64::new(u64::MAX),
+            stuck: AtomicU64::new(0),
             known_in_slabs: AtomicU64::new(0),
             free_in_slabs: AtomicU64::new(0),
             purged_pages: AtomicU64::new(0),
@@ -68,6 +72,20 @@ impl Slack {
     pub(crate) fn bound(&self, active: u64) -> u64 {
         let live = active.saturating_sub(self.free_in_slabs.load(Ordering::Relaxed));
         (LEAST + live / LIVE_PART) << self.level.load(Ordering::Relaxed)
+    }
+
+    /// Of so many bytes of free pages that may be resident, those that a purge could bring back.
+    pub(crate) fn purgeable(&self, dirty: u64) -> u64 {
+        let stuck = self.stuck.load(Ordering::Relaxed);
+        if dirty < stuck {
+            self.stuck.store(dirty, Ordering::Relaxed);
+        }
+        dirty.saturating_sub(stuck)
+    }
+
+    /// Notes how many bytes of free pages a purge left that was to leave `kept`.
+    pub(crate) fn left(&self, dirty: u64, kept: u64) {
+        self.stuck.store(dirty.saturating_sub(kept), Ordering::Relaxed);
     }
 
     /// Notes how many bytes are free in slabs. Returns how many of them may be resident because
@@ -161,6 +179,16 @@ mod tests {
         assert_eq!(slack.bound(400), LEAST + 100);
         slack.note_slabs(300);
         assert_eq!(slack.bound(400), LEAST + 25, "what is free in slabs is not live");
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_not_tried_again_and_again() {
+        let slack = Slack::new();
+        assert_eq!(slack.purgeable(900), 900);
+        slack.left(900, 100);
+        assert_eq!(slack.purgeable(950), 150);
+        assert_eq!(slack.purgeable(300), 0, "some of it was taken");
+        assert_eq!(slack.purgeable(950), 650);
     }
 
     #[test]

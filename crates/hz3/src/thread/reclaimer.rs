@@ -205,11 +205,12 @@ pub(super) fn is_wanted() -> bool {
 /// Starts the thread. The caller holds no lock, of hz3's or of the C library's.
 #[cold]
 pub(super) fn start() {
-    IS_WANTED.store(false, Ordering::Relaxed);
-    // A child of `vfork` would take the thread with it when it calls `exec`.
+    // A child of `vfork` would take the thread with it when it calls `exec`, and what a bare `fork`
+    // left of the C library may not start one: the slow paths go on.
     if process() != PROCESS.load(Ordering::Relaxed) || super::existing_heap().is_none() {
         return;
     }
+    IS_WANTED.store(false, Ordering::Relaxed);
     let begun = STATE.compare_exchange(INLINE, STARTING, Ordering::Relaxed, Ordering::Relaxed);
     if begun.is_err() {
         return;
