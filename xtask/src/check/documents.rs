@@ -32,7 +32,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 
 /// README, ARCHITECTURE and docs; the ledger of experiments tells of what is gone by its nature.
 fn is_document(file: &str) -> bool {
-    let ours = ["README.md", "ARCHITECTURE.md"].contains(&file) || file.starts_with("docs/");
+    let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md"];
+    let ours = top.contains(&file) || ["docs/", "packaging/"].iter().any(|at| file.starts_with(at));
     ours && has_extension(file, "md") && !file.starts_with("docs/experiments/")
 }
 
