@@ -1,4 +1,5 @@
 //! What the heap holds before a burst, at its peak, and after it: `cargo run --example statistics`.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 #[global_allocator]
 static ALLOCATOR: hz3::Hz3 = hz3::Hz3;
