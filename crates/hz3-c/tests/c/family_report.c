@@ -9,6 +9,7 @@
 
 /* Weak: preloaded, not linked. */
 extern void hz3_epoch_force(void) __attribute__((weak));
+extern const char *hz3_version(void) __attribute__((weak));
 
 #define MIB ((size_t)1 << 20)
 
