@@ -123,6 +123,10 @@ pub unsafe fn realloc_small(
     }
     // SAFETY: the caller's promise.
     let target = unsafe { malloc(size, malloc_miss) };
+    if target.is_null() && size <= class.block_bytes() {
+        // Shrinking never fails.
+        return Some(block);
+    }
     if !target.is_null() {
         let kept = size.min(class.block_bytes());
         // SAFETY: both blocks hold `kept` bytes, and the new one is nobody else's.

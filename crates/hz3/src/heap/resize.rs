@@ -57,31 +57,47 @@ impl<O: Os> Heap<O> {
         block: NonNull<u8>,
         size: usize,
     ) -> Result<Option<NonNull<u8>>, Foreign> {
-        let present = match self.place(block.addr().get()) {
+        let place = self.place(block.addr().get());
+        let present = match place {
             Place::Foreign => return Err(Foreign),
             Place::Small(class) if class.keeps(size) => return Ok(Some(block)),
             Place::Small(class) => class.block_bytes(),
-            Place::Large(run) => {
-                if size > MAX_SMALL
-                    && let Some(resized) = self.segments.resize_large(run, size)
-                {
-                    return Ok(Some(resized));
-                }
-                run.pages.bytes()
-            }
-            Place::Huge(bytes) => {
-                if size > bytes / 2 {
-                    let resize = || self.segments.resize_huge(block.addr().get(), size);
-                    return Ok(resize().or_else(|| {
-                        self.make_room(front);
-                        resize()
-                    }));
-                }
-                bytes
-            }
+            Place::Large(run) => run.pages.bytes(),
+            Place::Huge(bytes) => bytes,
         };
+        if size > MAX_SMALL
+            && let Some(resized) = self.resize_pages(front, block, &place, size)
+        {
+            return Ok(Some(resized));
+        }
         // SAFETY: the caller's promise.
-        Ok(unsafe { self.move_block(front, block, present.min(size), size) })
+        let moved = unsafe { self.move_block(front, block, present.min(size), size) };
+        if moved.is_none() && size <= present {
+            // Shrinking never fails: without memory for a copy the block loses what it can.
+            return Ok(self.resize_pages(front, block, &place, size).or(Some(block)));
+        }
+        Ok(moved)
+    }
+
+    /// Resizes a block of whole pages without copying, if it is one and that is possible.
+    fn resize_pages(
+        &self,
+        front: Front<'_>,
+        block: NonNull<u8>,
+        place: &Place,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        match *place {
+            Place::Large(run) => self.segments.resize_large(run, size.max(1)),
+            Place::Huge(_) => {
+                let resize = || self.segments.resize_huge(block, size.max(1));
+                resize().or_else(|| {
+                    self.make_room(front);
+                    resize()
+                })
+            }
+            Place::Small(_) | Place::Foreign => None,
+        }
     }
 
     /// Moves a block's first `kept` bytes to a new block of `size`.

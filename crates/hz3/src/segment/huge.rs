@@ -164,14 +164,19 @@ impl<O: Os> Segments<O> {
         true
     }
 
-    /// Changes the length of a huge block, which may move. `None` when there is no memory; the
-    /// block is then what it was.
-    pub(crate) fn resize_huge(&self, address: usize, bytes: usize) -> Option<NonNull<u8>> {
+    /// Changes the length of a huge block, which may move. `None` when a longer one does not fit:
+    /// the block is then what it was. Shrinking always succeeds.
+    pub(crate) fn resize_huge(&self, block: NonNull<u8>, bytes: usize) -> Option<NonNull<u8>> {
+        let address = block.addr().get();
         let present = self.huge_at(address)?;
-        if !self.admits_more(bytes.saturating_sub(present)) {
-            return None;
+        let bytes = bytes.checked_next_multiple_of(self.os().page_size())?;
+        if bytes > present {
+            let admitted = self.admits_more(bytes - present);
+            return if admitted { self.resize_entry(address, bytes) } else { None };
         }
-        self.resize_entry(address, bytes)
+        // The system may refuse to cut a mapping in two; the block then keeps its tail.
+        let cut = if bytes < present { self.resize_entry(address, bytes) } else { None };
+        Some(cut.unwrap_or(block))
     }
 
     /// [`Segments::resize_huge`] whatever the limit is.

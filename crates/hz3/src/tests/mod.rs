@@ -9,6 +9,7 @@ mod model;
 mod policies;
 mod populate;
 mod refusing;
+mod resize;
 mod stress;
 mod unwanted;
 mod world;

@@ -1,0 +1,81 @@
+//! A block that shrinks stays or moves, but never fails and never copies what can be cut off.
+
+use core::num::NonZero;
+use core::ptr::NonNull;
+
+use crate::base::size_class::MAX_SMALL;
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
+use crate::cache::Front;
+use crate::heap::Heap;
+use crate::options::{Config, Limit};
+use crate::os::fake::Fake;
+
+const MIB: usize = 1 << 20;
+
+fn heap(limit: Limit) -> Heap<Fake> {
+    let arena_bytes = Some(8 * SEGMENT_BYTES);
+    let config = Config { arena_bytes, limit, ..Config::new() };
+    Heap::create(Fake::new(PAGE_BYTES, 1, 1 << 30), &config).expect("a heap")
+}
+
+fn allocate(heap: &Heap<Fake>, size: usize) -> NonNull<u8> {
+    let block = unsafe { heap.allocate(Front::Direct, size) }.expect("a block");
+    unsafe { block.write_bytes(7, size) };
+    block
+}
+
+fn resize(heap: &Heap<Fake>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
+    unsafe { heap.reallocate(Front::Direct, block, size) }.expect("a block of the heap's")
+}
+
+fn free(heap: &Heap<Fake>, block: NonNull<u8>) {
+    assert_eq!(unsafe { heap.free(Front::Direct, block.as_ptr()) }, Ok(()));
+}
+
+/// A small block, a run of the arena, and a mapping outside of it.
+fn sizes() -> [usize; 3] {
+    [MAX_SMALL, MIB, if cfg!(miri) { 33 * MIB } else { 64 * MIB }]
+}
+
+/// Shrinks a block of each kind to each smaller size; `prepare` takes the memory away first.
+fn shrink_each(heap: &Heap<Fake>, prepare: impl Fn(&Heap<Fake>), restore: impl Fn(&Heap<Fake>)) {
+    for size in sizes() {
+        for smaller in [1, 100, MAX_SMALL / 2, MAX_SMALL + 1, size / 2 + 1, size - 1] {
+            if smaller >= size {
+                continue;
+            }
+            let block = allocate(heap, size);
+            prepare(heap);
+            let kept = resize(heap, block, smaller).expect("shrinking never fails");
+            restore(heap);
+            let bytes = unsafe { core::slice::from_raw_parts(kept.as_ptr(), smaller) };
+            assert!(bytes.iter().all(|&byte| byte == 7), "{size} to {smaller}");
+            free(heap, kept);
+        }
+    }
+    heap.validate();
+}
+
+#[test]
+fn shrinking_needs_nothing_of_the_system() {
+    let heap = heap(Limit::None);
+    shrink_each(&heap, |heap| heap.os().exhaust(true), |heap| heap.os().exhaust(false));
+}
+
+#[test]
+fn shrinking_passes_where_the_limit_is_reached() {
+    let limit = sizes()[2] + 4 * MIB;
+    let heap = heap(Limit::Bytes(NonZero::new(limit as u64).expect("not 0")));
+    shrink_each(&heap, |_| (), |_| ());
+}
+
+#[test]
+fn what_is_cut_off_a_mapping_goes_back() {
+    let heap = heap(Limit::None);
+    let block = allocate(&heap, sizes()[2]);
+    let kept = resize(&heap, block, MIB).expect("shrinking never fails");
+    assert_eq!(heap.stats().huge, MIB as u64, "nothing was copied into the arena");
+    free(&heap, kept);
+    assert_eq!(heap.stats().huge, 0);
+    heap.validate();
+}
