@@ -48,7 +48,7 @@ stats! {
     committed,
     /// hz3's own tables and thread caches, as mapped; less of it is resident.
     metadata,
-    /// Address space of the arena.
+    /// Most address space that the arena may use; what is not committed is not mapped.
     reserved,
     /// Resident set of the process, as the system counts it; 0 when it does not say.
     resident,

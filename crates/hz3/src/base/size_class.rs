@@ -18,7 +18,8 @@ const DOUBLINGS: usize = (MAX_SMALL / LINEAR_LIMIT).ilog2() as usize;
 pub(crate) const CLASSES: usize = 1 + LINEAR_CLASSES + DOUBLINGS * STEPS_PER_DOUBLING;
 /// Most blocks that a slab of any class holds.
 pub(crate) const MAX_BLOCKS: usize = CHUNK_BYTES / MIN_ALIGN;
-const MAX_SLAB_CHUNKS: u32 = 8;
+/// Most chunks that a slab of any class has.
+pub(crate) const MAX_SLAB_CHUNKS: u32 = 8;
 const MIN_BLOCKS: usize = 8;
 
 /// Bytes of a class's entry in a table that the fast paths index by [`SizeClass::entry_offset`].

@@ -1,6 +1,6 @@
 //! An ordered set of small indices whose links live in a table of the caller.
 //!
-//! It orders free runs by length and part-used slabs by fullness. The nodes are entries of
+//! It orders part-used slabs by fullness. The nodes are entries of
 //! out-of-band tables, so the set owns no memory and cannot fail. A treap, because its shape is
 //! independent of the order of insertions and its code is a fraction of a red-black tree's:
 //! priorities are a hash of the index, expected depth is below 3 log2 n.
@@ -38,6 +38,7 @@ fn priority(node: u32) -> u32 {
 }
 
 impl Treap {
+    #[cfg(test)]
     pub(crate) const fn new() -> Treap {
         Treap { root: NIL }
     }

@@ -123,6 +123,9 @@ impl<O: Os> Heap<O> {
         };
         self.count_calls(&mut stats);
         self.reclaim.report(&mut stats);
+        let (dropped, drops) = self.segments.dropped();
+        stats.purged_bytes += dropped;
+        stats.madvise_calls += drops;
         stats
     }
 

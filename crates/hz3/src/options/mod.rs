@@ -133,8 +133,8 @@ impl Config {
         self
     }
 
-    /// Sets the address space to reserve, in bytes (`HZ3_ARENA`). Default 1 TiB, which is also the
-    /// most; less where it is limited, 16 MiB at least.
+    /// Sets the most address space that the arena may use, in bytes (`HZ3_ARENA`), 16 MiB to 1 TiB.
+    /// Default twice the machine's memory and swap.
     #[must_use]
     pub const fn arena_bytes(mut self, bytes: usize) -> Config {
         self.arena_bytes = Some(bytes);

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec;
 use std::vec::Vec;
 
-use super::{Os, Refused, Span};
+use super::{NotCommitted, Os, Refused, Span};
 use crate::base::units::CHUNK_BYTES;
 
 /// Grain of the states that are tracked: the smallest OS page.
@@ -17,13 +17,13 @@ const PAGE: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Reserved,
-    ReadOnly,
+    Unmapped,
+    Occupied,
     Committed,
 }
 
 #[derive(Debug)]
-struct Reservation {
+struct Window {
     start: NonNull<u8>,
     layout: Layout,
     pages: Vec<State>,
@@ -31,7 +31,7 @@ struct Reservation {
 
 #[derive(Debug, Default)]
 struct Memory {
-    reservation: Option<Reservation>,
+    window: Option<Window>,
     mappings: BTreeMap<usize, (NonNull<u8>, Layout)>,
 }
 
@@ -51,12 +51,11 @@ pub(crate) struct Fake {
     fail_at: AtomicUsize,
     /// Every call fails while this is set.
     exhausted: AtomicBool,
-    limit: Option<usize>,
+    limit: usize,
 }
 
 impl Fake {
-    /// A system with `cpus` CPUs whose pages have `page_size` bytes and whose address space ends
-    /// after `limit` bytes.
+    /// A system with `cpus` CPUs whose pages have `page_size` bytes and which have `limit` bytes of memory.
     pub(crate) fn new(page_size: usize, cpus: usize, limit: usize) -> Fake {
         Fake {
             memory: Mutex::default(),
@@ -66,7 +65,7 @@ impl Fake {
             calls: AtomicUsize::new(0),
             fail_at: AtomicUsize::new(0),
             exhausted: AtomicBool::new(false),
-            limit: Some(limit),
+            limit,
         }
     }
 
@@ -95,17 +94,29 @@ impl Fake {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks that the whole span is in `from` and moves it to `to`.
-    fn change(&self, span: Span, from: State, to: State) {
+    /// Somebody else maps a part of the window.
+    pub(crate) fn occupy(&self, span: Span) {
+        self.change(span, State::Unmapped, State::Occupied);
+    }
+
+    /// Looks at the states of a span of the window.
+    fn states<R>(&self, span: Span, look: impl FnOnce(&mut [State]) -> R) -> R {
         let mut memory = self.memory();
-        let reservation = memory.reservation.as_mut().expect("a reservation");
-        let start = span.start.addr().get() - reservation.start.addr().get();
+        let window = memory.window.as_mut().expect("a window");
+        let start = span.start.addr().get() - window.start.addr().get();
         assert!(start.is_multiple_of(self.page_size), "span starts inside a page");
         assert!(span.bytes.is_multiple_of(self.page_size) && span.bytes > 0, "odd span");
-        for state in &mut reservation.pages[start / PAGE..(start + span.bytes) / PAGE] {
-            assert_eq!(*state, from, "state of a page on its way to {to:?}");
-            *state = to;
-        }
+        look(&mut window.pages[start / PAGE..(start + span.bytes) / PAGE])
+    }
+
+    /// Checks that the whole span is in `from` and moves it to `to`.
+    fn change(&self, span: Span, from: State, to: State) {
+        self.states(span, |states| {
+            for state in states {
+                assert_eq!(*state, from, "state of a page on its way to {to:?}");
+                *state = to;
+            }
+        });
     }
 }
 
@@ -114,42 +125,30 @@ impl Os for Fake {
         self.page_size
     }
 
-    fn address_space_limit(&self) -> Option<usize> {
+    fn memory_bytes(&self) -> usize {
         self.limit
     }
 
-    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>> {
+    fn choose_window(&self, bytes: usize) -> Option<NonNull<u8>> {
         if self.fails() {
             return None;
         }
         let layout = Layout::from_size_align(bytes, CHUNK_BYTES).ok()?;
         // SAFETY: the layout is not empty.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let pages = vec![State::Reserved; bytes / PAGE];
-        self.memory().reservation = Some(Reservation { start, layout, pages });
+        let pages = vec![State::Unmapped; bytes / PAGE];
+        self.memory().window = Some(Window { start, layout, pages });
         Some(start)
     }
 
-    unsafe fn allow_reads(&self, span: Span) -> Result<(), Refused> {
+    unsafe fn commit(&self, span: Span) -> Result<(), NotCommitted> {
         if self.fails() {
-            return Err(Refused);
+            return Err(NotCommitted::Refused);
         }
-        self.change(span, State::Reserved, State::ReadOnly);
-        Ok(())
-    }
-
-    unsafe fn commit(&self, span: Span) -> Result<(), Refused> {
-        if self.fails() {
-            return Err(Refused);
+        if self.states(span, |states| states.contains(&State::Occupied)) {
+            return Err(NotCommitted::Occupied);
         }
-        let first = {
-            let memory = self.memory();
-            let reservation = memory.reservation.as_ref().expect("a reservation");
-            let start = span.start.addr().get() - reservation.start.addr().get();
-            reservation.pages[start / PAGE]
-        };
-        assert_ne!(first, State::Committed, "a range is committed once");
-        self.change(span, first, State::Committed);
+        self.change(span, State::Unmapped, State::Committed);
         Ok(())
     }
 
@@ -192,7 +191,7 @@ impl Os for Fake {
     }
 
     fn map(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
-        if self.fails() || self.limit.is_some_and(|limit| bytes > limit) {
+        if self.fails() || bytes > self.limit {
             return None;
         }
         assert!(bytes.is_multiple_of(self.page_size) && align.is_multiple_of(self.page_size));
@@ -246,9 +245,9 @@ impl Os for Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         let memory = self.memory.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reservation) = memory.reservation.take() {
-            // SAFETY: the allocation was made by `reserve` with this layout.
-            unsafe { dealloc(reservation.start.as_ptr(), reservation.layout) };
+        if let Some(window) = memory.window.take() {
+            // SAFETY: the allocation was made by `choose_window` with this layout.
+            unsafe { dealloc(window.start.as_ptr(), window.layout) };
         }
         for (start, layout) in core::mem::take(&mut memory.mappings).into_values() {
             // SAFETY: the allocation was made by `map` with this layout.

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::syscall::syscall;
-use super::{Os, Refused, Span};
+use super::{NotCommitted, Os, Refused, Span};
 use crate::base::units::CHUNK_BYTES;
 
 /// The real system.
@@ -14,15 +14,23 @@ pub(crate) struct Linux;
 
 const MEMBARRIER_PRIVATE_EXPEDITED: c_int = 1 << 3;
 const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
-const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+/// Without `MAP_NORESERVE`: the kernel then refuses what the machine could never give, as it does
+/// for any other malloc.
+const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
 /// Pages that one question about residency is about.
 const RESIDENCY_PAGES: usize = 1024;
 /// Room for 4096 CPUs in the affinity mask.
 const CPU_WORDS: usize = 64;
+/// Windows start at multiples of this many bytes.
+const WINDOW_ALIGN: usize = 1 << 30;
+/// Places that are tried for a window before any place has to do.
+const WINDOWS_TRIED: usize = 8;
 
 /// The answer to the first question about the page size.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
+/// Where the next window is tried; 0 before the first. A process has one heap, its tests have many.
+static NEXT_WINDOW: AtomicUsize = AtomicUsize::new(0);
 
 /// What the first purge showed. Some emulators answer `MADV_DONTNEED` with success and do nothing:
 /// memory that hz3 then took for zero would have its old contents.
@@ -33,10 +41,80 @@ const PURGES_DO_NOTHING: u8 = 2;
 impl Linux {
     /// Maps `bytes` of private anonymous memory wherever the kernel likes.
     fn map_anywhere(bytes: usize, protection: c_int) -> Option<NonNull<u8>> {
+        let flags = if protection == libc::PROT_NONE { libc::MAP_NORESERVE } else { 0 };
+        let (nowhere, flags) = (core::ptr::null_mut(), ANONYMOUS | flags);
         // SAFETY: without MAP_FIXED, mmap touches no existing mapping.
-        let address =
-            unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, ANONYMOUS, -1, 0) };
+        let address = unsafe { libc::mmap(nowhere, bytes, protection, flags, -1, 0) };
         if address == libc::MAP_FAILED { None } else { NonNull::new(address.cast()) }
+    }
+
+    /// Maps a range exactly where it is, unless something is mapped there.
+    fn map_at(span: Span, protection: c_int, flags: c_int) -> Result<(), NotCommitted> {
+        let wanted: *mut c_void = span.start.as_ptr().cast();
+        let flags = ANONYMOUS | libc::MAP_FIXED_NOREPLACE | flags;
+        // SAFETY: with MAP_FIXED_NOREPLACE, mmap touches no existing mapping.
+        let address = unsafe { libc::mmap(wanted, span.bytes, protection, flags, -1, 0) };
+        if address == libc::MAP_FAILED {
+            // SAFETY: the call has no precondition.
+            let errno = unsafe { libc::__errno_location() };
+            // SAFETY: it leads to the calling thread's errno.
+            let is_occupied = unsafe { *errno } == libc::EEXIST;
+            return Err(if is_occupied { NotCommitted::Occupied } else { NotCommitted::Refused });
+        }
+        if address != wanted {
+            // Before Linux 4.17 the flag is unknown and the address a mere wish.
+            if let Some(start) = NonNull::new(address.cast()) {
+                // SAFETY: the mapping was just made and nobody knows of it.
+                unsafe { Self::unmap_range(start, span.bytes) };
+            }
+            return Err(NotCommitted::Occupied);
+        }
+        Ok(())
+    }
+
+    /// An address between a quarter and a half of the address space, where neither the kernel nor
+    /// the C library puts anything by itself; it differs from process to process as mappings do.
+    fn first_window(bytes: usize) -> Option<usize> {
+        let page = Self::map_anywhere(Linux.page_size(), libc::PROT_NONE)?;
+        // SAFETY: the mapping was just made and nobody knows of it.
+        unsafe { Self::unmap_range(page, Linux.page_size()) };
+        let top = page.addr().get();
+        let (quarter, spread) = (top / 4, (top / 4).checked_sub(WINDOWS_TRIED * bytes)?);
+        let mixed = top.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+        Some((quarter + mixed % spread.max(1)).next_multiple_of(WINDOW_ALIGN))
+    }
+
+    /// The next window far from everything else; `None` when there is no such place.
+    fn far_window(bytes: usize) -> Option<NonNull<u8>> {
+        let stride = bytes.next_multiple_of(WINDOW_ALIGN);
+        if NEXT_WINDOW.load(Ordering::Relaxed) == 0 {
+            let first = Self::first_window(stride)?;
+            let _ = NEXT_WINDOW.compare_exchange(0, first, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        for _ in 0..WINDOWS_TRIED {
+            let address = NEXT_WINDOW.fetch_add(stride, Ordering::Relaxed);
+            let start = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(address))?;
+            match Self::map_at(Span { start, bytes }, libc::PROT_NONE, libc::MAP_NORESERVE) {
+                // SAFETY: the mapping was just made and nobody knows of it.
+                Ok(()) => unsafe { Self::unmap_range(start, bytes) },
+                Err(NotCommitted::Occupied) => continue,
+                // The limit on address space is lower, so it was not looked at; it need not be.
+                Err(NotCommitted::Refused) => {}
+            }
+            return Some(start);
+        }
+        None
+    }
+
+    /// A window in the middle of a free part three times as long: where the kernel maps upwards or
+    /// downwards from existing mappings, that takes long to reach it.
+    fn near_window(bytes: usize) -> Option<NonNull<u8>> {
+        let all = bytes.checked_mul(3)?;
+        let start = Self::map_anywhere(all, libc::PROT_NONE)?;
+        // SAFETY: the mapping was just made and nobody knows of it.
+        unsafe { Self::unmap_range(start, all) };
+        let address = (start.addr().get() + bytes).next_multiple_of(CHUNK_BYTES);
+        NonNull::new(core::ptr::with_exposed_provenance_mut(address))
     }
 
     /// Maps at a multiple of `align` by mapping more and cutting the ends off.
@@ -133,28 +211,27 @@ impl Os for Linux {
         size
     }
 
-    fn address_space_limit(&self) -> Option<usize> {
+    fn memory_bytes(&self) -> usize {
+        // SAFETY: an integer structure, for which zero is a value.
+        let mut info: libc::sysinfo = unsafe { core::mem::zeroed() };
+        // SAFETY: the structure is valid for writing.
+        let known = unsafe { libc::sysinfo(&raw mut info) } == 0;
+        let unit = usize::try_from(info.mem_unit).unwrap_or(1);
+        let sum = usize::try_from(info.totalram.saturating_add(info.totalswap));
+        let memory = sum.unwrap_or(usize::MAX).saturating_mul(unit);
         let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
         // SAFETY: the structure is valid for writing.
-        let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
-        if failed || limit.rlim_cur == libc::RLIM_INFINITY {
-            return None;
-        }
-        usize::try_from(limit.rlim_cur).ok()
+        unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+        let limit = usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX);
+        if known { memory.min(limit) } else { limit }
     }
 
-    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>> {
-        Self::map_aligned(bytes, CHUNK_BYTES, libc::PROT_NONE)
+    fn choose_window(&self, bytes: usize) -> Option<NonNull<u8>> {
+        Self::far_window(bytes).or_else(|| Self::near_window(bytes))
     }
 
-    unsafe fn allow_reads(&self, span: Span) -> Result<(), Refused> {
-        // SAFETY: the caller's promise is that of `protect`.
-        unsafe { Self::protect(span, libc::PROT_READ) }
-    }
-
-    unsafe fn commit(&self, span: Span) -> Result<(), Refused> {
-        // SAFETY: the caller's promise is that of `protect`.
-        unsafe { Self::protect(span, READ_WRITE) }
+    unsafe fn commit(&self, span: Span) -> Result<(), NotCommitted> {
+        Self::map_at(span, READ_WRITE, 0)
     }
 
     unsafe fn purge(&self, span: Span) -> Result<(), Refused> {

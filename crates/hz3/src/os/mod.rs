@@ -1,15 +1,17 @@
 //! The operating system as the allocator needs it, and the lock that sleeps in it.
 //!
-//! Life of a range of the arena, as [`Os`] sees it:
+//! Life of a range of the arena's window, as [`Os`] sees it:
 //!
 //! ```text
 //!              commit                purge
-//!  reserved ----------> committed ----------> committed, and reads as zero
-//!  (no access)          (read, write)         (the same state: a write makes it dirty again)
+//!  unmapped ----------> committed ----------> committed, and reads as zero
+//!                       (read, write)         (the same state: a write makes it dirty again)
 //! ```
 //!
-//! A committed range is never returned to "reserved": the address space is hz3's until the
-//! process ends; what goes back to the kernel is the memory behind it.
+//! The window is address space that hz3 chose and nobody used at that time. Nothing is mapped
+//! there before it is committed, so it costs no address space, no commit charge and no room in a
+//! core file, and somebody else may take a part of it first: `commit` then says so. A committed
+//! range stays mapped until the process ends; what goes back to the kernel is the memory behind it.
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -35,6 +37,21 @@ pub(crate) struct Span {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
 
+/// Why a range of the window was not committed; nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotCommitted {
+    /// Somebody else has a mapping there.
+    Occupied,
+    /// The OS refused.
+    Refused,
+}
+
+impl From<NotCommitted> for Refused {
+    fn from(_: NotCommitted) -> Refused {
+        Refused
+    }
+}
+
 /// What the allocator asks of the operating system.
 ///
 /// Every call may fail and none allocates from the heap. `purge` is the only way in which memory
@@ -43,23 +60,18 @@ pub(crate) trait Os: Sync {
     /// Bytes of an OS page: a power of two, at least 4096.
     fn page_size(&self) -> usize;
 
-    /// The bytes of address space that the process may still expect to get, if limited.
-    fn address_space_limit(&self) -> Option<usize>;
+    /// Bytes of memory that the process could ever use: the machine's, with its swap, or the limit
+    /// on the process's address space where that is less.
+    fn memory_bytes(&self) -> usize;
 
-    /// Reserves address space without memory and without access. Aligned to a chunk.
-    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>>;
+    /// Chooses a window of address space that nobody uses, for the arena. Aligned to a chunk.
+    fn choose_window(&self, bytes: usize) -> Option<NonNull<u8>>;
 
-    /// Makes a reserved range readable; it reads as zero and costs no commit charge.
+    /// Makes a range of the window usable; it reads as zero.
     ///
     /// # Safety
-    /// The range is reserved and was never committed.
-    unsafe fn allow_reads(&self, span: Span) -> Result<(), Refused>;
-
-    /// Makes a reserved range usable; it reads as zero.
-    ///
-    /// # Safety
-    /// The range is reserved and was never committed.
-    unsafe fn commit(&self, span: Span) -> Result<(), Refused>;
+    /// The range lies in the window and was never committed.
+    unsafe fn commit(&self, span: Span) -> Result<(), NotCommitted>;
 
     /// Gives the memory of a committed range back; it reads as zero afterwards. After a refusal
     /// its contents are undefined.
@@ -111,7 +123,7 @@ pub(crate) trait Os: Sync {
 
     /// Bytes of a range that are backed by memory; 0 when the system does not say.
     ///
-    /// The range is reserved, committed or mapped.
+    /// The range is committed or mapped.
     fn resident_bytes(&self, span: Span) -> usize;
 
     /// The number of CPUs this process may run on, at least 1.

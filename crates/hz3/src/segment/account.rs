@@ -14,6 +14,9 @@ pub(crate) struct Account {
     retaken: AtomicU64,
     /// Bytes of clean pages that were populated.
     populated: AtomicU64,
+    /// Bytes that were given back without a purge, and by how many calls.
+    dropped: AtomicU64,
+    drops: AtomicU64,
 }
 
 impl Account {
@@ -25,6 +28,8 @@ impl Account {
             dirty: AtomicU64::new(0),
             retaken: AtomicU64::new(0),
             populated: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            drops: AtomicU64::new(0),
         }
     }
 
@@ -51,6 +56,18 @@ impl Account {
     /// Bytes of clean pages that were populated.
     pub(crate) fn populated_bytes(&self) -> u64 {
         self.populated.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes of a large block that one call gave back, of one that is freed or that must read
+    /// as zero.
+    pub(crate) fn note_dropped(&self, bytes: u64) {
+        self.dropped.fetch_add(bytes, Ordering::Relaxed);
+        self.drops.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes of large blocks that were given back at once, and by how many calls.
+    pub(crate) fn dropped(&self) -> (u64, u64) {
+        (self.dropped.load(Ordering::Relaxed), self.drops.load(Ordering::Relaxed))
     }
 
     /// Bytes in slabs, large and huge blocks when pages were last taken or given back.

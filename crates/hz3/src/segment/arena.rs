@@ -1,27 +1,33 @@
-//! One reservation of address space: the tables first, the pages behind them.
+//! One window of address space: the tables first, the pages behind them.
 //!
-//! The arena is reserved once, without access, and committed from its start in steps, so that a
-//! strict overcommit limit is charged for what is used and not for what is reserved. Pages below
-//! the *frontier* are committed. The frontier only rises.
+//! The window is chosen once, and mapped from its start in steps, so that nothing counts what is
+//! not used: no limit on address space, no strict overcommit, no `mlockall`, no core file. Pages
+//! below the *frontier* are committed, but for those that somebody else had mapped first: they are
+//! skipped. The frontier only rises.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::lists::{Row, rows_for};
 use super::meta::SegmentMeta;
 use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
 use crate::base::units::{
     CHUNK_BYTES, CHUNK_PAGES, CHUNK_SHIFT, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_BYTES,
     SEGMENT_PAGES, narrow, widen,
 };
-use crate::os::{Os, Refused, Span};
+use crate::os::{NotCommitted, Os, Refused, Span};
 
-/// The arena that is asked for first, in bytes.
+/// The largest arena, in bytes.
 const LARGEST_ARENA: usize = 1 << 40;
+/// The arena is this many times the memory that the process could ever use: room for what its
+/// blocks leave between them, and for blocks that are never touched. It costs four bytes
+/// of the class map a chunk: 128 KiB a GiB of memory, mapped and not touched.
+const ARENA_PER_MEMORY: usize = 2;
 /// The smallest arena worth having, in bytes.
 const SMALLEST_ARENA: usize = 4 * SEGMENT_BYTES;
 /// Growth is an eighth of what is committed, within these bounds.
 const GROWTH_SHIFT: u32 = 3;
-const SMALLEST_GROWTH: u32 = SEGMENT_PAGES;
+const SMALLEST_GROWTH: u32 = SEGMENT_PAGES / 4;
 const LARGEST_GROWTH: u32 = 64 * SEGMENT_PAGES;
 /// Tables are committed in steps of this many bytes, a multiple of every OS page size.
 const TABLE_STEP: usize = CHUNK_BYTES;
@@ -33,7 +39,7 @@ pub(crate) const PAGE_COST: usize = PAGE_BYTES
         .div_ceil(widen(CHUNK_PAGES))
     + size_of::<SegmentMeta>().div_ceil(widen(SEGMENT_PAGES));
 
-/// The reservation and its tables.
+/// The window and its tables.
 #[derive(Debug)]
 pub(crate) struct Arena<O> {
     os: O,
@@ -43,16 +49,19 @@ pub(crate) struct Arena<O> {
     tables: Tables,
     /// One past the last committed page. Written under the growth lock.
     frontier: AtomicU32,
+    /// Pages below the frontier that are somebody else's. Written under the growth lock.
+    skipped: AtomicU32,
 }
 
-/// How much of each table is committed, in bytes. Guarded by the growth lock.
+/// How much of each table is committed, in bytes; all of the class map is. Guarded by the growth
+/// lock.
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
-    class_map: usize,
     records: usize,
     chunks: usize,
     bitmaps: usize,
     segments: usize,
+    rows: usize,
 }
 
 // SAFETY: the arena hands out addresses and views of atomics; its pointers are fixed at start.
@@ -60,12 +69,13 @@ unsafe impl<O: Os> Sync for Arena<O> {}
 // SAFETY: as above.
 unsafe impl<O: Os + Send> Send for Arena<O> {}
 
-/// Where the tables lie in the reservation, in bytes from its start.
+/// Where the tables lie in the window, in bytes from its start.
 struct Layout {
     records: usize,
     chunks: usize,
     bitmaps: usize,
     segments: usize,
+    rows: usize,
     pages: usize,
     total: usize,
 }
@@ -78,13 +88,16 @@ impl Layout {
         let chunks = records + round(arena_bytes / PAGE_BYTES * size_of::<PageRecord>());
         let bitmaps = chunks + round(chunk_count * CHUNK_META_BYTES);
         let segments = bitmaps + round(chunk_count * size_of::<Bitmap>());
-        let tables = segments + round(arena_bytes / SEGMENT_BYTES * size_of::<SegmentMeta>());
+        let segment_count = arena_bytes / SEGMENT_BYTES;
+        let rows = segments + round(segment_count * size_of::<SegmentMeta>());
+        let tables = rows + round(rows_for(segment_count) * size_of::<Row>());
         // One segment more than the pages need, to start them at a multiple of a segment.
         Layout {
             records,
             chunks,
             bitmaps,
             segments,
+            rows,
             pages: tables,
             total: tables + arena_bytes + SEGMENT_BYTES,
         }
@@ -92,15 +105,15 @@ impl Layout {
 }
 
 impl<O: Os> Arena<O> {
-    /// Reserves an arena of `wanted` bytes, or as many as the system gives: the default is 1 TiB,
-    /// three quarters of the address space limit at most, halved until it fits.
+    /// Chooses an arena of `wanted` bytes; by default some times the memory that the process could
+    /// ever use.
     pub(crate) fn reserve(os: O, wanted: Option<usize>) -> Result<Arena<O>, Refused> {
-        let limit = os.address_space_limit().map_or(usize::MAX, |limit| limit / 4 * 3);
-        let mut bytes = wanted.unwrap_or(LARGEST_ARENA).min(limit).min(LARGEST_ARENA);
+        let default = || os.memory_bytes().saturating_mul(ARENA_PER_MEMORY);
+        let mut bytes = wanted.unwrap_or_else(default).min(LARGEST_ARENA);
         loop {
             bytes = (bytes / SEGMENT_BYTES * SEGMENT_BYTES).max(SMALLEST_ARENA);
             let layout = Layout::of(bytes);
-            if let Some(start) = os.reserve(layout.total) {
+            if let Some(start) = os.choose_window(layout.total) {
                 return Self::lay_out(os, start, bytes, &layout);
             }
             if bytes == SMALLEST_ARENA {
@@ -118,7 +131,7 @@ impl<O: Os> Arena<O> {
     ) -> Result<Arena<O>, Refused> {
         let pages_at = (start.addr().get() + layout.pages).next_multiple_of(SEGMENT_BYTES)
             - start.addr().get();
-        // SAFETY: all offsets lie in the reservation of `layout.total` bytes.
+        // SAFETY: all offsets lie in the window of `layout.total` bytes.
         let at = |offset: usize| unsafe { start.add(offset) };
         let tables = Tables {
             class_map: start.cast(),
@@ -126,12 +139,15 @@ impl<O: Os> Arena<O> {
             chunks: at(layout.chunks),
             bitmaps: at(layout.bitmaps).cast(),
             segments: at(layout.segments).cast(),
+            rows: at(layout.rows).cast(),
         };
-        // SAFETY: the class map is reserved and not yet committed.
-        unsafe { os.allow_reads(Span { start, bytes: layout.records })? };
+        // All of it, because a free reads it for any address of the window.
+        // SAFETY: the class map lies in the window and is not committed.
+        unsafe { os.commit(Span { start, bytes: layout.records })? };
         // Chunk 0 is never used: index 0 is the null link of the ordered sets.
         let frontier = AtomicU32::new(CHUNK_PAGES);
-        Ok(Arena { os, base: at(pages_at), bytes, tables, frontier })
+        let skipped = AtomicU32::new(0);
+        Ok(Arena { os, base: at(pages_at), bytes, tables, frontier, skipped })
     }
 
     pub(crate) fn os(&self) -> &O {
@@ -169,7 +185,13 @@ impl<O: Os> Arena<O> {
         committed.contains(&offset).then_some(offset)
     }
 
-    /// Whether an address lies in the reservation, committed or not.
+    /// Number of pages that are committed, and not somebody else's.
+    pub(crate) fn committed_pages(&self) -> u64 {
+        let pages = self.frontier() - Self::first_page();
+        u64::from(pages.get() - self.skipped.load(Ordering::Relaxed))
+    }
+
+    /// Whether an address lies in the window's pages, committed or not.
     pub(crate) fn contains(&self, address: usize) -> bool {
         address.wrapping_sub(self.base.addr().get()) < self.bytes
     }
@@ -182,7 +204,7 @@ impl<O: Os> Arena<O> {
     /// The address at an offset below the arena's end.
     pub(crate) fn address(&self, offset: usize) -> NonNull<u8> {
         debug_assert!(offset <= self.bytes);
-        // SAFETY: the offset lies in the reservation (or one past its end).
+        // SAFETY: the offset lies in the window (or one past its end).
         unsafe { self.base.add(offset) }
     }
 
@@ -217,20 +239,23 @@ impl<O: Os> Arena<O> {
         Some(Span { start: unsafe { table.add(start) }, bytes })
     }
 
-    /// Bytes of the tables that are committed.
-    pub(crate) fn table_bytes(growth: &Growth) -> usize {
-        growth.class_map + growth.records + growth.chunks + growth.bitmaps + growth.segments
+    /// Bytes of the tables that are committed and tell of committed pages.
+    pub(crate) fn table_bytes(&self, growth: &Growth) -> usize {
+        self.table_spans(growth).iter().map(|span| span.bytes).sum()
     }
 
     /// The committed parts of the tables.
-    fn table_spans(&self, growth: &Growth) -> [Span; 5] {
+    fn table_spans(&self, growth: &Growth) -> [Span; 6] {
         let tables = &self.tables;
+        let class_map = widen(self.frontier().get() / CHUNK_PAGES) * size_of::<ClassEntry>();
+        let class_map = class_map.next_multiple_of(TABLE_STEP);
         [
-            Span { start: tables.class_map.cast(), bytes: growth.class_map },
+            Span { start: tables.class_map.cast(), bytes: class_map },
             Span { start: tables.records.cast(), bytes: growth.records },
             Span { start: tables.chunks, bytes: growth.chunks },
             Span { start: tables.bitmaps.cast(), bytes: growth.bitmaps },
             Span { start: tables.segments.cast(), bytes: growth.segments },
+            Span { start: tables.rows.cast(), bytes: growth.rows },
         ]
     }
 
@@ -242,43 +267,72 @@ impl<O: Os> Arena<O> {
     /// Commits at least `pages` more pages and returns them; they belong to the caller and are
     /// clean. More is taken than asked for, in proportion to what is committed, when it is there.
     pub(crate) fn grow(&self, growth: &mut Growth, pages: Pages) -> Result<Run, Refused> {
-        let start = self.frontier();
-        let room = narrow(self.bytes / PAGE_BYTES) - start.get();
         let needed = pages.get().next_multiple_of(CHUNK_PAGES);
-        if needed > room {
-            return Err(Refused);
+        let mut skip = SMALLEST_GROWTH;
+        loop {
+            let start = self.frontier();
+            let room = narrow(self.bytes / PAGE_BYTES) - start.get();
+            if needed > room {
+                return Err(Refused);
+            }
+            let run = |count: u32| Run::new(start, Pages::new(count.min(room)));
+            let generous = Self::generous(start, needed);
+            if let Ok(run) = self.commit(growth, run(generous)) {
+                return Ok(run);
+            }
+            match self.commit(growth, run(needed)) {
+                Ok(run) => return Ok(run),
+                Err(NotCommitted::Refused) => return Err(Refused),
+                // Somebody else is in the way. Nobody says how far, so the steps double.
+                Err(NotCommitted::Occupied) => self.skip(growth, run(skip))?,
+            }
+            skip = skip.saturating_mul(2);
         }
-        let step = (start.get() >> GROWTH_SHIFT).clamp(SMALLEST_GROWTH, LARGEST_GROWTH);
-        // End at a segment border where possible, so that segments are committed whole.
-        let generous =
-            (start.get() + needed.max(step)).next_multiple_of(SEGMENT_PAGES) - start.get();
-        let run = |count: u32| Run::new(start, Pages::new(count.min(room)));
-        let committed = self.commit(growth, run(generous));
-        committed.or_else(|Refused| self.commit(growth, run(needed)))
     }
 
-    fn commit(&self, growth: &mut Growth, run: Run) -> Result<Run, Refused> {
-        let end = run.end().get();
-        let chunks = widen(end).div_ceil(widen(CHUNK_PAGES));
-        let segments = widen(end.div_ceil(SEGMENT_PAGES));
+    /// The pages to commit at `start` where `needed` are needed: a step in proportion, up to a
+    /// segment border where there is a whole segment below, so that these are committed whole.
+    fn generous(start: PageIndex, needed: u32) -> u32 {
+        let step = (start.get() >> GROWTH_SHIFT).clamp(SMALLEST_GROWTH, LARGEST_GROWTH);
+        let end = start.get() + needed.max(step);
+        let border = if end < SEGMENT_PAGES { SMALLEST_GROWTH } else { SEGMENT_PAGES };
+        let below = end / border * border;
+        let end = if below >= start.get() + needed { below } else { below + border };
+        end - start.get()
+    }
+
+    fn commit(&self, growth: &mut Growth, run: Run) -> Result<Run, NotCommitted> {
+        self.extend_tables(growth, run.end())?;
+        // SAFETY: the run lies between the frontier and the window's end: never committed.
+        unsafe { self.os.commit(self.span(run))? };
+        // Release pairs with the acquire load in `frontier`.
+        self.frontier.store(run.end().get(), Ordering::Release);
+        Ok(run)
+    }
+
+    /// Leaves pages at the frontier to somebody else. They are never free.
+    fn skip(&self, growth: &mut Growth, run: Run) -> Result<(), Refused> {
+        self.extend_tables(growth, run.end())?;
+        self.skipped.fetch_add(run.pages.get(), Ordering::Relaxed);
+        // Release pairs with the acquire load in `frontier`.
+        self.frontier.store(run.end().get(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Commits the tables of all pages below `end`.
+    fn extend_tables(&self, growth: &mut Growth, end: PageIndex) -> Result<(), NotCommitted> {
+        let chunks = widen(end.get()).div_ceil(widen(CHUNK_PAGES));
+        let segments = widen(end.get().div_ceil(SEGMENT_PAGES));
         let tables = &self.tables;
-        let records = widen(end) * size_of::<PageRecord>();
-        self.extend(
-            tables.class_map.cast(),
-            &mut growth.class_map,
-            chunks * size_of::<ClassEntry>(),
-        )?;
+        let records = widen(end.get()) * size_of::<PageRecord>();
         self.extend(tables.records.cast(), &mut growth.records, records)?;
         self.extend(tables.chunks, &mut growth.chunks, chunks * CHUNK_META_BYTES)?;
         let bitmaps = chunks * size_of::<Bitmap>();
         self.extend(tables.bitmaps.cast(), &mut growth.bitmaps, bitmaps)?;
         let segment_bytes = segments * size_of::<SegmentMeta>();
         self.extend(tables.segments.cast(), &mut growth.segments, segment_bytes)?;
-        // SAFETY: the run lies between the frontier and the arena's end: reserved, not committed.
-        unsafe { self.os.commit(self.span(run))? };
-        // Release pairs with the acquire load in `frontier`.
-        self.frontier.store(end, Ordering::Release);
-        Ok(run)
+        let row_bytes = rows_for(segments) * size_of::<Row>();
+        self.extend(tables.rows.cast(), &mut growth.rows, row_bytes)
     }
 
     /// Commits a table up to `needed` bytes.
@@ -287,12 +341,12 @@ impl<O: Os> Arena<O> {
         table: NonNull<u8>,
         committed: &mut usize,
         needed: usize,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), NotCommitted> {
         let target = needed.next_multiple_of(TABLE_STEP);
         if target > *committed {
             // SAFETY: the table was laid out with room for every index, rounded to the step.
             let start = unsafe { table.add(*committed) };
-            // SAFETY: bytes from `committed` on are reserved and not yet committed.
+            // SAFETY: bytes from `committed` on lie in the window and are not yet committed.
             unsafe { self.os.commit(Span { start, bytes: target - *committed })? };
             *committed = target;
         }
@@ -301,3 +355,57 @@ impl<O: Os> Arena<O> {
 }
 
 const _: () = assert!(LARGEST_ARENA >> CHUNK_SHIFT < 1 << 32);
+
+#[cfg(test)]
+mod tests {
+    use super::{Arena, Growth, SEGMENT_PAGES, SMALLEST_GROWTH};
+    use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_BYTES};
+    use crate::os::fake::Fake;
+
+    fn arena(segments: usize) -> Arena<Fake> {
+        let wanted = Some(segments * SEGMENT_BYTES);
+        Arena::reserve(Fake::new(PAGE_BYTES, 1, 1 << 30), wanted).expect("a window")
+    }
+
+    fn run(start: u32, pages: u32) -> Run {
+        Run::new(PageIndex::new(start), Pages::new(pages))
+    }
+
+    #[test]
+    fn growth_starts_small_and_then_goes_from_border_to_border() {
+        let (arena, mut growth) = (arena(8), Growth::default());
+        let mut ends = std::vec::Vec::new();
+        while let Ok(run) = arena.grow(&mut growth, Pages::new(1)) {
+            ends.push(run.end().get());
+        }
+        assert_eq!(ends[0], SMALLEST_GROWTH);
+        let whole = ends.iter().filter(|&end| end.is_multiple_of(SEGMENT_PAGES)).count();
+        assert_eq!(whole, 8, "{ends:?}");
+        assert_eq!(arena.committed_pages(), u64::from(8 * SEGMENT_PAGES - 16));
+    }
+
+    #[test]
+    fn what_somebody_else_has_mapped_is_skipped() {
+        let (arena, mut growth) = (arena(8), Growth::default());
+        let theirs = run(SEGMENT_PAGES + 500, 300);
+        arena.os().occupy(arena.span(theirs));
+        let mut pages = 0;
+        while let Ok(run) = arena.grow(&mut growth, Pages::new(1)) {
+            assert!(run.end() <= theirs.start || theirs.end() <= run.start, "{run:?}");
+            pages += u64::from(run.pages.get());
+        }
+        assert_eq!(arena.committed_pages(), pages);
+        assert!(pages > u64::from(6 * SEGMENT_PAGES), "{pages} pages in spite of one obstacle");
+    }
+
+    #[test]
+    fn a_refusal_moves_nothing() {
+        let (arena, mut growth) = (arena(8), Growth::default());
+        arena.os().exhaust(true);
+        let before = arena.frontier();
+        assert!(arena.grow(&mut growth, Pages::new(1)).is_err());
+        assert_eq!(arena.frontier(), before);
+        arena.os().exhaust(false);
+        assert!(arena.grow(&mut growth, Pages::new(1)).is_ok());
+    }
+}

@@ -1,19 +1,27 @@
 //! Large blocks: runs of pages handed out whole.
 //!
 //! A block is its run: the record of its first page holds the length. A freed run is joined with
-//! its neighbours and serves the next request without a system call.
+//! its neighbours and serves the next request without a system call. To make a long block zero of
+//! which the system has little, its memory is given back.
 
 use core::ptr::NonNull;
 
 use super::Segments;
 use super::arena::{Arena, PAGE_COST};
 use super::pages::{Alignment, Fit, PageHeap};
-use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, narrow, widen};
-use crate::os::{Os, Span};
+use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen};
+use crate::os::{Os, Refused, Span};
 
-/// A block of at least this length that outgrows its place leaves the arena by its page tables
-/// and grows as a mapping of its own. Shorter ones are copied and keep the arena's fast reuse.
-const MOVE_OUT_PAGES: Pages = Pages::new(SEGMENT_PAGES);
+/// A block of at least this length, 256 KiB, that outgrows its place leaves the arena by its page
+/// tables and grows as a mapping of its own. Shorter ones are copied and keep the arena's fast reuse.
+const MOVE_OUT_PAGES: Pages = Pages::new(64);
+
+/// The longest block that is a run: 32 MiB. Longer ones are mappings of their own, which cost
+/// nothing for what is not touched; the tables of a run cost 40 us a GiB.
+pub(super) const LONGEST_RUN: Pages = Pages::new(8 * SEGMENT_PAGES);
+/// From this many pages on, 1 MiB, the system is asked how much of a block that must read as zero is
+/// there before all of it is written.
+const ASK_TO_ZERO: u32 = 256;
 
 /// What is wrong with an address that should be the start of a large block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +44,7 @@ impl<O: Os> Segments<O> {
         let phase = self.arena.base().addr().get() & (align - 1);
         let align =
             Alignment { pages: Pages::containing(align)?, phase: Pages::containing(phase)? };
-        let all = narrow(self.arena.bytes() / PAGE_BYTES);
-        if pages.get() >= all || align.pages.get() >= all - pages.get() {
+        if pages > LONGEST_RUN || align.pages > LONGEST_RUN {
             return None;
         }
         let fit = if align.pages.get() > 1 { Fit::Aligned(align) } else { Fit::Any };
@@ -50,6 +57,10 @@ impl<O: Os> Segments<O> {
 
     /// Makes a fresh block read as zero; only pages that were dirty are written.
     pub(crate) fn zero_large(&self, block: LargeBlock) {
+        let dirty = self.tables().dirty_pages(block.run);
+        if dirty >= ASK_TO_ZERO && self.drop_untouched(block.run) {
+            return;
+        }
         let mut from = block.run.start;
         while let Some(dirty) = self.tables().next_dirty_range(block.run, from) {
             let span = self.arena.span(dirty);
@@ -61,6 +72,33 @@ impl<O: Os> Segments<O> {
                 break;
             }
         }
+    }
+
+    /// Gives the memory of a run of the caller's back. Returns whether it reads as zero now; if not,
+    /// its contents are undefined.
+    fn drop_contents(&self, run: Run) -> bool {
+        let span = self.arena.span(run);
+        if !(span.start.addr().get() | span.bytes).is_multiple_of(self.os().page_size()) {
+            return false;
+        }
+        self.break_units(run);
+        // SAFETY: I-3: the run is the caller's alone.
+        if unsafe { self.os().purge(span) } == Err(Refused) {
+            return false;
+        }
+        self.account.note_dropped(wide(span.bytes));
+        let _pages = self.pages.lock();
+        self.tables().forget_dirt(run);
+        true
+    }
+
+    /// Gives the memory of a run of the caller's back if the system has little of it: then that costs
+    /// less than to write it all, or to keep it. Returns whether it reads as zero now; if not, the
+    /// contents of its dirty pages are undefined.
+    fn drop_untouched(&self, run: Run) -> bool {
+        // A page that is touched again is a fault, which costs what writing four pages costs.
+        self.os().resident_bytes(self.arena.span(run)) < run.pages.bytes() / 4
+            && self.drop_contents(run)
     }
 
     /// The run of the block that starts at `offset` of the arena.
@@ -94,7 +132,7 @@ impl<O: Os> Segments<O> {
             self.shrink(run, pages);
             return Some(self.arena.page_address(run.start));
         }
-        if self.extend(run, pages - run.pages) {
+        if pages <= LONGEST_RUN && self.extend(run, pages - run.pages) {
             return Some(self.arena.page_address(run.start));
         }
         self.move_larger(run, bytes)

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::lists::Heads;
 use super::tables::Tables;
 use crate::base::bits;
 use crate::base::units::{
@@ -35,6 +36,8 @@ pub(crate) struct SegmentMeta {
     untouched: AtomicU32,
     /// One bit a unit: it is advised (see `segment::advice`). Atomic by itself.
     pub(super) advised: AtomicU32,
+    /// The free runs that start here, by list. Guarded like the bitmaps.
+    pub(super) heads: Heads,
 }
 
 impl SegmentMeta {
@@ -188,12 +191,18 @@ impl Tables {
         }
     }
 
-    /// Forgets the dirt of pages that are in a run of the caller.
-    pub(crate) fn set_clean(&self, run: Run) {
+    /// Notes that pages that are in a run of the caller hold nothing any more.
+    pub(crate) fn forget_dirt(&self, run: Run) {
         for part in parts(run) {
-            let meta = self.segment(part.segment);
-            bits::clear(&meta.dirty, part.start, part.pages);
-            add(&meta.purged_pages, part.pages);
+            bits::clear(&self.segment(part.segment).dirty, part.start, part.pages);
+        }
+    }
+
+    /// As [`Tables::forget_dirt`], after a purge: who takes the pages again pays for it.
+    pub(crate) fn set_clean(&self, run: Run) {
+        self.forget_dirt(run);
+        for part in parts(run) {
+            add(&self.segment(part.segment).purged_pages, part.pages);
         }
     }
 
@@ -371,6 +380,6 @@ fn sub(counter: &AtomicU32, amount: u32) {
 }
 
 const _: () = {
-    assert!(size_of::<SegmentMeta>() == 448);
+    assert!(size_of::<SegmentMeta>() == 640);
     assert!(SEGMENT_PAGES / CHUNK_PAGES == u64::BITS);
 };

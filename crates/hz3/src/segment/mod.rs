@@ -12,6 +12,8 @@ pub(crate) mod allowance;
 pub(crate) mod arena;
 pub(crate) mod huge;
 pub(crate) mod large;
+mod lists;
+pub(crate) mod mappings;
 pub(crate) mod meta;
 pub(crate) mod pages;
 pub(crate) mod populate;
@@ -29,7 +31,7 @@ use crate::os::{Os, Refused};
 use account::Account;
 use allowance::Allowance;
 use arena::{Arena, Growth, PAGE_COST};
-use huge::HugeTable;
+use mappings::Mappings;
 use meta::Age;
 use pages::{Fit, PageHeap};
 use tables::Tables;
@@ -40,7 +42,7 @@ pub(crate) struct Segments<O> {
     arena: Arena<O>,
     growth: Lock<Growth>,
     pages: Lock<PageHeap>,
-    huge: Lock<HugeTable>,
+    huge: Lock<Mappings>,
     account: Account,
     /// Whether units are advised: wanted, and not refused so far.
     huge_pages: AtomicBool,
@@ -78,7 +80,7 @@ impl<O: Os> Segments<O> {
             arena: Arena::reserve(os, config.arena_bytes)?,
             growth: Lock::new(Growth::default()),
             pages: Lock::new(PageHeap::new()),
-            huge: Lock::new(HugeTable::new()),
+            huge: Lock::new(Mappings::new()),
             account: Account::new(),
             huge_pages: AtomicBool::new(huge_pages),
             populates: AtomicBool::new(populates),
@@ -177,7 +179,7 @@ impl<O: Os> Segments<O> {
     }
 
     fn committed_pages(&self) -> u64 {
-        u64::from((self.arena.frontier() - Arena::<O>::first_page()).get())
+        self.arena.committed_pages()
     }
 
     #[cold]
@@ -334,6 +336,11 @@ impl<O: Os> Segments<O> {
         self.account.populated_bytes()
     }
 
+    /// Bytes of large blocks that were given back without a purge, and by how many calls.
+    pub(crate) fn dropped(&self) -> (u64, u64) {
+        self.account.dropped()
+    }
+
     /// Number of free pages that may hold memory.
     pub(crate) fn dirty_pages(&self) -> u64 {
         self.pages.lock().dirty_pages()
@@ -342,7 +349,7 @@ impl<O: Os> Segments<O> {
     pub(crate) fn census(&self) -> Census {
         let (table_bytes, resident_table_bytes) = {
             let growth = self.growth.lock();
-            (Arena::<O>::table_bytes(&growth), self.arena.resident_table_bytes(&growth))
+            (self.arena.table_bytes(&growth), self.arena.resident_table_bytes(&growth))
         };
         let old = |segment| u64::from(self.tables().old_pages(segment));
         let old = (0..self.segment_count()).map(old).sum();

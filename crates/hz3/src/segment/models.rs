@@ -12,6 +12,7 @@ use loom::sync::{Arc, Mutex};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::vec::Vec;
 
+use super::lists::{Row, rows_for};
 use super::meta::{Age, SegmentMeta};
 use super::pages::{Fit, PageHeap};
 use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
@@ -20,7 +21,7 @@ use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, wide
 /// The tables of an arena of one segment, on ordinary memory.
 pub(crate) struct ModelTables {
     tables: Tables,
-    memory: [(NonNull<u8>, Layout); 5],
+    memory: [(NonNull<u8>, Layout); 6],
 }
 
 impl ModelTables {
@@ -29,8 +30,8 @@ impl ModelTables {
         let records = widen(SEGMENT_PAGES) * size_of::<PageRecord>();
         let bitmaps = chunks * size_of::<Bitmap>();
         let class_map = chunks * size_of::<ClassEntry>();
-        let meta = chunks * CHUNK_META_BYTES;
-        let sizes = [class_map, records, meta, bitmaps, size_of::<SegmentMeta>()];
+        let (meta, rows) = (size_of::<SegmentMeta>(), rows_for(1) * size_of::<Row>());
+        let sizes = [class_map, records, chunks * CHUNK_META_BYTES, bitmaps, meta, rows];
         let memory = sizes.map(|bytes| {
             let layout = Layout::from_size_align(bytes, 64).unwrap();
             // SAFETY: the layout is not empty.
@@ -42,6 +43,7 @@ impl ModelTables {
             chunks: memory[2].0,
             bitmaps: memory[3].0.cast(),
             segments: memory[4].0.cast(),
+            rows: memory[5].0.cast(),
         };
         ModelTables { tables, memory }
     }

@@ -1,19 +1,18 @@
 //! The page heap: which pages are free, and the best fit among their runs.
 //!
-//! Free pages form maximal runs (I-5). Two ordered sets find them: by length, and by the number
-//! of whole chunks inside. Both order equals by address, so the lowest of the best fits serves
-//! and the upper end of the heap empties. The lengths at both ends of a run (boundary tags) and
-//! the free bits find the neighbours of a run that comes back.
+//! Free pages form maximal runs (I-5). Lists by length, and by the number of whole chunks inside,
+//! find them (see [`super::lists`]): the shortest run that fits serves, of the lowest segment. The
+//! lengths at both ends of a run (boundary tags) and the free bits find the neighbours of a run
+//! that comes back.
 
-use super::tables::{PageRecord, Tables};
-use crate::base::treap::{Nodes, Treap};
+use super::lists::Lists;
+use super::tables::Tables;
 use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run};
 
 /// The free runs. All methods need the tables of the arena that the runs are of.
 #[derive(Debug)]
 pub(crate) struct PageHeap {
-    by_length: Treap,
-    by_chunks: Treap,
+    lists: Lists,
     free: u64,
     dirty: u64,
     /// Pages that are off the free map for a purge.
@@ -49,66 +48,11 @@ impl Alignment {
     }
 }
 
-/// What one of the two sets orders free runs by.
-trait Order {
-    /// The sort key of a node.
-    fn key(tables: &Tables, node: u32) -> u64;
-}
-
-/// By length; a run's node is its first page.
-struct Length;
-/// By whole chunks; a run's node is its second page.
-struct Chunks;
-
-/// The links of the set with this order: those of the records of its nodes.
-struct By<'a, O>(&'a Tables, O);
-
-fn key(major: u32, start: u32) -> u64 {
-    (u64::from(major) << 32) | u64::from(start)
-}
-
 /// The number of whole chunks in a run.
 fn whole_chunks(run: Run) -> u32 {
     let first = run.start.get().div_ceil(CHUNK_PAGES);
     let end = run.end().get() / CHUNK_PAGES;
     end.saturating_sub(first)
-}
-
-impl Order for Length {
-    fn key(tables: &Tables, node: u32) -> u64 {
-        key(tables.record(PageIndex::new(node)).pages().get(), node)
-    }
-}
-
-impl Order for Chunks {
-    fn key(tables: &Tables, node: u32) -> u64 {
-        let start = PageIndex::new(node - 1);
-        key(whole_chunks(free_run_at(tables, start)), start.get())
-    }
-}
-
-impl<O> By<'_, O> {
-    fn record(&self, node: u32) -> &PageRecord {
-        self.0.record(PageIndex::new(node))
-    }
-}
-
-impl<O: Order> Nodes for By<'_, O> {
-    fn left(&self, node: u32) -> u32 {
-        self.record(node).left()
-    }
-    fn right(&self, node: u32) -> u32 {
-        self.record(node).right()
-    }
-    fn set_left(&self, node: u32, child: u32) {
-        self.record(node).set_left(child);
-    }
-    fn set_right(&self, node: u32, child: u32) {
-        self.record(node).set_right(child);
-    }
-    fn key(&self, node: u32) -> u64 {
-        O::key(self.0, node)
-    }
 }
 
 /// The free run that starts at `start`.
@@ -118,14 +62,7 @@ fn free_run_at(tables: &Tables, start: PageIndex) -> Run {
 
 impl PageHeap {
     pub(crate) const fn new() -> PageHeap {
-        PageHeap {
-            by_length: Treap::new(),
-            by_chunks: Treap::new(),
-            free: 0,
-            dirty: 0,
-            withdrawn: 0,
-            refaulted: 0,
-        }
+        PageHeap { lists: Lists::new(), free: 0, dirty: 0, withdrawn: 0, refaulted: 0 }
     }
 
     /// Number of free pages, those that are being purged not included.
@@ -149,37 +86,30 @@ impl PageHeap {
     }
 
     fn insert(&mut self, tables: &Tables, run: Run) {
-        let first = tables.record(run.start);
-        first.set_pages(run.pages);
+        tables.record(run.start).set_pages(run.pages);
         tables.record(run.last()).set_pages(run.pages);
-        self.by_length.insert(&By(tables, Length), run.start.get());
-        if whole_chunks(run) > 0 {
-            self.by_chunks.insert(&By(tables, Chunks), run.start.get() + 1);
-        }
+        self.lists.insert(tables, run.start, run.pages.get(), whole_chunks(run));
     }
 
     fn remove(&mut self, tables: &Tables, run: Run) {
-        self.by_length.remove(&By(tables, Length), run.start.get());
-        if whole_chunks(run) > 0 {
-            self.by_chunks.remove(&By(tables, Chunks), run.start.get() + 1);
-        }
+        self.lists.remove(tables, run.start, run.pages.get(), whole_chunks(run));
     }
 
-    /// Takes the best fit for `pages` pages: the shortest free run that holds them, the lowest
-    /// of those.
+    /// Takes the best fit for `pages` pages, at least 1.
     pub(crate) fn take(&mut self, tables: &Tables, pages: Pages, fit: Fit) -> Option<Run> {
-        let by_length = |needed: u32| self.by_length.at_least(&By(tables, Length), key(needed, 0));
         let whole = |pages: u32| Alignment { pages: Pages::new(pages), phase: Pages::ZERO };
         let (start, align) = match fit {
-            Fit::Any => (by_length(pages.get())?, whole(1)),
+            Fit::Any => (self.lists.at_least(tables, pages.get())?, whole(1)),
             Fit::Chunks => {
-                let wanted = key(pages.get() / CHUNK_PAGES, 0);
-                let node = self.by_chunks.at_least(&By(tables, Chunks), wanted)?;
-                (node - 1, whole(CHUNK_PAGES))
+                let chunks = pages.get() / CHUNK_PAGES;
+                (self.lists.with_chunks(tables, chunks)?, whole(CHUNK_PAGES))
             }
-            Fit::Aligned(align) => (by_length(pages.get() + align.pages.get() - 1)?, align),
+            Fit::Aligned(align) => {
+                let longest = pages.get() + align.pages.get() - 1;
+                (self.lists.at_least(tables, longest)?, align)
+            }
         };
-        let free = free_run_at(tables, PageIndex::new(start));
+        let free = free_run_at(tables, start);
         let run = Run::new(align.round_up(free.start), pages);
         self.cut(tables, free, run);
         Some(run)
@@ -275,7 +205,7 @@ impl PageHeap {
     /// free runs touch.
     #[cfg(test)]
     pub(crate) fn validate(&self, tables: &Tables, first: PageIndex, frontier: PageIndex) {
-        let (mut free, mut dirty, mut runs) = (0u64, 0u64, 0u64);
+        let (mut free, mut dirty, mut entries) = (0u64, 0u64, 0u64);
         let mut at = first;
         while at < frontier {
             if !tables.is_free(at) {
@@ -292,12 +222,12 @@ impl PageHeap {
             assert_eq!(tables.free_run_start(run.last()), run.start, "I-5: start of {run:?}");
             free += u64::from(run.pages.get());
             dirty += u64::from(tables.dirty_pages(run));
-            runs += 1;
+            entries += 1 + u64::from(whole_chunks(run) > 0);
             at = run.end();
         }
         tables.validate_units(frontier);
         assert_eq!(free, self.free, "I-5: free pages");
         assert_eq!(dirty, self.dirty, "I-5: dirty pages");
-        assert_eq!(runs == 0, self.by_length.is_empty(), "I-5: runs and their index");
+        assert_eq!(entries, self.lists.count(tables), "I-5: runs and their lists");
     }
 }

@@ -6,14 +6,16 @@
 //! | records | page | 12 | length of the run that starts there, links of free runs |
 //! | chunk metadata | chunk | 64 | the slab header that `central::slab` lays over it |
 //! | bitmaps | chunk | 512 | the bitmap of a slab whose header has no room for it |
-//! | segment metadata | segment | 448 | free, dirty and old bits of its pages, traffic of its slabs, counts |
+//! | segment metadata | segment | 640 | free, dirty and old bits of its pages, heads of its lists, traffic of its slabs, counts |
+//! | rows | 64 segments | 848 | which segments have free runs of each list; 64 rows more say which rows do |
 //!
-//! The tables are views of reserved memory that is committed in step with the frontier
+//! The tables are views of the arena's window, which is committed in step with the frontier
 //! (invariant I-4): an index below the frontier has its entries, zero at first.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::lists::Row;
 use super::meta::SegmentMeta;
 use crate::base::bits;
 use crate::base::size_class::{MAX_BLOCKS, SizeClass};
@@ -40,14 +42,14 @@ const LARGE: u32 = u32::MAX;
 
 /// The record of one page. Which fields mean something depends on the page's place in its run:
 /// `pages` holds at the first page of a large block and at both ends of a free run; the links
-/// hold at the first page (index by length) and the second (index by chunks) of a free run. At the
-/// first page of a large block `left` is [`LARGE`], which is no link.
+/// hold at the first page (lists by length) and the second (lists by chunks) of a free run. At the
+/// first page of a large block `next` is [`LARGE`], which is no link.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct PageRecord {
     pages: AtomicU32,
-    left: AtomicU32,
-    right: AtomicU32,
+    next: AtomicU32,
+    previous: AtomicU32,
 }
 
 impl PageRecord {
@@ -61,31 +63,31 @@ impl PageRecord {
 
     /// Whether a large block starts at this page.
     pub(crate) fn is_large(&self) -> bool {
-        self.left() == LARGE
+        self.next() == LARGE
     }
 
     pub(crate) fn set_large(&self, large: bool) {
-        self.set_left(if large { LARGE } else { 0 });
+        self.set_next(if large { LARGE } else { 0 });
     }
 
-    pub(crate) fn left(&self) -> u32 {
-        self.left.load(Ordering::Relaxed)
+    pub(crate) fn next(&self) -> u32 {
+        self.next.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_left(&self, child: u32) {
-        self.left.store(child, Ordering::Relaxed);
+    pub(crate) fn set_next(&self, page: u32) {
+        self.next.store(page, Ordering::Relaxed);
     }
 
-    pub(crate) fn right(&self) -> u32 {
-        self.right.load(Ordering::Relaxed)
+    pub(crate) fn previous(&self) -> u32 {
+        self.previous.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_right(&self, child: u32) {
-        self.right.store(child, Ordering::Relaxed);
+    pub(crate) fn set_previous(&self, page: u32) {
+        self.previous.store(page, Ordering::Relaxed);
     }
 }
 
-/// The five tables. Every index given to it must lie below the frontier; only pages that the
+/// The six tables. Every index given to it must lie below the frontier; only pages that the
 /// arena handed out, and the frontier check for addresses of the program, produce indices.
 #[derive(Debug)]
 pub(crate) struct Tables {
@@ -95,6 +97,7 @@ pub(crate) struct Tables {
     pub(super) chunks: NonNull<u8>,
     pub(super) bitmaps: NonNull<Bitmap>,
     pub(super) segments: NonNull<SegmentMeta>,
+    pub(super) rows: NonNull<Row>,
 }
 
 impl Tables {
@@ -110,6 +113,14 @@ impl Tables {
         let meta = unsafe { self.segments.add(segment) };
         // SAFETY: as above; it is made of atomics.
         unsafe { meta.as_ref() }
+    }
+
+    /// A row of the lists of free runs.
+    pub(super) fn row(&self, row: usize) -> &Row {
+        // SAFETY: I-4: the rows of segments below the frontier are committed memory.
+        let row = unsafe { self.rows.add(row) };
+        // SAFETY: as above; it is made of atomics.
+        unsafe { row.as_ref() }
     }
 
     /// The metadata bytes of a chunk, aligned to 64 and at first zero.

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::attack::Random;
 use crate::os::linux::Linux;
-use crate::os::{Os, Refused, Span};
+use crate::os::{NotCommitted, Os, Refused, Span};
 
 /// Refuses one purge in so many: half of these before anything happened, half of them halfway, as
 /// the kernel does it when a range has a hole.
@@ -51,19 +51,15 @@ impl Os for Refusing {
         Linux.page_size()
     }
 
-    fn address_space_limit(&self) -> Option<usize> {
-        Linux.address_space_limit()
+    fn memory_bytes(&self) -> usize {
+        Linux.memory_bytes()
     }
 
-    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>> {
-        Linux.reserve(bytes)
+    fn choose_window(&self, bytes: usize) -> Option<NonNull<u8>> {
+        Linux.choose_window(bytes)
     }
 
-    unsafe fn allow_reads(&self, span: Span) -> Result<(), Refused> {
-        unsafe { Linux.allow_reads(span) }
-    }
-
-    unsafe fn commit(&self, span: Span) -> Result<(), Refused> {
+    unsafe fn commit(&self, span: Span) -> Result<(), NotCommitted> {
         unsafe { Linux.commit(span) }
     }
 

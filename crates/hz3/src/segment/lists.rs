@@ -1,0 +1,314 @@
+//! The lists of free runs: by length, and by the number of whole chunks inside.
+//!
+//! A list holds the runs of one length, or from 128 KiB on of an eighth of a doubling. The runs of
+//! a list are linked segment by segment (a head for each list in the segment's metadata, links in
+//! the page records), and two levels of bits over the segments find the lowest one that has any:
+//!
+//! ```text
+//!   non-empty lists --> a bit a region --> a bit a segment --> head --> run --> run
+//!     (one word of bits each, lists side by side: a small heap touches two rows)
+//! ```
+//!
+//! So a run enters and leaves in constant time however many there are, with a handful of cache
+//! misses; an ordered tree of a million runs took forty. The lowest segment that has a fitting run
+//! serves first, so the upper end of the heap empties.
+
+use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+
+use super::tables::Tables;
+use crate::base::bits;
+use crate::base::size_class::MAX_SLAB_CHUNKS;
+use crate::base::units::{PageIndex, SEGMENT_PAGES, narrow, widen};
+
+/// Lengths up to this many pages have lists of their own: log2.
+const EXACT_SHIFT: u32 = 5;
+const EXACT: u32 = 1 << EXACT_SHIFT;
+/// Lists to a doubling beyond: log2.
+const STEPS_SHIFT: u32 = 3;
+/// From this many pages on all runs are in one list: log2. No request is longer.
+const LONGEST_SHIFT: u32 = 13;
+const LENGTH_LISTS: usize = (EXACT + ((LONGEST_SHIFT - EXACT_SHIFT) << STEPS_SHIFT)) as usize + 1;
+/// One for each number of chunks that a slab may have, and one for all longer runs.
+const CHUNK_LISTS: usize = MAX_SLAB_CHUNKS as usize + 1;
+/// Number of lists.
+pub(super) const LISTS: usize = LENGTH_LISTS + CHUNK_LISTS;
+/// Segments of a region, and regions of a row: bits of a word.
+const WORD: usize = u64::BITS as usize;
+/// Rows that say which regions have runs: enough for 2^18 segments, 1 TiB.
+const REGION_ROWS: usize = 64;
+
+/// A word for each list.
+pub(super) type Row = [AtomicU64; LISTS];
+/// The heads of a segment's lists: offsets of pages in it plus one, 0 for none.
+pub(super) type Heads = [AtomicU16; LISTS];
+
+/// In place of a link. Page 0 is never free.
+const NIL: u32 = 0;
+
+/// Number of rows that `segments` segments need.
+pub(super) const fn rows_for(segments: usize) -> usize {
+    REGION_ROWS + segments.div_ceil(WORD)
+}
+
+/// The list of the runs of this length, and the shortest length in it.
+fn length_list(pages: u32) -> (usize, u32) {
+    if pages <= EXACT {
+        return (widen(pages - 1), pages);
+    }
+    let order = pages.ilog2();
+    if order >= LONGEST_SHIFT {
+        return (LENGTH_LISTS - 1, 1 << LONGEST_SHIFT);
+    }
+    let grain = order - STEPS_SHIFT;
+    let step = pages >> grain;
+    let list = EXACT + ((order - EXACT_SHIFT) << STEPS_SHIFT) + (step - (1 << STEPS_SHIFT));
+    (widen(list), step << grain)
+}
+
+/// The list of the runs with so many whole chunks, at least 1.
+fn chunk_list(chunks: u32) -> usize {
+    LENGTH_LISTS + widen(chunks.min(MAX_SLAB_CHUNKS + 1) - 1)
+}
+
+/// Which lists have runs. All methods need the tables of the arena that the runs are of, and the
+/// lock of the page heap.
+#[derive(Debug)]
+pub(super) struct Lists {
+    /// A bit for each list.
+    filled: [u64; LISTS.div_ceil(WORD)],
+    /// For each list, how many of its words in the region rows are not 0.
+    words: [u8; LISTS],
+}
+
+impl Lists {
+    pub(super) const fn new() -> Lists {
+        Lists { filled: [0; LISTS.div_ceil(WORD)], words: [0; LISTS] }
+    }
+
+    /// Enters the run that starts at `start` and is `pages` long with `chunks` whole chunks.
+    pub(super) fn insert(&mut self, tables: &Tables, start: PageIndex, pages: u32, chunks: u32) {
+        self.link(tables, length_list(pages).0, start.get());
+        if chunks > 0 {
+            // The links of the second list are in the second page's record.
+            self.link(tables, chunk_list(chunks), start.get() + 1);
+        }
+    }
+
+    /// Takes a run out that was entered like this.
+    pub(super) fn remove(&mut self, tables: &Tables, start: PageIndex, pages: u32, chunks: u32) {
+        self.unlink(tables, length_list(pages).0, start.get());
+        if chunks > 0 {
+            self.unlink(tables, chunk_list(chunks), start.get() + 1);
+        }
+    }
+
+    /// The start of a run of at least `pages` pages: the shortest as far as the lists tell, the
+    /// lowest segment's of those.
+    pub(super) fn at_least(&self, tables: &Tables, pages: u32) -> Option<PageIndex> {
+        let (list, shortest) = length_list(pages);
+        let length = |node: u32| tables.record(PageIndex::new(node)).pages().get();
+        let fits = |node: u32| length(node) >= pages;
+        if shortest == pages {
+            return self.lowest_from(tables, list, LENGTH_LISTS).map(PageIndex::new);
+        }
+        // The own list has shorter runs too: a few are looked at before longer ones are cut, and
+        // more before the heap grows.
+        let own = |tries| self.find(tables, list, tries, fits);
+        let found = own(8)
+            .or_else(|| self.lowest_from(tables, list + 1, LENGTH_LISTS))
+            .or_else(|| own(256));
+        found.map(PageIndex::new)
+    }
+
+    /// The start of a run with at least `chunks` whole chunks, at most those of a slab.
+    pub(super) fn with_chunks(&self, tables: &Tables, chunks: u32) -> Option<PageIndex> {
+        let node = self.lowest_from(tables, chunk_list(chunks), LISTS)?;
+        Some(PageIndex::new(node - 1))
+    }
+
+    /// Number of entries of all lists; one walk over each.
+    #[cfg(test)]
+    pub(super) fn count(&self, tables: &Tables) -> u64 {
+        let count = core::cell::Cell::new(0);
+        for list in 0..LISTS {
+            self.find(tables, list, u32::MAX, |_| {
+                count.set(count.get() + 1);
+                false
+            });
+            let is_filled = self.filled[list / WORD] >> (list % WORD) & 1 == 1;
+            assert_eq!(is_filled, self.words[list] > 0, "I-5: list {list}");
+        }
+        count.get()
+    }
+
+    /// The first run of the first filled list from `list` on, below `end`.
+    fn lowest_from(&self, tables: &Tables, list: usize, end: usize) -> Option<u32> {
+        let words = bits::word_count(self.filled.len());
+        let found = widen(bits::next_set(narrow(list), words, |word| self.filled[word])?);
+        if found >= end {
+            return None;
+        }
+        self.find(tables, found, 1, |_| true)
+    }
+
+    /// The first run of a list that fits, lowest segments first, among the first `tries`.
+    fn find(
+        &self,
+        tables: &Tables,
+        list: usize,
+        tries: u32,
+        fits: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let (mut tries, mut words) = (tries, self.words[list]);
+        for row in 0..REGION_ROWS {
+            if words == 0 {
+                break;
+            }
+            let regions = tables.row(row)[list].load(Ordering::Relaxed);
+            words -= u8::from(regions != 0);
+            for region in ones_of(regions).map(|bit| row * WORD + bit) {
+                let segments = tables.row(REGION_ROWS + region)[list].load(Ordering::Relaxed);
+                for segment in ones_of(segments).map(|bit| region * WORD + bit) {
+                    let mut node = head(tables, list, segment);
+                    while node != NIL {
+                        if fits(node) {
+                            return Some(node);
+                        }
+                        tries -= 1;
+                        if tries == 0 {
+                            return None;
+                        }
+                        node = tables.record(PageIndex::new(node)).next();
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn link(&mut self, tables: &Tables, list: usize, node: u32) {
+        let segment = widen(node / SEGMENT_PAGES);
+        let next = head(tables, list, segment);
+        let record = tables.record(PageIndex::new(node));
+        record.set_next(next);
+        record.set_previous(NIL);
+        set_head(tables, list, segment, node);
+        if next == NIL {
+            self.mark_filled(tables, list, segment);
+        } else {
+            tables.record(PageIndex::new(next)).set_previous(node);
+        }
+    }
+
+    fn unlink(&mut self, tables: &Tables, list: usize, node: u32) {
+        let record = tables.record(PageIndex::new(node));
+        let (previous, next) = (record.previous(), record.next());
+        if next != NIL {
+            tables.record(PageIndex::new(next)).set_previous(previous);
+        }
+        if previous != NIL {
+            tables.record(PageIndex::new(previous)).set_next(next);
+            return;
+        }
+        let segment = widen(node / SEGMENT_PAGES);
+        debug_assert_eq!(head(tables, list, segment), node, "I-5: the first run of its list");
+        set_head(tables, list, segment, next);
+        if next == NIL {
+            self.mark_empty(tables, list, segment);
+        }
+    }
+
+    /// A segment has runs of a list now.
+    fn mark_filled(&mut self, tables: &Tables, list: usize, segment: usize) {
+        let region = segment / WORD;
+        set_bit(&tables.row(REGION_ROWS + region)[list], segment % WORD);
+        if set_bit(&tables.row(region / WORD)[list], region % WORD) {
+            self.words[list] += 1;
+            self.filled[list / WORD] |= 1 << (list % WORD);
+        }
+    }
+
+    /// A segment has no runs of a list any more.
+    fn mark_empty(&mut self, tables: &Tables, list: usize, segment: usize) {
+        let region = segment / WORD;
+        if clear_bit(&tables.row(REGION_ROWS + region)[list], segment % WORD)
+            && clear_bit(&tables.row(region / WORD)[list], region % WORD)
+        {
+            self.words[list] -= 1;
+            if self.words[list] == 0 {
+                self.filled[list / WORD] &= !(1 << (list % WORD));
+            }
+        }
+    }
+}
+
+/// The first run of a segment in a list.
+fn head(tables: &Tables, list: usize, segment: usize) -> u32 {
+    match tables.segment(segment).heads[list].load(Ordering::Relaxed) {
+        0 => NIL,
+        head => narrow(segment) * SEGMENT_PAGES + u32::from(head) - 1,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "an offset in a segment plus one")]
+fn set_head(tables: &Tables, list: usize, segment: usize, node: u32) {
+    let head = if node == NIL { 0 } else { node % SEGMENT_PAGES + 1 };
+    tables.segment(segment).heads[list].store(head as u16, Ordering::Relaxed);
+}
+
+/// Sets a bit of a word that one lock protects. Returns whether the word was 0.
+fn set_bit(word: &AtomicU64, bit: usize) -> bool {
+    let before = word.load(Ordering::Relaxed);
+    word.store(before | 1 << bit, Ordering::Relaxed);
+    before == 0
+}
+
+/// Clears a bit of a word that one lock protects. Returns whether the word is 0.
+fn clear_bit(word: &AtomicU64, bit: usize) -> bool {
+    let after = word.load(Ordering::Relaxed) & !(1 << bit);
+    word.store(after, Ordering::Relaxed);
+    after == 0
+}
+
+/// The indices of the bits that are set, lowest first.
+fn ones_of(word: u64) -> impl Iterator<Item = usize> {
+    let mut rest = word;
+    core::iter::from_fn(move || {
+        let bit = rest.trailing_zeros();
+        rest &= rest.wrapping_sub(1);
+        (bit < u64::BITS).then(|| widen(bit))
+    })
+}
+
+const _: () = {
+    assert!(SEGMENT_PAGES < u16::MAX as u32);
+    assert!(REGION_ROWS <= u8::MAX as usize);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK_LISTS, LENGTH_LISTS, LISTS, chunk_list, length_list};
+
+    #[test]
+    fn longer_runs_are_never_in_earlier_lists() {
+        let mut last = (0, 1);
+        for pages in 1..20_000 {
+            let (list, shortest) = length_list(pages);
+            assert!(list < LENGTH_LISTS && shortest <= pages);
+            assert!(list == last.0 || list == last.0 + 1, "{pages}");
+            assert!(pages < 32 || pages - shortest <= shortest / 8 || pages >= 8192, "{pages}");
+            last = (list, shortest);
+        }
+        assert_eq!(last.0, LENGTH_LISTS - 1);
+    }
+
+    #[test]
+    fn each_number_of_chunks_of_a_slab_has_its_list() {
+        let lists: Vec<usize> = (1..20).map(chunk_list).collect();
+        assert!(lists.iter().all(|list| (LENGTH_LISTS..LISTS).contains(list)));
+        assert!(lists[..CHUNK_LISTS].windows(2).all(|pair| pair[1] == pair[0] + 1));
+        assert!(lists[CHUNK_LISTS..].iter().all(|&list| list == LISTS - 1));
+    }
+
+    use std::vec::Vec;
+}
