@@ -1,5 +1,6 @@
 //! The heap: the layers together, and every operation that is not the hot path.
 
+mod exhaustion;
 mod large;
 mod resize;
 mod statistics;
@@ -17,9 +18,10 @@ use crate::central::{self, Central};
 use crate::options::Config;
 use crate::os::fatal::{fatal, fatal_small};
 use crate::os::{Os, Refused};
-use crate::reclaim::{self, Next, Reclaim};
+use crate::reclaim::{Next, Reclaim};
 use crate::segment::Segments;
 
+use exhaustion::Exhaustion;
 use large::{Fresh, LargeCounts};
 
 /// The address is not one that hz3 manages; nothing was done.
@@ -34,6 +36,7 @@ pub(crate) struct Heap<O> {
     registry: Registry,
     reclaim: Reclaim,
     counts: LargeCounts,
+    exhaustion: Exhaustion,
 }
 
 impl<O: Os> Heap<O> {
@@ -49,6 +52,7 @@ impl<O: Os> Heap<O> {
             ),
             reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
+            exhaustion: Exhaustion::new(),
         })
     }
 
@@ -126,34 +130,27 @@ impl<O: Os> Heap<O> {
         if let Some(block) = unsafe { cache.refill(self.below(), class) } {
             return NonNull::new(block);
         }
-        self.make_room(Front::Cache(cache));
-        // SAFETY: the cache is the calling thread's.
-        if let Some(block) = unsafe { cache.stack(class).pop() } {
-            return NonNull::new(block);
-        }
-        // SAFETY: as above; the pop has just failed.
-        unsafe { cache.refill(self.below(), class) }.and_then(NonNull::new)
+        let again = || {
+            // SAFETY: the cache is the calling thread's.
+            if let Some(block) = unsafe { cache.stack(class).pop() } {
+                return NonNull::new(block);
+            }
+            // SAFETY: as above; the pop has just failed.
+            let block = unsafe { cache.refill(self.below(), class) };
+            block.and_then(NonNull::new).or_else(|| self.allocate_alone(class))
+        };
+        self.retry(Front::Cache(cache), again)
     }
 
     /// A block straight from central, for a thread without a cache.
     fn allocate_direct(&self, class: SizeClass) -> Option<NonNull<u8>> {
-        let slot = [AtomicPtr::new(core::ptr::null_mut())];
-        if self.central.fetch(&self.segments, class, &slot) == 0 {
-            self.make_room(Front::Direct);
+        let fetch = || {
+            let slot = [AtomicPtr::new(core::ptr::null_mut())];
             self.central.fetch(&self.segments, class, &slot);
-        }
-        NonNull::new(slot[0].load(Ordering::Relaxed))
-    }
-
-    /// Exhaustion: empties the caches and retires empty slabs, so that their pages can serve.
-    /// Where that may be due to the limit, free pages go back too, for they count.
-    #[cold]
-    fn make_room(&self, front: Front<'_>) {
-        if self.segments.allowance().limit().is_some() {
-            self.reclaim.relieve(&self.registry, self.below(), front);
-        } else {
-            reclaim::gather(&self.registry, self.below(), front);
-        }
+            NonNull::new(slot[0].load(Ordering::Relaxed))
+        };
+        let again = || fetch().or_else(|| self.allocate_alone(class));
+        fetch().or_else(|| self.retry(Front::Direct, again))
     }
 
     /// Makes room before the limit is reached, if that is due. No lock may be held.
@@ -198,8 +195,10 @@ impl<O: Os> Heap<O> {
             return Some(block);
         }
         let (block, fresh) = self.allocate_large(front, size.max(1), align)?;
-        if let Fresh::Large(run) = fresh {
-            self.segments.zero_large(run);
+        match fresh {
+            Fresh::Zero => {}
+            Fresh::Large(block) => self.segments.zero_large(block),
+            Fresh::Used(block) => self.segments.zero_used(block, size.max(1)),
         }
         Some(block)
     }
@@ -215,7 +214,7 @@ impl<O: Os> Heap<O> {
         };
         let class = self.segments.tables().class(ChunkIndex::of_offset(offset));
         if class == SizeClass::NONE {
-            if self.free_large(offset).is_err() {
+            if self.free_large(front, offset).is_err() {
                 fatal("free of an address that is no block, or free already", block.addr());
             }
             return Ok(());

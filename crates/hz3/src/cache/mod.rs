@@ -16,6 +16,8 @@ pub(crate) mod decay;
 pub(crate) mod refill;
 #[cfg(not(loom))]
 pub(crate) mod registry;
+#[cfg(not(loom))]
+pub(crate) mod runs;
 pub(crate) mod steal;
 
 #[cfg(not(loom))]
@@ -28,6 +30,7 @@ mod thread_cache {
 
     use super::capacity::{Capacity, most};
     use super::decay::Surplus;
+    use super::runs::RunCache;
     use super::steal::{PADDING, Slot, Stack};
     use crate::base::class_set::ClassSet;
     use crate::base::list::Member;
@@ -57,6 +60,8 @@ mod thread_cache {
         /// How many caches were made before this one.
         number: usize,
         pub(crate) counts: Counts,
+        /// Runs of large blocks that the owner freed.
+        pub(crate) runs: RunCache,
     }
 
     // SAFETY: the pointers are fixed at creation and lead to the arena; everything else is made of
@@ -95,6 +100,8 @@ mod thread_cache {
         epoch_at: AtomicU64,
         pub(crate) requests: AtomicU64,
         pub(crate) frees: AtomicU64,
+        pub(crate) large_allocs: AtomicU64,
+        pub(crate) large_frees: AtomicU64,
     }
 
     /// What a cache's lock protects.
@@ -145,6 +152,8 @@ mod thread_cache {
                 epoch_at: AtomicU64::new(0),
                 requests: AtomicU64::new(0),
                 frees: AtomicU64::new(0),
+                large_allocs: AtomicU64::new(0),
+                large_frees: AtomicU64::new(0),
             }
         }
 
@@ -191,6 +200,7 @@ mod thread_cache {
                 slots: core::ptr::null_mut(),
                 number: 0,
                 counts: Counts::new(),
+                runs: RunCache::new(),
             }
         }
 
@@ -244,6 +254,7 @@ mod thread_cache {
                 // SAFETY: as above; class 0 never gets room.
                 unsafe { self.stack(SizeClass::NONE).restart(self.slots) };
             }
+            self.runs.reset();
             policy.capacity = Capacity::new(0);
             policy.at_work = ClassSet::EMPTY;
             policy.unwanted = ClassSet::EMPTY;
@@ -288,6 +299,11 @@ mod thread_cache {
         pub(crate) fn slow_paths(&self) -> u64 {
             let Counts { refills, flushes, openings, .. } = &self.counts;
             [refills, flushes, openings].map(|count| count.load(Ordering::Relaxed)).iter().sum()
+        }
+
+        /// Number of large blocks that the owner freed.
+        pub(crate) fn large_frees(&self) -> u64 {
+            self.counts.large_frees.load(Ordering::Relaxed)
         }
 
         /// Whether the owner ran a slow path since the last [`ThreadCache::was_active`].

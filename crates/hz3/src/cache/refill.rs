@@ -120,6 +120,13 @@ impl ThreadCache {
                 owned.flush(class, usize::MAX);
             }
         }
+        drop(owned);
+        self.steal_runs(below);
+    }
+
+    /// Gives the runs of large blocks back, whoever's cache it is. Returns their bytes.
+    fn steal_runs<O: Os>(&self, below: Below<'_, O>) -> u64 {
+        self.runs.steal(|run| below.segments.give(run, run.pages))
     }
 
     /// Puts every block back into central and forgets all capacities, at the end of the owner.
@@ -138,23 +145,25 @@ impl ThreadCache {
     /// Empties the cache while its owner runs. Returns the bytes of the blocks taken; `None` when
     /// the owner is in its cold path, or the system has no barrier.
     pub(crate) fn steal<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
+        let runs = self.steal_runs(below);
         let mut policy = self.policy.try_lock()?;
         policy.at_work = ClassSet::EMPTY;
-        self.empty(&policy, below, ClassSet::ALL)
+        self.empty(&policy, below, ClassSet::ALL).map(|bytes| bytes + runs)
     }
 
     /// As [`ThreadCache::steal`], for an owner that is at work: empties the classes of which it ran no
     /// slow path since the last call. Their capacity falls when it comes back to them.
     pub(crate) fn steal_unwanted<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
+        let runs = self.steal_runs(below);
         let mut policy = self.policy.try_lock()?;
         let at_work = core::mem::replace(&mut policy.at_work, ClassSet::EMPTY);
         let is_unwanted = |class: &SizeClass| !at_work.has(*class) && self.stack(*class).len() > 0;
         let unwanted: ClassSet = SizeClass::all().filter(is_unwanted).collect();
         if unwanted == ClassSet::EMPTY {
-            return Some(0);
+            return Some(runs);
         }
         policy.unwanted.add(unwanted);
-        self.empty(&policy, below, unwanted)
+        self.empty(&policy, below, unwanted).map(|bytes| bytes + runs)
     }
 
     /// Takes the blocks of these classes. That there is a policy says that the lock is held.
@@ -199,8 +208,13 @@ impl ThreadCache {
         }
     }
 
-    /// Bytes of the blocks in the cache; a hint while its owner runs.
+    /// Bytes of the blocks and runs in the cache; a hint while its owner runs.
     pub(crate) fn cached_bytes(&self) -> u64 {
+        self.cached_block_bytes() + self.runs.bytes()
+    }
+
+    /// Bytes of the small blocks in the cache; a hint while its owner runs.
+    pub(crate) fn cached_block_bytes(&self) -> u64 {
         let stack_bytes = |class: SizeClass| {
             let stack = self.stack(class);
             // A sentinel's or a racing stack's length may be nonsense; its capacity bounds it.

@@ -90,6 +90,7 @@ impl Registry {
         let mut policy = cache.policy.lock();
         policy.capacity.set_limit(self.limit_bytes.min(share));
         policy.capacity.set_first(self.first_blocks);
+        cache.runs.set_limit(self.limit_bytes.min(share));
         drop(policy);
         Some(cache)
     }

@@ -4,11 +4,12 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::Heap;
-use crate::cache::Front;
+use crate::base::units::{PAGE_BYTES, Pages, Run};
+use crate::cache::{Counts, Front, ThreadCache, runs};
 use crate::os::Os;
 use crate::segment::large::{LargeBlock, NotABlock};
 
-/// Events of blocks that do not come from slabs.
+/// Events of blocks that do not come from slabs, but for those that a cache counts.
 #[derive(Debug, Default)]
 pub(super) struct LargeCounts {
     pub(super) large_allocs: AtomicU64,
@@ -22,6 +23,8 @@ pub(super) enum Fresh {
     Zero,
     /// A run, whose dirty pages are not zero.
     Large(LargeBlock),
+    /// A run that the thread freed last; what it wrote is there.
+    Used(LargeBlock),
 }
 
 fn count(counter: &AtomicU64) {
@@ -37,14 +40,29 @@ impl<O: Os> Heap<O> {
         size: usize,
         align: usize,
     ) -> Option<(NonNull<u8>, Fresh)> {
+        if let Some(cache) = front.cache()
+            && align <= PAGE_BYTES
+            && let Some(block) = self.take_cached(cache, size)
+        {
+            return Some((block.start, Fresh::Used(block)));
+        }
         if let Some(found) = self.try_large(size, align) {
             return Some(found);
         }
-        self.make_room(front);
-        self.try_large(size, align)
+        self.retry(front, || self.try_large(size, align))
     }
 
-    fn try_large(&self, size: usize, align: usize) -> Option<(NonNull<u8>, Fresh)> {
+    /// A block that the thread freed not long ago.
+    fn take_cached(&self, cache: &ThreadCache, size: usize) -> Option<LargeBlock> {
+        if size > runs::LONGEST.bytes() {
+            return None;
+        }
+        let run = cache.runs.take(Pages::containing(size)?)?;
+        Counts::count(&cache.counts.large_allocs);
+        Some(self.segments.enter_large(run))
+    }
+
+    pub(super) fn try_large(&self, size: usize, align: usize) -> Option<(NonNull<u8>, Fresh)> {
         if let Some(block) = self.segments.allocate_large(size, align) {
             count(&self.counts.large_allocs);
             return Some((block.start, Fresh::Large(block)));
@@ -55,13 +73,23 @@ impl<O: Os> Heap<O> {
     }
 
     /// Frees the large block at `offset`, on which the program has no claim any more.
-    pub(super) fn free_large(&self, offset: usize) -> Result<(), NotABlock> {
-        count(&self.counts.large_frees);
-        self.segments.free_large(offset)
-    }
-
-    /// Number of large blocks freed.
-    pub(crate) fn large_frees(&self) -> u64 {
-        self.counts.large_frees.load(Ordering::Relaxed)
+    pub(super) fn free_large(&self, front: Front<'_>, offset: usize) -> Result<(), NotABlock> {
+        let run = self.segments.claim_large(offset)?;
+        let give = |run: Run| self.segments.give(run, run.pages);
+        match front {
+            Front::Cache(cache) => {
+                Counts::count(&cache.counts.large_frees);
+                if run.pages <= runs::LONGEST {
+                    cache.runs.put(run, give);
+                } else {
+                    give(run);
+                }
+            }
+            Front::Direct => {
+                count(&self.counts.large_frees);
+                give(run);
+            }
+        }
+        Ok(())
     }
 }

@@ -91,10 +91,7 @@ impl<O: Os> Heap<O> {
             Place::Large(run) => self.segments.resize_large(run, size.max(1)),
             Place::Huge(_) => {
                 let resize = || self.segments.resize_huge(block, size.max(1));
-                resize().or_else(|| {
-                    self.make_room(front);
-                    resize()
-                })
+                resize().or_else(|| self.retry(front, resize))
             }
             Place::Small(_) | Place::Foreign => None,
         }

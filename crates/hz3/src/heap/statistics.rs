@@ -46,7 +46,17 @@ impl<O: Os> Heap<O> {
         let mut cached = Cached { transfer: self.central.transfer_bytes(), ..Cached::default() };
         for cache in self.registry.iter() {
             let place = if cache.is_active() { &mut cached.running } else { &mut cached.idle };
-            *place += cache.cached_bytes();
+            *place += cache.cached_block_bytes();
+        }
+        cached
+    }
+
+    /// Runs of large blocks in thread caches, as a hint.
+    fn cached_runs(&self) -> Cached {
+        let mut cached = Cached::default();
+        for cache in self.registry.iter() {
+            let place = if cache.is_active() { &mut cached.running } else { &mut cached.idle };
+            *place += cache.runs.bytes();
         }
         cached
     }
@@ -57,7 +67,8 @@ impl<O: Os> Heap<O> {
     pub(crate) fn has_returnable(&self, bytes: u64) -> bool {
         let dirty = self.segments.dirty_hint();
         dirty + self.segments.active_hint() >= bytes
-            && dirty + self.central.slack_hint() + self.cached().sum() >= bytes
+            && dirty + self.central.slack_hint() + self.cached().sum() + self.cached_runs().sum()
+                >= bytes
     }
 
     /// The statistics. The layers are read one after the other; what other threads do meanwhile
@@ -66,7 +77,7 @@ impl<O: Os> Heap<O> {
     /// Takes time in proportion to the number of slabs, and holds no lock for longer than one bin
     /// takes.
     pub(crate) fn stats(&self) -> Stats {
-        let cached = self.cached();
+        let (cached, runs) = (self.cached(), self.cached_runs());
         let central = self.central.census();
         let grain = Pages::new(narrow(self.os().page_size() / PAGE_BYTES).max(1));
         let free_pages = Central::free_pages(&self.segments, grain);
@@ -76,6 +87,8 @@ impl<O: Os> Heap<O> {
         let cached = cached.within(central.used_bytes);
         let large = taken.saturating_sub(central.slab_bytes);
         let active = central.slab_bytes + large;
+        let runs = runs.within(large);
+        let large = large - runs.sum();
         let slack = central.slab_bytes - central.used_bytes;
         let slack_holes = free_pages.holes.min(slack);
         let slack_clean = free_pages.clean.min(slack - slack_holes);
@@ -84,7 +97,7 @@ impl<O: Os> Heap<O> {
         let metadata = self.metadata(segment.table_bytes, segment.resident_table_bytes);
         let mut stats = Stats {
             allocated: central.used_bytes - cached.sum() + large,
-            cached: cached.sum(),
+            cached: cached.sum() + runs.sum(),
             slack,
             active,
             dirty,
@@ -93,8 +106,8 @@ impl<O: Os> Heap<O> {
             metadata: metadata.mapped,
             reserved: segment.reserved_bytes,
             peak_active: segment.peak_active_bytes.max(active),
-            cached_running: cached.running,
-            cached_idle: cached.idle,
+            cached_running: cached.running + runs.running,
+            cached_idle: cached.idle + runs.idle,
             cached_transfer: cached.transfer,
             slack_shared: slack - slack_holes - slack_clean,
             slack_holes,
@@ -135,6 +148,8 @@ impl<O: Os> Heap<O> {
             stats.flushes += cache.counts.flushes.load(Ordering::Relaxed);
             stats.requests += cache.counts.requests.load(Ordering::Relaxed);
             stats.frees += cache.counts.frees.load(Ordering::Relaxed);
+            stats.large_allocs += cache.counts.large_allocs.load(Ordering::Relaxed);
+            stats.large_frees += cache.counts.large_frees.load(Ordering::Relaxed);
         }
     }
 

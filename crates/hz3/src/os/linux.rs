@@ -149,11 +149,6 @@ impl Linux {
         unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
     }
 
-    unsafe fn protect(span: Span, protection: c_int) -> Result<(), Refused> {
-        // SAFETY: the caller owns the range and only ever widens the access to it.
-        done(unsafe { libc::mprotect(span.start.as_ptr().cast(), span.bytes, protection) })
-    }
-
     unsafe fn advise(span: Span, advice: c_int) -> Result<(), Refused> {
         // Through the C library: libraries that watch the address space put their hooks there.
         // SAFETY: the caller owns the range or the advice leaves its contents alone.

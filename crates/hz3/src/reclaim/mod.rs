@@ -115,6 +115,15 @@ pub(crate) fn gather<O: Os>(registry: &Registry, below: Below<'_, O>, front: Fro
     stolen
 }
 
+/// Moves the blocks of the caller's cache into their slabs and gives the runs of empty slabs back.
+pub(crate) fn gather_own<O: Os>(below: Below<'_, O>, front: Front<'_>) {
+    if let Some(cache) = front.cache() {
+        // SAFETY: the front is the calling thread's, which is not inside a cache operation.
+        unsafe { cache.drain(below) };
+    }
+    below.central.retire(below.segments);
+}
+
 impl Reclaim {
     /// For a policy and the user's limits.
     pub(crate) fn new(config: &Config) -> Reclaim {

@@ -17,6 +17,8 @@ pub(crate) struct Account {
     /// Bytes that were given back without a purge, and by how many calls.
     dropped: AtomicU64,
     drops: AtomicU64,
+    /// How often pages or mappings came back.
+    returns: AtomicU64,
 }
 
 impl Account {
@@ -30,6 +32,7 @@ impl Account {
             populated: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             drops: AtomicU64::new(0),
+            returns: AtomicU64::new(0),
         }
     }
 
@@ -56,6 +59,18 @@ impl Account {
     /// Bytes of clean pages that were populated.
     pub(crate) fn populated_bytes(&self) -> u64 {
         self.populated.load(Ordering::Relaxed)
+    }
+
+    /// Counts that pages or a mapping came back.
+    pub(crate) fn note_return(&self) {
+        // A lost count is made up for by the next one.
+        let returns = self.returns.load(Ordering::Relaxed);
+        self.returns.store(returns.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// How often pages or mappings came back, as a hint.
+    pub(crate) fn returns(&self) -> u64 {
+        self.returns.load(Ordering::Relaxed)
     }
 
     /// Counts bytes of a large block that one call gave back, of one that is freed or that must read

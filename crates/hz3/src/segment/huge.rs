@@ -76,6 +76,7 @@ impl<O: Os> Segments<O> {
         // SAFETY: the entry was removed under the lock, so this call alone has the mapping.
         unsafe { self.os().unmap(span) };
         self.account.remove_huge(wide(span.bytes));
+        self.account.note_return();
         true
     }
 

@@ -49,10 +49,24 @@ impl<O: Os> Segments<O> {
         }
         let fit = if align.pages.get() > 1 { Fit::Aligned(align) } else { Fit::Any };
         let run = self.take(pages, fit)?;
+        Some(self.enter_large(run))
+    }
+
+    /// Makes a run of the caller's a block.
+    pub(crate) fn enter_large(&self, run: Run) -> LargeBlock {
         let record = self.tables().record(run.start);
         record.set_pages(run.pages);
         record.set_large(true);
-        Some(LargeBlock { start: self.arena.page_address(run.start), run })
+        LargeBlock { start: self.arena.page_address(run.start), run }
+    }
+
+    /// Makes the first `bytes` of a block read as zero whose run served as another block before.
+    pub(crate) fn zero_used(&self, block: LargeBlock, bytes: usize) {
+        if block.run.pages.get() >= ASK_TO_ZERO && self.drop_untouched(block.run) {
+            return;
+        }
+        // SAFETY: I-3: the run is the caller's alone, and the block holds that many bytes.
+        unsafe { block.start.write_bytes(0, bytes) };
     }
 
     /// Makes a fresh block read as zero; only pages that were dirty are written.
@@ -111,17 +125,11 @@ impl<O: Os> Segments<O> {
         Ok(Run::new(page, record.pages()))
     }
 
-    /// Frees the block that starts at `offset` of the arena.
-    pub(crate) fn free_large(&self, offset: usize) -> Result<(), NotABlock> {
-        let run = {
-            // The check and the claim are one step: of two frees of one block, one fails.
-            let _pages = self.pages.lock();
-            let run = self.large_at(offset)?;
-            self.tables().record(run.start).set_large(false);
-            run
-        };
-        self.give(run, run.pages);
-        Ok(())
+    /// Ends the block that starts at `offset` of the arena. Its run is the caller's.
+    pub(crate) fn claim_large(&self, offset: usize) -> Result<Run, NotABlock> {
+        let run = self.large_at(offset)?;
+        let claimed = self.tables().record(run.start).claim_large();
+        claimed.then_some(run).ok_or(NotABlock::NoBlockStart)
     }
 
     /// Changes the length of a block to `bytes`, in place or by moving it. `None` when there is

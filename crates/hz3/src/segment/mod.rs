@@ -231,6 +231,12 @@ impl<O: Os> Segments<O> {
         let mut heap = self.pages.lock();
         heap.give(self.tables(), run, touched, frontier);
         self.note(&heap);
+        self.account.note_return();
+    }
+
+    /// How often pages or mappings came back, as a hint.
+    pub(crate) fn returns(&self) -> u64 {
+        self.account.returns()
     }
 
     /// The first free pages of an age in `within` that may hold memory, at most `limit`; they are

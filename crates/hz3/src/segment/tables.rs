@@ -66,6 +66,12 @@ impl PageRecord {
         self.next() == LARGE
     }
 
+    /// Ends the large block that starts here; false when none does. Of two frees of one block, one
+    /// fails.
+    pub(crate) fn claim_large(&self) -> bool {
+        self.next.compare_exchange(LARGE, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     pub(crate) fn set_large(&self, large: bool) {
         self.set_next(if large { LARGE } else { 0 });
     }

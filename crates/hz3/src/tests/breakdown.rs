@@ -11,6 +11,8 @@ use crate::os::fake::Fake;
 
 const BLOCK: usize = 1024;
 const PAGE: u64 = wide(PAGE_BYTES);
+/// A large block, longer than what a cache keeps.
+const LARGE: usize = SEGMENT_BYTES + PAGE_BYTES;
 /// Blocks that fill two segments (under Miri a quarter of one), so that no slab of them is in part unused.
 const BLOCKS: usize = if cfg!(miri) { SEGMENT_BYTES / 4 } else { 2 * SEGMENT_BYTES } / BLOCK;
 
@@ -73,17 +75,17 @@ fn cached_blocks_belong_to_running_threads_until_a_tick_has_passed() {
 fn free_pages_are_young_then_old_then_gone() {
     let heap = heap();
     let cache = heap.attach().expect("a cache");
-    let block = allocate(&heap, cache, SEGMENT_BYTES);
+    let block = allocate(&heap, cache, LARGE);
     let large = heap.stats();
-    assert_eq!((large.large, large.huge), (wide(SEGMENT_BYTES), 0));
+    assert_eq!((large.large, large.huge), (wide(LARGE), 0));
     free(&heap, cache, block);
     let ages = || {
         let stats = heap.stats();
         (stats.dirty_young, stats.dirty_old)
     };
-    assert_eq!(ages(), (wide(SEGMENT_BYTES), 0));
+    assert_eq!(ages(), (wide(LARGE), 0));
     unsafe { heap.tick(Front::Direct) };
-    assert_eq!(ages(), (0, wide(SEGMENT_BYTES)));
+    assert_eq!(ages(), (0, wide(LARGE)));
     unsafe { heap.tick(Front::Direct) };
     assert_eq!(ages(), (0, 0));
 }
@@ -93,14 +95,14 @@ fn the_peak_stays_and_counts_no_page_twice() {
     let heap = heap();
     let cache = heap.attach().expect("a cache");
     let before = heap.stats().active;
-    let blocks = [(); 3].map(|()| allocate(&heap, cache, SEGMENT_BYTES));
-    let peak = before + 3 * wide(SEGMENT_BYTES);
+    let blocks = [(); 3].map(|()| allocate(&heap, cache, LARGE));
+    let peak = before + 3 * wide(LARGE);
     assert_eq!(heap.stats().peak_active, peak);
     for block in blocks {
         free(&heap, cache, block);
     }
     heap.collect(Front::Direct, 0);
-    let block = allocate(&heap, cache, SEGMENT_BYTES);
+    let block = allocate(&heap, cache, LARGE);
     assert_eq!(heap.stats().peak_active, peak);
     free(&heap, cache, block);
     // More than the arena holds is a mapping of its own.

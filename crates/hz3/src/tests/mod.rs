@@ -4,6 +4,7 @@
 mod attack;
 mod breakdown;
 mod busy;
+mod exhaustion;
 mod limit;
 mod model;
 mod policies;

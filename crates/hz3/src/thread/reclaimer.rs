@@ -145,11 +145,13 @@ fn end() {
 /// Does what is to be done, or asks for a thread that does.
 #[cold]
 fn look_after(heap: &'static Heap<Linux>) {
-    let is_due = is_estimate_due(heap);
+    let is_due = is_estimate_due();
+    // Freed large blocks that the thread's cache keeps are not in what is free yet.
+    let worth = WORTH_A_TICK.saturating_sub(word::own().map_or(0, |own| own.runs.bytes()));
     if !wants_thread(heap) {
         // SAFETY: the front is this thread's.
         unsafe { heap.trim(front(), is_due) };
-        if is_due || heap.may_hold(WORTH_A_TICK) {
+        if is_due || heap.may_hold(worth) {
             tick_if_due(heap);
         }
         return;
@@ -157,7 +159,7 @@ fn look_after(heap: &'static Heap<Linux>) {
     // Free pages, and what caches may come to hold, count at once: a program may free ten large
     // blocks and then nothing more, and a free that a cache serves looks at nothing. What lies in
     // slabs is estimated once in a while.
-    let is_worth = heap.may_hold(WORTH_A_TICK) || (is_due && heap.has_returnable(WORTH_A_TICK));
+    let is_worth = heap.may_hold(worth) || (is_due && heap.has_returnable(WORTH_A_TICK));
     if is_worth && IS_WANTED.swap(true, Ordering::Relaxed) {
         // Nobody could start it since the last slow path.
         // SAFETY: the front is this thread's.
@@ -172,10 +174,10 @@ fn wants_thread(heap: &'static Heap<Linux>) -> bool {
 }
 
 /// Whether so many slow paths have passed that an estimate is worth its time.
-fn is_estimate_due(heap: &'static Heap<Linux>) -> bool {
+fn is_estimate_due() -> bool {
     let own = word::own();
     // The count of slow paths, large frees among them, is a clock that every program moves.
-    let slow_paths = own.map_or(0, ThreadCache::slow_paths) + heap.large_frees();
+    let slow_paths = own.map_or(0, |own| own.slow_paths() + own.large_frees());
     // The same count is not estimated twice, whatever calls move it.
     let this = slow_paths ^ (wide(own.map_or(0, ThreadCache::number)) << 40);
     slow_paths.is_multiple_of(SLOW_PATHS_AN_ESTIMATE)

@@ -1,0 +1,103 @@
+//! What happens when memory ends: room is made, once, and not again before something came back.
+//!
+//! To empty the caches of all threads costs each of them its next refills. A program that goes on
+//! asking for what it cannot get must not slow its other threads down, so after an attempt that
+//! brought nothing only the caller's own cache is emptied, until pages came back or some time has
+//! passed.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::Heap;
+use crate::base::size_class::SizeClass;
+use crate::cache::Front;
+use crate::os::Os;
+use crate::reclaim;
+
+/// Milliseconds after which blocks may have gathered in the caches again unseen.
+const PAUSE_MS: u64 = 100;
+
+/// The last attempt that made no room. Hints: threads may write them at once.
+#[derive(Debug)]
+pub(super) struct Exhaustion {
+    /// When it was; `u64::MAX` when there was none since the last success.
+    failed_at_ms: AtomicU64,
+    /// How often pages had come back by then.
+    returns: AtomicU64,
+}
+
+impl Exhaustion {
+    pub(super) const fn new() -> Exhaustion {
+        Exhaustion { failed_at_ms: AtomicU64::new(u64::MAX), returns: AtomicU64::new(0) }
+    }
+
+    /// Whether emptying all caches may bring something.
+    fn may_help(&self, now_ms: u64, returns: u64) -> bool {
+        let failed_at = self.failed_at_ms.load(Ordering::Relaxed);
+        failed_at == u64::MAX
+            || self.returns.load(Ordering::Relaxed) != returns
+            || now_ms.saturating_sub(failed_at) >= PAUSE_MS
+    }
+
+    fn note(&self, failed_at_ms: u64, returns: u64) {
+        self.returns.store(returns, Ordering::Relaxed);
+        self.failed_at_ms.store(failed_at_ms, Ordering::Relaxed);
+    }
+}
+
+impl<O: Os> Heap<O> {
+    /// After an attempt to get memory failed: makes room and tries once more.
+    #[cold]
+    pub(super) fn retry<T>(
+        &self,
+        front: Front<'_>,
+        attempt: impl FnOnce() -> Option<T>,
+    ) -> Option<T> {
+        let now_ms = self.os().now_ms();
+        if self.exhaustion.may_help(now_ms, self.segments.returns()) {
+            self.make_room(front);
+        } else {
+            reclaim::gather_own(self.below(), front);
+        }
+        let result = attempt();
+        let failed_at_ms = if result.is_some() { u64::MAX } else { now_ms };
+        self.exhaustion.note(failed_at_ms, self.segments.returns());
+        result
+    }
+
+    /// Empties the caches and retires empty slabs, so that their pages can serve. Where a limit may
+    /// be the reason, free pages go back too, because they count.
+    fn make_room(&self, front: Front<'_>) {
+        if self.segments.allowance().limit().is_some() {
+            self.reclaim.relieve(&self.registry, self.below(), front);
+        } else {
+            reclaim::gather(&self.registry, self.below(), front);
+        }
+    }
+
+    /// A small block where no slab of its class is to be had: a run or a mapping of its own.
+    #[cold]
+    pub(super) fn allocate_alone(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        // Requests for an alignment come here by a class whose blocks all have it.
+        let bytes = class.block_bytes();
+        let align = 1 << bytes.trailing_zeros();
+        self.try_large(bytes, align).map(|(block, _)| block)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exhaustion, PAUSE_MS};
+
+    #[test]
+    fn after_a_failure_only_returned_pages_or_time_are_a_reason_to_try() {
+        let exhaustion = Exhaustion::new();
+        assert!(exhaustion.may_help(5, 0));
+        exhaustion.note(5, 7);
+        assert!(!exhaustion.may_help(5, 7) && !exhaustion.may_help(4 + PAUSE_MS, 7));
+        assert!(exhaustion.may_help(5, 8), "pages came back");
+        assert!(exhaustion.may_help(5 + PAUSE_MS, 7), "time has passed");
+        exhaustion.note(u64::MAX, 9);
+        assert!(exhaustion.may_help(6, 9), "it succeeded");
+    }
+}

@@ -1,0 +1,75 @@
+//! When memory ends: other threads go on at full speed, and what is left still serves.
+
+use core::ptr::NonNull;
+use std::vec::Vec;
+
+use super::world::heap_over;
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
+use crate::cache::{Front, ThreadCache};
+use crate::heap::Heap;
+use crate::os::fake::Fake;
+
+fn heap() -> Heap<Fake> {
+    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 4 * SEGMENT_BYTES)
+}
+
+fn allocate(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
+    unsafe { heap.allocate(front, size) }
+}
+
+fn free(heap: &Heap<Fake>, front: Front<'_>, block: NonNull<u8>) {
+    assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+}
+
+/// Puts some blocks into a cache.
+fn fill(heap: &Heap<Fake>, cache: &ThreadCache) {
+    let front = Front::Cache(cache);
+    let blocks = [100, 1000, 100_000].map(|size| allocate(heap, front, size).expect("room"));
+    for block in blocks {
+        free(heap, front, block);
+    }
+    assert!(cache.cached_bytes() > 100_000);
+}
+
+#[test]
+fn a_failing_malloc_empties_the_caches_of_others_once() {
+    let heap = heap();
+    let cache = heap.attach().expect("a cache");
+    fill(&heap, cache);
+    heap.os().exhaust(true);
+    assert!(allocate(&heap, Front::Direct, 1 << 40).is_none());
+    assert_eq!(cache.cached_bytes(), 0, "the first failure takes what there is");
+    fill(&heap, cache);
+    let kept = cache.cached_bytes();
+    for _ in 0..100 {
+        assert!(allocate(&heap, Front::Direct, 1 << 40).is_none());
+    }
+    assert_eq!(cache.cached_bytes(), kept, "nothing came back since the first failure");
+    let block = allocate(&heap, Front::Direct, 200_000).expect("there are pages");
+    free(&heap, Front::Direct, block);
+    assert!(allocate(&heap, Front::Direct, 1 << 40).is_none());
+    assert_eq!(cache.cached_bytes(), 0, "pages came back, so it may be worth it");
+    heap.validate();
+}
+
+#[test]
+fn pages_that_make_no_slab_serve_small_blocks() {
+    let heap = heap();
+    let mut blocks: Vec<NonNull<u8>> = Vec::new();
+    let keep = |size| allocate(&heap, Front::Direct, size);
+    blocks.push(keep(100_000).expect("room"));
+    heap.os().exhaust(true);
+    blocks.extend(core::iter::from_fn(|| keep(40_000)));
+    let stats = heap.stats();
+    let free_pages = (stats.dirty + stats.retained) / PAGE_BYTES as u64;
+    assert!((1..16).contains(&free_pages), "some pages, and no chunk of them: {stats}");
+    for _ in 0..free_pages {
+        blocks.push(keep(40).expect("a page is left"));
+    }
+    assert!(keep(40).is_none());
+    heap.validate();
+    for block in blocks {
+        free(&heap, Front::Direct, block);
+    }
+    heap.validate();
+}
