@@ -1,11 +1,21 @@
-//! The README's main command: builds everything, then the laboratory shows what hz3 is for.
+//! The README's main command: builds hz3 and its benchmark tool, then compares it with what is here.
 
 use hz3_programs::Result;
 
 use crate::shell;
 
-/// Builds the library and the laboratory in release, and runs `hz3 demo`.
-pub(crate) fn run() -> Result {
+/// The allocators that Debian 12 packages.
+const PEERS: [&str; 3] = ["libjemalloc2", "libtcmalloc-minimal4", "libmimalloc2.0"];
+
+/// Builds the library and the benchmark tool in release, and runs `hz3 demo`; first installs the allocators
+/// that Debian has, if that was asked for.
+pub(crate) fn run(with_peers: bool) -> Result {
+    println!("Building hz3 takes a few minutes; the comparison then says how long it takes.");
+    if with_peers {
+        let mut install = shell::program("apt-get");
+        install.args(["install", "-y", "-q"]).args(PEERS).env("DEBIAN_FRONTEND", "noninteractive");
+        shell::run(&mut install)?;
+    }
     for package in ["hz3-c", "hz3-lab"] {
         shell::run(&mut shell::cargo(&["build", "--release", "--package", package]))?;
     }

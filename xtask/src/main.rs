@@ -34,8 +34,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Builds everything and shows in about a minute what hz3 is for: `hz3 demo`
-    Demo,
+    /// Builds hz3 and compares it with the other allocators of this machine: `hz3 demo`
+    Demo {
+        /// Install Debian's jemalloc, tcmalloc and mimalloc first (needs root)
+        #[arg(long)]
+        with_peers: bool,
+    },
     /// Runs all tests; installs the Debian packages that they need when it may
     Test {
         /// Never install packages, fail when one is missing
@@ -116,7 +120,7 @@ fn main() -> ExitCode {
 
 fn run(chore: Chore) -> Result {
     match chore {
-        Chore::Demo => demo::run(),
+        Chore::Demo { with_peers } => demo::run(with_peers),
         Chore::Test { no_install, only } => test::run(!no_install, only.as_deref()),
         Chore::Check => check::run(),
         Chore::Api => check::api::accept(),

@@ -4,7 +4,7 @@ use crate::failure::{Failure, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The part of hz3's statistics line that the laboratory adds up.
+/// The part of hz3's statistics line that is added up here.
 #[derive(Debug, Deserialize)]
 struct Line {
     requests: u64,

@@ -2,17 +2,21 @@
 
 use std::fmt;
 
-/// Exit code of the laboratory's own failures, as `env` and `timeout` use it.
+/// Exit code of wrong usage.
+pub(crate) const WRONG_USAGE: u8 = 2;
+/// Exit code of hz3's own failures, as `env` and `timeout` use it.
 pub(crate) const OWN_FAILURE: u8 = 125;
 /// Exit code for a command that exists but cannot be executed.
 pub(crate) const CANNOT_EXECUTE: u8 = 126;
 /// Exit code for a command that does not exist.
 pub(crate) const NOT_FOUND: u8 = 127;
+/// Exit code when the reader of the standard output has gone: 128 + SIGPIPE.
+pub(crate) const BROKEN_PIPE: u8 = 141;
 
 /// A result whose error already reads as a message.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// An error with its exit code and, where there is one, the way out.
+/// An error with its exit code and, where there is one, the way out; all in one line.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
@@ -21,9 +25,33 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure of the laboratory itself.
+    /// A failure of hz3 itself.
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { code: OWN_FAILURE, what: what.into(), remedy: None }
+    }
+
+    /// Wrong usage: nothing was started.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::new(what).with_code(WRONG_USAGE)
+    }
+
+    /// The name `word` for a `kind` of thing is unknown; there are `names`.
+    pub(crate) fn unknown<'a>(
+        kind: &str,
+        word: &str,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Self {
+        let failure = Self::usage(format!("unknown {kind} `{word}`"));
+        match crate::text::nearest(word, names.clone()) {
+            Some(name) => failure.with_remedy(format!("did you mean `{name}`?")),
+            None => failure
+                .with_remedy(format!("expected one of {}", names.collect::<Vec<_>>().join(", "))),
+        }
+    }
+
+    /// Ends the program with `code`, without a message.
+    pub(crate) fn quiet(code: u8) -> Self {
+        Self { code, what: String::new(), remedy: None }
     }
 
     /// A failed system call or file operation: what was tried, and the system's reason.
@@ -49,13 +77,18 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         self.code
     }
+
+    /// Whether there is nothing to say.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.what.is_empty()
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
         if let Some(remedy) = &self.remedy {
-            write!(f, "\n{remedy}")?;
+            write!(f, "; {remedy}")?;
         }
         Ok(())
     }

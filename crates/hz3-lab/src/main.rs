@@ -1,4 +1,4 @@
-//! `hz3`: the laboratory of the hz3 memory allocator.
+//! `hz3`: runs programs on the hz3 memory allocator, measures them, and compares allocators.
 //!
 //! The layers call downwards only:
 //!
@@ -26,6 +26,7 @@ mod commands;
 mod counts;
 mod experiment;
 mod failure;
+mod files;
 mod measure;
 mod peers;
 mod preload;
@@ -34,24 +35,17 @@ mod stats;
 mod text;
 mod workloads;
 
-use clap::Parser;
-use clap::error::ErrorKind;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(shown) if shown.kind() == ErrorKind::DisplayVersion => {
-            print!("{shown}");
-            println!("library: {}", commands::library());
-            return ExitCode::SUCCESS;
-        }
-        Err(wrong) => wrong.exit(),
-    };
-    match commands::dispatch(cli.command) {
+    let done =
+        cli::parse::own().and_then(|cli| cli.map_or(Ok(0), |cli| commands::dispatch(cli.command)));
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("hz3: {failure}");
+            if !failure.is_quiet() {
+                eprintln!("hz3: {failure}");
+            }
             ExitCode::from(failure.code())
         }
     }

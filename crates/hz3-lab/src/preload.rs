@@ -37,9 +37,13 @@ fn find_beside(exe: &Path) -> Result<PathBuf> {
     if let Some(found) = places.iter().find(|place| place.is_file()) {
         return usable(found);
     }
-    let looked: Vec<String> = places.iter().map(|p| format!("  {}", p.display())).collect();
-    Err(Failure::new(format!("{} not found; looked at\n{}", LIBRARIES[0], looked.join("\n")))
-        .with_remedy(format!("build it with `{BUILD}`, or name a library with --lib PATH")))
+    let looked: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
+    Err(Failure::new(format!(
+        "{} not found; there is no {}",
+        LIBRARIES[0],
+        looked.join(" and no ")
+    ))
+    .with_remedy(format!("build it with `{BUILD}`, or name a library with --lib PATH")))
 }
 
 /// Checks that the loader will take `path`, and makes it absolute: the command may change its

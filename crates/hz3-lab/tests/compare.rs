@@ -51,7 +51,14 @@ fn every_round_measures_everything_and_the_files_say_under_which_circumstances()
     let machine = &record(&out)["machine"];
     assert!(machine["cpus"].as_u64().unwrap() > 0 && machine["kernel"].is_string(), "{machine}");
     let csv = std::fs::read_to_string(out.with_extension("csv")).unwrap();
-    for head in ["# kernel: ", "# transparent huge pages: ", "# seed: 9", "# allocator own: "] {
+    for head in [
+        "# kernel: ",
+        "# cpu model: ",
+        "# load: ",
+        "# transparent huge pages: ",
+        "# seed: 9",
+        "# allocator own: ",
+    ] {
         assert!(csv.contains(head), "{head}: {csv}");
     }
     let rows = csv.lines().filter(|line| !line.starts_with('#')).count();
@@ -59,7 +66,8 @@ fn every_round_measures_everything_and_the_files_say_under_which_circumstances()
 
     let text = stdout(&output);
     assert!(text.contains("geometric mean") && text.contains("memory: peak"), "{text}");
-    assert!(text.contains("own is ") && text.contains("over 2 cases"), "{text}");
+    let too_few = "The speeds of own and glibc cannot be told apart: 3 rounds";
+    assert!(text.contains(too_few) && text.contains("(-)"), "{text}");
 }
 
 #[test]
@@ -150,7 +158,7 @@ fn a_trial_that_hangs_is_killed_with_all_its_children() {
 fn a_bar_that_is_missed_is_named_and_gives_exit_code_3() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("r.json");
-    run(&out, &["-a", "glibc", "-a", "own", "-w", SMALL, "--rounds", "1"]);
+    run(&out, &["-a", "glibc", "-a", "own", "-w", SMALL, "--rounds", "6"]);
     // What was found is put in by hand, under the name of a case of the suite; the first is judged.
     let judge = |speed: f64| {
         let mut record = record(&out);
@@ -177,7 +185,7 @@ fn the_base_must_be_one_of_the_allocators() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("r.json");
     let output = run(&out, &["-a", "glibc", "--base", "own", "-w", SMALL]);
-    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("the base own is not among"), "{}", stderr(&output));
     assert!(!out.exists(), "nothing is written when nothing is measured");
 }

@@ -63,15 +63,18 @@ fn the_demo_compares_and_makes_a_page() {
     let out = directory.path().join("d.html");
     let own = format!("own={}", library("broken_malloc").display());
     let output = hz3()
-        .args(["demo", "-a", "glibc", "-a", "own", "--peer", &own, "--out"])
+        .args(["demo", "--rounds", "1", "-a", "glibc", "-a", "own", "--peer", &own, "--out"])
         .arg(&out)
         .output()
         .unwrap();
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
-    for part in ["own", "geometric mean", "burst-idle", "the page with the pictures: "] {
+    for part in ["own", "geometric mean", "threads stay", "the page with the pictures: "] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(std::fs::read_to_string(&out).unwrap().contains("Memory over time: burst-idle"));
+    assert!(std::fs::read_to_string(&out).unwrap().contains("Memory over time: threads stay"));
+    let said = stderr(&output);
+    assert!(said.starts_with("hz3: comparing glibc, own: ") && said.contains("; about "), "{said}");
+    assert!(said.contains(" of 10 trials done; "), "progress is shown without a terminal: {said}");
     assert!(out.with_extension("json").is_file() && out.with_extension("csv").is_file());
 }

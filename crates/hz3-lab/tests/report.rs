@@ -61,6 +61,37 @@ fn the_page_has_all_pictures_and_needs_nothing_else() {
     assert!(names.contains(&"speed.svg".to_owned()) && names.contains(&"tradeoff.svg".to_owned()));
 }
 
+#[test]
+fn pictures_as_png_are_drawn() {
+    let directory = tempfile::tempdir().unwrap();
+    measured(directory.path());
+    let mut files = 0;
+    for entry in std::fs::read_dir(directory.path().join("png")).unwrap() {
+        let path = entry.unwrap().path();
+        let pixels = image(&path);
+        let paper = pixels.chunks_exact(3).filter(|pixel| *pixel == [255, 255, 255]).count();
+        let percent = paper * 300 / pixels.len();
+        assert!((20..99).contains(&percent), "{}: {percent} % is paper", path.display());
+        files += 1;
+    }
+    assert_eq!(files, 5);
+}
+
+#[test]
+fn the_csv_of_a_watch_becomes_a_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let csv = directory.path().join("w.csv");
+    let watch = ["watch", "--interval", "10", "--out"];
+    let output = hz3().args(watch).arg(&csv).args(["--", "sleep", "0.2"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = hz3().arg("report").arg(&csv).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let page = std::fs::read_to_string(directory.path().join("w.html")).unwrap();
+    assert!(page.contains("Memory over time") && page.contains("<path d='M"), "{page}");
+    let output = hz3().arg("report").arg(&csv).arg("--out").arg(&csv).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "the page must not overwrite what it shows");
+}
+
 /// The browser, by one of its names.
 fn chromium() -> PathBuf {
     let names = ["chromium", "chromium-browser", "google-chrome"];
@@ -96,14 +127,6 @@ fn a_browser_shows_the_pictures_without_a_complaint() {
     let text = String::from_utf8_lossy(&dom.stdout).into_owned();
     assert_eq!(text.matches("<svg ").count(), 5, "{}", stderr(&dom));
     assert!(!stderr(&dom).contains("CONSOLE"), "{}", stderr(&dom));
-
-    for entry in std::fs::read_dir(directory.path().join("png")).unwrap() {
-        let path = entry.unwrap().path();
-        let pixels = image(&path);
-        let paper = pixels.chunks_exact(3).filter(|pixel| *pixel == [255, 255, 255]).count();
-        let percent = paper * 300 / pixels.len();
-        assert!((20..99).contains(&percent), "{}: {percent} % is paper", path.display());
-    }
 
     let shot = directory.path().join("shot.png");
     open(&page, &[&format!("--screenshot={}", shot.display())]);

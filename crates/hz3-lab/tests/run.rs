@@ -14,6 +14,9 @@ fn run(options: &[&str], script: &str) -> Output {
     command.args(["--", "sh", "-c", script]).stdin(Stdio::null()).output().expect("hz3 starts")
 }
 
+/// One pair of runs.
+const ONCE: [&str; 2] = ["--runs", "1"];
+
 fn report(options: &[&str], script: &str) -> Value {
     let output = run(&[&["--json"], options].concat(), script);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)))
@@ -26,17 +29,19 @@ fn true_runs_and_the_table_has_both_rows() {
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert_eq!(stdout(&output), "");
-    assert!(text.lines().any(|line| line.trim_start().starts_with("system ")), "{text}");
-    assert!(text.lines().any(|line| line.contains(" 41 ")), "{text}");
+    for row in ["wall ", "CPU ", "peak RSS ", "page faults ", "exit ", "requests "] {
+        assert!(text.lines().any(|line| line.trim_start().starts_with(row)), "{row}: {text}");
+    }
+    assert!(text.contains(" in 50 runs)") || text.contains(" % "), "{text}");
     assert!(text.contains("stand_in served 41 requests."), "{text}");
     assert!(text.contains("are the same on both"), "{text}");
 }
 
 #[test]
 fn the_exit_code_is_the_commands() {
-    assert_eq!(run(&[], "exit 7").status.code(), Some(7));
-    assert_eq!(run(&[], "kill -9 $$").status.code(), Some(137));
-    let signal = report(&[], "kill -11 $$");
+    assert_eq!(run(&ONCE, "exit 7").status.code(), Some(7));
+    assert_eq!(run(&ONCE, "kill -9 $$").status.code(), Some(137));
+    let signal = report(&ONCE, "kill -11 $$");
     assert_eq!(signal["hz3"]["exit"], "signal 11");
 }
 
@@ -68,7 +73,7 @@ fn a_missing_library_is_named_with_the_way_out() {
 
 #[test]
 fn output_is_passed_through_once_and_streams_stay_apart() {
-    let output = run(&[], "echo out; echo err >&2");
+    let output = run(&ONCE, "echo out; echo err >&2");
     assert_eq!(stdout(&output), "out\n");
     assert_eq!(stderr(&output).matches("err\n").count(), 1);
 }
@@ -76,7 +81,7 @@ fn output_is_passed_through_once_and_streams_stay_apart() {
 #[test]
 fn requests_are_added_over_all_processes() {
     // The shell itself ends by `_exit` or becomes its last command, as shells do.
-    let report = report(&[], "cat /dev/null; cat /dev/null");
+    let report = report(&ONCE, "cat /dev/null; cat /dev/null");
     assert_eq!(report["counts"]["processes"], 2);
     assert_eq!(report["counts"]["requests"], 82);
 }
@@ -84,10 +89,11 @@ fn requests_are_added_over_all_processes() {
 #[test]
 fn the_number_of_runs_is_as_documented() {
     for (options, expected) in [
-        (&[][..], 3),
-        (&["--no-count"], 2),
+        (&["--runs", "1"][..], 3),
         (&["--runs", "3"], 7),
-        (&["--runs", "2", "--no-count"], 4),
+        (&["--runs", "2", "--no-count"], 5),
+        // The first pair is made in any case; no second one fits.
+        (&["--time", "1ms"], 3),
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
         run(options, &format!("echo run >> {}", file.path().display()));
@@ -99,10 +105,14 @@ fn the_number_of_runs_is_as_documented() {
 #[test]
 fn only_the_right_runs_are_preloaded_and_counted() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    run(&[], &format!("echo \"$LD_PRELOAD,$HZ3_COUNT\" >> {}", file.path().display()));
+    let script = format!("echo \"$LD_PRELOAD,$HZ3_COUNT\" >> {}", file.path().display());
+    run(&["--runs", "2"], &script);
     let text = std::fs::read_to_string(file.path()).unwrap();
     let library = stand_in().display().to_string();
-    let expected = [",".to_owned(), format!("{library},"), format!("{library},1")];
+    let (system, hz3) = (",".to_owned(), format!("{library},"));
+    let first = format!("{library},1");
+    // Each is the first of a pair in turn.
+    let expected = [&first, &system, &hz3, &hz3, &system].map(String::clone);
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 }
 
@@ -115,7 +125,7 @@ fn different_output_and_a_different_exit_are_shown() {
     assert_eq!(report["agreement"]["same_exit"], false);
     assert_eq!(report["agreement"]["differs_by_itself"], false);
 
-    let text = stderr(&run(&[], script));
+    let text = stderr(&run(&ONCE, script));
     assert!(
         text.contains("DIFFERENT: it ended with 3 on stand_in, with 0 on the system's"),
         "{text}"
@@ -133,7 +143,7 @@ fn output_that_never_repeats_is_recognised() {
 fn every_run_reads_the_same_input() {
     let command = |stdin: Stdio| {
         let mut command = hz3();
-        command.args(["run", "--json", "--lib"]).arg(stand_in());
+        command.args(["run", "--runs", "1", "--json", "--lib"]).arg(stand_in());
         command.args(["--", "sh", "-c", "wc -c"]).stdin(stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
@@ -155,7 +165,7 @@ fn every_run_reads_the_same_input() {
 #[test]
 fn an_input_that_never_ends_does_not_hang() {
     let mut child = hz3()
-        .args(["run", "--lib"])
+        .args(["run", "--runs", "1", "--lib"])
         .arg(stand_in())
         .args(["--", "head", "-c", "3"])
         .stdin(Stdio::piped())
@@ -174,9 +184,11 @@ fn an_input_that_never_ends_does_not_hang() {
 #[test]
 fn peak_memory_is_that_of_the_command() {
     // `tail -c` keeps what it may have to print: about 48 MiB.
-    let large =
-        report(&["--no-count"], "head -c 50000000 /dev/zero | tail -c 50000000 > /dev/null");
-    let small = report(&["--no-count"], "exit 0");
+    let large = report(
+        &["--no-count", "--runs", "1"],
+        "head -c 50000000 /dev/zero | tail -c 50000000 > /dev/null",
+    );
+    let small = report(&["--no-count", "--runs", "1"], "exit 0");
     let peak = |report: &Value, row: &str| report[row]["peak_rss_kb"].as_f64().unwrap();
     for row in ["system", "hz3"] {
         assert!(peak(&large, row) > 45_000.0, "{large}");
@@ -209,10 +221,67 @@ fn termination_reaches_the_command_and_ends_the_series() {
 }
 
 #[test]
+fn a_command_against_itself_shows_no_difference() {
+    // The stand-in allocates nothing: both sides are the C library's.
+    let verdicts: Vec<String> = (0..5)
+        .map(|_| {
+            let output = hz3()
+                .args(["run", "--runs", "7", "--no-count", "--lib"])
+                .arg(stand_in())
+                .args(["--", "true"])
+                .output()
+                .unwrap();
+            stderr(&output)
+        })
+        .collect();
+    let none = |text: &&String| text.contains("No difference in the wall time was seen");
+    // The interval misses 1 once in twenty times: that three of five do is seen once in 900 times.
+    assert!(verdicts.iter().filter(none).count() >= 3, "{verdicts:?}");
+}
+
+#[test]
+fn one_pair_says_that_it_says_nothing() {
+    let text = stderr(&run(&ONCE, "exit 0"));
+    assert!(text.contains("cannot be said: 1 round, and an interval needs 6"), "{text}");
+    assert!(text.contains("(-)"), "{text}");
+}
+
+#[test]
+fn a_server_is_shown_and_ended_after_its_time() {
+    let output = run(&["--for", "300ms"], "echo serving; exec sleep 600");
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert_eq!(stdout(&output), "serving\nserving\n");
+    assert!(text.contains("pass 1 of 2: on the system's malloc"), "{text}");
+    assert!(text.contains("pass 2 of 2: on hz3") && text.contains("RSS at 50 %"), "{text}");
+}
+
+#[test]
+fn a_server_is_ended_when_its_load_ends_and_the_loads_figure_is_reported() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("socket");
+    let script = "import os,socket,sys,time; s=socket.socket(socket.AF_UNIX); \
+                  os.path.exists(sys.argv[1]) and os.unlink(sys.argv[1]); \
+                  s.bind(sys.argv[1]); s.listen(); time.sleep(600)";
+    let load = format!("test -S {} && echo first && echo 4711 requests", socket.display());
+    let mut command = hz3();
+    command.args(["run", "--json", "--load", &load, "--lib"]).arg(stand_in());
+    let output =
+        command.args(["--", "python3", "-c", script]).arg(&socket).output().expect("hz3 starts");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for side in ["system", "hz3"] {
+        assert_eq!(report[side]["load"]["last_line"], "4711 requests", "{report}");
+        assert_eq!(report[side]["load"]["exit_code"], 0, "{report}");
+        assert!(!report[side]["rss"].as_array().unwrap().is_empty(), "{report}");
+    }
+}
+
+#[test]
 fn help_documents_the_counted_run_and_the_exit_codes() {
     let text = stdout(&hz3().args(["run", "--help"]).output().unwrap());
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for part in ["counts every call", "--no-count", "125", "126", "127", "Examples:"] {
+    for part in ["hz3 counts the calls", "--no-count", "125", "126", "127", "Examples:"] {
         assert!(text.contains(part), "{part} is missing from\n{text}");
     }
 }

@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{hz3, stderr, stdout};
+use common::{hz3, stderr, stdout, wait_until};
 use serde_json::Value;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 fn rows(path: &Path) -> Vec<csv::StringRecord> {
     let mut reader = csv::Reader::from_path(path).expect("the CSV exists");
@@ -59,6 +60,47 @@ fn the_command_keeps_its_streams_and_json_has_the_summary() {
     assert_eq!(report["quantities"][0]["quantity"], "rss");
     assert!(report["max_rss_kb"].as_u64().unwrap() > 0);
     assert!(directory.path().join("hz3-watch.csv").is_file());
+}
+
+#[test]
+fn a_running_process_is_watched_until_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("out.csv");
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let mut watch = hz3()
+        .args(["watch", "--interval", "10", "--pid", &child.id().to_string(), "--out"])
+        .arg(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The samples are there while the watch goes on.
+    wait_until("three samples", || {
+        std::fs::read_to_string(&file).unwrap_or_default().lines().count() > 3
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+    assert!(!rows(&file).is_empty());
+}
+
+#[test]
+fn a_watch_that_is_killed_leaves_its_samples() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("out.csv");
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let mut watch = hz3()
+        .args(["watch", "--interval", "10", "--pid", &child.id().to_string(), "--out"])
+        .arg(&file)
+        .spawn()
+        .unwrap();
+    wait_until("three samples", || {
+        std::fs::read_to_string(&file).unwrap_or_default().lines().count() > 3
+    });
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(rows(&file).len() >= 3);
 }
 
 #[test]

@@ -11,15 +11,15 @@ Judge a change: two policies, two sets of options, or two builds of hz3, interle
 a verdict.
 
 A candidate gets GO when every criterion holds over the whole 95 % interval, NO-GO when one fails over the \
-whole interval, UNCERTAIN when an interval straddles a limit, and NO DIFFERENCE when every change is within \
-the noise.";
+whole interval, NO DIFFERENCE when no change is seen and every interval lies inside the criteria, and \
+UNCERTAIN otherwise. With fewer than 6 rounds there is no interval, so the verdict is UNCERTAIN.";
 
 pub(super) const NOTES: &str = "\
 The two sides are settings: `default` for none, NAME for HZ3_POLICY=NAME, or
 VARIABLE=VALUE, several with colons between. With --lib each side has a library
 of its own.
 
-Criteria (the seeds' defaults):
+Criteria (the defaults):
   speed    geometric mean over the speed cases: -2 % or better for GO, NO-GO at
            -3 %; and no single case wholly below -3 %
   memory   with --claim memory (the default) -10 % or better, else at most +5 %:
@@ -34,8 +34,8 @@ operations per million instructions of the whole process. Counts hardly differ f
 to run, so a change of a few per cent shows in a few rounds on any machine, however busy;
 but an instruction is not a time: what waits for memory or for a lock is not seen.
 
---record NAME writes docs/experiments/NAME.md and NAME.json and the ledger's index
-README.md; `hz3 ab --replay docs/experiments/NAME.json` measures the same again. A
+--record NAME writes docs/experiments/NAME.md and NAME.json and the index of that
+directory, README.md; `hz3 ab --replay docs/experiments/NAME.json` measures the same again. A
 library below the working directory is recorded by its path from there, another one by
 its file's name alone: to replay that, name it with --lib.
 
@@ -93,15 +93,15 @@ pub(crate) struct AbArgs {
     #[command(flatten)]
     pub(crate) criteria: CriteriaArgs,
 
-    /// Write the experiment into the ledger under this name
+    /// Write the experiment into the directory of experiments under this name
     #[arg(long, value_name = "NAME", value_parser = file_name)]
     pub(crate) record: Option<String>,
 
-    /// The question or the reason, for the ledger
+    /// The question or the reason, for the page of the experiment
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) why: String,
 
-    /// The ledger's directory
+    /// The directory of experiments
     #[arg(long, value_name = "DIR", default_value = "docs/experiments")]
     pub(crate) ledger: PathBuf,
 

@@ -1,37 +1,39 @@
 //! `hz3 compare`.
 
 use super::peers::PeerArgs;
-use crate::experiment::cases::Level;
-use crate::experiment::suites::Suite;
+use super::values::span;
+use crate::experiment::cases::{Level, Suite};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) const LONG: &str = "\
 Compare allocators on workloads: every repetition goes through all workloads and all allocators in an order \
 drawn anew, each trial in a process of its own that is watched from outside.
 
-Speed is compared within a repetition, where the trials ran close to each other in time: the figure is \
-the median of these ratios to the base, with a 95 % interval by bootstrap. The geometric mean goes over all \
-cases but those that idle, which are there for their memory.
+Each allocator runs once uncounted. Speed is then compared within a repetition, where the trials ran close \
+to each other in time: the figure is the centre of these ratios to the base (Hodges-Lehmann), with a 95 % \
+interval (Wilcoxon's signed ranks; it needs 6 repetitions). The geometric mean goes over the speed cases. A \
+case whose interval is wider than a factor of 1.5 is named and left out of it.
+
+Repetitions end early when every interval is narrower than 2 %, or when --time is up.
 
 Results are written as JSON and, beside it, as CSV after every trial. Ctrl-C keeps what is measured; \
 --resume goes on with it.";
 
 pub(super) const NOTES: &str = "\
-The standard cases: small, medium, mixed (the seeds' loop), small-2t (two
-threads), wide (200,000 slots), dist, remote (16 threads, 90 % remote frees),
-xfer, larson, churn for speed; buffers, which is shown but not in the mean, as its
-speed is mostly the scheduler's; burst-idle, holes, pool for memory.
+The standard cases: small, medium, mixed (random sizes in a table of 400 slots),
+small-2t (two threads), wide (200,000 slots), dist, remote (16 threads, 90 % of the
+blocks freed by another one), xfer, larson, churn for speed; buffers, which is shown
+but not in the mean because the scheduler decides its speed; burst-idle, holes, pool
+for memory.
 
-  --quick      7 rounds of speed cases, 1 of memory cases; idle 3 s
-  --normal    15 rounds and 3; idle 10 s (the default)
-  --thorough  41 rounds and 7; idle 10 s, and longer loops
+  --quick     at most  7 rounds of speed cases, 1 of memory cases; idle 3 s
+  --normal    at most 15 rounds and 6; idle 3 s (the default)
+  --thorough  at most 41 rounds and 7; idle 10 s, and longer loops
 
-Geometric means of two runs of one build differ by less than 3 % with 7 rounds.
-
-A trial of a tight loop makes five passes and counts the fastest. In the tables a
-`+-` is half of the 95 % interval. In the first round the trials also take
-latencies, after the timed part.
+A trial of a tight loop makes five passes and counts the fastest. In the first round
+the trials also take latencies, after the timed part.
 
 A peak is that of a trial's whole process, the latencies included: the larger of
 the sum over its process tree, looked at every 50 ms, and the kernel's own figure
@@ -103,7 +105,7 @@ pub(crate) struct CompareArgs {
     #[arg(long)]
     pub(crate) latency: bool,
 
-    /// Where the results go; the CSV gets the same name
+    /// Where the results go: NAME.json, and the CSV in NAME.csv
     #[arg(short, long, value_name = "FILE", default_value = "hz3-compare.json")]
     pub(crate) out: PathBuf,
 
@@ -118,6 +120,7 @@ pub(crate) struct CompareArgs {
 
 /// How much to measure; several subcommands take this.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(crate) struct EffortArgs {
     /// A few minutes
     #[arg(long, group = "level")]
@@ -129,8 +132,8 @@ pub(crate) struct EffortArgs {
     #[arg(long, group = "level")]
     pub(crate) thorough: bool,
 
-    /// Rounds, whatever the level says (memory cases take part in all of them, but those that judge growth,
-    /// whose cycles are their repetitions)
+    /// Rounds, whatever the level says. Memory cases take part in all of them, except those that judge growth:
+    /// their cycles are their repetitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
 
@@ -138,9 +141,17 @@ pub(crate) struct EffortArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Seconds after which a trial is killed and counts as failed
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
-    pub(crate) limit: u64,
+    /// Begin no further round after this time; what is measured until then counts
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) time: Option<Duration>,
+
+    /// Overwrite the files of --out
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Time after which a trial is killed and counts as failed
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = span)]
+    pub(crate) limit: Duration,
 }
 
 impl EffortArgs {
@@ -152,5 +163,12 @@ impl EffortArgs {
             (.., true) => Some(Level::Thorough),
             _ => None,
         }
+    }
+}
+
+impl crate::experiment::session::Limits {
+    /// As they were given on the command line.
+    pub(crate) fn of(effort: &EffortArgs) -> Self {
+        Self { trial: effort.limit, session: effort.time }
     }
 }

@@ -5,13 +5,15 @@ use clap::Args;
 use std::path::PathBuf;
 
 pub(super) const LONG: &str = "\
-Show in about a minute what hz3 is for: the seeds' case in small. Every allocator that is here allocates \
-bursts in four threads, frees them and idles; then a loop of random sizes and one with remote frees measure \
-the speed. It ends with the tables, a sentence, and a page with pictures.";
+Show what hz3 is for: memory that a program has freed goes back to the system, also where other allocators \
+keep it. Every allocator that is here runs a burst of allocations and frees it, while the threads stay, while \
+another thread frees the blocks, and while one block in twenty survives; each time the resident set is taken \
+one second later. Then two loops measure the speed. It ends with the tables, a sentence on each case, and a \
+page with pictures.";
 
 pub(super) const NOTES: &str = "\
-A minute is enough to see the orders of magnitude, not small differences: for these
-see `hz3 compare`.
+It takes about half a minute an allocator and says so before it starts. For small
+differences in speed see `hz3 compare`.
 
 Exit status: as for `hz3 compare`.";
 
@@ -25,7 +27,16 @@ pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
 
-    /// Where the page goes; the results get the same name with .json and .csv
-    #[arg(short, long, value_name = "FILE", default_value = "hz3-demo.html")]
-    pub(crate) out: PathBuf,
+    /// Where the page goes; the results get the same name with .json and .csv [default: hz3-demo.html, or
+    /// the first free one of hz3-demo-2.html and so on]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Overwrite the files of --out
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Rounds; fewer than 6 give no interval
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
 }

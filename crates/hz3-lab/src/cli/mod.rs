@@ -5,9 +5,11 @@ mod bench;
 mod compare;
 mod demo;
 mod pages;
+pub(crate) mod parse;
 mod peers;
 mod report;
 mod run;
+mod values;
 mod watch;
 
 pub(crate) use ab::AbArgs;
@@ -30,16 +32,15 @@ Exit status, unless a subcommand says otherwise:
   0    done
   1    something that was measured failed
   2    wrong usage
-  125  hz3 itself failed
+  125  hz3 itself failed, for instance because the disk is full
   126  the command cannot be executed
   127  the command was not found
-  128 + N  ended by signal N
+  128 + N  ended by signal N; 141 when the reader of the output has gone
 
 Completions: hz3 completions bash > ~/.local/share/bash-completion/completions/hz3
 Man pages:   hz3 man --dir ~/.local/share/man/man1";
 
-/// The laboratory of the hz3 memory allocator: runs programs on it, measures it, and compares it with
-/// other allocators.
+/// Runs programs on the hz3 memory allocator, measures them, and compares it with other allocators.
 #[derive(Debug, Parser)]
 #[command(name = "hz3", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_long_help = NOTES)]
@@ -52,7 +53,7 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show in about a minute what hz3 is for
+    /// Compare hz3 with the allocators of this machine, in about half a minute for each
     #[command(long_about = demo::LONG, after_long_help = demo::NOTES)]
     Demo(DemoArgs),
 
@@ -60,7 +61,7 @@ pub(crate) enum Command {
     #[command(long_about = run::LONG, after_long_help = run::NOTES)]
     Run(RunArgs),
 
-    /// Watch a command's memory from outside and write it down as CSV
+    /// Watch the memory of a command or a running process and write it down as CSV
     #[command(long_about = watch::LONG, after_long_help = watch::NOTES)]
     Watch(WatchArgs),
 
@@ -76,7 +77,7 @@ pub(crate) enum Command {
     #[command(long_about = ab::LONG, after_long_help = ab::NOTES)]
     Ab(AbArgs),
 
-    /// Make a page with pictures of a comparison
+    /// Make a page with pictures of a comparison or a watch
     #[command(long_about = report::LONG, after_long_help = report::NOTES)]
     Report(ReportArgs),
 

@@ -4,7 +4,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 pub(super) const LONG: &str = "\
-Make a page of a comparison: one self-contained HTML file with pictures (memory over time, speed with \
+Make a page of a comparison or of a watch: one self-contained HTML file with pictures (memory over time, speed with \
 intervals, speed against idle memory, latency curves) and tables. It loads nothing and runs no script; it \
 reads on a phone, prints, and follows the light or dark of its reader.";
 
@@ -13,12 +13,13 @@ Exit status: 0, 2 for wrong usage, 125 when hz3 itself failed.
 
 Examples:
   hz3 report hz3-compare.json
+  hz3 report hz3-watch.csv
   hz3 report night.json --out night.html --svg docs/pictures --png docs/pictures";
 
 /// The options of `hz3 report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// The results of `hz3 compare`
+    /// The results of `hz3 compare`, or the CSV of `hz3 watch`
     #[arg(value_name = "FILE", default_value = "hz3-compare.json")]
     pub(crate) results: PathBuf,
 

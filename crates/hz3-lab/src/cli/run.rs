@@ -1,39 +1,48 @@
 //! `hz3 run`.
 
+use super::values::span;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) const LONG: &str = "\
 Run a command on the system's malloc and on hz3, and show both side by side.
 
-The command runs on the system's malloc, then on hz3 (by LD_PRELOAD), and is watched from outside: \
-wall time, CPU time, page faults and the resident set of the command and all its descendants. What it \
-writes on hz3 is passed through; what it writes in the other runs is kept and compared. The report \
-goes to the standard error, so that the command's output stays clean.
+The command is watched from outside: wall time, CPU time, page faults and the resident set of the command \
+and all its descendants. The first run is on hz3. Its output is shown, hz3 counts the calls in it \
+(HZ3_COUNT=1), and its times do not count: it warms up the machine. Then pairs of runs follow, one on the \
+system's malloc and one on hz3, each of them first in every second pair; what they write is kept and \
+compared. The report goes to the standard error, so that the command's output stays clean.
 
-How many requests hz3 served comes from one more run, in which hz3 counts every call (HZ3_COUNT=1). \
-Counting slows the requests down, so times and memory are never taken from that run. --no-count leaves \
-it out.";
+Pairs follow until the interval of the wall time and of the peak is narrower than 2 %, until there are 50, \
+or until --time is up. A difference is reported only when its 95 % interval excludes 1; that takes 6 pairs.
+
+A server does not end by itself. With --for or --load each pass ends then (SIGTERM; SIGKILL 10 seconds \
+later): one pass on either allocator, without a first run, with the server's output shown.";
 
 pub(super) const NOTES: &str = "\
-The order is: system, hz3, and at the end the counted run. With --runs N system and hz3 take turns N \
-times and every figure is a median. So the command runs 3 times (2 with --no-count): use one that may.
+The command runs 1 + 2 x PAIRS times, at least 3 times: use one that may. A server runs
+2 x PAIRS times.
 
-Input: a terminal is given to every run as it is. A file or a pipe is replayed, so that every run reads \
-the same bytes.
+Input: a terminal is given to every run as it is. A file or a pipe is replayed, so that
+every run reads the same bytes.
 
-Columns:
+Ctrl-C ends the command and all further runs; the report then shows the pairs that were
+complete, for a server also the pass that it ended.
+
+Rows:
   requests  calls of the malloc family, added up over all processes that ended
             by exit; one that is killed or calls _exit (dash does) reports none
   peak RSS  the larger of two: the sampled sum over all processes (a page that
             two processes share counts twice), and the kernel's exact figure
             for the largest single process
-  last RSS  at the last look before the end, at most 20 ms earlier; `-` when
-            the command was over before the first look
+  last RSS  at the last sample before the end, at most 20 ms earlier; `-` when
+            the command was over before the first sample
 
 Exit status:
-  that of the command on hz3; 128 + N if signal N ended it
+  that of the command in its first run on hz3; 128 + N if signal N ended it.
+  0 for a server that was ended as planned
   2     wrong usage of hz3
   125   hz3 itself failed, for instance because libhz3.so is missing
   126   the command cannot be executed
@@ -42,8 +51,9 @@ Exit status:
 
 Examples:
   hz3 run -- python3 -c 'print(len([str(i) for i in range(10**6)]))'
-  hz3 run --runs 5 --no-count -- gcc -O2 -c big.c -o /dev/null
-  hz3 run --lib /usr/lib/x86_64-linux-gnu/libjemalloc.so.2 -- ./server --self-test";
+  hz3 run --runs 10 -- gcc -O2 -c big.c -o /dev/null
+  hz3 run --for 60s -- ./server
+  hz3 run --load 'wrk -d 30 http://localhost:8000/' -- python3 -m http.server";
 
 /// The options of `hz3 run`.
 #[derive(Debug, Args)]
@@ -52,11 +62,24 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) lib: Option<PathBuf>,
 
-    /// Run the command this many times on each and show medians
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) runs: u16,
+    /// Measure exactly this many pairs of runs
+    #[arg(long, value_name = "PAIRS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) runs: Option<u16>,
 
-    /// Leave out the run that counts requests
+    /// Begin no further pair when it would end after this time
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span, conflicts_with = "runs")]
+    pub(crate) time: Duration,
+
+    /// End each pass after this time
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub(crate) duration: Option<Duration>,
+
+    /// Start this shell command when the server listens on a socket (at the latest after 10 s), and end the
+    /// pass when it ends. Its time and its last line are reported
+    #[arg(long, value_name = "CMD")]
+    pub(crate) load: Option<String>,
+
+    /// Do not count requests in the first run
     #[arg(long)]
     pub(crate) no_count: bool,
 

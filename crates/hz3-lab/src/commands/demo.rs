@@ -1,75 +1,111 @@
-//! `hz3 demo`: the seeds' case in small, for everything that is here.
+//! `hz3 demo`: memory that was freed, in the situations where allocators keep it.
 
-use super::compare::print_tables;
+use super::compare::{may_write_results, tables};
 use super::report;
 use crate::cli::DemoArgs;
 use crate::experiment::analysis::Analysis;
 use crate::experiment::cases::{Case, Level};
 use crate::experiment::machine::Machine;
-use crate::experiment::record::{FORMAT, Record};
-use crate::experiment::session::{self, Ended};
+use crate::experiment::record::{FORMAT, Record, own_command};
+use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::trial::Measure;
-use crate::failure::Result;
-use crate::measure;
+use crate::failure::{Failure, Result};
 use crate::measure::signals::Interruption;
-use crate::peers::{Roster, Selection};
+use crate::peers::{Missing, Roster};
+use crate::{measure, preload, text};
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// S59-2's second reference: the setting with which mimalloc gives everything back at once. Debian 12's 2.0.9
-/// does not know it yet.
-const REFERENCE: (&str, &str) = ("mimalloc3", "mimalloc3:MIMALLOC_PURGE_DELAY=0");
 /// A trial takes a few seconds; one that takes this long hangs.
 const LIMIT: Duration = Duration::from_secs(60);
-
+/// What a round of one allocator takes on 2 cores.
+const SECONDS_EACH: f64 = 5.5;
 /// Measures, prints, and writes the page.
 pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
+    let out = place(args);
+    let results = out.with_extension("json");
+    may_write_results(&results, args.force)?;
     let mut record = plan(args)?;
-    let results = args.out.with_extension("json");
     measure::adopt_orphans()?;
     let signals = Interruption::watch()?;
+    let names: Vec<&str> = record.peers.iter().map(|peer| peer.name.as_str()).collect();
     eprintln!(
-        "{} allocators: bursts of 100,000 blocks that are freed, then idle; then speed. About a minute.",
-        record.peers.len()
+        "hz3: comparing {}: a burst of memory that is freed, in three situations, and two loops for \
+         speed; about {}",
+        names.join(", "),
+        text::about(SECONDS_EACH * f64::from(args.rounds) * names.len() as f64)
     );
-    let ended = session::run(&mut record, &results, LIMIT, &signals)?;
-    print_tables(&record, &Analysis::of(&record));
-    report::write(&record, &args.out)?;
-    println!("\nthe page with the pictures: {}", args.out.display());
+    offer(&record.missing);
+    let limits = Limits { trial: LIMIT, session: None };
+    let ended = session::run(&mut record, &results, limits, &signals)?;
+    report::write(&record, &out)?;
+    let tables = tables(&record, &Analysis::of(&record));
+    text::out::line(&format!("{tables}\nthe page with the pictures: {}", out.display()))?;
     if ended == Ended::Interrupted {
         return Ok(signals.exit_code().unwrap_or(1));
     }
     Ok(u8::from(record.failures().next().is_some()))
 }
 
-fn plan(args: &DemoArgs) -> Result<Record> {
-    let roster = Roster::find(&args.peers.extra)?;
-    let Selection { mut peers, missing } = roster.select(&args.allocators)?;
-    let (known, reference) = REFERENCE;
-    if args.allocators.is_empty() && peers.iter().any(|peer| peer.name == known) {
-        peers.extend(roster.select(&[reference.to_owned()])?.peers);
+/// The page's file: the one that was named, or one that does not exist yet.
+fn place(args: &DemoArgs) -> PathBuf {
+    args.out.clone().unwrap_or_else(|| {
+        let mut names = std::iter::once("hz3-demo.html".to_owned())
+            .chain((2u32..).map(|number| format!("hz3-demo-{number}.html")))
+            .map(PathBuf::from);
+        let is_free = |page: &PathBuf| !page.exists() && !page.with_extension("json").exists();
+        names.find(is_free).unwrap_or_default()
+    })
+}
+
+/// Says how to get the allocators that Debian has and that are not here.
+fn offer(missing: &[Missing]) {
+    const INSTALL: &str = "apt-get install ";
+    let packages: Vec<&str> =
+        missing.iter().filter_map(|missing| missing.remedy.strip_prefix(INSTALL)).collect();
+    if !packages.is_empty() {
+        eprintln!("hz3: for more to compare with, type: {INSTALL}{}", packages.join(" "));
     }
-    let base = peers.iter().position(|peer| peer.name == "glibc").unwrap_or(0);
+}
+
+fn plan(args: &DemoArgs) -> Result<Record> {
+    if args.allocators.is_empty() {
+        preload::find(None)?;
+    }
+    let roster = Roster::find(&args.peers.extra)?;
+    let selection = roster.select(&args.allocators)?;
+    if selection.peers.len() < 2 {
+        return Err(Failure::new("there is nothing to compare with")
+            .with_remedy("`hz3 peers` says how to get allocators"));
+    }
+    let base = selection.peers.iter().position(|peer| peer.name == "glibc").unwrap_or(0);
     Ok(Record {
         format: FORMAT,
         machine: Machine::here(),
+        command: Some(own_command()),
         level: Level::Quick,
-        rounds: 3,
+        rounds: args.rounds,
         seed: 1,
         measure: Measure::Time,
         latency: false,
         suite: None,
         base,
-        peers,
-        missing,
-        cases: cases(),
+        peers: selection.peers,
+        missing: selection.missing,
+        cases: cases(args.rounds),
         trials: Vec::new(),
     })
 }
 
-fn cases() -> Vec<Case> {
+fn cases(rounds: u32) -> Vec<Case> {
+    let burst = "burst-idle --total 100000 --cycles 1 --idle 1.05";
+    let memory =
+        |name: &str, options: &str| Case::bench(name, &format!("{burst} {options}"), false, rounds);
     vec![
-        Case::bench("burst-idle", "burst-idle 100000 2 2 0 4", false, 1),
-        Case::bench("small", "mixed --sizes small --ops 1000000", true, 3),
-        Case::bench("remote", "remote --ops 30000", true, 3),
+        memory("threads stay", "--shape stay"),
+        memory("freed by another thread", "--shape remote"),
+        memory("one in twenty survives", "--shape stay --keep 5 --keep-hold"),
+        Case::bench("small", "mixed --sizes small --ops 1000000", true, rounds),
+        Case::bench("mixed", "mixed --sizes mixed --ops 250000", true, rounds),
     ]
 }

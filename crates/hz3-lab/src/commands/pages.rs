@@ -1,24 +1,26 @@
 //! `hz3 completions` and `hz3 man`: both are made from the same description as `--help`.
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
-use crate::experiment::record::replace;
 use crate::failure::{Failure, Result};
+use crate::files;
+use crate::text;
 use clap::CommandFactory;
 use clap_mangen::Man;
-use std::io::Write;
 
 /// Prints the completion script of a shell.
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "hz3", &mut script);
-    print(&script)
+    text::out::bytes(&script)?;
+    Ok(0)
 }
 
 /// Prints the man page, or writes all of them.
 pub(crate) fn man(args: &ManArgs) -> Result<u8> {
     let command = Cli::command();
     let Some(directory) = &args.dir else {
-        return print(&page(command)?);
+        text::out::bytes(&page(command)?)?;
+        return Ok(0);
     };
     let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let subcommands = visible.map(|sub| {
@@ -28,8 +30,8 @@ pub(crate) fn man(args: &ManArgs) -> Result<u8> {
     });
     for command in std::iter::once(command.clone()).chain(subcommands) {
         let file = directory.join(format!("{}.1", command.get_name()));
-        replace(&file, &page(command)?)?;
-        println!("{}", file.display());
+        files::write(&file, &page(command)?)?;
+        text::out::line(&file.display().to_string())?;
     }
     Ok(0)
 }
@@ -38,11 +40,4 @@ fn page(command: clap::Command) -> Result<Vec<u8>> {
     let mut page = Vec::new();
     Man::new(command).render(&mut page).map_err(|e| Failure::io("write the man page", e))?;
     Ok(page)
-}
-
-fn print(bytes: &[u8]) -> Result<u8> {
-    std::io::stdout()
-        .write_all(bytes)
-        .map_err(|e| Failure::io("write to the standard output", e))?;
-    Ok(0)
 }

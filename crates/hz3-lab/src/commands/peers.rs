@@ -9,7 +9,8 @@ use crate::text;
 pub(crate) fn run(args: &PeersArgs) -> Result<u8> {
     let Selection { peers, missing } = Roster::find(&args.peers.extra)?.select(&args.names)?;
     if args.json {
-        println!("{}", serde_json::json!({ "present": peers, "missing": missing }));
+        let object = serde_json::json!({ "present": peers, "missing": missing });
+        text::out::line(&object.to_string())?;
         return Ok(0);
     }
     let mut table = text::table::plain(&["allocator", "version", "library"], 3);
@@ -18,13 +19,13 @@ pub(crate) fn run(args: &PeersArgs) -> Result<u8> {
             peer.library.as_ref().map_or("the C library".into(), |l| l.display().to_string());
         table.add_row([peer.name.clone(), peer.version.clone().unwrap_or("?".to_owned()), library]);
     }
-    println!("{}", table.trim_fmt());
+    text::out::line(&table.trim_fmt())?;
     if !missing.is_empty() {
         let mut table = text::table::plain(&["missing", "what to do"], 2);
         for missing in missing {
             table.add_row([missing.name, missing.remedy]);
         }
-        println!("\n{}", table.trim_fmt());
+        text::out::line(&format!("\n{}", table.trim_fmt()))?;
     }
     Ok(0)
 }
@@ -33,6 +34,6 @@ pub(crate) fn run(args: &PeersArgs) -> Result<u8> {
 pub(crate) fn probe() -> Result<u8> {
     let line =
         serde_json::to_string(&peers::report_own()).map_err(|e| Failure::io("write JSON", e))?;
-    println!("{line}");
+    text::out::line(&line)?;
     Ok(0)
 }

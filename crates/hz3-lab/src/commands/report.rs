@@ -3,27 +3,53 @@
 use super::compare::sentence;
 use crate::cli::ReportArgs;
 use crate::experiment::analysis::Analysis;
-use crate::experiment::record::{Record, replace};
-use crate::failure::Result;
+use crate::experiment::record::Record;
+use crate::failure::{Failure, Result};
+use crate::files;
+use crate::measure::series_csv;
 use crate::report::{self, Picture};
+use crate::text;
 use std::path::Path;
 
 /// Writes the page and the pictures.
 pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
-    let record = Record::load(&args.results)?;
     let out = args.out.clone().unwrap_or_else(|| args.results.with_extension("html"));
-    let pictures = write(&record, &out)?;
+    if files::are_same(&out, &args.results) {
+        return Err(Failure::usage(
+            "the page would overwrite the results; name another file with --out",
+        ));
+    }
+    let pictures = match watched(&args.results)? {
+        Some(rss) => {
+            let name = args.results.display().to_string();
+            let picture = report::watched_picture(&rss, &name);
+            files::write(&out, report::watched(&picture, &name).as_bytes())?;
+            vec![picture]
+        }
+        None => write(&Record::read(&args.results)?, &out)?,
+    };
     if let Some(directory) = &args.svg {
         for picture in &pictures {
             let file = directory.join(format!("{}.svg", picture.name));
-            replace(&file, picture.svg.standalone().as_bytes())?;
+            files::write(&file, picture.svg.standalone().as_bytes())?;
         }
     }
     if let Some(directory) = &args.png {
         report::png::write(&pictures, directory)?;
     }
-    println!("{}", out.display());
+    text::out::line(&out.display().to_string())?;
     Ok(0)
+}
+
+/// The resident set over time, if the file is the CSV of `hz3 watch`.
+fn watched(path: &Path) -> Result<Option<Vec<(f64, u64)>>> {
+    let bytes =
+        std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
+    let rss = std::str::from_utf8(&bytes).ok().and_then(series_csv::read_rss);
+    if rss.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Failure::new(format!("{} has no samples", path.display())));
+    }
+    Ok(rss)
 }
 
 /// Writes the page of `record` to `out`; returns its pictures.
@@ -32,6 +58,6 @@ pub(crate) fn write(record: &Record, out: &Path) -> Result<Vec<Picture>> {
     let drawn = report::pictures(record, &analysis);
     let sentence = sentence(record, &analysis);
     let page = report::html(record, &analysis, &drawn, sentence.as_deref());
-    replace(out, page.as_bytes())?;
+    files::write(out, page.as_bytes())?;
     Ok(drawn)
 }

@@ -1,108 +1,152 @@
-//! `hz3 watch`: a command's memory over time.
+//! `hz3 watch`: the memory of a command, or of a running process, over time.
 
 use crate::cli::WatchArgs;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::measure::job::{self, Job, Outcome, Streams};
-use crate::measure::sampler::Plan;
+use crate::measure::sample::Sample;
+use crate::measure::sampler::{Ends, Plan, Sampler, Series, Sink};
 use crate::measure::series_csv;
 use crate::measure::signals::Interruption;
 use crate::measure::summary::{self, Summary};
+use crate::measure::tree::Tree;
 use crate::{measure, preload, text};
 use serde::Serialize;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Watches the command; the exit code is the command's.
+/// Watches; the exit code is the command's.
 pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
     let library = args.lib.as_deref().map(preload::usable).transpose()?;
-    measure::adopt_orphans()?;
-    let out = Out::open(&args.out)?;
+    if let Some(pid) = args.pid
+        && !is_running(pid)
+    {
+        return Err(Failure::usage(format!("no process has the number {pid}")));
+    }
     let plan = Plan {
-        interval: Duration::from_millis(args.interval),
+        interval: args.interval,
         detail_every: args.pss_every,
         eager: false,
         library: library.clone(),
         limit: None,
+        may_end: args.pid.is_none(),
+        ends: Ends { after: args.duration.filter(|_| args.pid.is_none()), asked: None },
+        sink: Some(sink(&args.out, args.force)?),
     };
+    match args.pid {
+        Some(pid) => attached(args, pid, plan),
+        None => command(args, library.as_deref(), plan),
+    }
+}
+
+fn command(args: &WatchArgs, library: Option<&Path>, plan: Plan) -> Result<u8> {
+    measure::adopt_orphans()?;
     let current = std::env::var_os(preload::VARIABLE);
-    let environment = library
-        .map(|library| {
-            (preload::VARIABLE.into(), Some(preload::with_library(&library, current.as_deref())))
-        })
-        .into_iter()
-        .collect();
+    let preloaded = library.map(|library| preload::with_library(library, current.as_deref()));
+    let environment =
+        preloaded.map(|value| (preload::VARIABLE.into(), Some(value))).into_iter().collect();
     let job = Job { words: args.command.clone(), environment };
-    let outcome = job::run(&job, plan, Streams::Inherit, &Interruption::watch()?)?;
-    out.write(&outcome)?;
+    let mut outcome = job::run(&job, plan, Streams::Inherit, &Interruption::watch()?)?;
+    if let Some(failure) = outcome.series.sink_failure.take() {
+        return Err(failure);
+    }
     Report::of(&args.out, &outcome).print(args.json)?;
     Ok(outcome.exit_code())
 }
 
-/// The place of the CSV, opened before the command starts: a wrong path must not cost the measurement.
-enum Out {
-    Stdout,
-    File(std::fs::File),
+/// How often to look whether a process that is not ours has ended.
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn attached(args: &WatchArgs, pid: i32, plan: Plan) -> Result<u8> {
+    let signals = Interruption::watch()?;
+    let start = Instant::now();
+    // The signals end the watch, not the process.
+    let sampler = Sampler::start(Tree::attached(pid), start, plan, Interruption::none());
+    let is_over = || args.duration.is_some_and(|limit| start.elapsed() >= limit);
+    while is_running(pid) && signals.signal().is_none() && !is_over() && !sampler.is_finished() {
+        std::thread::sleep(PAUSE);
+    }
+    let mut series = sampler.finish();
+    if let Some(failure) = series.sink_failure.take() {
+        return Err(failure);
+    }
+    Report::of_series(&args.out, &series, start.elapsed()).print(args.json)?;
+    Ok(signals.exit_code().unwrap_or(0))
 }
 
-impl Out {
-    fn open(path: &Path) -> Result<Self> {
-        if path == Path::new("-") {
-            return Ok(Self::Stdout);
-        }
-        std::fs::File::create(path)
-            .map(Self::File)
-            .map_err(|e| Failure::io(format!("write to {}", path.display()), e))
-    }
+/// Whether the process runs; a zombie does not.
+fn is_running(pid: i32) -> bool {
+    let state = procfs::process::Process::new(pid).and_then(|process| process.stat());
+    state.is_ok_and(|stat| stat.state != 'Z' && stat.state != 'X')
+}
 
-    fn write(self, outcome: &Outcome) -> Result<()> {
-        let samples = &outcome.series.samples;
-        match self {
-            Self::Stdout => series_csv::write(samples, std::io::stdout().lock()),
-            Self::File(file) => series_csv::write(samples, std::io::BufWriter::new(file)),
-        }
-        .map_err(|e| Failure::io("write the samples", e))
-    }
+/// Where the samples go, opened before the command starts: a wrong path must not cost the measurement.
+fn sink(path: &Path, force: bool) -> Result<Sink> {
+    let is_stdout = path == Path::new("-");
+    let out: Box<dyn std::io::Write + Send> =
+        if is_stdout { Box::new(std::io::stdout()) } else { Box::new(files::create(path, force)?) };
+    let name = path.display().to_string();
+    let failed = move |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) if is_stdout => text::out::failed(&error),
+        csv::ErrorKind::Io(error) => Failure::io(format!("write {name}"), error),
+        other => Failure::io(format!("write {name}"), format!("{other:?}")),
+    };
+    let mut series = series_csv::Series::new(out).map_err(&failed)?;
+    Ok(Sink(Box::new(move |sample: &Sample| series.write(sample).map_err(&failed))))
 }
 
 #[derive(Serialize)]
 struct Report {
     out: String,
+    wall_s: f64,
+    /// What is known of a command that ended.
+    #[serde(flatten)]
+    end: Option<End>,
+    quantities: Vec<Summary>,
+}
+
+#[derive(Serialize)]
+struct End {
     exit: String,
     exit_code: u8,
-    wall_s: f64,
     cpu_s: f64,
     faults: u64,
     /// The kernel's figure for the largest single process.
     max_rss_kb: u64,
-    quantities: Vec<Summary>,
 }
 
 impl Report {
     fn of(out: &Path, outcome: &Outcome) -> Self {
-        Self {
-            out: out.display().to_string(),
+        let end = End {
             exit: outcome.exit_word(),
             exit_code: outcome.exit_code(),
-            wall_s: outcome.wall.as_secs_f64(),
             cpu_s: outcome.cost.cpu.as_secs_f64(),
             faults: outcome.cost.faults,
             max_rss_kb: outcome.cost.max_rss_kb,
-            quantities: summary::all(&outcome.series.samples),
+        };
+        Self { end: Some(end), ..Self::of_series(out, &outcome.series, outcome.wall) }
+    }
+
+    fn of_series(out: &Path, series: &Series, wall: Duration) -> Self {
+        Self {
+            out: out.display().to_string(),
+            wall_s: wall.as_secs_f64(),
+            end: None,
+            quantities: summary::all(&series.samples),
         }
     }
 
     fn print(&self, json: bool) -> Result<()> {
         if json {
             let line = serde_json::to_string(self).map_err(|e| Failure::io("write JSON", e))?;
-            println!("{line}");
-        } else {
-            eprintln!("\n{}\n{}\n{}", self.table(), self.sentence(), self.seeds_line());
+            return text::out::line(&line);
         }
+        eprintln!("\n{}\n{}\n{}", self.table(), self.sentence(), self.summary_line());
         Ok(())
     }
 
     fn table(&self) -> String {
-        let mut table = text::table::plain(&["", "looks", "mean", "max", "p95", "last"], 1);
+        let mut table = text::table::plain(&["", "samples", "mean", "max", "p95", "last"], 1);
         for q in &self.quantities {
             let figures = [q.mean_kb, q.max_kb, q.p95_kb, q.last_kb].map(text::kib);
             let [mean, max, p95, last] = figures;
@@ -112,24 +156,29 @@ impl Report {
     }
 
     fn sentence(&self) -> String {
-        format!(
-            "exit {}, wall {}, CPU {}, {} faults, largest process {}",
-            self.exit,
-            text::seconds(self.wall_s),
-            text::seconds(self.cpu_s),
-            text::count(self.faults),
-            text::kib(self.max_rss_kb as f64),
+        let wall = text::seconds(self.wall_s);
+        self.end.as_ref().map_or_else(
+            || format!("watched for {wall}"),
+            |end| {
+                format!(
+                    "exit {}, wall {wall}, CPU {}, {} faults, largest process {}",
+                    end.exit,
+                    text::seconds(end.cpu_s),
+                    text::count(end.faults),
+                    text::kib(end.max_rss_kb as f64),
+                )
+            },
         )
     }
 
-    /// The line that `measure_mem_timeseries.sh` ends with, so that its readers can read ours.
-    fn seeds_line(&self) -> String {
+    /// One line for programs, in the form of the C hz3's `measure_mem_timeseries.sh`.
+    fn summary_line(&self) -> String {
         let rss = self.quantities.first();
         let kb = |figure: fn(&Summary) -> f64| rss.map_or(0.0, figure);
         format!(
             "[MEM_TS] out={} rc={} n={} mean_kb={:.0} max_kb={:.0} p95_kb={:.0}",
             self.out,
-            self.exit_code,
+            self.end.as_ref().map_or(0, |end| end.exit_code),
             rss.map_or(0, |summary| summary.n),
             kb(|s| s.mean_kb),
             kb(|s| s.max_kb),

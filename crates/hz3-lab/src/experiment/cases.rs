@@ -3,6 +3,10 @@
 use crate::failure::{Failure, Result};
 use serde::{Deserialize, Serialize};
 
+/// The rounds without which there is no interval.
+const ROUNDS_FOR_AN_INTERVAL: u32 = 6;
+const _: () = assert!(ROUNDS_FOR_AN_INTERVAL as usize >= crate::stats::estimate::FEWEST);
+
 /// How much effort to spend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -13,6 +17,16 @@ pub(crate) enum Level {
     Normal,
     /// An afternoon
     Thorough,
+}
+
+/// A set of cases with its bars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Suite {
+    /// What is still resident one second after a program has freed nearly everything
+    Reclaim,
+    /// Speed on seventeen loops beside the best of the others, and the peak of memory
+    Speed,
 }
 
 /// One case: a workload of `hz3 bench` with its options, or a command line.
@@ -53,7 +67,7 @@ impl Level {
     fn memory_rounds(self) -> u32 {
         match self {
             Self::Quick => 1,
-            Self::Normal => 3,
+            Self::Normal => ROUNDS_FOR_AN_INTERVAL,
             Self::Thorough => 7,
         }
     }
@@ -69,8 +83,8 @@ impl Level {
 
     fn idle_seconds(self) -> u32 {
         match self {
-            Self::Quick => 3,
-            Self::Normal | Self::Thorough => 10,
+            Self::Quick | Self::Normal => 3,
+            Self::Thorough => 10,
         }
     }
 
@@ -105,8 +119,8 @@ impl Level {
         speed.into_iter().chain([buffers]).chain(memory).collect()
     }
 
-    /// The cases of an A/B: the named case of S64-P1, the seeds' loop in its three ranges, the idle case,
-    /// and short cycles in which a leak would add up.
+    /// The cases of an A/B: random sizes in three ranges, remote frees, a burst that is freed and idles, and
+    /// short cycles in which a leak would add up.
     pub(crate) fn standard_ab(self) -> Vec<Case> {
         let chosen = ["small", "medium", "mixed", "remote", "burst-idle"];
         let standard = self.standard().into_iter().filter(|c| chosen.contains(&c.name.as_str()));
@@ -114,8 +128,7 @@ impl Level {
         let cycles = Case::bench("cycles", line, false, self.memory_rounds());
         let mut cases: Vec<Case> = standard.chain([cycles]).collect();
         for case in cases.iter_mut().filter(|case| !case.is_speed) {
-            // An interval needs a few values.
-            case.rounds = case.rounds.max(3);
+            case.rounds = case.rounds.max(ROUNDS_FOR_AN_INTERVAL);
         }
         cases
     }
@@ -144,7 +157,7 @@ impl Level {
         }
         for (i, case) in cases.iter().enumerate() {
             if cases[..i].iter().any(|other| other.name == case.name) {
-                return Err(Failure::new(format!("the case {} is named twice", case.name)));
+                return Err(Failure::usage(format!("the case {} is named twice", case.name)));
             }
         }
         Ok(cases)

@@ -8,6 +8,9 @@ use std::process::Command;
 pub(crate) struct Machine {
     /// The processor's name.
     pub(crate) cpu: String,
+    /// Family, model and stepping, where the processor has such numbers.
+    #[serde(default)]
+    pub(crate) cpu_model: Option<String>,
     /// Processors that this program may use.
     pub(crate) cpus: usize,
     /// Physical memory.
@@ -32,8 +35,10 @@ impl Machine {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let uname = rustix::system::uname();
         let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        let cpuinfo = read("/proc/cpuinfo");
         Self {
-            cpu: field(&read("/proc/cpuinfo"), "model name", ':').unwrap_or("unknown".to_owned()),
+            cpu: field(&cpuinfo, "model name", ':').unwrap_or("unknown".to_owned()),
+            cpu_model: cpu_model(&cpuinfo),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_kb: field(&read("/proc/meminfo"), "MemTotal", ':')
                 .and_then(|text| text.split(' ').next()?.parse().ok())
@@ -52,6 +57,7 @@ impl Machine {
         vec![
             ("date", self.date.clone()),
             ("cpu", format!("{} ({} usable)", self.cpu, self.cpus)),
+            ("cpu model", self.cpu_model.clone().unwrap_or("unknown".to_owned())),
             ("memory", crate::text::kib(self.memory_kb as f64)),
             ("system", self.system.clone()),
             ("kernel", self.kernel.clone()),
@@ -59,6 +65,24 @@ impl Machine {
             ("commit", self.commit.clone().unwrap_or("unknown".to_owned())),
         ]
     }
+}
+
+/// `family 25, model 1, stepping 1`; on arm64 the numbers of the implementer and the part.
+fn cpu_model(cpuinfo: &str) -> Option<String> {
+    let numbers = |names: [(&str, &str); 3]| {
+        let part =
+            |(key, word): (&str, &str)| Some(format!("{word} {}", field(cpuinfo, key, ':')?));
+        names.into_iter().map(part).collect::<Option<Vec<_>>>().map(|parts| parts.join(", "))
+    };
+    numbers([("cpu family", "family"), ("model", "model"), ("stepping", "stepping")]).or_else(
+        || {
+            numbers([
+                ("CPU implementer", "implementer"),
+                ("CPU part", "part"),
+                ("CPU revision", "revision"),
+            ])
+        },
+    )
 }
 
 /// The value of the first line `key SEPARATOR value`.
@@ -106,6 +130,15 @@ fn utc(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_is_told_by_its_numbers() {
+        let x86 = "cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: EPYC\nstepping\t: 2\n";
+        assert_eq!(cpu_model(x86).unwrap(), "family 25, model 1, stepping 2");
+        let arm = "CPU implementer\t: 0x41\nCPU part\t: 0xd0c\nCPU revision\t: 1\n";
+        assert_eq!(cpu_model(arm).unwrap(), "implementer 0x41, part 0xd0c, revision 1");
+        assert_eq!(cpu_model("nothing"), None);
+    }
 
     #[test]
     fn the_calendar_knows_leap_years() {

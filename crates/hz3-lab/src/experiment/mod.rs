@@ -4,6 +4,7 @@
 pub(crate) mod analysis;
 pub(crate) mod cases;
 pub(crate) mod machine;
+mod progress;
 pub(crate) mod record;
 pub(crate) mod schedule;
 pub(crate) mod session;

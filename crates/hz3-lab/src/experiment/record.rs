@@ -1,15 +1,16 @@
 //! What was planned and what was found, on disk: JSON to go on with, CSV to calculate with.
 
-use super::cases::{Case, Level};
+use super::cases::{Case, Level, Suite};
 use super::machine::Machine;
 use super::schedule::Slot;
-use super::suites::Suite;
 use super::trial::{Figures, Measure};
 use crate::failure::{Failure, Result};
+use crate::files;
+use crate::measure::load;
 use crate::peers::{Missing, Peer};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// An experiment with the results so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub(crate) struct Record {
     /// So that later versions can tell.
     pub(crate) format: u32,
     pub(crate) machine: Machine,
+    /// The command line that began it.
+    #[serde(default)]
+    pub(crate) command: Option<String>,
     pub(crate) level: Level,
     pub(crate) rounds: u32,
     pub(crate) seed: u64,
@@ -52,9 +56,20 @@ pub(crate) struct Trial {
     pub(crate) result: std::result::Result<Figures, String>,
 }
 
+/// The command line of this process, as it can be typed again.
+pub(crate) fn own_command() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+%@".contains(c);
+    let quoted = |word: String| {
+        let is_plain = !word.is_empty() && word.chars().all(plain);
+        if is_plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    };
+    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("hz3".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 impl Record {
     /// Reads a record.
-    pub(crate) fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
         let record: Self = serde_json::from_str(&text)
@@ -69,13 +84,23 @@ impl Record {
         Ok(record)
     }
 
-    /// Writes the record, and beside it the CSV; a reader never sees half a file.
-    pub(crate) fn save(&self, path: &Path) -> Result<()> {
-        let json = serde_json::to_vec(self).map_err(|e| Failure::io("write JSON", e))?;
-        replace(path, &json)?;
+    /// Writes the record to the files of `out`, see [`files::json_and_csv`]; a device gets the JSON alone.
+    pub(crate) fn save(&self, out: &Path) -> Result<()> {
+        let (json, csv) = files::json_and_csv(out);
+        let record = serde_json::to_vec(self).map_err(|e| Failure::io("write JSON", e))?;
+        files::write(&json, &record)?;
+        if std::fs::metadata(&json).is_ok_and(|found| !found.is_file()) {
+            return Ok(());
+        }
         let mut table = Vec::new();
         self.write_csv(&mut table).map_err(|e| Failure::io("write CSV", e))?;
-        replace(&csv_path(path), &table)
+        files::write(&csv, &table)
+    }
+
+    /// What else the machine did during the trials, in a sentence.
+    pub(crate) fn load(&self) -> Option<String> {
+        let figures = self.trials.iter().filter_map(|trial| trial.result.as_ref().ok());
+        load::sentence(figures.filter_map(|figures| figures.load.as_ref()), self.machine.cpus)
     }
 
     /// The results of one case on one allocator, by round.
@@ -99,6 +124,12 @@ impl Record {
     fn write_csv(&self, out: &mut Vec<u8>) -> csv::Result<()> {
         for (name, value) in self.machine.facts() {
             writeln!(out, "# {name}: {value}")?;
+        }
+        if let Some(load) = self.load() {
+            writeln!(out, "# load: {load}")?;
+        }
+        if let Some(command) = &self.command {
+            writeln!(out, "# command: {}", command.replace('\n', " "))?;
         }
         writeln!(out, "# seed: {}", self.seed)?;
         writeln!(out, "# speed: {}", self.measure.unit())?;
@@ -140,6 +171,10 @@ impl Record {
             "madvise_calls",
             "malloc_p999_ns",
             "free_p999_ns",
+            "load_average",
+            "others_cpu_s",
+            "steal_s",
+            "cpu_stall_s",
             "error",
         ])?;
         for trial in &self.trials {
@@ -162,6 +197,7 @@ impl Record {
             Ok(figures) => (figures, ""),
             Err(error) => (&nothing, error.as_str()),
         };
+        let load = figures.load.unwrap_or_default();
         let idle_ends: Vec<String> = figures.idle_ends_kb.iter().map(f64::to_string).collect();
         let found = error.is_empty();
         let always = |value: String| if found { value } else { String::new() };
@@ -186,31 +222,14 @@ impl Record {
                 known(figures.madvise_calls),
                 known(figures.malloc_p999_ns),
                 known(figures.free_p999_ns),
+                known(load.average),
+                known(load.others_cpu_s),
+                known(load.steal_s),
+                known(load.cpu_stall_s),
                 error.to_owned(),
             ])
             .collect()
     }
-}
-
-/// `x.json` has its CSV in `x.csv`.
-pub(crate) fn csv_path(path: &Path) -> PathBuf {
-    path.with_extension("csv")
-}
-
-/// Writes a file beside `path` and moves it there.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |e: &dyn std::fmt::Display| Failure::io(format!("write {}", path.display()), e);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory).map_err(|e| failed(&e))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".hz3-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .map_err(|e| failed(&e))?;
-    file.write_all(bytes).map_err(|e| failed(&e))?;
-    file.persist(path).map_err(|e| failed(&e))?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -235,6 +254,7 @@ impl Record {
         Self {
             format: FORMAT,
             machine: Machine::here(),
+            command: None,
             level: Level::Quick,
             rounds,
             seed,

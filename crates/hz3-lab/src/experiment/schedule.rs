@@ -1,5 +1,7 @@
-//! The order of the trials: every round goes through all cases and, within a case, through all allocators;
-//! both in an order drawn anew. So whatever the machine does at a time falls on all allocators alike.
+//! The order of the trials: every round goes through all cases in an order drawn anew and, within a case,
+//! through all allocators. Their order is drawn for every second round and turned round for the next one, so
+//! that of any two allocators each goes first in half of the rounds. Whatever the machine does at a time
+//! falls on all allocators alike.
 
 use super::cases::Case;
 use rand::SeedableRng;
@@ -22,14 +24,19 @@ pub(crate) struct Slot {
 pub(crate) fn order(cases: &[Case], peers: usize, rounds: u32, seed: u64) -> Vec<Slot> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut slots = Vec::new();
+    let mut turns: Vec<Vec<usize>> = vec![(0..peers).collect(); cases.len()];
     for round in 0..rounds {
         let taking_part = |&case: &usize| round < cases[case].rounds.min(rounds);
         let mut order: Vec<usize> = (0..cases.len()).filter(taking_part).collect();
         order.shuffle(&mut random);
         for case in order {
-            let mut turns: Vec<usize> = (0..peers).collect();
-            turns.shuffle(&mut random);
-            slots.extend(turns.into_iter().map(|peer| Slot { round, case, peer }));
+            let turns = &mut turns[case];
+            if round.is_multiple_of(2) {
+                turns.shuffle(&mut random);
+            } else {
+                turns.reverse();
+            }
+            slots.extend(turns.iter().map(|&peer| Slot { round, case, peer }));
         }
     }
     slots
@@ -54,6 +61,16 @@ mod tests {
         assert!(slots.chunks(3).all(|turn| turn.iter().all(|slot| slot.case == turn[0].case)));
         let first_peers: HashSet<_> = slots.chunks(3).map(|turn| turn[0].peer).collect();
         assert!(first_peers.len() > 1, "no allocator is always the first");
+    }
+
+    #[test]
+    fn each_of_two_allocators_goes_first_in_half_of_the_rounds() {
+        let cases = Level::Quick.standard();
+        for seed in 0..20 {
+            let slots = order(&cases[..1], 2, 6, seed);
+            let firsts = slots.chunks(2).filter(|turn| turn[0].peer == 0).count();
+            assert_eq!(firsts, 3, "seed {seed}");
+        }
     }
 
     #[test]

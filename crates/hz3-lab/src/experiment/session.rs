@@ -1,12 +1,15 @@
 //! Going through the trials: progress, interruption, saving, going on later.
 
+use super::analysis::Analysis;
+use super::cases::{Case, What};
+use super::progress::Progress;
 use super::record::{Record, Trial};
-use super::schedule;
+use super::schedule::{self, Slot};
 use super::trial::Runner;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::measure::signals::Interruption;
 use crate::text;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,45 +23,74 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
-/// Runs what is not yet in `record`, saving to `path` as it goes.
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// A trial that takes longer is killed and counts as failed.
+    pub(crate) trial: Duration,
+    /// After this time no further round begins.
+    pub(crate) session: Option<Duration>,
+}
+
+/// It is looked for narrow intervals after this many rounds only: who looks after every round stops at an
+/// interval that is narrow by chance.
+const LOOK_EVERY: u32 = 10;
+
+/// Rounds end when every interval of a speed is narrower than this, from low to high.
+const NARROW: f64 = 1.02;
+
+/// Runs what is not yet in `record`, saving to `path` as it goes. A record without any trial is warmed up
+/// first.
 pub(crate) fn run(
     record: &mut Record,
     path: &Path,
-    limit: Duration,
+    limits: Limits,
     signals: &Interruption,
 ) -> Result<Ended> {
+    let began = Instant::now();
     let order = schedule::order(&record.cases, record.peers.len(), record.rounds, record.seed);
     let done: HashSet<_> = record.trials.iter().map(|trial| trial.slot).collect();
     let todo: Vec<_> = order.iter().filter(|slot| !done.contains(slot)).copied().collect();
-    let bar = bar(order.len(), done.len());
-    let runner = Runner { signals, limit, measure: record.measure, latency: record.latency };
+    let mut progress = Progress::new(order.len(), done.len());
+    let (measure, latency) = (record.measure, record.latency);
+    let runner = Runner { signals, limit: limits.trial, measure, latency };
     record.save(path)?;
+    if record.trials.is_empty() {
+        warm_up(record, &runner, &mut progress);
+    }
     for (i, slot) in todo.iter().enumerate() {
+        let begins = i > 0 && todo[i - 1].round != slot.round;
+        let late = limits.session.is_some_and(|limit| began.elapsed() >= limit);
+        if begins
+            && (late || slot.round.is_multiple_of(LOOK_EVERY) && is_settled(record, &todo[i..]))
+        {
+            break;
+        }
         let (case, peer) = (&record.cases[slot.case], &record.peers[slot.peer]);
         let left = left(record, &todo[i..]);
-        bar.set_message(format!("{left} left · {} on {}", case.name, peer.name));
+        progress.show(&format!("{left} left, {} on {}", case.name, peer.name));
         let start = Instant::now();
         // The first round also takes latencies and series: they are for pictures, not for verdicts.
         let result = runner.run(case, peer, slot.round == 0).map_err(|failure| failure.to_string());
         if signals.signal().is_some() {
-            bar.abandon_with_message("interrupted");
+            progress.finish();
             record.save(path)?;
             return Ok(Ended::Interrupted);
         }
         if let Err(reason) = &result {
-            bar.suspend(|| eprintln!("hz3: {} on {}: {reason}", case.name, peer.name));
+            progress.line(&format!("hz3: {} on {}: {reason}", case.name, peer.name));
         }
         record.trials.push(Trial { slot: *slot, took_s: start.elapsed().as_secs_f64(), result });
         record.save(path)?;
-        bar.inc(1);
+        progress.step();
     }
-    bar.finish_and_clear();
+    progress.finish();
     Ok(Ended::Complete)
 }
 
 /// A record that can be gone on with: its allocators are still what they were.
 pub(crate) fn resume(path: &Path) -> Result<Record> {
-    let record = Record::load(path)?;
+    let record = Record::read(&files::json_and_csv(path).0)?;
     for peer in &record.peers {
         let changed = match (&peer.library, &peer.digest) {
             (Some(library), Some(digest)) => crate::peers::digest(library)? != *digest,
@@ -75,19 +107,35 @@ pub(crate) fn resume(path: &Path) -> Result<Record> {
     Ok(record)
 }
 
-fn bar(total: usize, done: usize) -> ProgressBar {
-    let bar = ProgressBar::new(total as u64).with_position(done as u64);
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
-        bar.set_style(style);
+/// Runs each command, and the first workload, once on every allocator: what is read from the disk for the
+/// first time, and a processor that slept, slow down no counted trial. What fails here fails again later and
+/// is reported then.
+fn warm_up(record: &Record, runner: &Runner<'_>, progress: &mut Progress) {
+    let is_command = |case: &&Case| matches!(case.what, What::Command(_));
+    let workload = record.cases.iter().find(|case| case.is_speed && !is_command(case));
+    for case in record.cases.iter().filter(is_command).chain(workload) {
+        for peer in &record.peers {
+            progress.show(&format!("warming up: {} on {}", case.name, peer.name));
+            let _ = runner.run(case, peer, false);
+            if runner.signals.signal().is_some() {
+                return;
+            }
+        }
     }
-    bar
+}
+
+/// Whether further rounds would tell nothing new: all cases that are left are about speed, and every speed
+/// is known well.
+fn is_settled(record: &Record, todo: &[Slot]) -> bool {
+    todo.iter().all(|slot| record.cases[slot.case].is_speed)
+        && Analysis::of(record).is_narrow(record, NARROW)
 }
 
 /// How long the trials still take, judging by those that are done; a case that has not run yet counts like
 /// the average of all.
-fn left(record: &Record, todo: &[schedule::Slot]) -> String {
+fn left(record: &Record, todo: &[Slot]) -> String {
     let all = mean(record.trials.iter());
-    let expected = |slot: &schedule::Slot| {
+    let expected = |slot: &Slot| {
         let same = |trial: &&Trial| trial.slot.case == slot.case && trial.slot.peer == slot.peer;
         let case = |trial: &&Trial| trial.slot.case == slot.case;
         mean(record.trials.iter().filter(same))

@@ -1,6 +1,6 @@
 //! Whether a measured figure keeps to a limit, over its whole interval.
 
-use crate::stats::bootstrap::Estimate;
+use crate::stats::estimate::{Estimate, Interval};
 use serde::{Deserialize, Serialize};
 
 /// How a criterion, or the whole, stands.
@@ -25,22 +25,22 @@ impl Standing {
     }
 }
 
-/// Whether a change is at least `limit`: yes, no, or not to be said.
+/// Whether a change is at least `limit`, over its whole interval. Without an interval nothing is certain.
 pub(crate) fn at_least(change: &Estimate, limit: f64) -> Standing {
-    if change.low >= limit {
-        Standing::Go
-    } else if change.high < limit {
-        Standing::NoGo
-    } else {
-        Standing::Uncertain
+    match change.interval {
+        Some(Interval { low, .. }) if low >= limit => Standing::Go,
+        Some(Interval { high, .. }) if high < limit => Standing::NoGo,
+        _ => Standing::Uncertain,
     }
 }
 
-/// The same the other way round.
+/// Whether a change is at most `limit`, over its whole interval.
 pub(crate) fn at_most(change: &Estimate, limit: f64) -> Standing {
-    let mirrored =
-        Estimate { value: -change.value, low: -change.high, high: -change.low, n: change.n };
-    at_least(&mirrored, -limit)
+    match change.interval {
+        Some(Interval { high, .. }) if high <= limit => Standing::Go,
+        Some(Interval { low, .. }) if low > limit => Standing::NoGo,
+        _ => Standing::Uncertain,
+    }
 }
 
 #[cfg(test)]
@@ -49,12 +49,19 @@ mod tests {
 
     #[test]
     fn an_interval_across_the_limit_is_uncertain() {
-        let change = |low, high| Estimate { value: f64::midpoint(low, high), low, high, n: 9 };
+        let change = |low, high| Estimate {
+            value: f64::midpoint(low, high),
+            interval: Some(Interval { low, high }),
+            n: 9,
+        };
         assert_eq!(at_least(&change(-1.5, 3.0), -2.0), Standing::Go);
         assert_eq!(at_least(&change(-2.5, 3.0), -2.0), Standing::Uncertain);
         assert_eq!(at_least(&change(-9.0, -2.5), -2.0), Standing::NoGo);
         assert_eq!(at_most(&change(-12.0, -11.0), -10.0), Standing::Go);
         assert_eq!(at_most(&change(-12.0, -9.0), -10.0), Standing::Uncertain);
         assert_eq!(at_most(&change(-5.0, 1.0), -10.0), Standing::NoGo);
+        let one_round = Estimate { value: -50.0, interval: None, n: 1 };
+        assert_eq!(at_least(&one_round, -2.0), Standing::Uncertain);
+        assert_eq!(at_most(&one_round, -10.0), Standing::Uncertain);
     }
 }

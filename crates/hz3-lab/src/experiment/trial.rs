@@ -5,10 +5,11 @@ use crate::counts;
 use crate::failure::{Failure, Result};
 use crate::measure::feed::Input;
 use crate::measure::job::{self, Job, Outcome, Streams, Tee};
+use crate::measure::load::Load;
 use crate::measure::sample::Sample;
-use crate::measure::sampler::Plan;
+use crate::measure::sampler::{Ends, Plan};
 use crate::measure::signals::Interruption;
-use crate::peers::Peer;
+use crate::peers::{Peer, complaint};
 use crate::stats;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,7 +20,7 @@ use std::time::Duration;
 /// Counts the instructions of what follows, and writes only their sum, to standard error.
 const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
 
-/// The seeds' sampling interval.
+/// The C hz3's sampling interval.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// What speed is measured in.
@@ -95,6 +96,9 @@ pub(crate) struct Figures {
     pub(crate) malloc_p999_ns: Option<f64>,
     #[serde(default)]
     pub(crate) free_p999_ns: Option<f64>,
+    /// What else the machine did.
+    #[serde(default)]
+    pub(crate) load: Option<Load>,
     /// Latencies in nanoseconds and their curves, for pictures.
     pub(crate) latency: Option<Latency>,
     /// Resident set over time, where that was asked for.
@@ -186,12 +190,19 @@ impl Runner<'_> {
             eager: false,
             library: peer.library.clone(),
             limit: Some(self.limit),
+            may_end: true,
+            ends: Ends::default(),
+            sink: None,
         };
         let mut input = Input::Nothing;
         let streams = Streams::Keep { input: &mut input, tee: Tee::Silent };
         let mut outcome = job::run(&job, plan, streams, self.signals)?;
         if outcome.exit_code() != 0 {
             return Err(failed(&mut outcome, self.limit));
+        }
+        let said = outcome.output.as_mut().map(|output| output.stderr.text(1 << 16)).transpose()?;
+        if let Some(line) = said.as_deref().and_then(complaint::find) {
+            return Err(complaint::failure(&peer.name, line));
         }
         let mut figures = watched(&outcome);
         figures.madvise_calls = counts::read(&statistics)?.madvise_calls.map(|n| n as f64);
@@ -278,6 +289,7 @@ fn watched(outcome: &Outcome) -> Figures {
         faults: outcome.cost.faults,
         peak_rss_kb: outcome.peak_rss_kb() as f64,
         mean_rss_kb: stats::mean(&rss),
+        load: Some(outcome.load),
         ..Figures::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::clock::monotonic_ms;
 use super::feed::Input;
+use super::load::{Load, Meter};
 pub(crate) use super::pump::Tee;
 use super::pump::{Output, Pump};
 use super::sampler::{Plan, Sampler, Series};
@@ -43,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) wall: Duration,
     /// What the kernel says it cost.
     pub(crate) cost: Cost,
+    /// What else the machine did.
+    pub(crate) load: Load,
     /// What the sampler saw.
     pub(crate) series: Series,
     /// What it wrote, where that was kept.
@@ -78,26 +81,62 @@ impl Outcome {
     }
 }
 
+/// A command that runs.
+#[derive(Debug)]
+pub(crate) struct Running<'a> {
+    pid: i32,
+    started_ms: f64,
+    start: Instant,
+    meter: Meter,
+    sampler: Sampler,
+    pump: Option<Pump>,
+    streams: Streams<'a>,
+}
+
 /// Runs `job` to its end.
 pub(crate) fn run(
     job: &Job,
     plan: Plan,
-    mut streams: Streams<'_>,
+    streams: Streams<'_>,
     signals: &Interruption,
 ) -> Result<Outcome> {
+    start(job, plan, streams, signals)?.finish()
+}
+
+/// Starts `job`.
+pub(crate) fn start<'a>(
+    job: &Job,
+    plan: Plan,
+    mut streams: Streams<'a>,
+    signals: &Interruption,
+) -> Result<Running<'a>> {
     let mut command = prepare(job, &streams)?;
     let before = Before::now();
+    let meter = Meter::start();
     let started_ms = monotonic_ms();
     let start = Instant::now();
     let mut child = command.spawn().map_err(|e| cannot_start(job, &e))?;
     let pid = i32::try_from(child.id()).map_err(|e| Failure::io("use the process number", e))?;
     let sampler = Sampler::start(Tree::of(pid, before), start, plan, signals.clone());
     let pump = start_pump(&mut child, &mut streams)?;
-    let (status, cost) = wait::wait(pid)?;
-    let wall = start.elapsed();
-    let series = sampler.finish();
-    let output = pump.map(|pump| finish_pump(pump, &mut streams)).transpose()?;
-    Ok(Outcome { status, started_ms, wall, cost, series, output })
+    Ok(Running { pid, started_ms, start, meter, sampler, pump, streams })
+}
+
+impl Running<'_> {
+    /// The number of the command's first process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Waits for the end.
+    pub(crate) fn finish(mut self) -> Result<Outcome> {
+        let (status, cost) = wait::wait(self.pid)?;
+        let wall = self.start.elapsed();
+        let load = self.meter.stop(cost.cpu);
+        let series = self.sampler.finish();
+        let output = self.pump.map(|pump| finish_pump(pump, &mut self.streams)).transpose()?;
+        Ok(Outcome { status, started_ms: self.started_ms, wall, cost, load, series, output })
+    }
 }
 
 fn prepare(job: &Job, streams: &Streams<'_>) -> Result<Command> {
@@ -163,6 +202,7 @@ mod tests {
             started_ms: 0.0,
             wall: Duration::ZERO,
             cost: Cost { cpu: Duration::ZERO, max_rss_kb, faults: 0 },
+            load: Load::default(),
             series: Series {
                 samples: sampled.map(|rss_kb| Sample { rss_kb, ..Sample::default() }).to_vec(),
                 ..Series::default()

@@ -5,13 +5,15 @@ mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod feed;
 pub(crate) mod job;
+pub(crate) mod listening;
+pub(crate) mod load;
 mod pump;
 pub(crate) mod sample;
 pub(crate) mod sampler;
 pub(crate) mod series_csv;
 pub(crate) mod signals;
 pub(crate) mod summary;
-mod tree;
+pub(crate) mod tree;
 mod wait;
 
 pub(crate) use tree::adopt_orphans;

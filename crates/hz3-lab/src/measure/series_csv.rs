@@ -1,4 +1,4 @@
-//! A series of samples as CSV.
+//! A series of samples as CSV, written as it comes.
 
 use super::sample::Sample;
 use std::io::Write;
@@ -16,15 +16,24 @@ const COLUMNS: [&str; 10] = [
     "cgroup_kb",
 ];
 
-/// Writes a head line and one line a sample; what was not looked at is empty.
-pub(crate) fn write(samples: &[Sample], out: impl Write) -> csv::Result<()> {
-    let mut writer = csv::Writer::from_writer(out);
-    writer.write_record(COLUMNS)?;
-    for sample in samples {
+/// A CSV file that grows; every line is handed to the system at once.
+pub(crate) struct Series<W: Write>(csv::Writer<W>);
+
+impl<W: Write> Series<W> {
+    /// Writes the head line.
+    pub(crate) fn new(out: W) -> csv::Result<Self> {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(COLUMNS)?;
+        writer.flush()?;
+        Ok(Self(writer))
+    }
+
+    /// Writes a line; what was not looked at is empty.
+    pub(crate) fn write(&mut self, sample: &Sample) -> csv::Result<()> {
         let known = |value: Option<u64>| value.map(|v| v.to_string()).unwrap_or_default();
         let detail =
             |field: fn(&super::sample::Detail) -> u64| known(sample.detail.as_ref().map(field));
-        writer.write_record([
+        self.0.write_record([
             format!("{:.1}", sample.t_ms),
             sample.rss_kb.to_string(),
             sample.vms_kb.to_string(),
@@ -36,9 +45,21 @@ pub(crate) fn write(samples: &[Sample], out: impl Write) -> csv::Result<()> {
             sample.processes.to_string(),
             known(sample.cgroup_kb),
         ])?;
+        self.0.flush()?;
+        Ok(())
     }
-    writer.flush()?;
-    Ok(())
+}
+
+/// The resident set over time in such a file: milliseconds and KiB. `None` when the text is none.
+pub(crate) fn read_rss(text: &str) -> Option<Vec<(f64, u64)>> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    if !reader.headers().ok()?.iter().eq(COLUMNS) {
+        return None;
+    }
+    // A watch that was killed may have left half a line at the end.
+    let point =
+        |row: csv::StringRecord| Some((row.get(0)?.parse().ok()?, row.get(1)?.parse().ok()?));
+    Some(reader.records().map_while(Result::ok).filter_map(point).collect())
 }
 
 #[cfg(test)]
@@ -60,12 +81,20 @@ mod tests {
         let full =
             Sample { t_ms: 50.0, detail: Some(detail), cgroup_kb: Some(99), ..plain.clone() };
         let mut out = Vec::new();
-        write(&[plain, full], &mut out).unwrap();
+        let mut series = Series::new(&mut out).unwrap();
+        series.write(&plain).unwrap();
+        series.write(&full).unwrap();
+        drop(series);
         let expected = "\
 t_ms,rss_kb,vms_kb,pss_kb,uss_kb,lazyfree_kb,anon_huge_kb,faults,processes,cgroup_kb
 0.0,10,20,,,,,3,1,
 50.0,10,20,5,4,0,2,3,1,99
 ";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, expected);
+        let cut = &text[..text.len() - 12];
+        assert_eq!(read_rss(&text).unwrap(), [(0.0, 10), (50.0, 10)]);
+        assert!(read_rss(cut).unwrap().starts_with(&[(0.0, 10)]));
+        assert_eq!(read_rss("round,case\n0,x\n"), None);
     }
 }

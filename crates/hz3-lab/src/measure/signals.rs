@@ -22,6 +22,11 @@ impl Interruption {
         Ok(Self(seen))
     }
 
+    /// One that never comes.
+    pub(crate) fn none() -> Self {
+        Self(Arc::new(AtomicUsize::new(0)))
+    }
+
     /// The signal, if one came.
     pub(crate) fn signal(&self) -> Option<i32> {
         // Relaxed: the number is the whole message; nothing is published with it.

@@ -44,6 +44,30 @@ impl Tree {
         Self { root, us, judged }
     }
 
+    /// The tree of `root`, which runs already: the process and its descendants of now and later.
+    pub(crate) fn attached(root: i32) -> Self {
+        let us = rustix::process::getpid().as_raw_pid();
+        let mut judged = HashMap::from([(us, false), (root, true)]);
+        let mut unjudged: Vec<(i32, i32)> =
+            running().filter_map(|pid| parent(pid).map(|parent| (pid, parent))).collect();
+        unjudged.retain(|(pid, _)| !judged.contains_key(pid));
+        loop {
+            let before = unjudged.len();
+            unjudged.retain(|(pid, parent)| {
+                let belongs = judged.get(parent) == Some(&true);
+                if belongs {
+                    judged.insert(*pid, true);
+                }
+                !belongs
+            });
+            if unjudged.len() == before {
+                break;
+            }
+        }
+        judged.extend(unjudged.into_iter().map(|(pid, _)| (pid, false)));
+        Self { root, us, judged }
+    }
+
     /// The first process of the tree.
     pub(crate) fn root(&self) -> i32 {
         self.root

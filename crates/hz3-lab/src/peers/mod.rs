@@ -1,5 +1,6 @@
 //! Which allocators there are: where their libraries lie, which version they are, how to get the rest.
 
+pub(crate) mod complaint;
 mod known;
 mod probe;
 mod spec;

@@ -1,6 +1,6 @@
 //! Asking an allocator who it is: this program, started anew with the library preloaded, looks at itself.
 
-use super::Peer;
+use super::{Peer, complaint};
 use crate::failure::{Failure, Result};
 use crate::workloads::outside;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub(crate) struct Probed {
     pub(crate) version: Option<String>,
 }
 
-/// Starts a process on `peer` and asks it.
+/// Starts a process on `peer` and asks it. A setting that the allocator does not accept is wrong usage.
 pub(crate) fn probe(peer: &Peer) -> Result<Probed> {
     let exe = std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
     let mut command = Command::new(exe);
@@ -31,6 +31,9 @@ pub(crate) fn probe(peer: &Peer) -> Result<Probed> {
         };
     }
     let output = command.output().map_err(|e| Failure::io(format!("probe {}", peer.name), e))?;
+    if let Some(line) = complaint::find(&String::from_utf8_lossy(&output.stderr)) {
+        return Err(complaint::failure(&peer.name, line));
+    }
     if !output.status.success() {
         return Err(Failure::new(format!(
             "a process on {} ended with {}",

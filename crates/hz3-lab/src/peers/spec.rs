@@ -2,7 +2,7 @@
 
 use super::known::{self, KNOWN};
 use super::{Missing, Peer, probe};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, WRONG_USAGE};
 use crate::preload;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +69,7 @@ impl Roster {
     fn add(&self, full: &str, selection: &mut Selection) -> Result<()> {
         let (name, environment) = variant(full)?;
         if selection.peers.iter().any(|peer| peer.name == full) {
-            return Err(Failure::new(format!("the allocator {full} is named twice")));
+            return Err(Failure::usage(format!("the allocator {full} is named twice")));
         }
         if let Some(missing) = self.absent.iter().find(|missing| missing.name == name) {
             let remedy = missing.remedy.clone();
@@ -91,6 +91,7 @@ impl Roster {
                 let remedy = format!("preloaded, but malloc still comes from {}", probed.origin);
                 selection.missing.push(Missing { name: peer.name, remedy });
             }
+            Err(failure) if failure.code() == WRONG_USAGE => return Err(failure),
             Err(failure) => {
                 selection.missing.push(Missing { name: peer.name, remedy: failure.to_string() });
             }
@@ -100,10 +101,8 @@ impl Roster {
 
     fn unknown(&self, name: &str) -> Failure {
         let present = self.present.iter().map(|(name, _)| name.as_str());
-        let known: Vec<_> =
-            present.chain(self.absent.iter().map(|missing| missing.name.as_str())).collect();
-        Failure::new(format!("no allocator is called {name}; there are: {}", known.join(", ")))
-            .with_remedy("another one is added with --peer NAME=PATH")
+        let known = present.chain(self.absent.iter().map(|missing| missing.name.as_str()));
+        Failure::unknown("allocator", name, known)
     }
 }
 
@@ -113,7 +112,7 @@ fn named(spec: &str) -> Result<(String, PathBuf)> {
         Some((name, path)) if !name.is_empty() && !name.contains(':') => {
             Ok((name.to_owned(), preload::usable(Path::new(path))?))
         }
-        _ => Err(Failure::new(format!(
+        _ => Err(Failure::usage(format!(
             "--peer {spec}: a peer is NAME=PATH, without `:` in the name"
         ))),
     }
@@ -126,7 +125,7 @@ fn variant(full: &str) -> Result<(&str, Vec<(String, String)>)> {
         Some((name, text)) => match settings(text) {
             Ok(settings) => Ok((name, settings)),
             Err(error) => {
-                Err(Failure::new(format!("{full}: a variant is NAME:VARIABLE=VALUE; {error}")))
+                Err(Failure::usage(format!("{full}: a variant is NAME:VARIABLE=VALUE; {error}")))
             }
         },
     }
@@ -144,7 +143,7 @@ pub(crate) fn settings(text: &str) -> Result<Vec<(String, String)>> {
                 value.push(':');
                 value.push_str(part);
             }
-            _ => return Err(Failure::new(format!("`{part}` in `{text}` is not VARIABLE=VALUE"))),
+            _ => return Err(Failure::usage(format!("`{part}` in `{text}` is not VARIABLE=VALUE"))),
         }
     }
     Ok(settings)
@@ -184,6 +183,8 @@ mod tests {
         assert_eq!(selection.missing[0].remedy, "install it");
         let error = roster.select(&["nobody".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("nobody") && error.contains("gone"), "{error}");
+        let typo = roster.select(&["gnoe".to_owned()]).unwrap_err();
+        assert!(typo.to_string().contains("did you mean `gone`") && typo.code() == 2, "{typo}");
     }
 
     #[test]

@@ -12,7 +12,8 @@ mod svg;
 use crate::experiment::analysis::Analysis;
 use crate::experiment::record::Record;
 
-pub(crate) use page::html;
+pub(crate) use page::{html, watched};
+pub(crate) use plots::memory::watched as watched_picture;
 
 /// A picture with what it shows.
 #[derive(Debug)]

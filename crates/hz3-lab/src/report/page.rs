@@ -4,7 +4,6 @@ use super::Picture;
 use super::svg::escape;
 use crate::experiment::analysis::{Analysis, Cell};
 use crate::experiment::record::Record;
-use crate::stats::bootstrap::Estimate;
 use crate::text;
 use std::fmt::Write;
 
@@ -19,9 +18,13 @@ pub(crate) fn html(
     sentence: Option<&str>,
 ) -> String {
     let mut body = format!(
-        "<h1>Memory allocators compared</h1><p class='lead'>{}</p>",
+        "<h1>Memory allocators compared</h1><p class='load'>{}</p><p class='lead'>{}</p>",
+        escape(&circumstances_line(record)),
         escape(sentence.unwrap_or(""))
     );
+    if let Some(command) = &record.command {
+        let _ = write!(body, "<p>Made by <code>{}</code>.</p>", escape(command));
+    }
     for picture in pictures {
         let Picture { name, title, caption, svg } = picture;
         let _ = write!(
@@ -35,12 +38,46 @@ pub(crate) fn html(
     }
     body += &tables(record, analysis);
     body += &circumstances(record);
+    document("Memory allocators compared", &body)
+}
+
+/// A page with one watch's picture.
+pub(crate) fn watched(picture: &Picture, file: &str) -> String {
+    let body = format!(
+        "<h1>{}</h1><p class='load'>{}</p><figure>{}<figcaption>{}</figcaption></figure>",
+        escape(&picture.title),
+        escape(file),
+        picture.svg.inline(),
+        escape(&picture.caption)
+    );
+    document(&picture.title, &body)
+}
+
+fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' \
          content='width=device-width,initial-scale=1'><meta name='color-scheme' content='light dark'>\
-         <link rel='icon' href='data:,'><title>Memory allocators compared</title><style>{}</style></head>\
+         <link rel='icon' href='data:,'><title>{}</title><style>{}</style></head>\
          <body>{body}</body></html>\n",
+        escape(title),
         STYLE.concat()
+    )
+}
+
+/// The load, the machine and the versions in a few words; the table at the end has the rest.
+fn circumstances_line(record: &Record) -> String {
+    let machine = &record.machine;
+    let versions = record.peers.iter().map(|peer| {
+        format!("{} {}", peer.name, peer.version.as_deref().unwrap_or("of unknown version"))
+    });
+    format!(
+        "{} {}, {} processors, {}, {}. {}.",
+        record.load().unwrap_or_else(|| "The load is not known.".to_owned()),
+        machine.cpu,
+        machine.cpus,
+        machine.kernel,
+        machine.date,
+        versions.collect::<Vec<_>>().join(", ")
     )
 }
 
@@ -54,11 +91,11 @@ fn tables(record: &Record, analysis: &Analysis) -> String {
         cases.map(row).collect::<Vec<_>>()
     };
     let heads: Vec<String> = std::iter::once("case".to_owned()).chain(names()).collect();
-    let mut ratios = rows(|cell| cell.ratio.map_or_else(|| missing(cell), |e| interval(&e)));
+    let mut ratios = rows(|cell| cell.ratio.map_or_else(|| missing(cell), |e| text::ratio(&e)));
     let means = analysis
         .overall
         .iter()
-        .map(|mean| mean.as_ref().map_or("-".to_owned(), |(estimate, _)| interval(estimate)));
+        .map(|mean| mean.as_ref().map_or("-".to_owned(), |(estimate, _)| text::ratio(estimate)));
     ratios.push(std::iter::once("geometric mean".to_owned()).chain(means).collect());
     let speeds = rows(|cell| cell.speed.map_or_else(|| missing(cell), text::si));
     let memory = rows(|cell| {
@@ -66,17 +103,16 @@ fn tables(record: &Record, analysis: &Analysis) -> String {
         cell.idle_rss_kb.map_or(peak.clone(), |idle| format!("{peak} / {}", text::kib(idle)))
     });
     let base = &record.peers[record.base].name;
-    section(&format!("Speed as a ratio to {base}, with 95 % intervals"), &heads, &ratios)
-        + &section("Operations a second", &heads, &speeds)
+    section(
+        &format!("Speed as a ratio to {base}, with 95 % intervals; {}", text::RATIO_KEY),
+        &heads,
+        &ratios,
+    ) + &section("Operations a second", &heads, &speeds)
         + &section("Memory: peak / at the end of the idle time", &heads, &memory)
 }
 
 fn missing(cell: &Cell) -> String {
     if cell.failures > 0 { "failed".to_owned() } else { "-".to_owned() }
-}
-
-fn interval(estimate: &Estimate) -> String {
-    format!("{:.2} ({:.2}-{:.2})", estimate.value, estimate.low, estimate.high)
 }
 
 fn section(title: &str, heads: &[String], rows: &[Vec<String>]) -> String {
@@ -87,9 +123,10 @@ fn section(title: &str, heads: &[String], rows: &[Vec<String>]) -> String {
     out.push_str("</tr></thead><tbody>");
     for row in rows {
         out.push_str("<tr>");
-        for cell in row {
+        for (head, cell) in heads.iter().zip(row) {
             let class = if cell == "failed" { " class='failed'" } else { "" };
-            let _ = write!(out, "<td{class}>{}</td>", escape(cell));
+            let (head, cell) = (escape(head), escape(cell));
+            let _ = write!(out, "<td{class} data-head='{head}'>{cell}</td>");
         }
         out.push_str("</tr>");
     }
@@ -118,5 +155,5 @@ fn circumstances(record: &Record) -> String {
         facts.push(vec![format!("failed: {} on {}", case.name, peer.name), reason.to_owned()]);
     }
     let heads = ["what", "value"].map(str::to_owned);
-    section("Circumstances", &heads, &facts).replace("<td>", "<td class='left'>")
+    section("Circumstances", &heads, &facts).replace("<td data", "<td class='left' data")
 }

@@ -1,8 +1,8 @@
 //! Pictures as PNG, drawn by a browser: the same engine that shows the page.
 
 use super::Picture;
-use crate::experiment::record::replace;
 use crate::failure::{Failure, Result};
+use crate::files;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,7 +25,7 @@ pub(crate) fn write(pictures: &[Picture], directory: &Path) -> Result<()> {
         .map_err(|e| Failure::io("make a directory for the browser", e))?;
     for picture in pictures {
         let drawing = work.path().join(format!("{}.svg", picture.name));
-        replace(&drawing, picture.svg.standalone().as_bytes())?;
+        files::write(&drawing, picture.svg.standalone().as_bytes())?;
         let file = directory.join(format!("{}.png", picture.name));
         draw(&browser, work.path(), picture.svg.size(), &drawing, &file)?;
     }

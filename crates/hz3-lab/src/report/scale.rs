@@ -22,6 +22,11 @@ impl Scale {
         Self { is_log: true, ..Self::linear((from, to), places) }
     }
 
+    /// Whether equal distances are equal factors.
+    pub(crate) fn is_logarithmic(&self) -> bool {
+        self.is_log
+    }
+
     /// The place of `value`; values outside are at the ends.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let part = if self.is_log {

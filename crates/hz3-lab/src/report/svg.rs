@@ -85,11 +85,6 @@ impl Svg {
         ));
     }
 
-    /// Width and height.
-    pub(crate) fn size(&self) -> (f64, f64) {
-        (self.width, self.height)
-    }
-
     /// For a page that defines the colours.
     pub(crate) fn inline(&self) -> String {
         self.wrapped("")
@@ -100,6 +95,11 @@ impl Svg {
         self.wrapped(&format!(
             "<style>{COLOURS}{CLASSES}</style><rect width='100%' height='100%' class='paper'/>"
         ))
+    }
+
+    /// Width and height.
+    pub(crate) fn size(&self) -> (f64, f64) {
+        (self.width, self.height)
     }
 
     fn wrapped(&self, head: &str) -> String {

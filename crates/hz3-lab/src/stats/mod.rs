@@ -1,6 +1,6 @@
 //! Order statistics of small samples.
 
-pub(crate) mod bootstrap;
+pub(crate) mod estimate;
 pub(crate) mod trend;
 
 /// The median; the mean of the middle two for an even count. `None` of nothing.
@@ -32,11 +32,6 @@ pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The geometric mean of positive values.
-pub(crate) fn geometric_mean(values: &[f64]) -> Option<f64> {
-    mean(&values.iter().map(|value| value.ln()).collect::<Vec<_>>()).map(f64::exp)
-}
-
 fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -63,12 +58,6 @@ mod tests {
             assert_eq!(nearest_rank(&values, percent), Some(expected), "{percent} %");
         }
         assert_eq!(nearest_rank(&[], 95.0), None);
-    }
-
-    #[test]
-    fn geometric_mean_of_values() {
-        assert!((geometric_mean(&[1.0, 4.0]).unwrap() - 2.0).abs() < 1e-12);
-        assert_eq!(geometric_mean(&[]), None);
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(trend(&[low, high]), Some(Trend { slope: 0.0, low: 0.0 }));
     }
 
-    /// Ends of 23 idle times, in KiB, that scatter as those of S59-2 were seen to (8.3 to 9.4 MiB), above
+    /// Ends of 23 idle times, in KiB, that scatter as those of the benchmark burst-idle were seen to (8.3 to 9.4 MiB), above
     /// a leak of so many KiB a cycle.
     fn idle_ends(seed: u32, leak: f64) -> Vec<f64> {
         let mut random = Random::for_thread(seed, 0);

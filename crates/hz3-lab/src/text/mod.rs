@@ -1,6 +1,9 @@
 //! Numbers and tables for people.
 
+pub(crate) mod out;
 pub(crate) mod table;
+
+use crate::stats::estimate::Estimate;
 
 /// A number with a comma between groups of three digits.
 pub(crate) fn count(n: u64) -> String {
@@ -63,19 +66,44 @@ pub(crate) fn si(rate: f64) -> String {
     }
 }
 
-/// How `value` stands to `base` in words: `12 % less than`, `3 % more than`, `the same as`.
-pub(crate) fn relation(value: f64, base: f64, more: &str, less: &str) -> String {
-    if base <= 0.0 {
-        return "not comparable with".to_owned();
+/// The name that `word` was probably meant to be: the nearest one, if a third of its letters at most differ.
+pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = names.map(|name| (edits(&word.to_lowercase(), &name.to_lowercase()), name));
+    let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + name.chars().count() / 3).then_some(name)
+}
+
+/// How many letters must be put in, taken out, replaced, or exchanged with their neighbour.
+fn edits(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
+    for i in 1..=from.len() {
+        let mut row = vec![i];
+        for j in 1..=to.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
     }
-    let percent = (value / base - 1.0) * 100.0;
-    match percent {
-        p if p.abs() < 0.5 => "the same as".to_owned(),
-        p if p <= -0.5 => format!("{:.0} % {less} than", -p),
-        p if p < 100.0 => format!("{p:.0} % {more} than"),
-        _ => format!("{:.1} times", value / base),
+    rows[from.len()][to.len()]
+}
+
+/// A ratio with its interval: `1.23 (1.10-1.35)`, `~ (0.93-1.08)` when no difference was seen, and
+/// `1.23 (-)` when there are too few values for an interval.
+pub(crate) fn ratio(estimate: &Estimate) -> String {
+    match estimate.interval {
+        Some(i) if i.holds(1.0) => format!("~ ({:.2}-{:.2})", i.low, i.high),
+        Some(i) => format!("{:.2} ({:.2}-{:.2})", estimate.value, i.low, i.high),
+        None => format!("{:.2} (-)", estimate.value),
     }
 }
+
+/// What [`ratio`] prints, for the line above a table.
+pub(crate) const RATIO_KEY: &str = "`~` no difference seen, `(-)` too few rounds for an interval";
 
 #[cfg(test)]
 mod tests {
@@ -108,12 +136,19 @@ mod tests {
     }
 
     #[test]
-    fn relations_in_words() {
-        let relation = |value, base| relation(value, base, "more", "less");
-        assert_eq!(relation(88.0, 100.0), "12 % less than");
-        assert_eq!(relation(103.0, 100.0), "3 % more than");
-        assert_eq!(relation(100.2, 100.0), "the same as");
-        assert_eq!(relation(250.0, 100.0), "2.5 times");
-        assert_eq!(relation(1.0, 0.0), "not comparable with");
+    fn the_nearest_name_is_one_that_could_be_meant() {
+        let near = |word: &str| nearest(word, ["glibc", "jemalloc", "mimalloc", "hz3"].into_iter());
+        assert_eq!(near("jmealloc"), Some("jemalloc"));
+        assert_eq!(near("GLIBC"), Some("glibc"));
+        assert_eq!(near("hz"), Some("hz3"));
+        assert_eq!(near("hoard2000"), None);
+    }
+
+    #[test]
+    fn a_ratio_is_a_win_only_with_an_interval_beside_1() {
+        let of = |values: &[f64]| ratio(&crate::stats::estimate::ratio(values).unwrap());
+        assert_eq!(of(&[2.0; 6]), "2.00 (2.00-2.00)");
+        assert_eq!(of(&[0.5, 1.1, 1.2, 1.3, 1.4, 1.5]), "~ (0.50-1.50)");
+        assert_eq!(of(&[2.0]), "2.00 (-)");
     }
 }

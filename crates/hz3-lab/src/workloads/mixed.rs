@@ -1,4 +1,4 @@
-//! What does a malloc or free cost when sizes and lifetimes are random? (the seeds' SSOT loop)
+//! What does a malloc or free cost when sizes and lifetimes are random? (the benchmark loop of the C hz3)
 
 use super::Work;
 use super::kit::heap::Heap;
@@ -31,7 +31,7 @@ pub(crate) struct Dist {
 
 #[derive(Debug, Clone, Args, Serialize)]
 struct Turns {
-    /// Working set: slots a thread (the seeds also use 200000)
+    /// Working set: slots a thread
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
     slots: u32,
     /// Turns of each thread

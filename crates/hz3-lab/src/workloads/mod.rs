@@ -39,13 +39,13 @@ pub(crate) trait Work: Sized {
 #[derive(Debug, Clone, clap::Subcommand, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Workload {
-    /// Allocate a burst, free it, idle; again and again: does the memory come back? (S59-2)
+    /// Allocate a burst, free it, idle; again and again: does the memory come back?
     BurstIdle(burst_idle::BurstIdle),
-    /// Random slots, random sizes: the seeds' SSOT loop
+    /// Random slots, random sizes: each step frees a random one of 400 blocks, or allocates one
     Mixed(mixed::Mixed),
     /// The same loop with the sizes of an application: 80 % 16-256, 15 % 257-2048, 5 % 2049-32768
     Dist(mixed::Dist),
-    /// Threads whose blocks are mostly freed by another thread (S64-P1)
+    /// Threads whose blocks are mostly freed by another thread
     Remote(remote::Remote),
     /// Half of the threads only allocate, the other half only free
     Xfer(xfer::Xfer),

@@ -46,6 +46,6 @@ mod tests {
     fn this_process_is_resident_and_has_a_malloc() {
         assert!(rss_kb() > 100);
         assert!(malloc_origin().contains(".so"), "{}", malloc_origin());
-        assert!(epoch_force().is_none(), "the laboratory is not linked with hz3");
+        assert!(epoch_force().is_none(), "this program is not linked with hz3");
     }
 }

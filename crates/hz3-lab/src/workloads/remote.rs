@@ -18,10 +18,10 @@ use crate::failure::{Failure, Result};
 use clap::Args;
 use serde::Serialize;
 
-/// The named case of S64-P1 is the default: 16 threads, 90 %, 16-2048.
+/// The named case of the C hz3 is the default: 16 threads, 90 %, 16-2048.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Remote {
-    /// The seeds' form: THREADS OPS SLOTS MIN MAX PERCENT and perhaps RING; overrides the options
+    /// Positional form of the benchmark in C: THREADS OPS SLOTS MIN MAX PERCENT and perhaps RING; overrides the options
     #[arg(value_name = "NUMBER", num_args = 0..=7)]
     #[serde(skip)]
     positional: Vec<u32>,
@@ -76,19 +76,19 @@ impl Remote {
                 settled.threads = threads;
                 settled.ops = ops;
                 settled.slots = slots;
-                settled.sizes = format!("{min}-{max}").parse().map_err(Failure::new)?;
+                settled.sizes = format!("{min}-{max}").parse().map_err(Failure::usage)?;
                 settled.percent = percent;
                 settled.ring = ring.first().copied().unwrap_or(self.ring);
             }
             _ => {
-                return Err(Failure::new(
+                return Err(Failure::usage(
                     "the positional form is THREADS OPS SLOTS MIN MAX PERCENT [RING]",
                 ));
             }
         }
         if settled.threads == 0 || settled.slots == 0 || settled.ring == 0 || settled.percent > 100
         {
-            return Err(Failure::new(
+            return Err(Failure::usage(
                 "threads, slots and ring are at least 1, percent at most 100",
             ));
         }

@@ -1,23 +1,11 @@
 //! The ledger of experiments: one page and one record each, and an index made from the records.
 
+use super::experiment::Experiment;
 use super::page;
-use crate::experiment::record::{Record, replace};
-use crate::experiment::verdict::{Criteria, Verdict};
 use crate::failure::{Failure, Result};
-use serde::{Deserialize, Serialize};
+use crate::files;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// An experiment with its verdict; what it takes to do it again.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Experiment {
-    pub(super) name: String,
-    /// The question or the reason, in the words of whoever asked.
-    pub(super) why: String,
-    pub(super) criteria: Criteria,
-    pub(super) verdict: Verdict,
-    pub(super) record: Record,
-}
 
 /// Reads a recorded experiment.
 pub(super) fn read(path: &Path) -> Result<Experiment> {
@@ -31,9 +19,9 @@ pub(super) fn read(path: &Path) -> Result<Experiment> {
 pub(super) fn write(directory: &Path, experiment: &Experiment) -> Result<PathBuf> {
     let record = directory.join(format!("{}.json", experiment.name));
     let json = serde_json::to_vec(experiment).map_err(|e| Failure::io("write JSON", e))?;
-    replace(&record, &json)?;
+    files::write(&record, &json)?;
     let page = directory.join(format!("{}.md", experiment.name));
-    replace(&page, page::markdown(experiment, &record).as_bytes())?;
+    files::write(&page, page::markdown(experiment, &record).as_bytes())?;
     let index = directory.join("README.md");
     let before = match std::fs::read_to_string(&index) {
         Ok(text) => Some(text),
@@ -41,7 +29,7 @@ pub(super) fn write(directory: &Path, experiment: &Experiment) -> Result<PathBuf
         Err(e) => return Err(Failure::io(format!("read {}", index.display()), e)),
     };
     let after = page::with_index(before.as_deref(), &all(directory)?);
-    replace(&index, after.as_bytes())?;
+    files::write(&index, after.as_bytes())?;
     Ok(page)
 }
 

@@ -1,28 +1,37 @@
 //! `hz3 ab`.
 
+mod experiment;
 mod ledger;
 mod page;
 mod sides;
 
+use super::compare::{check_cases, may_write_results};
 use crate::cli::AbArgs;
 use crate::experiment::cases::Level;
 use crate::experiment::machine::Machine;
-use crate::experiment::record::{FORMAT, Record};
-use crate::experiment::session::{self, Ended};
+use crate::experiment::record::{FORMAT, Record, own_command};
+use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::standing::Standing;
 use crate::experiment::verdict::{Criteria, Verdict};
 use crate::failure::Result;
+use crate::files;
 use crate::measure;
 use crate::measure::signals::Interruption;
-use ledger::Experiment;
+use crate::text;
+use experiment::Experiment;
 use std::path::Path;
-use std::time::Duration;
 
 /// Exit code when a trial failed: then there is no verdict to rely on.
 const TRIAL_FAILED: u8 = 5;
 
 /// Measures, judges, and writes the experiment down if that was asked for.
 pub(crate) fn run(args: &AbArgs) -> Result<u8> {
+    if !args.resume {
+        may_write_results(&args.out, args.effort.force)?;
+    }
+    if let Some(name) = &args.record {
+        files::may_write(&args.ledger.join(format!("{name}.json")), args.effort.force)?;
+    }
     let (mut record, criteria, why) = match &args.replay {
         Some(path) => replayed(path, args)?,
         None if args.resume => {
@@ -32,15 +41,15 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     };
     measure::adopt_orphans()?;
     let signals = Interruption::watch()?;
-    let limit = Duration::from_secs(args.effort.limit);
-    let ended = session::run(&mut record, &args.out, limit, &signals)?;
+    let limits = Limits::of(&args.effort);
+    let ended = session::run(&mut record, &args.out, limits, &signals)?;
     let verdict = Verdict::of(&record, &criteria);
     let name = args.record.clone().unwrap_or_else(|| "unnamed".to_owned());
     let mut experiment = Experiment { name, why, criteria, verdict, record };
     if args.json {
-        println!("{}", to_json(&experiment));
+        text::out::line(&to_json(&experiment).to_string())?;
     } else {
-        println!("{}", page::terminal(&experiment));
+        text::out::line(&page::terminal(&experiment))?;
     }
     if ended == Ended::Interrupted {
         let out = args.out.display();
@@ -72,6 +81,7 @@ fn exit_code(experiment: &Experiment) -> u8 {
 fn plan(args: &AbArgs) -> Result<Record> {
     let level = args.effort.level().unwrap_or(Level::Normal);
     let mut cases = level.cases(level.standard_ab(), &args.workloads, &args.commands)?;
+    check_cases(&cases, &level.standard_ab())?;
     if let Some(rounds) = args.effort.rounds {
         for case in &mut cases {
             case.rounds = rounds;
@@ -80,6 +90,7 @@ fn plan(args: &AbArgs) -> Result<Record> {
     Ok(Record {
         format: FORMAT,
         machine: Machine::here(),
+        command: Some(own_command()),
         level,
         rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
         seed: args.effort.seed,

@@ -1,10 +1,10 @@
 //! An experiment for people: in the terminal, as a page of the ledger, as a line of its index.
 
-use super::ledger::Experiment;
+use super::experiment::Experiment;
 use crate::experiment::cases::What;
 use crate::experiment::verdict::{Changes, memory_of};
 use crate::peers::Peer;
-use crate::stats::bootstrap::Estimate;
+use crate::stats::estimate::Estimate;
 use crate::stats::median;
 use crate::text;
 use std::fmt::Write;
@@ -20,8 +20,10 @@ pub(super) fn terminal(experiment: &Experiment) -> String {
         table.add_row(row);
     }
     let verdict = &experiment.verdict;
-    let mut out = table.trim_fmt();
-    let _ = write!(out, "\nspeed: {}\n\n", experiment.record.measure.unit());
+    let load = experiment.record.load().map(|load| load + "\n\n");
+    let mut out = load.unwrap_or_default() + &table.trim_fmt();
+    let _ = write!(out, "\nspeed: {}\n", experiment.record.measure.unit());
+    let _ = write!(out, "claim: {}\n\n", experiment.criteria.claim.words());
     let mut findings = text::table::plain(&["criterion", "found", "wanted", ""], 4);
     for f in &verdict.findings {
         findings.add_row([&f.criterion, &f.found, &f.wanted, f.standing.word()]);
@@ -59,7 +61,10 @@ fn rows(experiment: &Experiment) -> Vec<[String; 7]> {
 
 fn change(estimate: Option<&Estimate>) -> [String; 2] {
     match estimate {
-        Some(e) => [format!("{:+.1} %", e.value), format!("{:+.1} to {:+.1}", e.low, e.high)],
+        Some(e) => {
+            let range = e.interval.map(|i| format!("{:+.1} to {:+.1}", i.low, i.high));
+            [format!("{:+.1} %", e.value), range.unwrap_or("-".to_owned())]
+        }
         None => ["-".to_owned(), "-".to_owned()],
     }
 }
@@ -69,6 +74,10 @@ pub(super) fn markdown(experiment: &Experiment, record_path: &Path) -> String {
     let Experiment { name, why, verdict, record, .. } = experiment;
     let mut out = format!("# {name}: {}\n\n", verdict.standing.word());
     let _ = write!(out, "**Verdict:** {}: {}.\n\n", verdict.standing.word(), verdict.reason);
+    let _ = write!(out, "**Claim:** {}.\n\n", experiment.criteria.claim.words());
+    if let Some(load) = record.load() {
+        let _ = write!(out, "{load}\n\n");
+    }
     if !why.is_empty() {
         let _ = write!(out, "**Why:** {why}\n\n");
     }

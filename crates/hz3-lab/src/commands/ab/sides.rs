@@ -10,7 +10,9 @@ const NAMES: [&str; 2] = ["baseline", "candidate"];
 
 /// Baseline and candidate.
 pub(super) fn both(libraries: &[PathBuf], baseline: &str, candidate: &str) -> Result<Vec<Peer>> {
+    let settings = [environment(baseline)?, environment(candidate)?];
     let [first, second] = libraries_of(libraries)?;
+    let [baseline, candidate] = settings;
     Ok(vec![side(0, &first, baseline)?, side(1, &second, candidate)?])
 }
 
@@ -42,11 +44,11 @@ fn libraries_of(named: &[PathBuf]) -> Result<[PathBuf; 2]> {
     }
 }
 
-fn side(index: usize, library: &Path, settings: &str) -> Result<Peer> {
+fn side(index: usize, library: &Path, environment: Vec<(String, String)>) -> Result<Peer> {
     let mut peer = Peer {
         name: NAMES[index].to_owned(),
         library: None,
-        environment: environment(settings)?,
+        environment,
         version: None,
         digest: None,
     };

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
     if args.json {
         report.print_json()?;
     } else {
-        report.print_table();
+        report.print_table()?;
     }
     Ok(0)
 }

@@ -9,6 +9,7 @@ use crate::workloads::kit::histogram::{Histogram, Percentiles};
 use crate::workloads::outside;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::fmt::Write;
 
 /// Everything that one run of a workload found out.
 #[derive(Debug, Serialize)]
@@ -65,14 +66,15 @@ impl Report {
 
     pub(super) fn print_json(&self) -> Result<()> {
         let line = serde_json::to_string(self).map_err(|e| Failure::io("write JSON", e))?;
-        println!("{line}");
-        Ok(())
+        text::out::line(&line)
     }
 
-    pub(super) fn print_table(&self) {
-        println!("{} on {}", self.workload, self.allocator);
-        println!("  parameters  {}", words(self.parameters.as_object()));
-        println!(
+    pub(super) fn print_table(&self) -> Result<()> {
+        let mut out = String::new();
+        let _ = writeln!(out, "{} on {}", self.workload, self.allocator);
+        let _ = writeln!(out, "  parameters  {}", words(self.parameters.as_object()));
+        let _ = writeln!(
+            out,
             "  speed       {} operations/s: {} in {}, {:.1} ns each",
             text::si(self.ops_per_s),
             text::count(self.operations),
@@ -81,7 +83,8 @@ impl Report {
         );
         if let Some(harness) = self.harness_ns_per_op {
             let net = (self.ns_per_op - harness).max(0.0);
-            println!(
+            let _ = writeln!(
+                out,
                 "  net         {net:.1} ns each without the harness, which takes {harness:.1} ns"
             );
         }
@@ -94,23 +97,26 @@ impl Report {
             }
         }
         if !table.is_empty() {
-            println!("{}", table.trim_fmt());
+            let _ = writeln!(out, "{}", table.trim_fmt());
         }
         for (name, value) in self.details.iter().filter(|(name, _)| *name != "phases") {
-            print_detail(name, value);
+            add_detail(&mut out, name, value);
         }
+        text::out::bytes(out.as_bytes())
     }
 }
 
-fn print_detail(name: &str, value: &Value) {
+fn add_detail(out: &mut String, name: &str, value: &Value) {
     match value {
         Value::Array(items) => {
-            println!("  {name}");
+            let _ = writeln!(out, "  {name}");
             for (i, item) in items.iter().enumerate() {
-                println!("    {:>2}  {}", i + 1, words(item.as_object()));
+                let _ = writeln!(out, "    {:>2}  {}", i + 1, words(item.as_object()));
             }
         }
-        single => println!("  {name}  {}", word(single)),
+        single => {
+            let _ = writeln!(out, "  {name}  {}", word(single));
+        }
     }
 }
 

@@ -3,21 +3,24 @@
 mod scorecard;
 mod tables;
 
-use crate::cli::CompareArgs;
+use crate::cli::{CompareArgs, parse};
 use crate::experiment::analysis::Analysis;
-use crate::experiment::cases::Level;
+use crate::experiment::cases::{Case, Level, Suite, What};
 use crate::experiment::machine::Machine;
-use crate::experiment::record::{FORMAT, Record, csv_path};
-use crate::experiment::session::{self, Ended};
-use crate::experiment::suites::{Line, Suite};
+use crate::experiment::record::{FORMAT, Record, own_command};
+use crate::experiment::session::{self, Ended, Limits};
+use crate::experiment::suites::Line;
 use crate::experiment::trial::Measure;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::measure;
 use crate::measure::signals::Interruption;
-use crate::peers::{Peer, Roster, Selection};
-use std::time::Duration;
 
-pub(super) use tables::{print as print_tables, sentence};
+use crate::peers::{Peer, Roster, Selection};
+use crate::text;
+use std::path::Path;
+
+pub(super) use tables::{all as tables, sentence};
 
 /// Exit code when a trial failed.
 const TRIAL_FAILED: u8 = 1;
@@ -26,21 +29,27 @@ const BAR_MISSED: u8 = 3;
 
 /// Measures, or goes on measuring, and prints the tables.
 pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
-    let mut record = if args.resume { session::resume(&args.out)? } else { plan(args)? };
+    let mut record = if args.resume {
+        session::resume(&args.out)?
+    } else {
+        may_write_results(&args.out, args.effort.force)?;
+        plan(args)?
+    };
     measure::adopt_orphans()?;
     let signals = Interruption::watch()?;
-    let limit = Duration::from_secs(args.effort.limit);
-    let ended = session::run(&mut record, &args.out, limit, &signals)?;
+    let limits = Limits::of(&args.effort);
+    let ended = session::run(&mut record, &args.out, limits, &signals)?;
     let analysis = Analysis::of(&record);
     let lines = record.suite.map(|suite| suite.lines(&record, &analysis)).unwrap_or_default();
     if args.json {
-        println!("{}", json(&record, &analysis, &lines)?);
+        text::out::line(&json(&record, &analysis, &lines)?)?;
     } else {
-        print_tables(&record, &analysis);
+        let mut out = tables::all(&record, &analysis);
         if let Some(suite) = record.suite {
-            scorecard::print(&record, &analysis, suite, &lines);
+            out += &scorecard::all(&record, &analysis, suite, &lines);
         }
-        println!("\nresults: {} and {}", args.out.display(), csv_path(&args.out).display());
+        let (json, csv) = files::json_and_csv(&args.out);
+        text::out::line(&format!("{out}\nresults: {} and {}", json.display(), csv.display()))?;
     }
     if ended == Ended::Interrupted {
         eprintln!(
@@ -58,20 +67,43 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     })
 }
 
+/// Fails when a case is no line that `hz3 bench` understands.
+pub(super) fn check_cases(cases: &[Case], standard: &[Case]) -> Result<()> {
+    let workloads = parse::workloads();
+    let names = workloads.iter().chain(standard.iter().map(|case| &case.name)).map(String::as_str);
+    for case in cases {
+        let What::Bench(words) = &case.what else { continue };
+        let first = words.first().map_or("", String::as_str);
+        if !workloads.iter().any(|name| name == first) {
+            return Err(Failure::unknown("workload", first, names));
+        }
+        parse::bench(words)?;
+    }
+    Ok(())
+}
+
+/// Fails when there are results already under this name.
+pub(super) fn may_write_results(out: &Path, force: bool) -> Result<()> {
+    let (json, csv) = files::json_and_csv(out);
+    files::may_write(&json, force)?;
+    files::may_write(&csv, force)
+}
+
 fn plan(args: &CompareArgs) -> Result<Record> {
-    let roster = Roster::find(&args.peers.extra)?;
-    let mut selection = roster.select(&args.allocators)?;
     let level = args.effort.level().unwrap_or(Level::Normal);
     let rounds = args.effort.rounds;
     let cases = if let Some(suite) = args.suite {
         suite.cases(level, rounds)
     } else {
         let mut cases = level.cases(level.standard(), &args.workloads, &args.commands)?;
+        check_cases(&cases, &level.standard())?;
         for case in &mut cases {
             case.rounds = rounds.unwrap_or(case.rounds);
         }
         cases
     };
+    let roster = Roster::find(&args.peers.extra)?;
+    let mut selection = roster.select(&args.allocators)?;
     let variants = args.suite.filter(|_| args.allocators.is_empty()).map(Suite::variants);
     for variant in variants.unwrap_or_default() {
         let Selection { peers, missing } = roster.select(&[(*variant).to_owned()])?;
@@ -81,6 +113,7 @@ fn plan(args: &CompareArgs) -> Result<Record> {
     Ok(Record {
         format: FORMAT,
         machine: Machine::here(),
+        command: Some(own_command()),
         level,
         rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
         seed: args.effort.seed,
@@ -100,7 +133,7 @@ fn base(peers: &[Peer], named: Option<&str>) -> Result<usize> {
     match named {
         Some(name) => find(name).ok_or_else(|| {
             let there: Vec<_> = peers.iter().map(|peer| peer.name.as_str()).collect();
-            Failure::new(format!(
+            Failure::usage(format!(
                 "the base {name} is not among the allocators: {}",
                 there.join(", ")
             ))

@@ -1,30 +1,35 @@
 //! What a suite wanted and what was found.
 
 use crate::experiment::analysis::Analysis;
+use crate::experiment::cases::Suite;
 use crate::experiment::record::Record;
-use crate::experiment::suites::{Line, Suite};
+use crate::experiment::suites::Line;
 use crate::text;
+use std::fmt::Write;
 
-/// Prints the bars, and the charges of the control group for the suite that is about memory.
-pub(super) fn print(record: &Record, analysis: &Analysis, suite: Suite, lines: &[Line]) {
+/// The bars, and the charges of the control group for the suite that is about memory.
+pub(super) fn all(record: &Record, analysis: &Analysis, suite: Suite, lines: &[Line]) -> String {
+    let mut out = String::new();
     if suite == Suite::Reclaim
         && let Some(charges) = charges(record, analysis)
     {
-        println!(
+        let _ = writeln!(
+            out,
             "\nmemory charged to the control group: at the peak / at the end of the idle time"
         );
-        println!("{charges}");
+        let _ = writeln!(out, "{charges}");
     }
     let mut table = text::table::plain(&["case", "found", "wanted", "beside", ""], 5);
     for line in lines {
         let word = match line.met {
             Some(true) => "met",
             Some(false) => "MISSED",
-            None => "unknown",
+            None => "uncertain",
         };
         table.add_row([&line.case, &line.found, &line.wanted, &line.beside, word]);
     }
-    println!("\n{}\n\n{}", table.trim_fmt(), sentence(lines));
+    let _ = writeln!(out, "\n{}\n\n{}", table.trim_fmt(), sentence(lines));
+    out
 }
 
 fn sentence(lines: &[Line]) -> String {

@@ -1,30 +1,40 @@
 //! The comparison as tables and a sentence.
 
-use crate::experiment::analysis::{Analysis, Cell};
+use crate::experiment::analysis::{Analysis, Cell, Relation, ratios, rounds_needed, values};
 use crate::experiment::record::Record;
-use crate::stats::bootstrap::Estimate;
+use crate::stats::estimate::{self, FEWEST, Interval};
 use crate::text;
+use std::fmt::Write;
 
-/// Prints everything that a record says.
-pub(crate) fn print(record: &Record, analysis: &Analysis) {
+/// Everything that a record says.
+pub(crate) fn all(record: &Record, analysis: &Analysis) -> String {
+    let mut out = String::new();
+    if let Some(load) = record.load() {
+        let _ = writeln!(out, "{load}\n");
+    }
     let base = &record.peers[record.base].name;
-    println!("speed: ratio to {base} (above 1 is faster), +- half of the 95 % interval");
-    println!("{}\n", speed(record, analysis));
-    println!("memory: peak resident set / at the end of the idle time");
-    println!("{}", memory(record, analysis));
+    let _ = writeln!(
+        out,
+        "speed: ratio to {base} with its 95 % interval, above 1 is faster; {}",
+        text::RATIO_KEY
+    );
+    let _ = writeln!(out, "{}\n", speed(record, analysis));
+    let _ = writeln!(out, "memory: peak resident set / at the end of the idle time");
+    let _ = writeln!(out, "{}", memory(record, analysis));
     if analysis.cells.iter().flatten().any(|cell| cell.malloc_p999_ns.is_some()) {
-        println!("\nlatency: 99.9th percentile of malloc / of free");
-        println!("{}", latency(record, analysis));
+        let _ = writeln!(out, "\nlatency: 99.9th percentile of malloc / of free");
+        let _ = writeln!(out, "{}", latency(record, analysis));
     }
     for missing in &record.missing {
-        println!("missing: {} ({})", missing.name, missing.remedy);
+        let _ = writeln!(out, "missing: {} ({})", missing.name, missing.remedy);
     }
     for (case, peer, reason) in record.failures() {
-        println!("FAILED: {} on {}: {reason}", case.name, peer.name);
+        let _ = writeln!(out, "FAILED: {} on {}: {reason}", case.name, peer.name);
     }
     if let Some(sentence) = sentence(record, analysis) {
-        println!("\n{sentence}");
+        let _ = writeln!(out, "\n{sentence}");
     }
+    out
 }
 
 fn speed(record: &Record, analysis: &Analysis) -> String {
@@ -43,7 +53,7 @@ fn speed(record: &Record, analysis: &Analysis) -> String {
         table.add_row(row.collect::<Vec<_>>());
     }
     let means = others().map(|peer| match &analysis.overall[peer] {
-        Some((estimate, _)) => with_interval(estimate),
+        Some((estimate, _)) => text::ratio(estimate),
         None => "-".to_owned(),
     });
     let row = ["geometric mean".to_owned(), String::new()].into_iter().chain(means);
@@ -53,14 +63,10 @@ fn speed(record: &Record, analysis: &Analysis) -> String {
 
 fn ratio(cell: &Cell) -> String {
     match &cell.ratio {
-        Some(estimate) => with_interval(estimate),
+        Some(estimate) => text::ratio(estimate),
         None if cell.failures > 0 => "failed".to_owned(),
         None => "-".to_owned(),
     }
-}
-
-fn with_interval(estimate: &Estimate) -> String {
-    format!("{:.2} +-{:.0}%", estimate.value, estimate.relative_half_width() * 100.0)
 }
 
 fn memory(record: &Record, analysis: &Analysis) -> String {
@@ -93,34 +99,96 @@ fn latency(record: &Record, analysis: &Analysis) -> String {
     table.trim_fmt()
 }
 
-/// The verdict on hz3, or on the first allocator that is not the base, in a sentence.
+/// What the record says of hz3, or of the first allocator that is not the base, in sentences.
 pub(crate) fn sentence(record: &Record, analysis: &Analysis) -> Option<String> {
     let others = || (0..record.peers.len()).filter(|&peer| peer != record.base);
     let judged =
         others().find(|&peer| record.peers[peer].name == "hz3").or_else(|| others().next())?;
-    let (name, base) = (&record.peers[judged].name, &record.peers[record.base].name);
-    let speed = analysis.overall[judged].as_ref().map(|(mean, cases)| {
-        let relation = if mean.low > 1.0 {
-            "faster than"
-        } else if mean.high < 1.0 {
-            "slower than"
-        } else {
-            "not distinguishable in speed from"
-        };
-        let plural = if *cases == 1 { "" } else { "s" };
-        format!(
-            "{name} is {relation} {base}: {:.2} times its speed ({:.2} to {:.2}) over {cases} case{plural}.",
-            mean.value, mean.low, mean.high
+    let sentences: Vec<String> = speed_sentence(record, analysis, judged)
+        .into_iter()
+        .chain(unsteady_sentence(record, analysis))
+        .chain(
+            (0..record.cases.len())
+                .filter_map(|case| memory_sentence(record, analysis, (case, judged))),
         )
-    });
-    let mut idle = record.cases.iter().zip(&analysis.cells);
-    let memory = idle.find_map(|(case, cells)| {
-        let (peak, idle) = (cells[judged].peak_rss_kb?, cells[judged].idle_rss_kb?);
-        let least = cells.iter().filter_map(|cell| cell.idle_rss_kb).fold(f64::INFINITY, f64::min);
-        let place = if idle <= least { "the least of all" } else { "not the least of all" };
-        let (peak, idle) = (text::kib(peak), text::kib(idle));
-        Some(format!("In {} it keeps {idle} of {peak} when idle, {place}.", case.name))
-    });
-    let sentences: Vec<String> = speed.into_iter().chain(memory).collect();
+        .collect();
     (!sentences.is_empty()).then(|| sentences.join(" "))
+}
+
+fn speed_sentence(record: &Record, analysis: &Analysis, judged: usize) -> Option<String> {
+    let (mean, cases) = analysis.overall[judged]?;
+    let (name, base) = (&record.peers[judged].name, &record.peers[record.base].name);
+    let over = format!("{cases} case{}", if cases == 1 { "" } else { "s" });
+    let Some(Interval { low, high }) = mean.interval else {
+        return Some(format!(
+            "The speeds of {name} and {base} cannot be told apart: {}.",
+            rounds_needed(mean.n)
+        ));
+    };
+    let figure = format!("{:.2} times its speed ({low:.2} to {high:.2})", mean.value);
+    Some(match Relation::of(Some(mean)) {
+        Relation::More(_) => format!("{name} is faster than {base}: {figure} over {over}."),
+        Relation::Less(_) => format!("{name} is slower than {base}: {figure} over {over}."),
+        Relation::NotSeen(_) | Relation::TooFew => format!(
+            "No difference in speed was seen between {name} and {base} ({low:.2} to {high:.2} in {} \
+             rounds of {over}).",
+            mean.n
+        ),
+    })
+}
+
+/// Names the cases that are not in the mean because their speed is not repeatable.
+fn unsteady_sentence(record: &Record, analysis: &Analysis) -> Option<String> {
+    let names: Vec<&str> =
+        analysis.unsteady.iter().map(|&case| record.cases[case].name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Not in the mean, because the speed changed by more than half between rounds: {}.",
+            names.join(", ")
+        )
+    })
+}
+
+/// How the memory of a case that idles stands to that of every other allocator.
+fn memory_sentence(
+    record: &Record,
+    analysis: &Analysis,
+    (case, judged): (usize, usize),
+) -> Option<String> {
+    let cell = &analysis.cells[case][judged];
+    let (name, peak, kept) = (&record.cases[case].name, cell.peak_rss_kb?, cell.idle_rss_kb?);
+    let (mut less, mut more, mut rounds) = (Vec::new(), Vec::new(), None);
+    for other in (0..record.peers.len()).filter(|&other| other != judged) {
+        let ratios = ratios(record, case, (judged, other), |f| f.idle_rss_kb);
+        let ratio = estimate::ratio(&values(&ratios));
+        rounds = rounds.or(ratio.map(|ratio| ratio.n));
+        let theirs = analysis.cells[case][other].idle_rss_kb.map_or("-".to_owned(), text::kib);
+        let name = format!("{} ({theirs})", record.peers[other].name);
+        match Relation::of(ratio) {
+            Relation::Less(_) => less.push(name),
+            Relation::More(_) => more.push(name),
+            Relation::NotSeen(_) | Relation::TooFew => {}
+        }
+    }
+    let what = format!(
+        "In {name} {} keeps {} of {} when idle",
+        record.peers[judged].name,
+        text::kib(kept),
+        text::kib(peak)
+    );
+    let rounds = rounds?;
+    if rounds < FEWEST {
+        return Some(format!("{what} ({}).", rounds_needed(rounds)));
+    }
+    let list = |word: &str, names: &[String]| {
+        (!names.is_empty()).then(|| format!("{word} than {}", names.join(", ")))
+    };
+    let parts: Vec<String> =
+        [list("less", &less), list("more", &more)].into_iter().flatten().collect();
+    let standing = if parts.is_empty() {
+        "no difference to the others was seen".to_owned()
+    } else {
+        parts.join("; ")
+    };
+    Some(format!("{what}: {standing}."))
 }

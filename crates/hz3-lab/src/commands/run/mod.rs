@@ -1,135 +1,110 @@
-//! `hz3 run`: a command on the system's malloc, then on hz3, then once more to count.
+//! `hz3 run`: a command on hz3 and on the system's malloc, in pairs of runs.
 
 mod figures;
+mod passes;
 mod report;
+mod server;
+mod stop;
 mod verdict;
 
 use crate::cli::RunArgs;
-use crate::counts::{self, Counts};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, WRONG_USAGE};
 use crate::measure::feed::Input;
-use crate::measure::job::{self, Job, Outcome, Streams, Tee};
-use crate::measure::sampler::Plan;
+use crate::measure::job::Tee;
 use crate::measure::signals::Interruption;
-use crate::{measure, preload};
-use figures::Figures;
-use report::{Agreement, Report};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use crate::peers::{self, Peer};
+use crate::{measure, preload, text};
+use indicatif::ProgressBar;
+use passes::{Passes, Rounds, Side};
+use report::Report;
+use std::path::Path;
+use std::time::Instant;
+use stop::Stop;
 
-/// The resident set is looked at this often.
-const INTERVAL: Duration = Duration::from_millis(20);
-
-/// Runs the command and reports; the exit code is the command's on hz3.
+/// Runs the command and reports; the exit code is that of the command's first run on hz3.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let library = preload::find(args.lib.as_deref())?;
+    check_settings(&library)?;
     measure::adopt_orphans()?;
-    let mut bench = Bench {
+    let mut passes = Passes {
         words: &args.command,
         library,
         input: Input::ours()?,
         signals: Interruption::watch()?,
         tee: if args.json { Tee::Stderr } else { Tee::Through },
     };
-    let Some(mut rounds) = bench.rounds(args.runs)? else { return bench.interrupted() };
-    let counts = if args.no_count { None } else { Some(bench.count()?) };
-    if bench.signals.signal().is_some() {
-        return bench.interrupted();
+    if args.duration.is_some() || args.load.is_some() {
+        return server::run(args, &mut passes);
     }
-    let agreement = Agreement::of(&mut rounds)?;
-    let report = Report {
-        command: args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-        name: preload::name(&bench.library),
-        library: bench.library.display().to_string(),
-        runs: args.runs,
-        system: Figures::of(&rounds.system),
-        hz3: Figures::of(&rounds.hz3),
-        counts,
-        agreement,
-    };
-    report.print(args.json)?;
-    Ok(rounds.hz3.first().map_or(0, Outcome::exit_code))
-}
-
-/// The finished runs on either allocator, in order.
-#[derive(Debug, Default)]
-struct Rounds {
-    system: Vec<Outcome>,
-    hz3: Vec<Outcome>,
-}
-
-/// What all runs of one command share.
-struct Bench<'a> {
-    words: &'a [OsString],
-    library: PathBuf,
-    input: Input,
-    signals: Interruption,
-    tee: Tee,
-}
-
-impl Bench<'_> {
-    /// System and hz3 take turns. `None` when a signal ended that early.
-    fn rounds(&mut self, runs: u16) -> Result<Option<Rounds>> {
-        let mut rounds = Rounds::default();
-        for round in 0..runs {
-            let tee = if round == 0 { self.tee } else { Tee::Silent };
-            rounds.system.push(self.once(self.on_system(), Tee::Silent)?);
-            if self.signals.signal().is_some() {
-                return Ok(None);
-            }
-            rounds.hz3.push(self.once(self.on_hz3(None), tee)?);
-            if self.signals.signal().is_some() {
-                return Ok(None);
-            }
+    let (first, counts) = passes.first(!args.no_count)?;
+    if passes.signals.signal().is_some() {
+        eprintln!(
+            "hz3: interrupted in the first run; for a command that does not end by itself use --for \
+             TIME or --load CMD"
+        );
+        return interrupted(&passes);
+    }
+    let stop = Stop { pairs: args.runs.map(usize::from), time: args.time };
+    let mut rounds = pairs(&mut passes, &stop)?;
+    rounds.complete();
+    if rounds.pairs() > 0 {
+        let report = Report::of(args, &passes, &mut rounds, &first, counts)?;
+        if args.json {
+            let line = serde_json::to_string(&report).map_err(|e| Failure::io("write JSON", e))?;
+            text::out::line(&line)?;
+        } else {
+            let load = report.machine_load.as_deref().unwrap_or_default();
+            eprintln!("\n{load}\n{}\n\n{}", report.table(), verdict::sentences(&report));
         }
-        Ok(Some(rounds))
     }
-
-    /// One more run on hz3, with every request counted.
-    fn count(&mut self) -> Result<Counts> {
-        let directory = tempfile::Builder::new()
-            .prefix("hz3-run-")
-            .tempdir()
-            .map_err(|e| Failure::io("make a directory for hz3's statistics", e))?;
-        let file = directory.path().join("statistics.jsonl");
-        self.once(self.on_hz3(Some(&file)), Tee::Silent)?;
-        counts::read(&file)
+    if passes.signals.signal().is_some() {
+        eprintln!("hz3: interrupted after {} pairs of runs", rounds.pairs());
+        return interrupted(&passes);
     }
+    Ok(first.exit_code())
+}
 
-    fn once(&mut self, job: Job, tee: Tee) -> Result<Outcome> {
-        let plan = Plan {
-            interval: INTERVAL,
-            detail_every: 0,
-            eager: true,
-            library: Some(self.library.clone()),
-            limit: None,
-        };
-        job::run(&job, plan, Streams::Keep { input: &mut self.input, tee }, &self.signals)
-    }
-
-    fn on_system(&self) -> Job {
-        let value = preload::without_hz3(std::env::var_os(preload::VARIABLE).as_deref());
-        self.job(vec![(preload::VARIABLE.into(), value)])
-    }
-
-    fn on_hz3(&self, statistics: Option<&Path>) -> Job {
-        let current = std::env::var_os(preload::VARIABLE);
-        let value = preload::with_library(&self.library, current.as_deref());
-        let mut environment = vec![(preload::VARIABLE.into(), Some(value))];
-        if let Some(file) = statistics {
-            environment.push(("HZ3_COUNT".into(), Some("1".into())));
-            environment.push(("HZ3_STATS".into(), Some(file.into())));
-        }
-        self.job(environment)
-    }
-
-    fn job(&self, environment: Vec<(OsString, Option<OsString>)>) -> Job {
-        Job { words: self.words.to_vec(), environment }
-    }
-
-    fn interrupted(&self) -> Result<u8> {
-        eprintln!("hz3: interrupted; no report, as not every run has ended");
-        self.signals.exit_code().ok_or_else(|| Failure::new("stopped without a signal"))
+/// Fails when the library does not accept the settings in the environment: every figure would be that of
+/// other settings. What else is wrong with the library the runs will show.
+fn check_settings(library: &Path) -> Result<()> {
+    let name = preload::name(library);
+    let library = Some(library.to_owned());
+    let peer = Peer { name, library, environment: vec![], version: None, digest: None };
+    match peers::probe(&peer) {
+        Err(failure) if failure.code() == WRONG_USAGE => Err(failure),
+        _ => Ok(()),
     }
 }
+
+fn interrupted(passes: &Passes<'_>) -> Result<u8> {
+    passes.signals.exit_code().ok_or_else(|| Failure::new("stopped without a signal"))
+}
+
+/// Pairs of runs until `stop` says so or a signal comes.
+fn pairs(passes: &mut Passes<'_>, stop: &Stop) -> Result<Rounds> {
+    let began = Instant::now();
+    let progress = ProgressBar::new_spinner();
+    let mut rounds = Rounds::default();
+    while !stop.is_reached(&rounds, began.elapsed()) {
+        let pair = rounds.pairs();
+        for side in Side::in_pair(pair) {
+            progress.set_message(format!("pair {}: {}", pair + 1, side.name()));
+            progress.tick();
+            let mut outcome = passes.silent(side)?;
+            if passes.signals.signal().is_some() {
+                progress.finish_and_clear();
+                return Ok(rounds);
+            }
+            if pair >= KEPT {
+                outcome.output = None;
+            }
+            rounds.of(side).push(outcome);
+        }
+    }
+    progress.finish_and_clear();
+    Ok(rounds)
+}
+
+/// The outputs of this many runs on either side are kept: the first ones are compared with each other, and
+/// those on the system's malloc among themselves.
+const KEPT: usize = 2;

@@ -1,10 +1,15 @@
 //! The report: a table and sentences for people, or one JSON object for programs.
 
-use super::Rounds;
 use super::figures::Figures;
+use super::passes::{Passes, Rounds};
+use crate::cli::RunArgs;
 use crate::counts::Counts;
 use crate::failure::{Failure, Result};
 use crate::measure::capture::Difference;
+use crate::measure::job::Outcome;
+use crate::measure::load;
+use crate::preload;
+use crate::stats::estimate::{self, Estimate};
 use crate::text;
 use serde::Serialize;
 
@@ -14,11 +19,41 @@ pub(crate) struct Report {
     pub(crate) command: Vec<String>,
     pub(crate) name: String,
     pub(crate) library: String,
-    pub(crate) runs: u16,
+    /// Pairs of runs.
+    pub(crate) runs: usize,
     pub(crate) system: Figures,
     pub(crate) hz3: Figures,
+    pub(crate) ratios: Ratios,
     pub(crate) counts: Option<Counts>,
     pub(crate) agreement: Agreement,
+    /// What else the machine did, in a sentence.
+    pub(crate) machine_load: Option<String>,
+}
+
+/// hz3's figures as a multiple of the system's, pair by pair.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ratios {
+    pub(crate) wall: Option<Estimate>,
+    pub(crate) cpu: Option<Estimate>,
+    pub(crate) peak_rss: Option<Estimate>,
+    pub(crate) faults: Option<Estimate>,
+}
+
+impl Ratios {
+    fn of(rounds: &Rounds) -> Self {
+        let of = |figure: fn(&Outcome) -> f64| estimate::ratio(&rounds.ratios(figure));
+        Self {
+            wall: of(|o| o.wall.as_secs_f64()),
+            cpu: of(|o| o.cost.cpu.as_secs_f64()),
+            peak_rss: of(|o| o.peak_rss_kb() as f64),
+            faults: of(|o| o.cost.faults as f64),
+        }
+    }
+}
+
+/// The cell of a ratio.
+pub(super) fn ratio(ratios: &[f64]) -> String {
+    estimate::ratio(ratios).as_ref().map_or("-".to_owned(), text::ratio)
 }
 
 /// Whether the command did the same on both.
@@ -52,8 +87,6 @@ impl Agreement {
     }
 }
 
-type Outcome = crate::measure::job::Outcome;
-
 fn differences(
     left: &mut Outcome,
     right: &mut Outcome,
@@ -68,45 +101,65 @@ fn differences(
 }
 
 impl Report {
-    /// Prints the report: JSON on the standard output, or the table on the standard error.
-    pub(crate) fn print(&self, json: bool) -> Result<()> {
-        if json {
-            let line = serde_json::to_string(self).map_err(|e| Failure::io("write JSON", e))?;
-            println!("{line}");
-        } else {
-            eprintln!("\n{}\n\n{}", self.table(), super::verdict::sentences(self));
-        }
-        Ok(())
+    /// Of at least one pair of runs, and of the first run.
+    pub(super) fn of(
+        args: &RunArgs,
+        passes: &Passes<'_>,
+        rounds: &mut Rounds,
+        first: &Outcome,
+        counts: Option<Counts>,
+    ) -> Result<Self> {
+        let loads: Vec<_> = rounds.system.iter().chain(&rounds.hz3).map(|o| o.load).collect();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut hz3 = Figures::of(&rounds.hz3);
+        hz3.library_mapped = hz3.library_mapped.max(first.series.library_mapped);
+        Ok(Self {
+            command: args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            name: preload::name(&passes.library),
+            library: passes.library.display().to_string(),
+            runs: rounds.pairs(),
+            system: Figures::of(&rounds.system),
+            hz3,
+            ratios: Ratios::of(rounds),
+            counts,
+            agreement: Agreement::of(rounds)?,
+            machine_load: load::sentence(loads.iter(), processors),
+        })
     }
 
-    fn table(&self) -> String {
-        let heads = ["malloc", "requests", "wall", "CPU", "peak RSS", "last RSS", "faults", "exit"];
+    /// The figures side by side.
+    pub(super) fn table(&self) -> String {
+        let heads = ["", "system", &self.name, &format!("{} / system", self.name)];
         let mut table = text::table::plain(&heads, 1);
-        table.add_row(row("system", "-".to_owned(), &self.system));
+        let mut row =
+            |name: &str, cell: &dyn Fn(&Figures) -> String, ratio: Option<&Option<Estimate>>| {
+                let ratio = ratio.map_or_else(String::new, |ratio| {
+                    ratio.as_ref().map_or("-".to_owned(), text::ratio)
+                });
+                table.add_row([name.to_owned(), cell(&self.system), cell(&self.hz3), ratio]);
+            };
+        let last = |f: &Figures| f.last_rss_kb.map_or_else(|| "-".to_owned(), text::kib);
+        row("wall", &|f| text::seconds(f.wall_s), Some(&self.ratios.wall));
+        row("CPU", &|f| text::seconds(f.cpu_s), Some(&self.ratios.cpu));
+        row("peak RSS", &|f| text::kib(f.peak_rss_kb), Some(&self.ratios.peak_rss));
+        row("last RSS", &last, None);
+        row("page faults", &|f| text::count(whole(f.faults)), Some(&self.ratios.faults));
+        row("exit", &|f| f.exit.clone(), None);
         let requests = match self.counts {
             Some(counts) if counts.processes > 0 => text::count(counts.requests),
             _ => "-".to_owned(),
         };
-        table.add_row(row(&self.name, requests, &self.hz3));
+        table.add_row(["requests".to_owned(), "-".to_owned(), requests, String::new()]);
         table.trim_fmt()
     }
 }
 
-fn row(name: &str, requests: String, figures: &Figures) -> Vec<String> {
+fn whole(faults: f64) -> u64 {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a median of page fault counts is small and not negative"
     )]
-    let faults = figures.faults as u64;
-    vec![
-        name.to_owned(),
-        requests,
-        text::seconds(figures.wall_s),
-        text::seconds(figures.cpu_s),
-        text::kib(figures.peak_rss_kb),
-        figures.last_rss_kb.map_or_else(|| "-".to_owned(), text::kib),
-        text::count(faults),
-        figures.exit.clone(),
-    ]
+    let faults = faults as u64;
+    faults
 }

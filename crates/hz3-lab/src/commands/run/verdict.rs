@@ -1,12 +1,14 @@
 //! The report in sentences.
 
 use super::report::{Agreement, Report};
+use crate::experiment::analysis::{Relation, rounds_needed};
 use crate::measure::capture::Difference;
+use crate::stats::estimate::{Estimate, FEWEST, Interval};
 use crate::text;
 
 /// What happened, in plain sentences, one a line.
 pub(crate) fn sentences(report: &Report) -> String {
-    let mut lines = vec![served(report), compared(report), agreed(report)];
+    let mut lines = vec![compared(report), served(report), agreed(report)];
     lines.extend(doubt(report));
     lines.join("\n")
 }
@@ -28,20 +30,45 @@ fn served(report: &Report) -> String {
 }
 
 fn compared(report: &Report) -> String {
-    let (system, hz3) = (&report.system, &report.hz3);
-    let runs = match report.runs {
-        1 => String::new(),
-        n => format!(" (medians of {n} runs)"),
+    let pairs = report.runs;
+    let figures = [
+        ("wall time", &report.ratios.wall, "longer", "shorter"),
+        ("peak resident set", &report.ratios.peak_rss, "larger", "smaller"),
+    ];
+    if pairs < FEWEST {
+        return format!(
+            "Whether {} and the system's malloc differ cannot be said: {} (--runs {FEWEST}).",
+            report.name,
+            rounds_needed(pairs)
+        );
+    }
+    let sentence = |(what, ratio, more, less): (&str, &Option<Estimate>, &str, &str)| {
+        let interval = ratio.and_then(|ratio| ratio.interval);
+        match (Relation::of(*ratio), interval) {
+            (Relation::More(_), Some(i)) => {
+                format!("The {what} is {} {more} on {}.", change(i), report.name)
+            }
+            (Relation::Less(_), Some(i)) => {
+                format!("The {what} is {} {less} on {}.", change(i), report.name)
+            }
+            (_, Some(Interval { low, high })) => format!(
+                "No difference in the {what} was seen ({low:.2} to {high:.2} in {pairs} runs)."
+            ),
+            (_, None) => format!("The {what} gives no interval."),
+        }
     };
-    format!(
-        "On {} the command took {} ({} on the system's malloc), and its resident set peaked at {} \
-         ({} there){runs}.",
-        report.name,
-        text::seconds(hz3.wall_s),
-        text::relation(hz3.wall_s, system.wall_s, "longer", "shorter"),
-        text::kib(hz3.peak_rss_kb),
-        text::relation(hz3.peak_rss_kb, system.peak_rss_kb, "more", "less"),
-    )
+    figures.map(sentence).join(" ")
+}
+
+/// An interval that excludes 1, as a change: `8 to 15 %`.
+fn change(Interval { low, high }: Interval) -> String {
+    let percents = [low, high].map(|ratio| (ratio - 1.0).abs() * 100.0);
+    let [small, large] = [percents[0].min(percents[1]), percents[0].max(percents[1])];
+    if small < 10.0 {
+        format!("{small:.1} to {large:.1} %")
+    } else {
+        format!("{small:.0} to {large:.0} %")
+    }
 }
 
 fn agreed(report: &Report) -> String {
@@ -86,7 +113,9 @@ fn doubt(report: &Report) -> Option<String> {
 mod tests {
     use super::*;
     use crate::commands::run::figures::Figures;
+    use crate::commands::run::report::Ratios;
     use crate::counts::Counts;
+    use crate::stats::estimate;
 
     fn figures(wall_s: f64, peak_rss_kb: f64) -> Figures {
         Figures {
@@ -100,14 +129,20 @@ mod tests {
         }
     }
 
+    fn ratios(wall: [f64; 6], peak: [f64; 6]) -> Ratios {
+        let of = |values: [f64; 6]| estimate::ratio(&values);
+        Ratios { wall: of(wall), cpu: of(wall), peak_rss: of(peak), faults: None }
+    }
+
     fn report() -> Report {
         Report {
             command: vec!["work".to_owned()],
             name: "hz3".to_owned(),
             library: "/lib/libhz3.so".to_owned(),
-            runs: 1,
+            runs: 6,
             system: figures(2.0, 2048.0),
             hz3: figures(1.0, 1024.0),
+            ratios: ratios([0.98, 1.0, 1.02, 0.99, 1.01, 1.03], [0.5, 0.6, 0.55, 0.5, 0.6, 0.5]),
             counts: Some(Counts { processes: 2, requests: 12_345, madvise_calls: None }),
             agreement: Agreement {
                 same_exit: true,
@@ -115,6 +150,7 @@ mod tests {
                 stderr: None,
                 differs_by_itself: None,
             },
+            machine_load: None,
         }
     }
 
@@ -122,10 +158,18 @@ mod tests {
     fn a_good_run_reads_plainly_and_without_a_warning() {
         let text = sentences(&report());
         assert!(text.contains("hz3 served 12,345 requests in 2 processes."), "{text}");
-        assert!(text.contains("1.000 s (50 % shorter than on the system's malloc)"), "{text}");
-        assert!(text.contains("1.0 MiB (50 % less than there)"), "{text}");
+        let same = "No difference in the wall time was seen (0.98 to 1.03 in 6 runs).";
+        assert!(text.contains(same), "{text}");
+        let less = "The peak resident set is 40 to 50 % smaller on hz3.";
+        assert!(text.contains(less), "{text}");
         assert!(text.contains("Output and exit status (0) are the same"), "{text}");
         assert!(!text.contains("WARNING"), "{text}");
+    }
+
+    #[test]
+    fn few_pairs_say_that_they_say_nothing() {
+        let one = Report { runs: 1, ..report() };
+        assert!(sentences(&one).contains("cannot be said: 1 round"), "{}", sentences(&one));
     }
 
     #[test]

@@ -4,19 +4,9 @@ mod reclaim;
 mod speed;
 
 use super::analysis::Analysis;
-use super::cases::{Case, Level};
+use super::cases::{Case, Level, Suite};
 use super::record::Record;
-use serde::{Deserialize, Serialize};
-
-/// A set of cases with its bars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Suite {
-    /// What is still resident one second after a program has freed nearly everything
-    Reclaim,
-    /// Speed on seventeen loops beside the best of the others, and the peak of memory
-    Speed,
-}
+use serde::Serialize;
 
 /// One thing that was found, and what was wanted.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -2,11 +2,11 @@
 //! the most frugal of them?
 
 use super::Line;
-use crate::experiment::analysis::{Analysis, ratios};
+use crate::experiment::analysis::{Analysis, mean_ratio, ratios, values};
 use crate::experiment::cases::{Case, Level};
 use crate::experiment::record::Record;
-use crate::stats::bootstrap::{Estimate, Resampler};
-use crate::stats::median;
+use crate::experiment::standing::{Standing, at_least};
+use crate::stats::estimate::{self, Estimate};
 use crate::text;
 
 /// The loops; `N` stands for thousands of turns of the quick level and is multiplied for the others.
@@ -51,7 +51,7 @@ const PEAK_LIMIT: f64 = 1.05;
 /// Geometric mean, as a multiple of the best other one.
 const MEAN_BAR: f64 = 1.25;
 
-/// Its cases; every one counts in the mean.
+/// Its cases; each counts in the mean unless its intervals are too wide.
 pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
     let times = match level {
         Level::Quick => 1,
@@ -68,13 +68,12 @@ pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
 /// Every row's speed and peak, and the geometric means.
 pub(super) fn lines(record: &Record, analysis: &Analysis, judged: usize) -> Vec<Line> {
     let others: Vec<usize> = (0..record.peers.len()).filter(|&peer| peer != judged).collect();
-    let mut resampler = Resampler::new(record.seed);
     let mut lines = Vec::new();
     for case in 0..record.cases.len() {
-        lines.push(speed(record, analysis, case, (judged, &others), &mut resampler));
+        lines.push(speed(record, analysis, case, (judged, &others)));
         lines.push(peak(record, analysis, case, (judged, &others)));
     }
-    lines.push(mean(record, analysis, (judged, &others), &mut resampler));
+    lines.push(mean(record, analysis, (judged, &others)));
     lines
 }
 
@@ -83,13 +82,12 @@ fn speed(
     analysis: &Analysis,
     case: usize,
     (judged, others): (usize, &[usize]),
-    resampler: &mut Resampler,
 ) -> Line {
     let cells = &analysis.cells[case];
     let rate = |peer: usize| cells[peer].ratio.map(|ratio| ratio.value);
     let best = best_of(others, rate);
     let estimate = best.and_then(|best| {
-        resampler.estimate(&ratios(record, case, (judged, best), |f| f.speed), median)
+        estimate::ratio(&values(&ratios(record, case, (judged, best), |f| f.speed)))
     });
     let theirs = best.and_then(|best| cells[best].speed);
     Line {
@@ -97,7 +95,7 @@ fn speed(
         found: times(estimate.as_ref()),
         wanted: "at least x 1.00".to_owned(),
         beside: beside(record, best, theirs.map(|speed| format!("{} op/s", text::si(speed)))),
-        met: estimate.map(|estimate| estimate.value >= 1.0),
+        met: estimate.and_then(|estimate| met(&estimate, 1.0)),
     }
 }
 
@@ -123,25 +121,30 @@ fn peak(
     }
 }
 
-fn mean(
-    record: &Record,
-    analysis: &Analysis,
-    (judged, others): (usize, &[usize]),
-    resampler: &mut Resampler,
-) -> Line {
+fn mean(record: &Record, analysis: &Analysis, (judged, others): (usize, &[usize])) -> Line {
     let overall = |peer: usize| analysis.overall[peer].as_ref().map(|(mean, _)| mean.value);
     let best = best_of(others, overall);
     let estimate = best.and_then(|best| {
-        let all =
-            (0..record.cases.len()).map(|case| ratios(record, case, (judged, best), |f| f.speed));
-        resampler.mean_ratio(&all.collect::<Vec<_>>())
+        let all = (0..record.cases.len())
+            .filter(|case| !analysis.unsteady.contains(case))
+            .map(|case| ratios(record, case, (judged, best), |f| f.speed));
+        mean_ratio(&all.collect::<Vec<_>>())
     });
     Line {
         case: "geometric mean".to_owned(),
         found: times(estimate.as_ref()),
         wanted: format!("at least x {MEAN_BAR:.2}"),
         beside: beside(record, best, None),
-        met: estimate.map(|estimate| estimate.value >= MEAN_BAR),
+        met: estimate.and_then(|estimate| met(&estimate, MEAN_BAR)),
+    }
+}
+
+/// Whether a ratio is at least `bar`, as far as its interval says.
+fn met(ratio: &Estimate, bar: f64) -> Option<bool> {
+    match at_least(ratio, bar) {
+        Standing::Go => Some(true),
+        Standing::NoGo => Some(false),
+        Standing::Uncertain | Standing::NoDifference => None,
     }
 }
 
@@ -151,7 +154,7 @@ fn best_of(peers: &[usize], figure: impl Fn(usize) -> Option<f64>) -> Option<usi
 }
 
 fn times(estimate: Option<&Estimate>) -> String {
-    estimate.map_or("-".to_owned(), |e| format!("x {:.2} ({:.2} to {:.2})", e.value, e.low, e.high))
+    estimate.map_or("-".to_owned(), |e| format!("x {}", text::ratio(e)))
 }
 
 fn beside(record: &Record, peer: Option<usize>, figure: Option<String>) -> String {

@@ -1,17 +1,18 @@
 //! The changes from baseline to candidate: ratios within a round, with their intervals.
 
 use super::Criteria;
-use crate::experiment::analysis::ratios;
+use crate::experiment::analysis::{ByRound, mean_ratio, paired, ratios, sums, values};
 use crate::experiment::record::Record;
 use crate::experiment::trial::Figures;
-use crate::stats::bootstrap::{Estimate, Resampler};
-use crate::stats::median;
+use crate::stats::estimate::{self, Estimate, Interval};
 
 const BASELINE: usize = 0;
 pub(super) const CANDIDATE: usize = 1;
 const PAIR: (usize, usize) = (CANDIDATE, BASELINE);
-/// Changes below this many per cent are none, however narrow the interval.
-const NEGLIGIBLE: f64 = 1.0;
+
+/// A change by less than this, in per cent or KiB, is none, however narrow its interval is: of several
+/// intervals at 95 % one misses 0 by chance now and then, and then by little.
+const NEGLIGIBLE: f64 = 2.0;
 
 /// The changes that a record shows.
 #[derive(Debug)]
@@ -39,88 +40,63 @@ pub(crate) fn memory_of(figures: &Figures) -> Option<f64> {
 impl Changes {
     /// Takes them from `record`.
     pub(crate) fn of(record: &Record) -> Self {
-        let mut resampler = Resampler::new(record.seed);
         let all = 0..record.cases.len();
-        let speeds = |case| ratios(record, case, PAIR, |f| f.speed);
-        let memories = |case| ratios(record, case, PAIR, memory_of);
-        let speed_cases: Vec<Vec<f64>> =
-            all.clone().filter(|&case| record.cases[case].is_speed).map(speeds).collect();
-        let memory_cases: Vec<Vec<f64>> = all.clone().map(memories).collect();
-        let latencies = |figure: fn(&Figures) -> Option<f64>| -> Vec<Vec<f64>> {
+        let ratios_of = |figure: fn(&Figures) -> Option<f64>| -> Vec<ByRound> {
             all.clone().map(|case| ratios(record, case, PAIR, figure)).collect()
         };
-        let (mallocs, frees) = (latencies(|f| f.malloc_p999_ns), latencies(|f| f.free_p999_ns));
-        let growth: Vec<Vec<f64>> =
-            all.clone().map(|case| differences(record, case, |f| f.growth_kb)).collect();
-        let calls: Vec<Vec<f64>> =
-            all.clone().map(|case| differences(record, case, |f| f.madvise_calls)).collect();
+        let differences_of = |figure: fn(&Figures) -> Option<f64>| -> Vec<ByRound> {
+            let difference = |ours, theirs| ours - theirs;
+            all.clone().map(|case| paired(record, case, PAIR, figure, difference)).collect()
+        };
+        let (speeds, memories) = (ratios_of(|f| f.speed), ratios_of(memory_of));
+        let counted = record.cases.iter().zip(&speeds).filter(|(case, _)| case.is_speed);
+        let counted: Vec<ByRound> = counted.map(|(_, speeds)| speeds.clone()).collect();
+        let one = |case: &ByRound| estimate::ratio(&values(case)).map(percent);
         Self {
-            speed: joint_percent(&mut resampler, &speed_cases),
-            memory: joint_percent(&mut resampler, &memory_cases),
-            growth: joint_sum(&mut resampler, growth),
-            calls: joint_sum(&mut resampler, calls),
-            malloc_latency: resampler.mean_ratio(&mallocs),
-            free_latency: resampler.mean_ratio(&frees),
-            cases: all
-                .map(|case| {
-                    let speed = joint_percent(&mut resampler, &[speeds(case)]);
-                    (speed, joint_percent(&mut resampler, &[memories(case)]))
-                })
-                .collect(),
+            speed: mean_ratio(&counted).map(percent),
+            memory: mean_ratio(&memories).map(percent),
+            growth: estimate::difference(&sums(&differences_of(|f| f.growth_kb))),
+            calls: estimate::difference(&sums(&differences_of(|f| f.madvise_calls))),
+            malloc_latency: mean_ratio(&ratios_of(|f| f.malloc_p999_ns)),
+            free_latency: mean_ratio(&ratios_of(|f| f.free_p999_ns)),
+            cases: speeds.iter().zip(&memories).map(|(s, m)| (one(s), one(m))).collect(),
         }
     }
 
-    /// What the absence of a difference is worth: changes smaller than this would not have been seen.
+    /// How large a difference could still be: what "no difference" leaves open.
     pub(super) fn resolution(&self) -> String {
-        let width = |change: &Estimate| (change.high - change.low) / 2.0;
-        let seen = |name: &str, change: &Option<Estimate>| {
-            change.as_ref().map(|change| format!("{name} to {:.1} %", width(change)))
+        let range = |name: &str, change: &Option<Estimate>| {
+            let Interval { low, high } = change.as_ref()?.interval?;
+            Some(format!("{name} {low:+.1} to {high:+.1} %"))
         };
-        let parts: Vec<String> = [seen("speed", &self.speed), seen("memory", &self.memory)]
+        let parts: Vec<String> = [range("speed", &self.speed), range("memory", &self.memory)]
             .into_iter()
             .flatten()
             .collect();
-        format!("every change is within the noise, which hides {}", parts.join(" and "))
+        format!("every change lies inside the criteria ({})", parts.join(", "))
     }
 
-    /// Whether everything that changed did so within the noise, or by next to nothing.
+    /// Whether no change was seen and every change that was measured lies wholly inside the criteria, in both
+    /// directions. A change without an interval does not.
     pub(super) fn are_none(&self, criteria: &Criteria) -> bool {
-        let same = |change: &Option<Estimate>, negligible: f64| {
-            change.is_none_or(|c| (c.low <= 0.0 && 0.0 <= c.high) || c.value.abs() < negligible)
+        let inside = |change: &Option<Estimate>, limit: f64| {
+            change.is_none_or(|Estimate { value, interval, .. }| {
+                interval.is_some_and(|interval| {
+                    let unseen = interval.holds(0.0) || value.abs() < NEGLIGIBLE;
+                    unseen && -limit <= interval.low && interval.high <= limit
+                })
+            })
         };
-        same(&self.speed, NEGLIGIBLE)
-            && same(&self.memory, NEGLIGIBLE)
-            && same(&self.growth, criteria.growth_limit)
-            && same(&self.calls, 1.0)
+        let fewer_or_more = |Interval { low, high }| high < 0.0 || low > 0.0;
+        let calls_changed = self.calls.and_then(|calls| calls.interval).is_some_and(fewer_or_more);
+        inside(&self.speed, criteria.speed_go.abs())
+            && inside(&self.memory, criteria.memory_limit)
+            && inside(&self.growth, criteria.growth_limit)
+            && !calls_changed
     }
 }
 
-fn differences(record: &Record, case: usize, figure: fn(&Figures) -> Option<f64>) -> Vec<f64> {
-    let base: Vec<(u32, f64)> =
-        record.results(case, BASELINE).filter_map(|(round, f)| Some((round, figure(f)?))).collect();
-    let difference = |(round, f): (u32, &Figures)| {
-        let (_, base) = base.iter().find(|(other, _)| *other == round)?;
-        Some(figure(f)? - base)
-    };
-    record.results(case, CANDIDATE).filter_map(difference).collect()
-}
-
-/// The mean ratio as a change in per cent.
-fn joint_percent(resampler: &mut Resampler, groups: &[Vec<f64>]) -> Option<Estimate> {
-    let percent = |factor: f64| (factor - 1.0) * 100.0;
-    resampler.mean_ratio(groups).map(|Estimate { value, low, high, n }| Estimate {
-        value: percent(value),
-        low: percent(low),
-        high: percent(high),
-        n,
-    })
-}
-
-/// The sum of the groups' medians.
-fn joint_sum(resampler: &mut Resampler, groups: Vec<Vec<f64>>) -> Option<Estimate> {
-    let groups: Vec<_> = groups.into_iter().filter(|group| !group.is_empty()).collect();
-    if groups.is_empty() {
-        return None;
-    }
-    resampler.estimate_joint(&groups, |samples| samples.iter().map(|sample| median(sample)).sum())
+/// A ratio as a change in per cent.
+fn percent(ratio: Estimate) -> Estimate {
+    ratio.map(|factor| (factor - 1.0) * 100.0)
 }

@@ -12,24 +12,25 @@ pub(crate) use changes::{Changes, memory_of};
 
 use super::record::Record;
 use super::standing::{Standing, at_least, at_most};
-use crate::stats::bootstrap::Estimate;
+use crate::stats::estimate::{Estimate, FEWEST, Interval};
 use serde::{Deserialize, Serialize};
 
 /// What the candidate claims to be better at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Claim {
-    /// Less memory, at the same speed
+    /// The candidate claims less memory, at the same speed
     Memory,
-    /// More speed, with no more memory
+    /// The candidate claims more speed, with no more memory
     Speed,
-    /// Fewer calls of madvise, at the same speed and memory
+    /// The candidate claims fewer calls of madvise, at the same speed and memory
     Calls,
-    /// Nothing: only that it is no worse
+    /// The candidate claims only that it is no worse
     Nothing,
 }
 
-/// The limits, in per cent of change (`growth` in KiB a cycle). The defaults are the seeds'.
+/// The limits, in per cent of change (`growth` in KiB a cycle). The defaults are those of the experiments
+/// that `docs/experiments/README.md` replays.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
 pub(crate) struct Criteria {
     pub(crate) claim: Claim,
@@ -88,15 +89,33 @@ pub(crate) struct Verdict {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// A case alone condemns a candidate only with this many rounds.
-const ROUNDS_FOR_ONE_CASE: usize = 5;
+impl Claim {
+    /// What is claimed, in words.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Memory => "less memory, at the same speed",
+            Self::Speed => "more speed, with no more memory",
+            Self::Calls => "fewer calls of madvise, at the same speed and memory",
+            Self::Nothing => "nothing, only that the candidate is no worse",
+        }
+    }
+}
+
+/// The interval of a change, or how many rounds there are when that is too few for one.
+fn interval(change: &Estimate, show: impl Fn(f64) -> String) -> String {
+    match change.interval {
+        Some(Interval { low, high }) => format!("({} to {})", show(low), show(high)),
+        None => format!("(- : {} of the {FEWEST} rounds that an interval needs)", change.n),
+    }
+}
 
 fn percent(change: &Estimate) -> String {
-    format!("{:+.1} % ({:+.1} to {:+.1})", change.value, change.low, change.high)
+    let show = |value: f64| format!("{value:+.1}");
+    format!("{:+.1} % {}", change.value, interval(change, show))
 }
 
 fn plain(change: &Estimate, unit: &str) -> String {
-    format!("{:+.0}{unit} ({:+.0} to {:+.0})", change.value, change.low, change.high)
+    format!("{:+.0}{unit} {}", change.value, interval(change, |value| format!("{value:+.0}")))
 }
 
 impl Verdict {
@@ -149,7 +168,6 @@ fn findings(record: &Record, changes: &Changes, criteria: &Criteria) -> Vec<Find
     for (case, (speed, _)) in record.cases.iter().zip(&changes.cases) {
         if let Some(speed) = speed
             && case.is_speed
-            && speed.n >= ROUNDS_FOR_ONE_CASE
             && at_least(speed, criteria.speed_no_go) == Standing::NoGo
         {
             let wanted = format!("better than {:+.1} %", criteria.speed_no_go);
@@ -175,8 +193,8 @@ fn findings(record: &Record, changes: &Changes, criteria: &Criteria) -> Vec<Find
     let latencies = [("malloc", &changes.malloc_latency), ("free", &changes.free_latency)];
     for (call, latency) in latencies.into_iter().filter(|_| record.latency) {
         if let Some(latency) = latency {
-            let found =
-                format!("x {:.2} ({:.2} to {:.2})", latency.value, latency.low, latency.high);
+            let range = interval(latency, |value| format!("{value:.2}"));
+            let found = format!("x {:.2} {range}", latency.value);
             let wanted = format!("at most x {:.2}", criteria.latency_limit);
             let standing = at_most(latency, criteria.latency_limit);
             add(&format!("p99.9 of {call}"), found, wanted, standing);

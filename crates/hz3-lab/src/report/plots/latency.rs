@@ -1,11 +1,11 @@
 //! Latency curves: how long the slowest calls take.
 
-use super::{Frame, WIDTH, legend, slug};
+use super::{Frame, WIDTH, legend, marked_curve, slug};
 use crate::experiment::record::Record;
 use crate::experiment::trial::Latency;
 use crate::report::Picture;
 use crate::report::scale::Scale;
-use crate::report::svg::{Svg, stroke};
+use crate::report::svg::Svg;
 use crate::text;
 
 /// The cases that are shown: these when they are there, else the first that has latencies.
@@ -53,7 +53,7 @@ fn picture(
     let name = &record.cases[case].name;
     let mut svg = Svg::new(WIDTH, 420.0, &format!("Latency of {call} in {name}"));
     let legend_height = legend(&mut svg, record, 6.0);
-    let frame = Frame { left: 84.0, top: legend_height + 40.0, right: WIDTH - 24.0, bottom: 366.0 };
+    let frame = Frame { left: 76.0, top: legend_height + 44.0, right: WIDTH - 32.0, bottom: 366.0 };
     // The axis is the share of calls that take longer, so every further nine has the same room.
     let x = Scale::log((1.0, 0.5 / (1.0 - LAST)), (frame.left, frame.right));
     let at = |share: f64| x.at(0.5 / (1.0 - share).max(1e-12));
@@ -61,7 +61,7 @@ fn picture(
     frame.rows(&mut svg, &y, text::nanoseconds, &format!("{call} takes at most"));
     let ticks = [0.5, 0.9, 0.99, 0.999, LAST];
     let ticks: Vec<_> = ticks.map(|share| (at(share), format!("{} %", share * 100.0))).to_vec();
-    frame.columns(&mut svg, &ticks, "of calls");
+    frame.columns(&mut svg, &ticks, "of calls (each further nine has the same room)");
     for (peer, curve) in curves {
         // The first bucket beyond the median also holds the median itself.
         let beyond = curve.iter().skip_while(|(_, share)| *share < 0.5);
@@ -69,7 +69,7 @@ fn picture(
         let rest = beyond.filter(|(_, share)| *share <= LAST);
         let rest = rest.map(|&(ns, share)| (at(share), y.at(ns as f64)));
         let points: Vec<_> = first.into_iter().chain(rest).collect();
-        svg.curve(&points, &stroke(peer), &record.peers[peer].name);
+        marked_curve(&mut svg, &points, peer, &record.peers[peer].name);
     }
     Some(Picture {
         name: format!("latency-{call}-{}", slug(name)),

@@ -9,8 +9,11 @@ use super::scale::Scale;
 use super::svg::{Anchor, Svg, stroke};
 use crate::experiment::record::Record;
 
-/// Full width of every picture.
-const WIDTH: f64 = 900.0;
+/// Full width of every picture, so that its text can still be read when a phone of 390 pixels shows it.
+const WIDTH: f64 = 680.0;
+
+/// How wide a character of the pictures' text is at most, on average.
+const CHARACTER: f64 = 8.6;
 
 /// The area of a plot inside its axes.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +32,7 @@ impl Frame {
             svg.line((self.left, y), (self.right, y), "rule");
             svg.text((self.left - 8.0, y + 4.0), Anchor::End, "soft", &name(tick));
         }
-        svg.text((self.left - 8.0, self.top - 12.0), Anchor::Start, "soft", title);
+        svg.text((8.0, self.top - 14.0), Anchor::Start, "soft", &titled(title, scale));
     }
 
     /// Values below, with a title at their right end.
@@ -45,12 +48,13 @@ impl Frame {
 
 /// The names of all allocators with their colours, in rows; returns the height that they took.
 fn legend(svg: &mut Svg, record: &Record, top: f64) -> f64 {
-    const ROW: f64 = 22.0;
-    let (mut x, mut y) = (60.0, top);
+    const ROW: f64 = 24.0;
+    const LEFT: f64 = 8.0;
+    let (mut x, mut y) = (LEFT, top);
     for (index, peer) in record.peers.iter().enumerate() {
-        let width = 46.0 + 8.4 * peer.name.chars().count() as f64;
-        if x + width > WIDTH && x > 60.0 {
-            (x, y) = (60.0, y + ROW);
+        let width = 46.0 + CHARACTER * peer.name.chars().count() as f64;
+        if x + width > WIDTH && x > LEFT {
+            (x, y) = (LEFT, y + ROW);
         }
         // As in a curve and as in a scatter.
         svg.line((x, y + 7.0), (x + 26.0, y + 7.0), &stroke(index));
@@ -59,6 +63,22 @@ fn legend(svg: &mut Svg, record: &Record, top: f64) -> f64 {
         x += width;
     }
     y + ROW - top
+}
+
+/// A curve with the series' mark on it in a few places, which differ from series to series.
+fn marked_curve(svg: &mut Svg, points: &[(f64, f64)], index: usize, tip: &str) {
+    const MARKS: usize = 5;
+    svg.curve(points, &stroke(index), tip);
+    let step = (points.len() / MARKS).max(1);
+    let first = step * (index % 7) / 8;
+    for point in points.iter().skip(first).step_by(step) {
+        svg.mark(*point, index, tip);
+    }
+}
+
+/// The title of an axis, which says when the axis is logarithmic.
+fn titled(title: &str, scale: &Scale) -> String {
+    if scale.is_logarithmic() { format!("{title} (logarithmic)") } else { title.to_owned() }
 }
 
 /// A name that is good in a file name.

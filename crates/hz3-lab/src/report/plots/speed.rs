@@ -1,16 +1,17 @@
 //! Speed of every allocator in every case against the base, with intervals.
 
-use super::{WIDTH, legend};
+use super::{WIDTH, legend, titled};
 use crate::experiment::analysis::Analysis;
 use crate::experiment::record::Record;
 use crate::report::Picture;
 use crate::report::scale::Scale;
 use crate::report::svg::{Anchor, Svg, fill};
-use crate::stats::bootstrap::Estimate;
+use crate::stats::estimate::Estimate;
+use crate::text;
 
-const BAR: f64 = 13.0;
+const BAR: f64 = 16.0;
 const GAP: f64 = 12.0;
-const LEFT: f64 = 170.0;
+const LEFT: f64 = 150.0;
 
 /// One picture of all speed cases and their geometric mean.
 pub(crate) fn bars(record: &Record, analysis: &Analysis) -> Option<Picture> {
@@ -19,20 +20,22 @@ pub(crate) fn bars(record: &Record, analysis: &Analysis) -> Option<Picture> {
         return None;
     }
     let rows: usize = groups.iter().map(|(_, bars)| bars.len()).sum();
-    let height = 96.0 + rows as f64 * BAR + groups.len() as f64 * GAP;
+    let height = 140.0 + rows as f64 * BAR + groups.len() as f64 * GAP;
     let base = &record.peers[record.base].name;
     let mut svg = Svg::new(WIDTH, height, &format!("Speed of every case as a ratio to {base}"));
     let top = legend(&mut svg, record, 6.0) + 24.0;
     let estimates =
         || groups.iter().flat_map(|(_, bars)| bars.iter().map(|(_, estimate)| estimate));
-    let low = estimates().map(|e| e.low).fold(0.8, f64::min);
-    let high = estimates().map(|e| e.high).fold(1.25, f64::max);
-    let x = Scale::log((low * 0.95, high * 1.05), (LEFT, WIDTH - 60.0));
-    let bottom = height - 34.0;
+    let low = estimates().map(|e| ends(e).0).fold(0.8, f64::min);
+    let high = estimates().map(|e| ends(e).1).fold(1.25, f64::max);
+    let x = Scale::log((low * 0.95, high * 1.05), (LEFT, WIDTH - 160.0));
+    let bottom = height - 54.0;
     for tick in x.ticks(7) {
         svg.line((x.at(tick), top), (x.at(tick), bottom), "rule");
         svg.text((x.at(tick), bottom + 18.0), Anchor::Middle, "soft", &format!("{tick}x"));
     }
+    let title = titled(&format!("speed, as a ratio to {base}"), &x);
+    svg.text((WIDTH - 160.0, bottom + 38.0), Anchor::End, "soft", &title);
     let mut y = top + GAP / 2.0;
     for (name, bars) in &groups {
         let middle = y + bars.len() as f64 * BAR / 2.0 + 4.0;
@@ -71,9 +74,14 @@ fn groups(record: &Record, analysis: &Analysis) -> Vec<Group> {
     groups
 }
 
+/// The ends of the interval, or the value twice where there is none.
+fn ends(estimate: &Estimate) -> (f64, f64) {
+    estimate.interval.map_or((estimate.value, estimate.value), |i| (i.low, i.high))
+}
+
 /// A name that fits left of the axis.
 fn short(name: &str) -> String {
-    const FITS: usize = 20;
+    const FITS: usize = 16;
     if name.chars().count() <= FITS {
         return name.to_owned();
     }
@@ -82,12 +90,18 @@ fn short(name: &str) -> String {
 
 fn bar(svg: &mut Svg, x: &Scale, y: f64, peer: usize, estimate: &Estimate, name: &str) {
     let (one, value) = (x.at(1.0), x.at(estimate.value));
-    let tip =
-        format!("{name}: {:.2} ({:.2} to {:.2})", estimate.value, estimate.low, estimate.high);
+    let tip = format!("{name}: {}", text::ratio(estimate));
+    let (low, high) = ends(estimate);
     let size = ((value - one).abs().max(1.0), BAR - 3.0);
     svg.rect((one.min(value), y), size, &fill(peer), &tip);
     let middle = y + (BAR - 3.0) / 2.0;
-    svg.line((x.at(estimate.low), middle), (x.at(estimate.high), middle), "whisker");
-    let end = x.at(estimate.high.max(1.0)) + 6.0;
-    svg.text((end, middle + 4.0), Anchor::Start, "soft", &format!("{:.2}", estimate.value));
+    for class in ["whisker-paper", "whisker"] {
+        svg.line((x.at(low), middle), (x.at(high), middle), class);
+        for end in [low, high] {
+            svg.line((x.at(end), middle - 3.5), (x.at(end), middle + 3.5), class);
+        }
+    }
+    let end = x.at(high.max(1.0)) + 12.0;
+    svg.mark((end, middle), peer, &tip);
+    svg.text((end + 12.0, middle + 4.0), Anchor::Start, "soft", &text::ratio(estimate));
 }

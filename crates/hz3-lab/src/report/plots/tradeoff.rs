@@ -1,6 +1,6 @@
 //! Speed against idle memory: an allocator should be right and low.
 
-use super::{Frame, WIDTH};
+use super::{CHARACTER, Frame, WIDTH, titled};
 use crate::experiment::analysis::Analysis;
 use crate::experiment::record::Record;
 use crate::report::Picture;
@@ -24,7 +24,7 @@ pub(crate) fn scatter(record: &Record, analysis: &Analysis) -> Option<Picture> {
         return None;
     }
     let mut svg = Svg::new(WIDTH, 440.0, "Speed against idle memory");
-    let frame = Frame { left: 84.0, top: 40.0, right: WIDTH - 30.0, bottom: 380.0 };
+    let frame = Frame { left: 76.0, top: 44.0, right: WIDTH - 30.0, bottom: 380.0 };
     let range = |values: &dyn Fn(&(usize, f64, f64)) -> f64| {
         let all = || points.iter().map(values);
         (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max))
@@ -37,7 +37,7 @@ pub(crate) fn scatter(record: &Record, analysis: &Analysis) -> Option<Picture> {
     let name = &record.cases[case].name;
     frame.rows(&mut svg, &y, |mib| text::kib(mib * MIB), &format!("idle memory in {name}"));
     let ticks: Vec<_> = x.ticks(6).into_iter().map(|t| (x.at(t), format!("{t}x"))).collect();
-    frame.columns(&mut svg, &ticks, &format!("speed, as a ratio to {base}"));
+    frame.columns(&mut svg, &ticks, &titled(&format!("speed, as a ratio to {base}"), &x));
     let mut names = Vec::with_capacity(points.len());
     for (peer, speed, idle) in points {
         let place = (x.at(speed), y.at(idle));
@@ -76,7 +76,7 @@ fn write_names(svg: &mut Svg, names: Vec<((f64, f64), &str)>, frame: &Frame) {
     let mark = |&((x, y), _): &((f64, f64), &str)| Taken([x - MARK, y - MARK, x + MARK, y + MARK]);
     let mut taken: Vec<Taken> = names.iter().map(mark).collect();
     for ((x, y), name) in names {
-        let width = 7.2 * name.chars().count() as f64;
+        let width = CHARACTER * name.chars().count() as f64;
         let spot = |step: u32| {
             let shift =
                 f64::from(step.div_ceil(2)) * if step.is_multiple_of(2) { LINE } else { -LINE };
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn names_of_marks_in_one_place_stand_apart() {
         let mut svg = Svg::new(900.0, 440.0, "");
-        let frame = Frame { left: 84.0, top: 40.0, right: 870.0, bottom: 380.0 };
+        let frame = Frame { left: 76.0, top: 44.0, right: 870.0, bottom: 380.0 };
         write_names(&mut svg, vec![((400.0, 200.0), "one"); 5], &frame);
         let inline = svg.inline();
         let place = |text: &str| {

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-/// How much to write; the numbers are the seeds' `DUMP_MODE`.
+/// How much to write; the numbers are the C hz3's `DUMP_MODE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Level {
@@ -20,13 +20,13 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// The seeds' number.
+    /// The C hz3's number.
     pub(super) fn from_number(number: u32) -> Result<Self> {
         match number {
             0 => Ok(Self::Off),
             1 => Ok(Self::Rollup),
             2 => Ok(Self::Smaps),
-            _ => Err(Failure::new(format!("DUMP_MODE is 0, 1 or 2, not {number}"))),
+            _ => Err(Failure::usage(format!("DUMP_MODE is 0, 1 or 2, not {number}"))),
         }
     }
 

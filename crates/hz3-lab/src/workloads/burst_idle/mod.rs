@@ -27,10 +27,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The parameters and their defaults are those of the seeds' `bench_burst_idle_v2`.
+/// The parameters and their defaults are those of the C hz3's `bench_burst_idle_v2`.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct BurstIdle {
-    /// The seeds' form: `TOTAL IDLE_S CYCLES KEEP% THREADS MIN MAX KEEP_HOLD IDLE_TICK_MS DUMP_MODE`;
+    /// Positional form of the benchmark in C: `TOTAL IDLE_S CYCLES KEEP% THREADS MIN MAX KEEP_HOLD IDLE_TICK_MS DUMP_MODE`;
     /// what is given overrides the options
     #[arg(value_name = "NUMBER", num_args = 0..=10)]
     #[serde(skip)]
@@ -77,7 +77,7 @@ pub(crate) struct BurstIdle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Shape {
-    /// Every thread frees its own blocks and exits; every cycle has new threads (the seeds' case)
+    /// Every thread frees its own blocks and exits; every cycle has new threads
     Exit,
     /// Every thread frees its own blocks and stays, blocked, until the end
     Stay,
@@ -115,16 +115,16 @@ impl BurstIdle {
         settled.threads = given(4).unwrap_or(self.threads);
         match (given(5), given(6)) {
             (Some(min), Some(max)) => {
-                settled.sizes = format!("{min}-{max}").parse().map_err(Failure::new)?;
+                settled.sizes = format!("{min}-{max}").parse().map_err(Failure::usage)?;
             }
-            (Some(_), None) => return Err(Failure::new("MIN is given without MAX")),
+            (Some(_), None) => return Err(Failure::usage("MIN is given without MAX")),
             _ => {}
         }
         settled.keep_hold = given(7).map_or(self.keep_hold, |hold| hold != 0);
         settled.idle_tick = given(8).unwrap_or(self.idle_tick);
         settled.dump = given(9).map_or(Ok(self.dump), Level::from_number)?;
         if settled.threads == 0 || settled.keep > 100 {
-            return Err(Failure::new("THREADS is at least 1 and KEEP% at most 100"));
+            return Err(Failure::usage("THREADS is at least 1 and KEEP% at most 100"));
         }
         Ok(settled)
     }
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_positional_form_is_understood() {
+    fn the_positional_form_is_understood() {
         let short = settled(&["200000", "10", "3", "0", "4"]).unwrap();
         assert_eq!((short.total, short.cycles, short.keep, short.threads), (200_000, 3, 0, 4));
         assert_eq!(short.sizes.to_string(), "256-4096");

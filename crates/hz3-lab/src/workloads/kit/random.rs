@@ -1,11 +1,11 @@
-//! The seeds' random numbers: one multiplication and one addition.
+//! The C hz3's random numbers: one multiplication and one addition.
 
-/// The linear congruential generator of the seeds' benches (1664525, 1013904223).
+/// The linear congruential generator of the C hz3's benches (1664525, 1013904223).
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u32);
 
 impl Random {
-    /// The seeds' seed.
+    /// The C hz3's seed.
     pub(crate) const SEED: u32 = 0x1234_5678;
 
     /// The sequence of one thread; thread 0 has the seed itself.

@@ -10,11 +10,11 @@ use std::str::FromStr;
 pub(crate) enum Sizes {
     /// Every size from `min` to `max` is as likely as any other.
     Uniform { min: u32, max: u32 },
-    /// The seeds' `dist`: 80 % 16-256, 15 % 257-2048, 5 % 2049-32768.
+    /// The C hz3's `dist`: 80 % 16-256, 15 % 257-2048, 5 % 2049-32768.
     Application,
 }
 
-/// The named ranges of the seeds' SSOT loop.
+/// The named ranges of the benchmark loop of the C hz3.
 const NAMED: [(&str, u32, u32); 3] =
     [("small", 16, 2048), ("medium", 4096, 32_768), ("mixed", 16, 32_768)];
 /// A block must hold its mark.
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_application_mix_has_the_seeds_shares() {
+    fn the_application_mix_has_its_shares() {
         let mut random = Random::for_thread(1, 0);
         let drawn: Vec<_> = (0..20_000).map(|_| Sizes::Application.draw(&mut random)).collect();
         let share = |low, high| {

@@ -11,7 +11,7 @@ use crate::failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Turn {
-    /// Free it when it is taken, fill it when it is empty; each is one operation (the seeds' loop)
+    /// Free it when it is taken, fill it when it is empty; each is one operation
     Toggle,
     /// Free what is there and allocate anew; each of the two is one operation
     Replace,

@@ -1,0 +1,49 @@
+//! Values with units, as they are typed.
+
+use std::time::Duration;
+
+const UNITS: [(&str, f64); 5] =
+    [("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("m", 60.0), ("h", 3600.0)];
+const LONGEST_S: f64 = 30.0 * 86_400.0;
+
+/// A time span above 0: a number with `ms`, `s`, `min` or `h`; without a unit it is seconds.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    span_in(text, "s")
+}
+
+/// The same; without a unit it is milliseconds.
+pub(super) fn span_ms(text: &str) -> Result<Duration, String> {
+    span_in(text, "ms")
+}
+
+fn span_in(text: &str, default: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = if digits.len() == text.len() { default } else { &text[digits.len()..] };
+    let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+        return Err(format!("unknown unit `{unit}`; the units are ms, s, min and h"));
+    };
+    let seconds = digits.parse::<f64>().map_err(|_| "expected a number such as 30s".to_owned())?;
+    let seconds = seconds * factor;
+    if !(seconds > 0.0 && seconds <= LONGEST_S) {
+        return Err("expected a time above 0 and up to 720h".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_units() {
+        for (text, seconds) in
+            [("60s", 60.0), ("60", 60.0), ("1.5min", 90.0), ("2m", 120.0), ("250ms", 0.25)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        assert_eq!(span_ms("50"), Ok(Duration::from_millis(50)));
+        for text in ["", "s", "10 parsecs", "10kg", "-1s", "0", "nan", "1e99h", "inf"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The single runs of one command, on either allocator.
+
+use crate::counts::{self, Counts};
+use crate::failure::{Failure, Result};
+use crate::measure::feed::Input;
+use crate::measure::job::{self, Job, Outcome, Running, Streams, Tee};
+use crate::measure::sampler::{Ends, Plan};
+use crate::measure::signals::Interruption;
+use crate::preload;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The resident set is sampled this often.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Which malloc a run is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    System,
+    Hz3,
+}
+
+impl Side {
+    /// What it is called in messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::System => "on the system's malloc",
+            Self::Hz3 => "on hz3",
+        }
+    }
+
+    /// Both, with the one that goes first in the pair with this number.
+    pub(super) fn in_pair(pair: usize) -> [Self; 2] {
+        if pair.is_multiple_of(2) { [Self::System, Self::Hz3] } else { [Self::Hz3, Self::System] }
+    }
+}
+
+/// The finished runs on either allocator; those with the same index are a pair.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    pub(super) system: Vec<Outcome>,
+    pub(super) hz3: Vec<Outcome>,
+}
+
+impl Rounds {
+    /// Where the runs of `side` are.
+    pub(super) fn of(&mut self, side: Side) -> &mut Vec<Outcome> {
+        match side {
+            Side::System => &mut self.system,
+            Side::Hz3 => &mut self.hz3,
+        }
+    }
+
+    /// How many pairs are complete.
+    pub(super) fn pairs(&self) -> usize {
+        self.system.len().min(self.hz3.len())
+    }
+
+    /// Forgets a run without a partner.
+    pub(super) fn complete(&mut self) {
+        let pairs = self.pairs();
+        self.system.truncate(pairs);
+        self.hz3.truncate(pairs);
+    }
+
+    /// The ratio hz3 to system of `figure` in every pair that has one.
+    pub(super) fn ratios(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
+        let pairs = self.system.iter().zip(&self.hz3);
+        let ratios = pairs.map(|(system, hz3)| figure(hz3) / figure(system));
+        ratios.filter(|ratio| ratio.is_finite() && *ratio > 0.0).collect()
+    }
+}
+
+/// What all runs of one command share.
+#[derive(Debug)]
+pub(super) struct Passes<'a> {
+    pub(super) words: &'a [OsString],
+    pub(super) library: PathBuf,
+    pub(super) input: Input,
+    pub(super) signals: Interruption,
+    pub(super) tee: Tee,
+}
+
+impl Passes<'_> {
+    /// A run on hz3 whose output is shown, and what hz3 counted in it.
+    pub(super) fn first(&mut self, count: bool) -> Result<(Outcome, Option<Counts>)> {
+        let directory = tempfile::Builder::new()
+            .prefix("hz3-run-")
+            .tempdir()
+            .map_err(|e| Failure::io("make a directory for hz3's statistics", e))?;
+        let file = directory.path().join("statistics.jsonl");
+        let job = self.job(Side::Hz3, count.then_some(file.as_path()));
+        let outcome = self.start(&job, self.tee, Ends::default())?.finish()?;
+        let counts = count.then(|| counts::read(&file)).transpose()?;
+        Ok((outcome, counts))
+    }
+
+    /// A run whose output is only kept.
+    pub(super) fn silent(&mut self, side: Side) -> Result<Outcome> {
+        let job = self.job(side, None);
+        self.start(&job, Tee::Silent, Ends::default())?.finish()
+    }
+
+    /// Starts a run whose output is shown; it ends as `ends` says.
+    pub(super) fn shown(&mut self, side: Side, ends: Ends) -> Result<Running<'_>> {
+        let job = self.job(side, None);
+        self.start(&job, self.tee, ends)
+    }
+
+    fn start(&mut self, job: &Job, tee: Tee, ends: Ends) -> Result<Running<'_>> {
+        let plan = Plan {
+            interval: INTERVAL,
+            detail_every: 0,
+            eager: true,
+            library: Some(self.library.clone()),
+            limit: None,
+            may_end: true,
+            ends,
+            sink: None,
+        };
+        job::start(job, plan, Streams::Keep { input: &mut self.input, tee }, &self.signals)
+    }
+
+    fn job(&self, side: Side, statistics: Option<&Path>) -> Job {
+        let current = std::env::var_os(preload::VARIABLE);
+        let value = match side {
+            Side::System => preload::without_hz3(current.as_deref()),
+            Side::Hz3 => Some(preload::with_library(&self.library, current.as_deref())),
+        };
+        let mut environment = vec![(preload::VARIABLE.into(), value)];
+        if let Some(file) = statistics {
+            environment.push(("HZ3_COUNT".into(), Some("1".into())));
+            environment.push(("HZ3_STATS".into(), Some(file.into())));
+        }
+        Job { words: self.words.to_vec(), environment }
+    }
+}

@@ -1,0 +1,60 @@
+//! How far a session is: a bar on a terminal, a line now and then elsewhere.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Without a terminal there is a line at the start and then at most one in this time.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Shows the progress of `total` trials.
+#[derive(Debug)]
+pub(super) struct Progress {
+    bar: ProgressBar,
+    total: usize,
+    done: usize,
+    /// When the last line was written; `None` on a terminal.
+    last_line: Option<Instant>,
+    /// Lines may be written from the start.
+    is_first: bool,
+}
+
+impl Progress {
+    /// Of `total` trials `done` are done already.
+    pub(super) fn new(total: usize, done: usize) -> Self {
+        let bar = ProgressBar::new(total as u64).with_position(done as u64);
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
+            bar.set_style(style);
+        }
+        let last_line = (!std::io::stderr().is_terminal()).then(Instant::now);
+        Self { bar, total, done, last_line, is_first: true }
+    }
+
+    /// Shows what is going on.
+    pub(super) fn show(&mut self, message: &str) {
+        self.bar.set_message(message.to_owned());
+        if let Some(last) = &mut self.last_line
+            && (self.is_first || last.elapsed() >= EVERY)
+        {
+            eprintln!("hz3: {} of {} trials done; {message}", self.done, self.total);
+            *last = Instant::now();
+        }
+        self.is_first = false;
+    }
+
+    /// One more is done.
+    pub(super) fn step(&mut self) {
+        self.done += 1;
+        self.bar.inc(1);
+    }
+
+    /// Writes a line beside the bar.
+    pub(super) fn line(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,62 @@
+//! What an allocator writes to the standard error when it does not accept a setting.
+
+use crate::failure::Failure;
+use crate::text;
+
+/// How such lines begin, by allocator; hz3's also name an option.
+const BEGINNINGS: [&str; 3] = ["hz3: ", "<jemalloc>: Invalid", "mimalloc: warning"];
+
+/// The first such line.
+pub(crate) fn find(stderr: &str) -> Option<&str> {
+    stderr.lines().map(str::trim).find(|line| match line.strip_prefix(BEGINNINGS[0]) {
+        Some(rest) => rest.contains("HZ3_"),
+        None => BEGINNINGS[1..].iter().any(|beginning| line.starts_with(beginning)),
+    })
+}
+
+/// The setting of `who` is wrong, as `line` says.
+pub(crate) fn failure(who: &str, line: &str) -> Failure {
+    let failure = Failure::usage(format!("{who}: the allocator does not accept a setting: {line}"));
+    match meant(line) {
+        Some(name) => failure.with_remedy(format!("did you mean `{name}`?")),
+        None => failure,
+    }
+}
+
+/// The accepted name or value that is nearest to the refused one: the first option in the line, or its
+/// value, against what the rest of the line lists.
+fn meant(line: &str) -> Option<&str> {
+    let start = line.find("HZ3_")?;
+    let refused = line[start..].split([' ', ':']).next()?;
+    let rest = &line[start + refused.len()..];
+    let Some((_, value)) = refused.split_once('=') else {
+        let words = rest.split([' ', ',', ';']).filter(|word| word.starts_with("HZ3_"));
+        return text::nearest(refused, words);
+    };
+    let words = rest.split([' ', ',', ';']).filter(|word| !word.is_empty());
+    // Numbers and words of prose are not names that can be mistyped.
+    let names = words.filter(|word| word.len() > 2 && word.contains(|c: char| c.is_alphabetic()));
+    text::nearest(value, names).filter(|_| value.contains(|c: char| c.is_alphabetic()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_and_what_was_meant_are_found() {
+        let name = "hz3: unknown option HZ3_TIK is ignored; there are HZ3_TICK, HZ3_COUNT";
+        let value = "hz3: HZ3_POLICY=defualt is ignored; it takes off, default, s58 or s64-p1c";
+        for (line, expected) in [
+            (name, Some("HZ3_TICK")),
+            (value, Some("default")),
+            ("hz3: HZ3_TICK=9x: expected milliseconds from 1 to 60000; using 125", None),
+            ("hz3: HZ3_ARENA=5 is ignored; it takes a number of bytes", None),
+        ] {
+            assert_eq!(find(&format!("noise\n{line}\n")), Some(line));
+            assert_eq!(meant(line), expected, "{line}");
+        }
+        assert_eq!(find("hz3: the allocator failed the workload's check\nall is well"), None);
+        assert!(find("<jemalloc>: Invalid conf pair: x:1").is_some());
+    }
+}

@@ -1,0 +1,23 @@
+//! The standard output, with errors that are not lost.
+
+use crate::failure::{BROKEN_PIPE, Failure, Result};
+use std::io::{ErrorKind, Write};
+
+/// Writes `bytes`. A reader who has gone ends the program quietly; a full disk is a failure.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| failed(&e))
+}
+
+/// Writes a line.
+pub(crate) fn line(text: &str) -> Result<()> {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// The failure to write to the standard output.
+pub(crate) fn failed(error: &std::io::Error) -> Failure {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return Failure::quiet(BROKEN_PIPE);
+    }
+    Failure::io("write to the standard output", error)
+}

@@ -1,0 +1,149 @@
+//! Wrong uses: exit code 2, one line on the standard error that names the fault, and nothing was started or
+//! written.
+
+mod common;
+
+use common::{hz3, library, stderr, stdout};
+
+/// What is typed after `hz3`, and what the line must contain.
+const WRONG: &[(&str, &str)] = &[
+    // Names.
+    ("rnu -- true", "'run'"),
+    ("compare -a glbc", "did you mean `glibc`"),
+    ("compare -a hoard2000", "expected one of"),
+    ("compare -a glibc:X", "NAME:VARIABLE=VALUE"),
+    ("compare -a glibc:=1", "NAME:VARIABLE=VALUE"),
+    ("compare -a glibc -a glibc", "named twice"),
+    ("compare -a glibc --base hz3", "the base hz3 is not among"),
+    ("compare -a glibc -w smal", "did you mean `small`"),
+    ("compare -a glibc -w mixd", "did you mean `mixed`"),
+    ("compare -a glibc -w mixed:--opps:5", "--opps"),
+    ("compare -a glibc -w mixed:--ops:many", "many"),
+    ("compare -a glibc -w mixed:--sizes:tiny", "tiny"),
+    ("compare -a glibc -w mixed:--sizes:9-3", "9-3"),
+    ("compare -a glibc -w remote:2:5000", "THREADS OPS SLOTS"),
+    ("compare -a glibc -w small -w small", "named twice"),
+    ("compare --suite spede", "speed"),
+    ("compare --peer x", "NAME=PATH"),
+    ("compare --peer a:b=/x.so", "NAME=PATH"),
+    ("compare --quikc", "--quick"),
+    ("peers jmealloc", "did you mean `jemalloc`"),
+    ("bench mixde", "'mixed'"),
+    ("bench mixed --ops -5", "-5"),
+    ("bench mixed --thread 2", "--threads"),
+    ("bench burst-idle --shape sta", "stay"),
+    ("ab --claim memroy", "memory"),
+    ("ab --measure instuctions", "instructions"),
+    ("ab --record ../x", "letters, digits"),
+    ("ab --candidate =1:A=2", "VARIABLE=VALUE"),
+    ("ab -w smal", "did you mean `small`"),
+    ("completions bsh", "bash"),
+    // Values and units.
+    ("compare --rounds 0", "0"),
+    ("compare --rounds three", "three"),
+    ("compare --limit 5parsecs", "unknown unit `parsecs`"),
+    ("compare --time 0", "above 0"),
+    ("compare --seed x", "x"),
+    ("run --runs 0 -- true", "0"),
+    ("run --for 10kg -- true", "unknown unit `kg`"),
+    ("run --time -3 -- true", "-3"),
+    ("watch --interval 50feet -- true", "unknown unit `feet`"),
+    ("watch --pss-every often -- true", "often"),
+    ("watch --pid x", "x"),
+    ("watch --pid 4194999", "no process has the number 4194999"),
+    // What does not go together, or is missing.
+    ("run", "<CMD>"),
+    ("watch", "<CMD>"),
+    ("bench", "subcommand"),
+    ("watch --pid 1 -- true", "cannot be used with"),
+    ("run --runs 3 --time 5s -- true", "cannot be used with"),
+    ("compare --quick --thorough", "cannot be used with"),
+    ("compare --suite speed -w small", "cannot be used with"),
+    ("compare --resume -a glibc", "cannot be used with"),
+    ("ab --resume --baseline off", "cannot be used with"),
+    ("report --nosuch", "--nosuch"),
+];
+
+#[test]
+fn each_wrong_use_is_one_line_and_starts_nothing() {
+    assert!(WRONG.len() >= 40);
+    for (line, expected) in WRONG {
+        let directory = tempfile::tempdir().unwrap();
+        // A colon stands for a space within a word, but for variants and peers, which have colons.
+        let words = line.split(' ').map(|word| {
+            let is_workload = ["mixed:", "remote:"].iter().any(|name| word.starts_with(name));
+            if is_workload { word.replace(':', " ") } else { word.to_owned() }
+        });
+        let output = hz3().args(words).current_dir(directory.path()).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+        assert_eq!(said.lines().count(), 1, "{line}: {said}");
+        assert!(said.starts_with("hz3: ") && said.contains(expected), "{line}: {said}");
+        assert_eq!(stdout(&output), "", "{line}");
+        let left = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 0, "{line}: something was written");
+    }
+}
+
+#[test]
+fn a_setting_that_the_library_refuses_is_an_error_before_the_first_trial() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("r.json");
+    let own = format!("own={}", library("altered_malloc").display());
+    let output = hz3()
+        .args(["compare", "-a", "glibc", "-a", "own:REFUSE=HZ3_TIK", "--peer", &own, "--out"])
+        .arg(&out)
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("own:REFUSE=HZ3_TIK") && said.contains("`HZ3_TICK`"), "{said}");
+    assert!(!out.exists());
+    let lib = library("altered_malloc");
+    let output = hz3()
+        .args(["ab", "--candidate", "REFUSE=HZ3_POLICY=defualt", "--lib"])
+        .arg(&lib)
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("did you mean `default`"), "{said}");
+}
+
+#[test]
+fn results_are_not_overwritten_without_force() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, words) in [
+        ("hz3-compare.json", &["compare", "-a", "glibc"][..]),
+        ("hz3-compare.csv", &["compare", "-a", "glibc"]),
+        ("hz3-watch.csv", &["watch", "--", "true"]),
+    ] {
+        let file = directory.path().join(name);
+        std::fs::write(&file, "results").unwrap();
+        let output = hz3().args(words).current_dir(directory.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
+        assert!(stderr(&output).contains("--force"), "{}", stderr(&output));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "results");
+        std::fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_and_a_reader_who_has_gone_end_hz3_with_their_codes() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = hz3().arg("--help").stdout(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+
+    let output =
+        hz3().args(["watch", "--out", "/dev/full", "--", "sleep", "600"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = hz3().arg("peers").stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(stderr(&output), "");
+}
