@@ -27,6 +27,7 @@ use crate::lookup::{
 use crate::posix::{aligned, allocate, malloc_within};
 use crate::throw::{Exception, guarded_call, new_cold, new_or_throw, throw_bad_alloc};
 
+type Delete = unsafe extern "C" fn(*mut c_void);
 type GetNewHandler = unsafe extern "C" fn() -> *mut c_void;
 type AllocateException = unsafe extern "C" fn(usize) -> *mut c_void;
 type BeginCatch = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
@@ -165,12 +166,16 @@ global_asm!(
     ".hidden hz3_used_new_aligned",
     ".globl hz3_used_new_aligned",
     "hz3_used_new_aligned: .8byte _ZnwmSt11align_val_t",
+    ".hidden hz3_used_delete",
+    ".globl hz3_used_delete",
+    "hz3_used_delete: .8byte _ZdlPv",
     ".popsection",
 );
 
 unsafe extern "C" {
     safe static hz3_used_new: *mut c_void;
     safe static hz3_used_new_aligned: *mut c_void;
+    safe static hz3_used_delete: *mut c_void;
     // The linker's: the first and the last byte of the image that we are linked into.
     safe static __ehdr_start: u8;
     safe static _end: u8;
@@ -220,6 +225,24 @@ extern "C" fn _Znwm(size: usize) -> *mut c_void {
 unsafe extern "C" fn _ZdlPv(block: *mut c_void) {
     // SAFETY: the caller passes what `new` returned, or NULL; the core checks it.
     unsafe { raw::free(block.cast(), free_cold) };
+}
+
+/// `operator delete(void*, size_t)`. Where `new` is the program's own, the size may be another than
+/// the one that our `malloc` got.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _ZdlPvm(block: *mut c_void, size: usize) {
+    if is_replaced(hz3_used_delete) {
+        // SAFETY: the symbol is the program's `operator delete(void*)`.
+        let delete = unsafe { transmute::<*mut c_void, Delete>(hz3_used_delete) };
+        // SAFETY: the caller passes what `new` returned, or NULL.
+        return unsafe { delete(block) };
+    }
+    if is_replaced(hz3_used_new) {
+        // SAFETY: as above; the core checks it.
+        return unsafe { raw::free(block.cast(), free_cold) };
+    }
+    // SAFETY: as above.
+    unsafe { raw::free_sized(block.cast(), size, free_cold) };
 }
 
 /// `operator new(size_t, align_val_t)`
@@ -298,8 +321,6 @@ forwarding! {
     _ZnamSt11align_val_tRKSt9nothrow_t => "_ZnwmSt11align_val_tRKSt9nothrow_t";
     /// `operator delete[](void*)`
     _ZdaPv => "_ZdlPv";
-    /// `operator delete(void*, size_t)`
-    _ZdlPvm => "_ZdlPv";
     /// `operator delete[](void*, size_t)`
     _ZdaPvm => "_ZdaPv";
     /// `operator delete(void*, nothrow_t const&)`

@@ -10,6 +10,7 @@ use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 pub use crate::heap::Foreign;
 use crate::os::Os;
 pub use crate::os::fatal::fatal;
+use crate::os::fatal::fatal_size;
 use crate::os::linux::Linux;
 use crate::{hot, thread};
 
@@ -51,6 +52,28 @@ pub unsafe fn free(block: *mut u8, miss: impl FnOnce(*mut u8)) {
     if !unsafe { hot::free(thread::hot_cache(), block) } {
         miss(block);
     }
+}
+
+/// As [`free`], for a caller that knows with which size [`malloc`] was called. A small block of
+/// another size class ends the process.
+///
+/// # Safety
+/// As for [`free`].
+#[inline(always)]
+pub unsafe fn free_sized(block: *mut u8, size: usize, miss: impl FnOnce(*mut u8)) {
+    if let Some(class) = hot::class_of(thread::hot_cache(), block)
+        && (size > MAX_SMALL || SizeClass::of_size(size.max(1)) != class)
+    {
+        refuse_size(block, size, class);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { free(block, miss) };
+}
+
+#[cold]
+#[inline(never)]
+fn refuse_size(block: *mut u8, size: usize, class: SizeClass) -> ! {
+    fatal_size(size, class.block_bytes(), block.addr())
 }
 
 /// What follows a miss of [`free`], and only that. NULL is fine.

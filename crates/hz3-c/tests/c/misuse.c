@@ -1,6 +1,7 @@
 /* One abuse of the heap, chosen by the argument. hz3 must end the process. The program tells the
  * address on stdout, and exits with 0 when nobody stopped it. */
 #include "check.h"
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -119,6 +120,23 @@ static void abuse(const char *how)
     } else if (!strcmp(how, "usable-size")) {
         free(tell(huge));
         printf("%zu\n", malloc_usable_size(huge));
+    } else if (!strcmp(how, "empty-double")) {
+        char *empty = tell(malloc(0));
+        free(empty);
+        free(empty);
+    } else if (!strcmp(how, "empty-interior")) {
+        free(tell((char *)malloc(0) + 8));
+    } else if (!strcmp(how, "empty-read")) {
+        other[0] = *(volatile char *)malloc(0);
+    } else if (!strcmp(how, "empty-write")) {
+        *(volatile char *)malloc(0) = 1;
+    } else if (!strcmp(how, "wrong-size") || !strcmp(how, "wrong-large-size")) {
+        void *(*new)(size_t) = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "_Znwm");
+        void (*delete)(void *, size_t) = (void (*)(void *, size_t))dlsym(RTLD_DEFAULT, "_ZdlPvm");
+        delete(new(72), 65); /* of the same class */
+        delete(new(0), 0);
+        delete(NULL, 5);
+        delete(tell(new(72)), how[6] == 's' ? 8 : 100000);
     } else if (!strcmp(how, "stack")) {
         free(tell(local));
     } else if (!strcmp(how, "thread-stack")) {

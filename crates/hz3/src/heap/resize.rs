@@ -11,6 +11,7 @@ use crate::os::fatal::fatal;
 
 /// What an address turned out to be.
 enum Place {
+    Empty,
     Small(SizeClass),
     Large(Run),
     Huge(usize),
@@ -20,6 +21,9 @@ enum Place {
 impl<O: Os> Heap<O> {
     fn place(&self, address: usize) -> Place {
         let Some(offset) = self.segments.arena().offset_of(address) else {
+            if self.empty_offset(address).is_some() {
+                return Place::Empty;
+            }
             if self.segments.arena().contains(address) {
                 fatal("not a block: no memory was ever handed out there", address);
             }
@@ -38,6 +42,7 @@ impl<O: Os> Heap<O> {
     /// Bytes that the block at `address` holds.
     pub(crate) fn usable_size(&self, address: usize) -> Option<usize> {
         match self.place(address) {
+            Place::Empty => Some(0),
             Place::Small(class) => Some(class.block_bytes()),
             Place::Large(run) => Some(run.pages.bytes()),
             Place::Huge(bytes) => Some(bytes),
@@ -60,6 +65,7 @@ impl<O: Os> Heap<O> {
         let place = self.place(block.addr().get());
         let present = match place {
             Place::Foreign => return Err(Foreign),
+            Place::Empty => 0,
             Place::Small(class) if class.keeps(size) => return Ok(Some(block)),
             Place::Small(class) => class.block_bytes(),
             Place::Large(run) => run.pages.bytes(),
@@ -93,7 +99,7 @@ impl<O: Os> Heap<O> {
                 let resize = || self.segments.resize_huge(block, size.max(1));
                 resize().or_else(|| self.retry(front, resize))
             }
-            Place::Small(_) | Place::Foreign => None,
+            Place::Empty | Place::Small(_) | Place::Foreign => None,
         }
     }
 

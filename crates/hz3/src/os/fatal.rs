@@ -19,6 +19,14 @@ pub(crate) fn fatal_small(what: &str, block_bytes: usize, state: &str, address: 
     die(format_args!("{what}: {block_bytes} bytes, {state}: {address:#x}"))
 }
 
+/// As [`fatal`], for a block that is freed as one of `size` bytes and is of another class.
+#[cold]
+pub(crate) fn fatal_size(size: usize, block_bytes: usize, address: usize) -> ! {
+    die(format_args!(
+        "free with a wrong size: {size} bytes, a block of {block_bytes}: {address:#x}"
+    ))
+}
+
 fn die(what: core::fmt::Arguments<'_>) -> ! {
     let mut line = Line::<256>::new();
     // `Line` never fails; it cuts.
