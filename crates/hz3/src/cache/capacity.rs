@@ -17,8 +17,10 @@ const CLASS_BYTES: usize = 512 * 1024;
 const FEWEST_AT_MOST: usize = 16;
 /// Blocks that even the largest class may reach by running only empty or only full.
 const FEWEST_ONE_WAY: usize = 8;
-/// Blocks that even the smallest class stays within.
-const MOST_AT_MOST: usize = 256;
+/// Blocks that even the smallest class stays within. A program that allocates and frees so many in
+/// turn stays in its cache: 42 instructions a pair, and 50 to 130 more for a block that goes through
+/// its slab (64 bytes, 1,600 and more blocks in turn).
+const MOST_AT_MOST: usize = 2048;
 /// A class starts with this many bytes, within the bounds below, unless the user says how many.
 const FIRST_BYTES: usize = 2048;
 const FIRST_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
@@ -214,13 +216,13 @@ mod tests {
                 steps += 1;
             }
             assert_eq!(capacity.of(class), most(class.block_bytes()));
-            assert!(steps <= 9, "slow start of {class:?} takes {steps} steps");
+            assert!(steps <= 12, "slow start of {class:?} takes {steps} steps");
         }
     }
 
     #[test]
     fn a_class_starts_with_what_the_user_says_as_far_as_it_may_have_it() {
-        for (said, wanted) in [(1, 2), (2, 2), (30, 32), (32, 32), (256, 256), (usize::MAX, 256)] {
+        for (said, wanted) in [(1, 2), (2, 2), (30, 32), (32, 32), (256, 256), (usize::MAX, 2048)] {
             let mut capacity = Capacity::new(0);
             capacity.set_first(Some(said));
             for class in SizeClass::all() {
