@@ -1,49 +1,94 @@
-//! hz3: a memory allocator for Linux whose resident set follows the live bytes.
+#![doc = include_str!("../README.md")]
 //!
-//! ```
-//! #[global_allocator]
-//! static ALLOCATOR: hz3::Hz3 = hz3::Hz3;
+//! # Where it runs
 //!
-//! let numbers: Vec<u64> = (0..1000).collect();
-//! drop(numbers);
-//! let given_back = hz3::collect();
-//! let stats = hz3::stats();
-//! assert_eq!(stats.active, stats.allocated + stats.cached + stats.slack);
-//! # let _ = given_back;
-//! ```
+//! 64-bit Linux, x86-64 and aarch64, on glibc or musl, dynamic or static. Elsewhere [`Hz3`] and
+//! [`Configured`] pass each call to [`std::alloc::System`], [`collect`] returns 0, and [`stats`] is all
+//! zeros: a program needs no `cfg`.
 //!
-//! # The layers
+//! # What it does to a process
 //!
-//! Calls go down; memory comes back up the same way.
+//! * **Threads.** A process of several threads gets one more from hz3 while there is memory to give
+//!   back. `HZ3_BACKGROUND=0` ([`Background::Never`]) avoids that; the program's own slow paths then do
+//!   the work.
+//! * **Address space.** hz3 reserves 1 TiB, or less where the address space is limited. The reservation
+//!   uses no memory, but counts in VSZ; `HZ3_ARENA` changes it.
+//! * **Fork.** A child may allocate at once, also when the parent has many threads: handlers of
+//!   `pthread_atfork` hold the heap's locks over the fork.
+//! * **Signal handlers** must not allocate, as with any allocator.
+//! * **C code** in the same program keeps the C library's malloc. `libhz3.a` or `libhz3.so` replace
+//!   that too; a program links one of them or has this crate as its global allocator, not both.
 //!
-//! | module | what it is | what crosses to the next |
-//! |---|---|---|
-//! | `raw`, [`Hz3`] | the faces | a call |
-//! | `thread` | the process's heap, a thread's way in and out | a cache |
-//! | `hot` | the fast path of malloc and free | a block |
-//! | `heap` | everything that is not the fast path | a block |
-//! | `reclaim` | memory on its way back to the system | caches, slabs, pages |
-//! | `cache` | a thread's blocks | a batch of one class |
-//! | `central` | slabs, by shard and class | a run of pages |
-//! | `segment` | page runs, large blocks, the arena | a range |
-//! | `os` | the operating system, the lock | |
-//! | `base` | units, size classes, sets | |
+//! # What it costs
 //!
-//! ARCHITECTURE.md has the invariants (`I-n` in comments), the order of locks, and the glossary.
+//! An allocation and a free of up to 32 KiB usually touch the thread's own cache alone.
+//! [`collect`] takes time in proportion to what there is to give back, and stops no other thread; a
+//! program that never calls it gets its memory returned in the background. [`stats`] walks the tables
+//! under their locks: milliseconds for a large heap, so call it for reports, not for decisions.
+//!
+//! # Options
+//!
+//! Read once, before the first allocation: from [`Configured`], then from the environment, which wins.
+//! [`Config`] documents each with its variable. An unknown `HZ3_` variable or a malformed value gives
+//! one line on stderr, and the default stays.
+//!
+//! # Features
+//!
+//! * `allocator-api2`: [`Hz3`] implements `Allocator` of the crate of that name, for collections of
+//!   their own.
+//! * `nightly`: the same for `core::alloc::Allocator`; needs a nightly compiler.
+//!
+//! # Rust versions
+//!
+//! The crate needs Rust 1.88. A newer one is required in minor releases only, and never one that was
+//! released less than six months before.
+
+// The layers. Calls go down; memory comes back up the same way.
+//
+// | module | what it is | what crosses to the next |
+// |---|---|---|
+// | `raw`, `face` | the API | a call |
+// | `thread` | the process's heap, a thread's way in and out | a cache |
+// | `hot` | the fast path of malloc and free | a block |
+// | `heap` | everything that is not the fast path | a block |
+// | `reclaim` | memory on its way back to the system | caches, slabs, pages |
+// | `cache` | a thread's blocks | a batch of one class |
+// | `central` | slabs, by shard and class | a run of pages |
+// | `segment` | page runs, large blocks, the arena | a range |
+// | `os` | the operating system, the lock | |
+// | `base` | units, size classes, sets | |
+//
+// ARCHITECTURE.md has the invariants (`I-n` in comments), the order of locks, and the glossary.
 #![no_std]
 #![deny(unsafe_code)]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
+#![cfg_attr(
+    not(all(target_os = "linux", target_pointer_width = "64")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the options and the statistics are used there"
+    )
+)]
 #![cfg_attr(
     loom,
     allow(dead_code, unreachable_pub, unused_imports, reason = "only the protocols are modelled")
 )]
 
-#[cfg(any(test, miri, loom, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[cfg(any(
+    test,
+    miri,
+    loom,
+    not(target_os = "linux"),
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
 extern crate std;
 
 mod base;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[expect(unsafe_code, reason = "the stacks of the caches and their protocol")]
 mod cache;
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "views of the tables of bins and slabs")]
 mod central;
 #[cfg(loom)]
@@ -56,24 +101,24 @@ mod central {
     pub(crate) use crate::base::sync::AtomicPtr;
     pub(crate) type Slot = AtomicPtr<u8>;
 }
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "writes block contents: zeroing, copying, handing out")]
 mod heap;
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "the fast path")]
 mod hot;
 #[cfg(not(loom))]
 mod options;
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "system calls, and the lock's value")]
 mod os;
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "the entry points of the C face")]
 pub mod raw;
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "the purge, and the caller's own cache")]
 mod reclaim;
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "views of the arena's memory and tables")]
 mod segment;
 #[cfg(loom)]
@@ -88,15 +133,15 @@ mod segment {
 }
 #[cfg(not(loom))]
 mod stats;
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "thread-local words, the process's heap")]
 mod thread;
 
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "implements GlobalAlloc")]
 mod face;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(
     unsafe_code,
     clippy::undocumented_unsafe_blocks,
@@ -105,7 +150,14 @@ mod face;
 )]
 mod tests;
 
-#[cfg(not(loom))]
+#[cfg(all(not(loom), any(feature = "nightly", feature = "allocator-api2")))]
+#[expect(unsafe_code, reason = "implements Allocator")]
+mod allocator;
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+#[expect(unsafe_code, reason = "implements GlobalAlloc")]
+mod system;
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub use face::{Configured, Hz3};
 #[cfg(not(loom))]
 pub use options::{
@@ -119,13 +171,16 @@ pub use stats::Stats;
 /// back.
 ///
 /// A cache whose owner is just refilling it is passed over.
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub fn collect() -> usize {
     thread::collect(0)
 }
 
 /// What the heap holds and what it did.
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub fn stats() -> Stats {
     thread::stats()
 }
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+pub use system::{Configured, Hz3, collect, stats};

@@ -9,7 +9,8 @@ const SOURCES: &str = "crates/hz3/src/";
 /// use each other. A module that is not in this table is a finding: place it first.
 const LAYERS: &[&[&str]] = &[
     &["lib", "tests"],
-    &["face"],
+    &["allocator"],
+    &["face", "system"],
     &["raw"],
     &["thread"],
     &["hot"],

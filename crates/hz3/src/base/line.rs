@@ -19,9 +19,18 @@ impl<const N: usize> Line<N> {
     }
 
     /// Writes the line to stderr. Errors are ignored: there is nobody left to tell.
+    #[cfg(target_os = "linux")]
     pub(crate) fn print(&self) {
         // SAFETY: the buffer is initialised and `len` bytes long; write keeps no pointer.
         unsafe { libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl<const N: usize> Line<N> {
+    /// Writes the line to stderr. Errors are ignored: there is nobody left to tell.
+    pub(crate) fn print(&self) {
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), self.as_bytes());
     }
 }
 

@@ -3,7 +3,7 @@
 pub(crate) mod absence;
 pub(crate) mod bits;
 pub(crate) mod class_set;
-#[expect(unsafe_code, reason = "writes to stderr")]
+#[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "writes to stderr"))]
 pub(crate) mod line;
 #[expect(unsafe_code, reason = "follows the links of the list")]
 pub(crate) mod list;

@@ -1,0 +1,67 @@
+//! The API where hz3 does not run: each call goes to the system's allocator.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+
+use crate::options::Config;
+use crate::stats::Stats;
+
+/// The system's allocator: hz3 itself runs on 64-bit Linux.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hz3;
+
+/// The system's allocator; the configuration is ignored.
+#[derive(Clone, Copy, Debug)]
+pub struct Configured {
+    config: Config,
+}
+
+impl Configured {
+    /// An allocator with this configuration.
+    pub const fn new(config: Config) -> Configured {
+        Configured { config }
+    }
+}
+
+/// Does nothing and returns 0.
+pub fn collect() -> usize {
+    0
+}
+
+/// Statistics that are all 0.
+pub fn stats() -> Stats {
+    Stats::default()
+}
+
+macro_rules! pass_on {
+    ($type:ty) => {
+        // SAFETY: all methods are those of `System`.
+        unsafe impl GlobalAlloc for $type {
+            #[inline]
+            unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+                // SAFETY: the caller's promise.
+                unsafe { System.alloc(layout) }
+            }
+
+            #[inline]
+            unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+                // SAFETY: the caller's promise.
+                unsafe { System.dealloc(block, layout) };
+            }
+
+            #[inline]
+            unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+                // SAFETY: the caller's promise.
+                unsafe { System.alloc_zeroed(layout) }
+            }
+
+            #[inline]
+            unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+                // SAFETY: the caller's promise.
+                unsafe { System.realloc(block, layout, size) }
+            }
+        }
+    };
+}
+
+pass_on!(Hz3);
+pass_on!(Configured);

@@ -1,0 +1,47 @@
+//! The trait `Allocator`, by the crate `allocator-api2`: `cargo test -p hz3 --features allocator-api2`.
+#![cfg(all(feature = "allocator-api2", not(feature = "nightly")))]
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each test owns the blocks that it writes to and frees"
+)]
+
+use std::alloc::Layout;
+
+use allocator_api2::alloc::Allocator;
+use allocator_api2::vec::Vec;
+use hz3::Hz3;
+
+#[test]
+fn a_collection_grows_and_shrinks_in_hz3() {
+    let mut numbers: Vec<u64, Hz3> = Vec::new_in(Hz3);
+    numbers.extend(0..100_000);
+    numbers.truncate(10);
+    numbers.shrink_to_fit();
+    assert_eq!(numbers.iter().sum::<u64>(), 45);
+    assert!(hz3::stats().allocated > 0);
+}
+
+#[test]
+fn no_bytes_need_no_block_and_grow_to_one() {
+    let none = Layout::from_size_align(0, 64).unwrap();
+    let some = Layout::from_size_align(100, 64).unwrap();
+    let empty = Hz3.allocate(none).unwrap();
+    assert_eq!(empty.len(), 0);
+    assert_eq!(empty.cast::<u8>().as_ptr().addr() % 64, 0);
+    let grown = unsafe { Hz3.grow_zeroed(empty.cast(), none, some) }.unwrap();
+    assert!(unsafe { grown.as_ref() }.iter().all(|&byte| byte == 0));
+    let shrunk = unsafe { Hz3.shrink(grown.cast(), some, none) }.unwrap();
+    unsafe { Hz3.deallocate(shrunk.cast(), none) };
+}
+
+#[test]
+fn a_new_alignment_moves_the_contents() {
+    let old = Layout::from_size_align(40, 8).unwrap();
+    let new = Layout::from_size_align(80, 4096).unwrap();
+    let block = Hz3.allocate(old).unwrap().cast::<u8>();
+    unsafe { block.write_bytes(7, 40) };
+    let moved = unsafe { Hz3.grow(block, old, new) }.unwrap();
+    assert_eq!(moved.cast::<u8>().as_ptr().addr() % 4096, 0);
+    assert!(unsafe { moved.as_ref() }[..40].iter().all(|&byte| byte == 7));
+    unsafe { Hz3.deallocate(moved.cast(), new) };
+}
