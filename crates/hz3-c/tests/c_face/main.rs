@@ -4,6 +4,7 @@
 //! did; here it is compiled, run, and held to its answer. No test depends on the time it takes:
 //! a watchdog ends what hangs.
 
+mod handlers;
 mod harness;
 
 mod attack;
@@ -15,6 +16,7 @@ mod exhaustion;
 mod exports;
 mod family;
 mod foreign;
+mod fork_storm;
 mod fork_threads;
 mod invisible;
 mod limit;

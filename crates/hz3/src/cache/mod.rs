@@ -37,7 +37,7 @@ mod thread_cache {
     use crate::base::size_class::{CLASSES, ENTRY_BYTES, SizeClass};
     use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES, widen};
     use crate::os::lock::Lock;
-    use crate::os::{Os, Span};
+    use crate::os::{Os, Span, rank};
     use crate::segment::tables::ClassEntry;
 
     /// One thread's cache. The first fields are all that malloc and free of a cached class read.
@@ -50,7 +50,7 @@ mod thread_cache {
         class_map: *const ClassEntry,
         pub(crate) stacks: [Stack; CLASSES],
         /// Held by the owner in its cold path and by a thief.
-        pub(crate) policy: Lock<Policy>,
+        pub(crate) policy: Lock<Policy, { rank::CACHE }>,
         /// The next cache of the registry.
         next: AtomicPtr<ThreadCache>,
         /// The next unused cache. Guarded by the registry's lock.
@@ -256,6 +256,7 @@ mod thread_cache {
             unsafe { none.restart(self.slots) };
             none.shut();
             policy.capacity = Capacity::new(0);
+            policy.surplus = [Surplus::new(); CLASSES];
             policy.at_work = ClassSet::EMPTY;
             policy.unwanted = ClassSet::EMPTY;
             policy.arrays = [0; CLASSES];

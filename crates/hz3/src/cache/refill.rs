@@ -10,8 +10,8 @@ use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::wide;
 use crate::central::Central;
-use crate::os::Os;
 use crate::os::lock::Guard;
+use crate::os::{Os, rank};
 use crate::segment::Segments;
 
 /// The layers below the caches.
@@ -40,7 +40,7 @@ const COPIED_AT_ONCE: usize = 128;
 /// A cache whose lock is held by its owner.
 pub(super) struct Owned<'a, O> {
     cache: &'a ThreadCache,
-    policy: Guard<'a, Policy>,
+    policy: Guard<'a, Policy, { rank::CACHE }>,
     below: Below<'a, O>,
 }
 

@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::refill::Below;
 use super::{CACHE_BYTES, ThreadCache};
 use crate::base::list::List;
-use crate::os::Os;
 use crate::os::lock::Lock;
+use crate::os::{Os, rank};
 
 /// All caches together may hold this many bytes before each one's share shrinks.
 const SHARED_LIMIT: usize = 128 * 1024 * 1024;
@@ -26,9 +26,9 @@ pub(crate) struct Registry {
     all: List<ThreadCache>,
     /// By the CPU on which a thread ended, so that the next thread there finds the cache's lines
     /// in that CPU's cache.
-    unused: [Lock<Unused>; LISTS],
+    unused: [Lock<Unused, { rank::UNUSED }>; LISTS],
     /// Held while a new cache is published.
-    publication: Lock<()>,
+    publication: Lock<(), { rank::PUBLICATION }>,
     in_use: AtomicUsize,
     created: AtomicUsize,
     /// See [`Below::granted`].

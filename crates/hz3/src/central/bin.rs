@@ -10,6 +10,7 @@ use crate::base::size_class::SizeClass;
 use crate::base::treap::Treap;
 use crate::base::units::{ChunkIndex, narrow, widen};
 use crate::os::lock::Lock;
+use crate::os::rank;
 use crate::segment::tables::{BITMAP_WORDS, Tables};
 
 /// Slabs that move in the order for one choice of a slab that serves.
@@ -20,7 +21,7 @@ const MOVES_A_CHOICE: u32 = 16;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Bin {
-    pub(crate) state: Lock<BinState>,
+    pub(crate) state: Lock<BinState, { rank::BIN }>,
     /// Number of slabs with free blocks, readable without the lock as a hint.
     available: AtomicU32,
     /// Free blocks of all slabs of the bin. Written under the lock.

@@ -18,7 +18,7 @@ use super::places::{Places, SLOTS, most_waiting};
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{narrow, wide, widen};
 use crate::os::lock::Lock;
-use crate::os::{Os, Refused, Span};
+use crate::os::{Os, Refused, Span, rank};
 
 /// The limit that a transfer cache starts with once it is wanted: this part of its most.
 const FIRST_PART: u32 = 8;
@@ -42,7 +42,7 @@ unsafe impl Send for Transfers {}
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Transfer {
-    state: Lock<State>,
+    state: Lock<State, { rank::TRANSFER }>,
     /// Blocks that wait here. Written under the lock, a hint without.
     len: AtomicU32,
     /// A flush found no room since the last growth. Written under the lock, a hint without.

@@ -50,6 +50,15 @@ impl<O: Os> Heap<O> {
         }
     }
 
+    /// As [`Heap::usable_size`], for a call that must not wait for a lock: 0 for an address outside the
+    /// arena while the table of blocks there is in use.
+    pub(crate) fn size_without_waiting(&self, address: usize) -> Option<usize> {
+        if self.segments.arena().contains(address) {
+            return self.usable_size(address);
+        }
+        self.segments.try_huge_at(address)
+    }
+
     /// Changes the size of a block; the result may be another one. `Ok(None)`: there is no memory
     /// and the block is what it was.
     ///

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec;
 use std::vec::Vec;
 
-use super::{NotCommitted, Os, Refused, Span};
+use super::{NotCommitted, Os, Refused, Span, order};
 use crate::base::units::CHUNK_BYTES;
 
 /// Grain of the states that are tracked: the smallest OS page.
@@ -153,6 +153,7 @@ impl Os for Fake {
     }
 
     unsafe fn purge(&self, span: Span) -> Result<(), Refused> {
+        order::may_call("madvise");
         if self.fails() {
             return Err(Refused);
         }
@@ -181,6 +182,7 @@ impl Os for Fake {
     }
 
     unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {
+        order::may_call("mremap");
         let target = self.map(span.bytes, self.page_size)?;
         self.change(span, State::Committed, State::Committed);
         // SAFETY: the caller owns the span; the target is fresh and as long.
@@ -203,6 +205,7 @@ impl Os for Fake {
     }
 
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>> {
+        order::may_call("mremap");
         let target = self.map(bytes, self.page_size)?;
         // SAFETY: both are mappings of at least that length.
         unsafe { target.copy_from_nonoverlapping(span.start, span.bytes.min(bytes)) };

@@ -2,6 +2,7 @@
 
 use core::fmt::Write;
 
+use super::held;
 use super::syscall::syscall;
 use crate::base::line::Line;
 
@@ -36,6 +37,8 @@ fn die(what: core::fmt::Arguments<'_>) -> ! {
         [libc::STDERR_FILENO.cast_unsigned() as usize, bytes.as_ptr().expose_provenance()];
     // SAFETY: the buffer is initialised. An error is ignored: there is nobody left to tell.
     let _ = unsafe { syscall(libc::SYS_write, [file, start, bytes.len(), 0, 0, 0]) };
+    // A handler of SIGABRT may allocate, fork or exit, whatever this thread was just doing.
+    held::begin_operation();
     // SAFETY: abort has no precondition; unlike `std::process::abort` it raises SIGABRT, which
     // is what debuggers and supervisors expect of an allocator.
     unsafe { libc::abort() }

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::syscall::syscall;
-use super::{NotCommitted, Os, Refused, Span};
+use super::{NotCommitted, Os, Refused, Span, order};
 use crate::base::units::CHUNK_BYTES;
 
 /// The real system.
@@ -230,6 +230,7 @@ impl Os for Linux {
     }
 
     unsafe fn purge(&self, span: Span) -> Result<(), Refused> {
+        order::may_call("madvise");
         match PURGES.load(Ordering::Relaxed) {
             // SAFETY: the caller owns the range and expects its contents to vanish.
             PURGES_EMPTY => unsafe { Self::advise(span, libc::MADV_DONTNEED) },
@@ -265,6 +266,7 @@ impl Os for Linux {
         // DONTUNMAP keeps the old range mapped (and empty), so that no other mmap of the process
         // can slip into the arena. It needs Linux 5.7; older kernels refuse and the caller copies.
         // The kernel chooses the new place: with MREMAP_FIXED a late failure would leave a hole.
+        order::may_call("mremap");
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
         let address: *mut c_void = span.start.as_ptr().cast();
         // SAFETY: the caller owns the range; on failure it stays as it is.
@@ -277,6 +279,7 @@ impl Os for Linux {
     }
 
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>> {
+        order::may_call("mremap");
         let address: *mut c_void = span.start.as_ptr().cast();
         // SAFETY: the span is a mapping of the caller's; on failure it stays as it is.
         let moved = unsafe { libc::mremap(address, span.bytes, bytes, libc::MREMAP_MAYMOVE) };

@@ -2,16 +2,20 @@
 //! met held.
 //!
 //! It never allocates, has no owner (so a forked child can release what the parent's thread
-//! took), and is not fair. States: 0 free, 1 held, 2 held and somebody may sleep.
+//! took), and is not fair. States: 0 free, 1 held, 2 held and somebody may sleep. Each thread counts
+//! the locks that it holds (see [`super::held`]).
 
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::fatal::fatal;
 #[cfg(not(miri))]
 use super::syscall::syscall;
+use super::{held, order};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -19,9 +23,25 @@ const WAITED_FOR: u32 = 2;
 /// Tries before sleeping. Critical sections are a few hundred nanoseconds; a futex wait costs
 /// some microseconds.
 const SPINS: u32 = 100;
+/// Milliseconds of one sleep of [`Lock::lock_within`].
+const STEP_MS: u32 = 10;
 
-/// A value behind a futex lock.
-pub(crate) struct Lock<T> {
+/// This process is a forked child that inherited locks of threads that it does not have.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Closes the heap for ever, in a forked child: no thread may wait for one of its locks.
+pub(crate) fn close_heap() {
+    CLOSED.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`close_heap`] was called in this process or in one that it was forked from.
+#[inline(always)]
+pub(crate) fn is_heap_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
+/// A value behind a futex lock; `RANK` is one of [`super::rank`].
+pub(crate) struct Lock<T, const RANK: u8> {
     word: AtomicU32,
     /// How often somebody met it held. Written by those alone, so a lock that nobody meets held pays
     /// nothing for it.
@@ -31,33 +51,68 @@ pub(crate) struct Lock<T> {
 
 // SAFETY: the lock word admits one guard at a time (acquire on lock, release on unlock), so the
 // value is never accessed by two threads at once.
-unsafe impl<T: Send> Sync for Lock<T> {}
+unsafe impl<T: Send, const RANK: u8> Sync for Lock<T, RANK> {}
 
 /// Access to the value of a held [`Lock`]; releases it on drop.
 #[must_use = "the lock is released at once when the guard is dropped"]
-pub(crate) struct Guard<'a, T> {
-    lock: &'a Lock<T>,
+pub(crate) struct Guard<'a, T, const RANK: u8> {
+    lock: &'a Lock<T, RANK>,
+    /// The thread that took the lock releases it: it counts what it holds.
+    same_thread: PhantomData<*const ()>,
 }
 
-impl<T> Lock<T> {
-    pub(crate) const fn new(value: T) -> Lock<T> {
+impl<T, const RANK: u8> Lock<T, RANK> {
+    pub(crate) const fn new(value: T) -> Lock<T, RANK> {
         let (word, contended) = (AtomicU32::new(FREE), AtomicU64::new(0));
         Lock { word, contended, value: UnsafeCell::new(value) }
     }
 
-    pub(crate) fn lock(&self) -> Guard<'_, T> {
+    pub(crate) fn lock(&self) -> Guard<'_, T, RANK> {
+        order::may_wait_for::<RANK>(self.place());
+        held::enter::<RANK>();
         self.acquire();
-        Guard { lock: self }
+        self.guard()
     }
 
-    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T, RANK>> {
+        held::enter::<RANK>();
         // Acquire pairs with the release swap in `release`.
         let taken = self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
         if taken.is_err() {
+            held::leave::<RANK>();
             self.note_contended();
             return None;
         }
-        Some(Guard { lock: self })
+        Some(self.guard())
+    }
+
+    /// The guard of the lock, which was just taken.
+    fn guard(&self) -> Guard<'_, T, RANK> {
+        order::taken::<RANK>(self.place());
+        Guard { lock: self, same_thread: PhantomData }
+    }
+
+    /// The lock's address, for messages.
+    fn place(&self) -> usize {
+        core::ptr::from_ref(&self.word).addr()
+    }
+
+    /// As [`Lock::lock`], but gives up after so many milliseconds.
+    pub(crate) fn lock_within(&self, ms: u32) -> Option<Guard<'_, T, RANK>> {
+        if let Some(guard) = self.try_lock() {
+            return Some(guard);
+        }
+        held::enter::<RANK>();
+        for _ in 0..ms.div_ceil(STEP_MS) {
+            // Acquire pairs with the release swap in `release`. One that gives up leaves the word as
+            // it is: the next release wakes nobody.
+            if self.word.swap(WAITED_FOR, Ordering::Acquire) == FREE {
+                return Some(self.guard());
+            }
+            futex_wait_briefly(&self.word, WAITED_FOR);
+        }
+        held::leave::<RANK>();
+        None
     }
 
     /// How often the lock was met held: waited for, or passed over by [`Lock::try_lock`].
@@ -70,7 +125,7 @@ impl<T> Lock<T> {
         self.contended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes the lock without a guard, for the fork protocol. [`Lock::release`] ends it.
+    /// Takes the lock without a guard and uncounted, for the fork protocol. [`Lock::release`] ends it.
     pub(crate) fn acquire(&self) {
         // Acquire pairs with the release swap in `release`.
         let taken = self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
@@ -96,6 +151,13 @@ impl<T> Lock<T> {
         }
         // Acquire pairs with the release swap in `release`.
         while self.word.swap(WAITED_FOR, Ordering::Acquire) != FREE {
+            if is_heap_closed() {
+                // The child returned from the handler into what that had interrupted.
+                fatal(
+                    "fork in a signal handler: the child needs a lock that did not come along",
+                    self.place(),
+                );
+            }
             futex_wait(&self.word, WAITED_FOR);
         }
     }
@@ -109,7 +171,7 @@ impl<T> Lock<T> {
     }
 }
 
-impl<T> Deref for Guard<'_, T> {
+impl<T, const RANK: u8> Deref for Guard<'_, T, RANK> {
     type Target = T;
     fn deref(&self) -> &T {
         // SAFETY: a guard exists only while its thread holds the lock.
@@ -117,26 +179,28 @@ impl<T> Deref for Guard<'_, T> {
     }
 }
 
-impl<T> DerefMut for Guard<'_, T> {
+impl<T, const RANK: u8> DerefMut for Guard<'_, T, RANK> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: a guard exists only while its thread holds the lock, and is borrowed mutably.
         unsafe { &mut *self.lock.value.get() }
     }
 }
 
-impl<T> Drop for Guard<'_, T> {
+impl<T, const RANK: u8> Drop for Guard<'_, T, RANK> {
     fn drop(&mut self) {
+        order::released(self.lock.place());
         self.lock.release();
+        held::leave::<RANK>();
     }
 }
 
-impl<T> fmt::Debug for Lock<T> {
+impl<T, const RANK: u8> fmt::Debug for Lock<T, RANK> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lock").field("word", &self.word).finish_non_exhaustive()
     }
 }
 
-impl<T> fmt::Debug for Guard<'_, T> {
+impl<T, const RANK: u8> fmt::Debug for Guard<'_, T, RANK> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Guard")
     }
@@ -144,35 +208,45 @@ impl<T> fmt::Debug for Guard<'_, T> {
 
 /// Sleeps while `word` holds `value`. Returns early on a signal or without a reason.
 pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
-    futex(word, libc::FUTEX_WAIT, value);
+    futex(word, libc::FUTEX_WAIT, value, None);
+}
+
+/// As [`futex_wait`], for [`STEP_MS`] at most.
+fn futex_wait_briefly(word: &AtomicU32, value: u32) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: i64::from(STEP_MS) * 1_000_000 };
+    futex(word, libc::FUTEX_WAIT, value, Some(&time));
 }
 
 /// Wakes one thread that sleeps on the word.
 pub(crate) fn futex_wake_one(word: &AtomicU32) {
-    futex(word, libc::FUTEX_WAKE, 1);
+    futex(word, libc::FUTEX_WAKE, 1, None);
 }
 
-/// A futex call without a time limit, on a word of this process.
+/// A futex call on a word of this process.
 #[cfg(not(miri))]
-fn futex(word: &AtomicU32, operation: c_int, value: u32) {
+fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::timespec>) {
     let operation = (operation | libc::FUTEX_PRIVATE_FLAG).cast_unsigned() as usize;
-    let arguments = [word.as_ptr().expose_provenance(), operation, value as usize, 0, 0, 0];
+    let time = time.map_or(0, |time| core::ptr::from_ref(time).expose_provenance());
+    let arguments = [word.as_ptr().expose_provenance(), operation, value as usize, time, 0, 0];
     // SAFETY: the word outlives the call; the kernel compares it or uses its address as a key.
     let _ = unsafe { syscall(libc::SYS_futex, arguments) };
 }
 
 /// The same for Miri, which knows the call by the C library's function and checks the types.
 #[cfg(miri)]
-fn futex(word: &AtomicU32, operation: c_int, value: u32) {
+fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::timespec>) {
     let operation = operation | libc::FUTEX_PRIVATE_FLAG;
-    let forever = core::ptr::null::<libc::timespec>();
+    let time = time.map_or(core::ptr::null(), core::ptr::from_ref);
     // SAFETY: as above.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, forever) };
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, time) };
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Lock, Ordering, WAITED_FOR};
+    use super::{Ordering, WAITED_FOR};
+    use crate::os::rank::BIN;
+
+    type Lock<T> = super::Lock<T, BIN>;
 
     #[test]
     fn holders_exclude_each_other() {
@@ -205,6 +279,18 @@ mod tests {
         assert!(lock.try_lock().is_some());
         drop(lock.lock());
         assert_eq!(lock.contended(), 3, "a free lock was not met held");
+    }
+
+    #[test]
+    fn a_wait_can_end_without_the_lock() {
+        let lock = Lock::new(());
+        let guard = lock.lock();
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(lock.lock_within(1).is_none(), "the lock is held"));
+        });
+        drop(guard);
+        assert!(lock.lock_within(1).is_some(), "a wait that ended must not leave the lock held");
+        assert!(!crate::os::held::is_inside());
     }
 
     #[test]

@@ -16,9 +16,13 @@
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod fatal;
+pub(crate) mod held;
 pub(crate) mod linux;
 pub(crate) mod lock;
+pub(crate) mod order;
 pub(crate) mod pin;
+pub(crate) mod rank;
+pub(crate) mod stdio;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]

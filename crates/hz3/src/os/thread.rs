@@ -48,6 +48,7 @@ pub(crate) fn note_cpus() {
 /// The C library allocates meanwhile, and takes the lock of its list of stacks: the caller holds no
 /// lock of hz3's and was not called by the C library.
 pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *mut c_void) -> bool {
+    super::order::may_call("pthread_create");
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let place = attributes.as_mut_ptr();
     // SAFETY: initializes the attributes.

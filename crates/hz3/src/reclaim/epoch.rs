@@ -2,12 +2,11 @@
 
 use super::counters::Counters;
 use super::plan::{Budget, Plan, QueueRules, ScanRules};
-use super::purge::{self, Purged};
+use super::purge::{self, Purged, Purging};
 use super::queue::{Entry, Queue, Queued};
 use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow, wide};
 use crate::cache::refill::Below;
 use crate::os::Os;
-use crate::os::lock::Lock;
 use crate::segment::meta::Age;
 
 /// What the epochs of a process remember.
@@ -21,7 +20,7 @@ pub(crate) struct Epochs {
 /// One epoch at work.
 pub(crate) struct Step<'a, O> {
     pub(crate) below: Below<'a, O>,
-    pub(crate) purging: &'a Lock<()>,
+    pub(crate) purging: &'a Purging,
     pub(crate) counters: &'a Counters,
 }
 

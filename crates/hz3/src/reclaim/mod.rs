@@ -27,8 +27,8 @@ use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
 use crate::central::Central;
 use crate::options::Config;
-use crate::os::Os;
 use crate::os::lock::Lock;
+use crate::os::{Os, held, rank};
 use crate::segment::Segments;
 use crate::segment::meta::Age;
 use crate::stats::Stats;
@@ -36,19 +36,19 @@ use aging::Aging;
 use counters::Counters;
 use epoch::{Epochs, Step};
 use plan::Plan;
-use purge::Purged;
+use purge::{Purged, Purging};
 use slack::Slack;
 
 /// The state and the counters of the pipeline.
 #[derive(Debug)]
 pub(crate) struct Reclaim {
-    aging: Lock<Pace>,
+    aging: Lock<Pace, { rank::AGEING }>,
     /// The steps of an epoch, for the policies that are made of epochs.
     plan: Option<Plan>,
     counters: Counters,
     slack: Slack,
     /// Held while pages are off their map for a purge.
-    purging: Lock<()>,
+    purging: Purging,
     ticks: AtomicU64,
     stolen_bytes: AtomicU64,
     unwanted_bytes: AtomicU64,
@@ -133,7 +133,7 @@ impl Reclaim {
             plan: Plan::of(config.policy, &config.limits),
             counters: Counters::new(),
             slack: Slack::new(),
-            purging: Lock::new(()),
+            purging: Purging::new(()),
             ticks: AtomicU64::new(0),
             stolen_bytes: AtomicU64::new(0),
             unwanted_bytes: AtomicU64::new(0),
@@ -509,17 +509,22 @@ impl Reclaim {
 
     /// Waits until no page is off its map for a purge, and keeps it so, for fork.
     pub(crate) fn acquire_all(&self) {
-        self.purging.acquire();
+        // A thread that forks in a signal handler, or in a hook of the system call, may be the purger.
+        if !held::is_purging() {
+            self.purging.acquire();
+        }
     }
 
     /// Releases what [`Reclaim::acquire_all`] took, perhaps in a forked child.
     pub(crate) fn release_all(&self) {
-        self.purging.release();
+        if !held::is_purging() {
+            self.purging.release();
+        }
     }
 
     /// In a forked child: the thread that may have been in a tick is not in this process.
     pub(crate) fn forget_other_threads(&self) {
-        if self.aging.try_lock().is_none() {
+        if !held::is_ticking() && self.aging.try_lock().is_none() {
             // Its state is plain numbers, whatever the tick had got to.
             self.aging.release();
         }

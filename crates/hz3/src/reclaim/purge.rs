@@ -7,16 +7,24 @@
 //! cost one by one.
 //!
 //! One lock, which no allocation takes, is held from taking to putting back: fork waits for it, so
-//! that no child inherits pages that are on their way.
+//! that no child inherits pages that are on their way. The system call may run a hook of another
+//! library, which may allocate, and wait for a lock whose holder allocates: so a purge is not waited
+//! for without end, and one below the hook of another does nothing.
 
 use super::plan::Budget;
 use crate::base::units::{ChunkIndex, PAGE_BYTES, PageIndex, Pages, Run, narrow, wide};
 use crate::cache::refill::Below;
-use crate::os::lock::Lock;
-use crate::os::{Os, Refused};
+use crate::os::lock::{Guard, Lock};
+use crate::os::{Os, Refused, held, rank};
 use crate::segment::Segments;
 use crate::segment::arena::Arena;
 use crate::segment::meta::Age;
+
+/// The lock that is held while something is on its way to the system.
+pub(crate) type Purging = Lock<(), { rank::PURGING }>;
+
+/// Milliseconds after which a purge gives up waiting for another one's range.
+const PATIENCE_MS: u32 = 1000;
 
 /// Longest range of one call: what is off the free map meanwhile.
 const RANGE_PAGES: Pages = Pages::new(4096);
@@ -85,7 +93,7 @@ impl Purged {
 /// as the system refused it or has larger pages, is old: no queue takes it up again.
 pub(crate) fn range<O: Os>(
     segments: &Segments<O>,
-    purging: &Lock<()>,
+    purging: &Purging,
     range: Run,
     age: Age,
     budget: Budget,
@@ -94,7 +102,7 @@ pub(crate) fn range<O: Os>(
     let mut rest = range;
     while done.calls < budget.calls && done.pages < budget.pages && rest.pages > Pages::ZERO {
         let left = u32::try_from(budget.pages - done.pages).map_or(RANGE_PAGES, Pages::new);
-        let _purging = purging.lock();
+        let Some(_purging) = begin(purging) else { break };
         let taken = segments.take_dirty(rest, left.min(RANGE_PAGES), age);
         let Some(run) = taken else { break };
         rest = Run::new(run.end(), rest.end() - run.end());
@@ -111,7 +119,7 @@ pub(crate) fn range<O: Os>(
 /// range that the system refuses stays dirty and is not tried again in this pass.
 pub(crate) fn free_pages<O: Os>(
     segments: &Segments<O>,
-    purging: &Lock<()>,
+    purging: &Purging,
     age: Age,
     keep: usize,
 ) -> Purged {
@@ -121,7 +129,7 @@ pub(crate) fn free_pages<O: Os>(
     loop {
         let excess = segments.dirty_pages().saturating_sub(keep_pages);
         let limit = u32::try_from(excess).map_or(RANGE_PAGES, Pages::new).min(RANGE_PAGES);
-        let _purging = purging.lock();
+        let Some(_purging) = begin(purging) else { break };
         if limit == Pages::ZERO {
             break;
         }
@@ -134,10 +142,10 @@ pub(crate) fn free_pages<O: Os>(
 }
 
 /// Purges the holes of the slab that starts at `chunk`, if there are any.
-pub(crate) fn holes<O: Os>(below: Below<'_, O>, purging: &Lock<()>, chunk: ChunkIndex) -> Purged {
+pub(crate) fn holes<O: Os>(below: Below<'_, O>, purging: &Purging, chunk: ChunkIndex) -> Purged {
     let mut done = Purged::default();
     let grain = grain(below.segments.os());
-    let _purging = purging.lock();
+    let Some(_purging) = begin(purging) else { return done };
     if let Some(holes) = below.central.claim_holes(below.segments, chunk, grain) {
         let mut all = true;
         for run in holes.runs() {
@@ -146,6 +154,11 @@ pub(crate) fn holes<O: Os>(below: Below<'_, O>, purging: &Lock<()>, chunk: Chunk
         below.central.release_holes(below.segments, holes, all);
     }
     done
+}
+
+/// The lock, unless that would take too long.
+fn begin(purging: &Purging) -> Option<Guard<'_, (), { rank::PURGING }>> {
+    if held::is_purging() { None } else { purging.lock_within(PATIENCE_MS) }
 }
 
 /// Pages of the arena in a page of the system.

@@ -69,6 +69,12 @@ impl<O: Os> Segments<O> {
         self.huge.lock().find(address).map(|span| span.bytes)
     }
 
+    /// As [`Segments::huge_at`], without waiting: 0 while the table is in use.
+    pub(crate) fn try_huge_at(&self, address: usize) -> Option<usize> {
+        let Some(table) = self.huge.try_lock() else { return Some(0) };
+        table.find(address).map(|span| span.bytes)
+    }
+
     /// Frees the huge block that starts at `address`; false when there is none.
     pub(crate) fn free_huge(&self, address: usize) -> bool {
         let removed = self.huge.lock().remove(address);

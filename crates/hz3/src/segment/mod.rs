@@ -27,7 +27,7 @@ use crate::base::units::{
 };
 use crate::options::Config;
 use crate::os::lock::Lock;
-use crate::os::{Os, Refused};
+use crate::os::{Os, Refused, rank};
 use account::Account;
 use allowance::Allowance;
 use arena::{Arena, Growth, PAGE_COST};
@@ -40,9 +40,9 @@ use tables::Tables;
 #[derive(Debug)]
 pub(crate) struct Segments<O> {
     arena: Arena<O>,
-    growth: Lock<Growth>,
-    pages: Lock<PageHeap>,
-    huge: Lock<Mappings>,
+    growth: Lock<Growth, { rank::GROWTH }>,
+    pages: Lock<PageHeap, { rank::PAGES }>,
+    huge: Lock<Mappings, { rank::HUGE }>,
     account: Account,
     /// Whether units are advised: wanted, and not refused so far.
     huge_pages: AtomicBool,

@@ -5,6 +5,7 @@ mod attack;
 mod breakdown;
 mod busy;
 mod exhaustion;
+mod fork;
 mod limit;
 mod model;
 mod policies;

@@ -6,11 +6,14 @@
 //! exit, with the thread's cache already in place, because both registrations may allocate.
 
 mod cgroup;
+mod emergency;
 mod environment;
 mod errno;
 mod file;
+mod fork;
 mod reclaimer;
 mod report;
+mod shut;
 mod word;
 
 use core::cell::UnsafeCell;
@@ -19,19 +22,20 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
+use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 use crate::cache::{Counts, Front, ThreadCache};
 use crate::heap::{Foreign, Heap};
 use crate::options::{Config, Report};
 use crate::os::linux::Linux;
 use crate::os::lock::Lock;
-use crate::os::pin;
+use crate::os::{order, pin, rank};
 use crate::stats::Stats;
 
 /// The heap of the process, made by the first call that needs it.
 struct Global {
     ready: AtomicPtr<Heap<Linux>>,
     place: UnsafeCell<MaybeUninit<Heap<Linux>>>,
-    start: Lock<Option<Config>>,
+    start: Lock<Option<Config>, { rank::START }>,
     counting: AtomicBool,
     exit_key: AtomicU32,
     registered: AtomicBool,
@@ -93,7 +97,7 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
 
 /// Sets the configuration that the heap will start with; does nothing once it has started.
 pub(crate) fn configure(config: &Config) {
-    if existing_heap().is_none() {
+    if existing_heap().is_none() && !shut::is_shut() {
         GLOBAL.start.lock().get_or_insert(*config);
     }
 }
@@ -126,6 +130,7 @@ fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
     word::set(if counting { &word::COUNTING } else { cache }, Some(cache));
     let key = GLOBAL.exit_key.load(Ordering::Relaxed);
     if key != u32::MAX {
+        order::may_call("pthread_setspecific");
         // SAFETY: the key exists. The call may allocate: the cache is in place.
         unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(cache).cast()) };
     }
@@ -139,10 +144,10 @@ fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
 #[cold]
 fn register_process_hooks() {
     pin::stay_loaded();
-    // SAFETY: the three handlers are functions of this program that stay loaded.
-    unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_forked_child)) };
+    fork::register();
     let reports = GLOBAL.start.lock().is_some_and(|config| config.report != Report::None);
     if reports {
+        order::may_call("atexit");
         // SAFETY: the handler is a function of this program that stays loaded.
         unsafe { libc::atexit(report_at_exit) };
     }
@@ -152,34 +157,20 @@ fn register_process_hooks() {
 unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
     let (Some(heap), Some(cache)) = (existing_heap(), word::own()) else { return };
     word::set(&word::ENDED, None);
+    if shut::is_shut() {
+        // A signal handler ends the thread inside an operation: its cache is lost.
+        return;
+    }
     // SAFETY: the cache came from `attach`; the words do not lead to it any more.
     unsafe { heap.detach(cache) };
     reclaimer::poll_ending(heap);
 }
 
-extern "C" fn before_fork() {
-    GLOBAL.start.acquire();
-    if let Some(heap) = existing_heap() {
-        heap.acquire_all();
-    }
-}
-
-extern "C" fn after_fork() {
-    if let Some(heap) = existing_heap() {
-        heap.release_all();
-    }
-    GLOBAL.start.release();
-}
-
-extern "C" fn in_forked_child() {
-    after_fork();
-    reclaimer::after_fork_in_child();
-    if let Some(heap) = existing_heap() {
-        heap.bury_other_threads(word::own());
-    }
-}
-
 extern "C" fn report_at_exit() {
+    if shut::is_shut() {
+        report::refuse();
+        return;
+    }
     let Some(config) = *GLOBAL.start.lock() else { return };
     report::write(&stats(), &config.report, config.policy);
 }
@@ -205,8 +196,14 @@ fn address(block: Option<NonNull<u8>>) -> *mut u8 {
 /// # Safety
 /// The hot path has just missed with this size on this thread, once.
 pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
-    let Some(heap) = heap() else { return core::ptr::null_mut() };
     let missed_on_own = word::own().is_some_and(|own| core::ptr::eq(own, word::hot()));
+    if shut::is_shut() {
+        if missed_on_own && size <= MAX_SMALL {
+            word::hot().stack(SizeClass::of_size(size)).undo_pop();
+        }
+        return shut::aligned(MIN_ALIGN, size);
+    }
+    let Some(heap) = heap() else { return core::ptr::null_mut() };
     let block = match front(heap) {
         // SAFETY: the hot path has just missed on this thread's own cache.
         Front::Cache(cache) if missed_on_own => unsafe { heap.allocate_miss(cache, size) },
@@ -229,6 +226,9 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
         // The C library frees NULL in every thread that ends, after all else: it gets no cache.
         return Ok(());
     }
+    if shut::is_shut() {
+        return shut::free(block);
+    }
     // Before the heap exists every block is somebody else's.
     let Some(heap) = existing_heap() else { return Err(Foreign) };
     let missed_on_own = word::own().is_some_and(|own| core::ptr::eq(own, word::hot()));
@@ -237,17 +237,26 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
         // SAFETY: the front is this thread's, and the hot path has just missed on it.
         let freed = unsafe { heap.free_miss(front, block) };
         reclaimer::poll(heap);
-        return freed;
+        return freed.or_else(|Foreign| free_emergency(block));
     }
     count(false);
     // SAFETY: the front is this thread's; the miss was on a sentinel.
     let freed = unsafe { heap.free(front, block) };
     reclaimer::poll(heap);
-    freed
+    freed.or_else(|Foreign| free_emergency(block))
+}
+
+/// Frees a block that a call got while the heap was shut to it.
+#[cold]
+fn free_emergency(block: *mut u8) -> Result<(), Foreign> {
+    if emergency::free(block.addr()) { Ok(()) } else { Err(Foreign) }
 }
 
 /// A block at a multiple of `align`, a power of two; NULL on exhaustion.
 pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
+    if shut::is_shut() {
+        return shut::aligned(align, size);
+    }
     let Some(heap) = heap() else { return core::ptr::null_mut() };
     let front = front(heap);
     count(true);
@@ -259,6 +268,9 @@ pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
 
 /// As [`aligned`], reading as zero.
 pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
+    if shut::is_shut() {
+        return shut::aligned(align, size);
+    }
     let Some(heap) = heap() else { return core::ptr::null_mut() };
     let front = front(heap);
     count(true);
@@ -273,28 +285,64 @@ pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
 /// # Safety
 /// The block is the caller's, and only the result is used afterwards, unless it is NULL.
 pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut u8, Foreign> {
+    if shut::is_shut() {
+        // SAFETY: the caller's promise.
+        return unsafe { shut::reallocate(block, size) };
+    }
     let Some(heap) = existing_heap() else { return Err(Foreign) };
     let front = front(heap);
     count(true);
     // SAFETY: the front is this thread's; the rest is the caller's promise.
     let moved = unsafe { heap.reallocate(front, block, size) };
     reclaimer::poll(heap);
-    moved.map(address)
+    match moved {
+        Ok(moved) => Ok(address(moved)),
+        // SAFETY: the caller's promise.
+        Err(Foreign) => unsafe { reallocate_emergency(block, size) },
+    }
+}
+
+/// As [`reallocate`], for a block that a call got while the heap was shut to it.
+///
+/// # Safety
+/// As for [`reallocate`].
+#[cold]
+unsafe fn reallocate_emergency(block: NonNull<u8>, size: usize) -> Result<*mut u8, Foreign> {
+    let present = emergency::usable_size(block.addr().get()).ok_or(Foreign)?;
+    if size <= present {
+        return Ok(block.as_ptr());
+    }
+    let target = aligned(MIN_ALIGN, size);
+    if !target.is_null() {
+        // SAFETY: the block holds so many bytes, the new one more, and it is nobody else's.
+        unsafe { target.copy_from_nonoverlapping(block.as_ptr(), present) };
+        free_emergency(block.as_ptr())?;
+    }
+    Ok(target)
 }
 
 /// Bytes that the block at an address holds; `None` when it is not hz3's.
 pub(crate) fn usable_size(address: usize) -> Option<usize> {
-    existing_heap()?.usable_size(address)
+    if shut::is_shut() {
+        return shut::usable_size(address);
+    }
+    existing_heap()?.usable_size(address).or_else(|| emergency::usable_size(address))
 }
 
 /// See [`crate::collect`] and [`crate::raw::trim`].
 pub(crate) fn collect(keep: usize) -> usize {
+    if shut::is_shut() {
+        return 0;
+    }
     let Some(heap) = existing_heap() else { return 0 };
     heap.collect(front(heap), keep)
 }
 
 /// See [`crate::raw::epoch_force`].
 pub(crate) fn tick() {
+    if shut::is_shut() {
+        return;
+    }
     if let Some(heap) = existing_heap() {
         // SAFETY: the front is this thread's.
         unsafe { heap.tick(front(heap)) };
@@ -309,11 +357,16 @@ pub(crate) fn wants_reclaimer() -> bool {
 
 /// See [`crate::raw::start_reclaimer`].
 pub(crate) fn start_reclaimer() {
-    reclaimer::start();
+    if !shut::is_shut() {
+        reclaimer::start();
+    }
 }
 
 /// See [`crate::stats()`].
 pub(crate) fn stats() -> Stats {
+    if shut::is_shut() {
+        return Stats::default();
+    }
     let mut stats = existing_heap().map(Heap::stats).unwrap_or_default();
     stats.resident = report::resident_bytes();
     stats

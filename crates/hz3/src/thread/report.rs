@@ -103,6 +103,13 @@ fn complain(path: &CStr, reason: &str) {
     line.print();
 }
 
+/// Says that there is no report, because the heap cannot be read.
+pub(crate) fn refuse() {
+    let mut line = Line::<128>::new();
+    let _ = line.write_str("hz3: no report: the process ends inside a call of malloc or free\n");
+    line.print();
+}
+
 /// What a policy's own mechanism did, in the style and with the names of the experiments that it
 /// comes from: a line for each mechanism.
 fn policy_lines(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result {

@@ -1,0 +1,240 @@
+//! The order in which the calling thread takes locks, checked in tests and with the feature `check`.
+//!
+//! Each thread has a list of the locks that it holds. A thread that waits for a lock must hold only
+//! locks of lower ranks: two threads that break the order could wait for each other. One that only
+//! tries a lock never waits, but holds it afterwards. Elsewhere the functions do nothing.
+
+#[cfg(any(test, feature = "check"))]
+use checked as this;
+#[cfg(not(any(test, feature = "check")))]
+use unchecked as this;
+
+/// Before the thread waits for a lock.
+#[inline(always)]
+pub(super) fn may_wait_for<const RANK: u8>(lock: usize) {
+    this::may_wait_for(RANK, lock);
+}
+
+/// The thread has taken a lock.
+#[inline(always)]
+pub(super) fn taken<const RANK: u8>(lock: usize) {
+    this::taken(RANK, lock);
+}
+
+/// The thread releases a lock.
+#[inline(always)]
+pub(super) fn released(lock: usize) {
+    this::released(lock);
+}
+
+/// Before a call out of the library that may allocate, or run code that does: the thread must hold
+/// no lock that an allocation wants.
+#[inline(always)]
+pub(crate) fn may_call(what: &str) {
+    this::may_call(what);
+}
+
+#[cfg(not(any(test, feature = "check")))]
+mod unchecked {
+    pub(super) fn may_wait_for(_rank: u8, _lock: usize) {}
+    pub(super) fn taken(_rank: u8, _lock: usize) {}
+    pub(super) fn released(_lock: usize) {}
+    pub(super) fn may_call(_what: &str) {}
+}
+
+#[cfg(any(test, feature = "check"))]
+mod checked {
+    use core::fmt::Write;
+
+    use super::place::held;
+    use crate::base::line::Line;
+    use crate::os::fatal::fatal;
+    use crate::os::{held as counts, rank};
+
+    /// More locks than a thread ever holds at once.
+    const MOST: usize = 16;
+
+    /// The locks that a thread holds, in the order in which it took them. All zero: none.
+    pub(super) struct Held {
+        count: usize,
+        locks: [(u8, usize); MOST],
+    }
+
+    impl Held {
+        #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+        pub(super) const fn new() -> Held {
+            Held { count: 0, locks: [(0, 0); MOST] }
+        }
+    }
+
+    /// Bytes of the list.
+    pub(super) const BYTES: usize = size_of::<Held>();
+
+    pub(super) fn may_wait_for(rank: u8, lock: usize) {
+        let held = held();
+        for &(present, other) in &held.locks[..held.count] {
+            // Two bins are locked in the order of their shards, which is that of their addresses.
+            let in_order = present < rank || (rank == rank::BIN && present == rank && other < lock);
+            if !in_order {
+                report("takes the lock", rank::name(rank), present, lock);
+            }
+        }
+    }
+
+    pub(super) fn taken(rank: u8, lock: usize) {
+        let held = held();
+        if held.count == MOST {
+            fatal("a thread holds too many locks", lock);
+        }
+        held.locks[held.count] = (rank, lock);
+        held.count += 1;
+    }
+
+    pub(super) fn released(lock: usize) {
+        let held = held();
+        let mine = held.locks[..held.count].iter().rposition(|&(_, other)| other == lock);
+        let Some(at) = mine else { fatal("a thread releases a lock that it does not hold", lock) };
+        held.locks.copy_within(at + 1..held.count, at);
+        held.count -= 1;
+    }
+
+    pub(super) fn may_call(what: &str) {
+        let held = held();
+        let is_outside = |rank: u8| rank == rank::AGEING || rank == rank::PURGING;
+        for &(present, lock) in &held.locks[..held.count] {
+            if !is_outside(present) {
+                report("calls", what, present, lock);
+            }
+        }
+        if counts::is_inside() {
+            fatal("internal error: locks are counted wrongly", 0);
+        }
+    }
+
+    #[cold]
+    fn report(does: &str, what: &str, present: u8, lock: usize) -> ! {
+        let mut line = Line::<128>::new();
+        let present = rank::name(present);
+        // `Line` never fails; it cuts.
+        let _ = write!(line, "internal error: a thread {does} `{what}` while it holds `{present}`");
+        fatal(core::str::from_utf8(line.as_bytes()).unwrap_or(does), lock)
+    }
+}
+
+/// The list's place: thread-local memory, as in [`super::held`].
+#[cfg(any(test, feature = "check"))]
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+mod place {
+    use core::arch::{asm, global_asm};
+
+    use super::checked::{BYTES, Held};
+
+    global_asm!(
+        ".pushsection .tbss.hz3_order,\"awT\",%nobits",
+        ".balign 16",
+        ".globl __hz3_lock_order",
+        ".hidden __hz3_lock_order",
+        ".type __hz3_lock_order,%object",
+        ".size __hz3_lock_order,{bytes}",
+        "__hz3_lock_order:",
+        ".zero {bytes}",
+        ".popsection",
+        bytes = const BYTES,
+    );
+
+    /// The calling thread's list. Each caller is done with it before the next call.
+    pub(super) fn held<'a>() -> &'a mut Held {
+        let held: *mut Held;
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: adds the thread's base, which its first word holds, to the list's offset.
+        unsafe {
+            asm!(
+                "mov {held}, qword ptr [rip + __hz3_lock_order@GOTTPOFF]",
+                "add {held}, qword ptr fs:[0]",
+                held = out(reg) held,
+                options(pure, readonly, nostack),
+            );
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: adds the thread's base to the list's offset.
+        unsafe {
+            asm!(
+                "mrs {base}, tpidr_el0",
+                "adrp {held}, :gottprel:__hz3_lock_order",
+                "ldr {held}, [{held}, :gottprel_lo12:__hz3_lock_order]",
+                "add {held}, {base}, {held}",
+                base = out(reg) _,
+                held = out(reg) held,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        // SAFETY: this thread's list, valid while it is zero or written by the functions above.
+        unsafe { &mut *held }
+    }
+}
+
+#[cfg(any(test, feature = "check"))]
+#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+mod place {
+    use core::cell::UnsafeCell;
+
+    use super::checked::Held;
+
+    std::thread_local! {
+        static HELD: UnsafeCell<Held> = const { UnsafeCell::new(Held::new()) };
+    }
+
+    /// The calling thread's list. Each caller is done with it before the next call.
+    pub(super) fn held<'a>() -> &'a mut Held {
+        // SAFETY: only this thread accesses it, and each caller is done before the next call.
+        unsafe { &mut *HELD.with(UnsafeCell::get) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::string::String;
+
+    use crate::os::lock::Lock;
+    use crate::os::rank::{BIN, CACHE, PAGES};
+
+    /// The breaches, each in a process of its own: the test runs itself again.
+    #[test]
+    fn a_breach_of_the_order_ends_the_process() {
+        const BREACH: &str = "HZ3_TEST_BREACH";
+        let (bin, pages) = (Lock::<_, BIN>::new(()), Lock::<_, PAGES>::new(()));
+        match std::env::var(BREACH).as_deref() {
+            Ok("order") => {
+                let _pages = pages.lock();
+                drop(bin.lock());
+            }
+            Ok("twice") => {
+                let caches = [const { Lock::<_, CACHE>::new(()) }; 2];
+                let _cache = caches[0].lock();
+                drop(caches[1].lock());
+            }
+            Ok("call") => {
+                let _bin = bin.lock();
+                super::may_call("pthread_create");
+            }
+            _ => {
+                for (breach, line) in [
+                    ("order", "takes the lock `bin` while it holds `pages`"),
+                    ("twice", "takes the lock `cache` while it holds `cache`"),
+                    ("call", "calls `pthread_create` while it holds `bin`"),
+                ] {
+                    let itself = std::env::current_exe().expect("the test knows its own path");
+                    let test = "os::order::tests::a_breach_of_the_order_ends_the_process";
+                    let mut again = Command::new(itself);
+                    let done = again.args([test, "--exact"]).env(BREACH, breach).output();
+                    let done = done.expect("the test runs again");
+                    let text = String::from_utf8_lossy(&done.stderr);
+                    assert!(!done.status.success() && text.contains(line), "{breach}: {text}");
+                }
+                let _bin = bin.lock();
+                drop(pages.lock());
+            }
+        }
+    }
+}

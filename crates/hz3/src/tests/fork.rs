@@ -1,0 +1,34 @@
+//! What a forked child makes of the caches of threads that did not come along.
+
+use crate::base::size_class::SizeClass;
+use crate::cache::Front;
+use crate::hot;
+use crate::options::Config;
+use crate::os::fake::Fake;
+use crate::tests::world::heap_with;
+
+const ARENA_BYTES: usize = 64 << 20;
+
+/// A thread that waits for its cache's lock during the fork has lowered the top of a stack, perhaps
+/// of a class that it never used before. The cache's next owner must find every stack empty.
+#[test]
+fn a_thread_that_waited_in_its_first_miss_of_a_class() {
+    for class in SizeClass::all() {
+        let heap = heap_with(Fake::new(4096, 1, ARENA_BYTES), ARENA_BYTES, &Config::new());
+        let size = class.block_bytes();
+        let block = unsafe { heap.allocate(Front::Direct, size) }.expect("a block").as_ptr();
+        let cache = heap.attach().expect("a cache");
+        assert_eq!(unsafe { hot::malloc(cache, size) }, None, "a fresh cache holds nothing");
+        // The miss goes no further: the process forks, and this is the child.
+        heap.acquire_all();
+        heap.release_all();
+        heap.bury_other_threads(None);
+        let next = heap.attach().expect("a cache");
+        assert!(core::ptr::eq(cache, next), "the cache waits for the next thread");
+        assert!(!unsafe { hot::free(next, block) }, "{class:?}: a stack without room took a block");
+        assert!(unsafe { heap.free_miss(Front::Cache(next), block) }.is_ok());
+        assert_eq!(unsafe { hot::malloc(next, size) }, Some(block), "{class:?}: the block is lost");
+        assert!(hot::class_of(next, block).is_some() && unsafe { hot::free(next, block) });
+        heap.validate();
+    }
+}
