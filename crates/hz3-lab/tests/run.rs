@@ -263,7 +263,9 @@ fn a_server_is_ended_when_its_load_ends_and_the_loads_figure_is_reported() {
     let script = "import os,socket,sys,time; s=socket.socket(socket.AF_UNIX); \
                   os.path.exists(sys.argv[1]) and os.unlink(sys.argv[1]); \
                   s.bind(sys.argv[1]); s.listen(); time.sleep(600)";
-    let load = format!("test -S {} && echo first && echo 4711 requests", socket.display());
+    // As load generators do, it waits for the server itself: on a busy machine that takes long.
+    let wait = format!("until test -S {}; do sleep 0.05; done", socket.display());
+    let load = format!("{wait}; echo first; echo 4711 requests");
     let mut command = hz3();
     command.args(["run", "--json", "--load", &load, "--lib"]).arg(stand_in());
     let output =

@@ -19,6 +19,17 @@ pub(crate) fn own() -> Result<Option<Cli>> {
             crate::text::out::bytes(text.as_bytes())?;
             Ok(None)
         }
+        // hz3 alone shows its help; a subcommand without its own one is wrong usage like any other.
+        Err(error)
+            if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                && std::env::args_os().count() > 1 =>
+        {
+            let names = workloads().join(", ");
+            Err(Failure::usage(format!("a subcommand is missing; expected one of {names}")))
+        }
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.exit()
+        }
         Err(error) => Err(Failure::usage(explained(&error))),
     }
 }

@@ -55,7 +55,7 @@ mod tests {
         let mut random = StdRng::seed_from_u64(11);
         for spread in [0.005, 0.01, 0.02, 0.05] {
             let mut covered = 0;
-            for _ in 0..1000 {
+            for _ in 0..400 {
                 let mut ratios = Vec::new();
                 let mut side = || spread * (random.random::<f64>() + random.random::<f64>());
                 while ratios.len() < MOST && !are_narrow(&[ratios.clone()]) {
@@ -64,8 +64,8 @@ mod tests {
                 let interval = estimate::ratio(&ratios).and_then(|e| e.interval);
                 covered += u32::from(interval.is_some_and(|interval| interval.holds(1.0)));
             }
-            // Stopping costs about one point of the 95 %, and 1000 experiments scatter by as much.
-            assert!(covered >= 920, "spread {spread}: {covered} of 1000");
+            // Stopping costs about one point of the 95 %, and 400 experiments scatter by as much.
+            assert!(covered >= 360, "spread {spread}: {covered} of 400");
         }
     }
 }
