@@ -351,6 +351,11 @@ impl<O: Os> Heap<O> {
         self.reclaim.is_quiet(&self.registry, self.below())
     }
 
+    /// Whether free pages may hold at least `bytes`; a hint that costs a load.
+    pub(crate) fn has_free_pages(&self, bytes: u64) -> bool {
+        self.segments.dirty_hint() >= bytes
+    }
+
     /// Whether at least `bytes` could go back to the system, now or after frees that the caches
     /// serve and nobody sees; a hint that costs next to nothing. What lies in slabs is not seen.
     pub(crate) fn may_hold(&self, bytes: u64) -> bool {

@@ -112,6 +112,8 @@ mod thread_cache {
         pub(super) surplus: [Surplus; CLASSES],
         /// Classes of which the owner ran a slow path since the last tick.
         pub(super) at_work: ClassSet,
+        /// The owner has only freed since the cache was shed, and gains nothing from larger classes.
+        pub(super) only_frees: bool,
         /// Classes that a tick emptied because the owner, at work in others, did not want them.
         pub(super) unwanted: ClassSet,
         /// The array of each stack, as log2 of its slots plus one; 0 for none.
@@ -191,6 +193,7 @@ mod thread_cache {
                     capacity: Capacity::new(0),
                     surplus: [Surplus::new(); CLASSES],
                     at_work: ClassSet::EMPTY,
+                    only_frees: false,
                     unwanted: ClassSet::EMPTY,
                     arrays: [0; CLASSES],
                     used_slots: 0,
@@ -258,6 +261,7 @@ mod thread_cache {
             policy.capacity = Capacity::new(0);
             policy.surplus = [Surplus::new(); CLASSES];
             policy.at_work = ClassSet::EMPTY;
+            policy.only_frees = false;
             policy.unwanted = ClassSet::EMPTY;
             policy.arrays = [0; CLASSES];
             policy.used_slots = 0;

@@ -14,6 +14,9 @@ use crate::os::lock::Guard;
 use crate::os::{Os, rank};
 use crate::segment::Segments;
 
+/// Blocks of a class that are enough for a thread that only frees: each may keep a page resident.
+const ENOUGH_TO_FREE: usize = 32;
+
 /// The layers below the caches.
 pub(crate) struct Below<'a, O> {
     pub(crate) central: &'a Central,
@@ -62,6 +65,7 @@ impl ThreadCache {
         if stack.len() == 0 {
             // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
             unsafe { stack.compact() };
+            owned.policy.only_frees = false;
             if !owned.settle_work(class) {
                 owned.grow(class, Shortage::Blocks);
             }
@@ -98,7 +102,8 @@ impl ThreadCache {
         }
         owned.open(class);
         let fell = owned.settle_work(class);
-        if stack.len() == stack.capacity() && (fell || !owned.grow(class, Shortage::Room)) {
+        let stays = fell || (owned.policy.only_frees && stack.capacity() >= ENOUGH_TO_FREE);
+        if stack.len() == stack.capacity() && (stays || !owned.grow(class, Shortage::Room)) {
             owned.flush(class, owned.policy.capacity.batch(class));
         }
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
@@ -248,12 +253,15 @@ impl ThreadCache {
         decay::decay(&mut owned, overages, most)
     }
 
-    /// Lowers the capacity of every class to its first blocks, and flushes what is above it.
+    /// Lowers the capacity of every class to its first blocks, flushes what is above it, and gives the
+    /// runs of large blocks back.
     ///
     /// # Safety
     /// The caller owns the cache.
     pub(crate) unsafe fn shed<O: Os>(&self, below: Below<'_, O>) {
+        self.steal_runs(below);
         let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        owned.policy.only_frees = true;
         for class in SizeClass::all() {
             while owned.shrink(class) {}
         }

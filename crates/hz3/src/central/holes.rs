@@ -134,7 +134,7 @@ impl Central {
             let clean = if purged { pages } else { 0 };
             let retired: Option<Retired> = view.release_holes(first, claimed, clean);
             if let Some(retired) = retired {
-                Self::give_back(segments, class, retired);
+                self.give_back(segments, class, retired);
             }
             return;
         }

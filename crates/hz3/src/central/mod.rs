@@ -28,7 +28,7 @@ use crate::segment::Segments;
 use crate::segment::pages::Fit;
 use bin::{Bin, BinState, BinView, Put, Retired};
 use blocks::BadBlock;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use slab::Slab;
 use transfer::{Settled, Transfers};
 
@@ -53,6 +53,9 @@ pub(crate) struct Central {
     bins: NonNull<Bin>,
     transfers: Transfers,
     shards: usize,
+    /// Bytes of all slabs that were opened, and of those that gave their runs back, so far.
+    opened: AtomicU64,
+    dissolved: AtomicU64,
 }
 
 // SAFETY: the pointer is fixed at start and leads to bins, which are `Sync`.
@@ -77,6 +80,16 @@ pub(crate) struct Census {
     pub(crate) contended_transfers: u64,
 }
 
+/// What is free in slabs, in bytes; a hint.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FreeBytes {
+    pub(crate) free: u64,
+    /// Blocks in caches included.
+    pub(crate) used: u64,
+    /// All slabs that became empty and left so far: what was free in them is free no more.
+    pub(crate) dissolved: u64,
+}
+
 /// Ends the process because a free does not fit the slab.
 #[cold]
 pub(crate) fn refuse(reason: BadBlock, class: SizeClass, address: usize) -> ! {
@@ -96,7 +109,14 @@ impl Central {
         let bytes = Self::bytes_for(os, shards);
         // Fresh memory is zero, and an all-zero bin is an empty one.
         let bins = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
-        Ok(Central { bins, transfers: Transfers::create(os, shards)?, shards })
+        let transfers = Transfers::create(os, shards)?;
+        Ok(Central {
+            bins,
+            transfers,
+            shards,
+            opened: AtomicU64::new(0),
+            dissolved: AtomicU64::new(0),
+        })
     }
 
     /// Bytes of the mapping.
@@ -200,6 +220,7 @@ impl Central {
         let mut state = bin.state.lock();
         Slab::of(segments.tables(), first).soil(segments.tables(), first, class, populated);
         BinView { bin, state: &mut state, tables: segments.tables(), class }.enter(first);
+        self.opened.fetch_add(wide(class.slab_pages().bytes()), Ordering::Relaxed);
         true
     }
 
@@ -300,7 +321,7 @@ impl Central {
                 Ok(Put { count, retired }) => {
                     at += count;
                     if let Some(retired) = retired {
-                        Self::give_back(segments, class, retired);
+                        self.give_back(segments, class, retired);
                     }
                     if count == 0 {
                         refuse(BadBlock::NoBlockStart, class, block.addr());
@@ -337,7 +358,8 @@ impl Central {
         divisor.covers(inside) && divisor.block_at(inside).is_some()
     }
 
-    fn give_back<O: Os>(segments: &Segments<O>, class: SizeClass, retired: Retired) {
+    fn give_back<O: Os>(&self, segments: &Segments<O>, class: SizeClass, retired: Retired) {
+        self.dissolved.fetch_add(wide(class.slab_pages().bytes()), Ordering::Relaxed);
         let (run, touched) = Slab::dissolve(segments.tables(), retired.0, class);
         segments.give(run, touched);
     }
@@ -350,7 +372,7 @@ impl Central {
             let mut state = bin.state.lock();
             let mut view = BinView { bin, state: &mut state, tables: segments.tables(), class };
             while let Some(retired) = view.retire() {
-                Self::give_back(segments, class, retired);
+                self.give_back(segments, class, retired);
                 pages += class.slab_pages();
             }
         }
@@ -363,6 +385,14 @@ impl Central {
             self.bin(shard, class).free_blocks() * wide(class.block_bytes())
         };
         self.cells().map(slack).sum()
+    }
+
+    /// Free bytes in slabs, and what more there would be had no slab been dissolved; hints.
+    pub(crate) fn free_and_dissolved(&self) -> FreeBytes {
+        let dissolved = self.dissolved.load(Ordering::Relaxed);
+        let slabs = self.opened.load(Ordering::Relaxed).saturating_sub(dissolved);
+        let free = self.slack_hint();
+        FreeBytes { free, used: slabs.saturating_sub(free), dissolved }
     }
 
     fn cells(&self) -> impl Iterator<Item = (usize, SizeClass)> {

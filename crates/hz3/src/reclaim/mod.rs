@@ -297,11 +297,11 @@ impl Reclaim {
         if self.slack.is_suspicious(retaken) {
             self.slack.judge(segments.os().now_ms(), retaken);
         }
-        let in_slabs =
-            if counts_slabs { self.slack.note_slabs(below.central.slack_hint()) } else { 0 };
         let bound = self.slack.bound(segments.active_hint());
+        let slabs = || below.central.free_and_dissolved();
+        let in_slabs = if counts_slabs { self.slack.note_slabs(slabs(), bound) } else { 0 };
         let dirty = self.slack.purgeable(segments.dirty_hint());
-        if dirty + in_slabs <= bound {
+        if dirty <= bound && in_slabs == 0 {
             return;
         }
         let Some(_pace) = self.aging.try_lock() else { return };
@@ -321,7 +321,7 @@ impl Reclaim {
             self.slack.purged(segments.os().now_ms(), done.pages, segments.retaken_hint());
         }
         if in_slabs > 0 {
-            self.slack.looked_at_slabs(below.central.slack_hint());
+            self.slack.looked_at_slabs(slabs());
         }
     }
 

@@ -12,11 +12,14 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::base::units::{PAGE_BYTES, wide};
+use crate::central::FreeBytes;
 
 /// The bound for a program without live blocks, in bytes.
 const LEAST: u64 = 4 * 1024 * 1024;
 /// The part of the live bytes that may be free as well.
 const LIVE_PART: u64 = 4;
+/// Fewer bytes that became free in slabs are not worth a look at their holes.
+const LEAST_LOOK: u64 = 1024 * 1024;
 /// A purge whose pages are taken again so soon was a mistake, in milliseconds.
 const SOON_MS: u64 = 1000;
 /// The part of the purged pages that must be taken again for that, and how many at least.
@@ -37,7 +40,8 @@ pub(crate) struct Slack {
     /// Bytes of free pages that the last purge left against its will, or fewer since: the system
     /// refused them, or they are parts of larger pages of its.
     stuck: AtomicU64,
-    /// Free bytes in slabs when their holes were last looked at, or fewer since.
+    /// Free bytes in slabs, and in those that were dissolved, when holes were last looked at; or fewer
+    /// since.
     known_in_slabs: AtomicU64,
     /// Free bytes in slabs at the last look.
     free_in_slabs: AtomicU64,
@@ -46,6 +50,8 @@ pub(crate) struct Slack {
     purged_pages: AtomicU64,
     retaken_before: AtomicU64,
     purged_at: AtomicU64,
+    /// The time of the last purge that was judged a mistake.
+    judged_at: AtomicU64,
     /// When the level last changed, in milliseconds.
     changed_at: AtomicU64,
     /// The caller's count of refills at the last purge.
@@ -63,6 +69,7 @@ impl Slack {
             purged_pages: AtomicU64::new(0),
             retaken_before: AtomicU64::new(0),
             purged_at: AtomicU64::new(0),
+            judged_at: AtomicU64::new(u64::MAX),
             changed_at: AtomicU64::new(0),
             refills: AtomicU64::new(0),
         }
@@ -88,15 +95,19 @@ impl Slack {
         self.stuck.store(dirty.saturating_sub(kept), Ordering::Relaxed);
     }
 
-    /// Notes how many bytes are free in slabs. Returns how many of them may be resident because
-    /// they became free since holes were last looked at.
-    pub(crate) fn note_slabs(&self, free: u64) -> u64 {
-        self.free_in_slabs.store(free, Ordering::Relaxed);
+    /// Notes what is free in slabs. Returns how many bytes became free there since holes were last
+    /// looked at, if that is worth another look: a quarter of what is still in use, or the bound.
+    /// The less is in use, the more pages the next frees make free.
+    pub(crate) fn note_slabs(&self, slabs: FreeBytes, bound: u64) -> u64 {
+        self.free_in_slabs.store(slabs.free, Ordering::Relaxed);
+        let freed = slabs.free + slabs.dissolved;
         let known = self.known_in_slabs.load(Ordering::Relaxed);
-        if free < known {
-            self.known_in_slabs.store(free, Ordering::Relaxed);
+        if freed < known {
+            self.known_in_slabs.store(freed, Ordering::Relaxed);
         }
-        free.saturating_sub(known)
+        let new = freed.saturating_sub(known);
+        let worth = (slabs.used / LIVE_PART).clamp(LEAST_LOOK, bound.max(LEAST_LOOK));
+        if slabs.free > bound && new >= worth { new } else { 0 }
     }
 
     /// Whether the thread that purges has refilled its cache this often at the last purge already:
@@ -105,10 +116,10 @@ impl Slack {
         self.refills.swap(refills, Ordering::Relaxed) == refills
     }
 
-    /// Notes that holes were looked at, after which `free` bytes are free in slabs.
-    pub(crate) fn looked_at_slabs(&self, free: u64) {
-        self.free_in_slabs.store(free, Ordering::Relaxed);
-        self.known_in_slabs.store(free, Ordering::Relaxed);
+    /// Notes that holes were looked at.
+    pub(crate) fn looked_at_slabs(&self, slabs: FreeBytes) {
+        self.free_in_slabs.store(slabs.free, Ordering::Relaxed);
+        self.known_in_slabs.store(slabs.free + slabs.dissolved, Ordering::Relaxed);
     }
 
     /// Notes that pages were purged when so many had been taken again so far.
@@ -135,14 +146,17 @@ impl Slack {
 
     /// Judges the last purges, of whose pages a part is in use again: `retaken` pages so far.
     pub(crate) fn judge(&self, now_ms: u64, retaken: u64) {
-        if now_ms.saturating_sub(self.purged_at.load(Ordering::Relaxed)) > SOON_MS {
+        let purged_at = self.purged_at.load(Ordering::Relaxed);
+        if now_ms.saturating_sub(purged_at) > SOON_MS {
             self.watched.store(u64::MAX, Ordering::Relaxed);
             return;
         }
         let purged = self.purged_pages.load(Ordering::Relaxed);
         let pages = (retaken - self.retaken_before.load(Ordering::Relaxed)).min(purged);
         let least = wide(PAGE_BYTES) * pages / LEAST;
-        let level = self.level.load(Ordering::Relaxed) + 1;
+        // A swing is one mistake, however often it is looked at.
+        let is_first = self.judged_at.swap(purged_at, Ordering::Relaxed) != purged_at;
+        let level = self.level.load(Ordering::Relaxed) + u32::from(is_first);
         let level = level.max(u64::BITS - least.leading_zeros()).min(MOST);
         self.level.store(level, Ordering::Relaxed);
         self.changed_at.store(now_ms, Ordering::Relaxed);
@@ -170,14 +184,14 @@ pub(crate) fn kept_bytes(bound: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{CALM_MS, LEAST, SOON_MS, Slack};
+    use super::{CALM_MS, FreeBytes, LEAST, SOON_MS, Slack};
 
     #[test]
     fn the_bound_follows_the_live_bytes() {
         let slack = Slack::new();
         assert_eq!(slack.bound(0), LEAST);
         assert_eq!(slack.bound(400), LEAST + 100);
-        slack.note_slabs(300);
+        slack.note_slabs(FreeBytes { free: 300, ..FreeBytes::default() }, LEAST);
         assert_eq!(slack.bound(400), LEAST + 25, "what is free in slabs is not live");
     }
 
@@ -192,13 +206,26 @@ mod tests {
     }
 
     #[test]
-    fn what_was_free_when_holes_were_purged_is_not_resident() {
+    fn what_was_free_when_holes_were_looked_at_is_not_new() {
+        const MIB: u64 = 1 << 20;
         let slack = Slack::new();
-        assert_eq!(slack.note_slabs(100), 100);
-        slack.looked_at_slabs(100);
-        assert_eq!(slack.note_slabs(130), 30);
-        assert_eq!(slack.note_slabs(60), 0, "taken again");
-        assert_eq!(slack.note_slabs(130), 70);
+        let slabs = |free, used, dissolved| FreeBytes {
+            free: free * MIB,
+            used: used * MIB,
+            dissolved: dissolved * MIB,
+        };
+        let new = |slack: &Slack, slabs| slack.note_slabs(slabs, 4 * MIB) / MIB;
+        assert_eq!(new(&slack, slabs(100, 100, 0)), 100);
+        slack.looked_at_slabs(slabs(100, 100, 0));
+        assert_eq!(new(&slack, slabs(130, 70, 0)), 30);
+        assert_eq!(new(&slack, slabs(60, 140, 0)), 0, "taken again");
+        assert_eq!(new(&slack, slabs(130, 70, 0)), 70);
+        slack.looked_at_slabs(slabs(130, 70, 0));
+        assert_eq!(new(&slack, slabs(90, 46, 64)), 24, "a slab of 64 MiB has gone");
+        assert_eq!(new(&slack, slabs(131, 70, 0)), 0, "1 MiB of 70 is not worth it");
+        assert_eq!(new(&slack, slabs(131, 3, 0)), 1, "1 MiB of 3 is");
+        slack.looked_at_slabs(slabs(0, 70, 0));
+        assert_eq!(new(&slack, slabs(3, 1, 0)), 0, "within the bound");
     }
 
     #[test]
@@ -251,7 +278,7 @@ mod tests {
                 slack.judge(3100, retaken);
             }
         }
-        assert!(slack.bound(0) <= LEAST << 3);
+        assert_eq!(slack.bound(0), LEAST << 1);
     }
 
     #[test]
@@ -264,9 +291,9 @@ mod tests {
     #[test]
     fn the_bound_never_overflows() {
         let slack = Slack::new();
-        for _ in 0..100 {
-            slack.purged(1, 1, 0);
-            slack.judge(1, 1);
+        for now_ms in 0..100 {
+            slack.purged(now_ms, 1, 0);
+            slack.judge(now_ms, 1);
         }
         assert!(slack.bound(1 << 37) >= 1 << 50);
     }

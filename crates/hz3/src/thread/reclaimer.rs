@@ -151,7 +151,7 @@ fn look_after(heap: &'static Heap<Linux>) {
     if !wants_thread(heap) {
         // SAFETY: the front is this thread's.
         unsafe { heap.trim(front(), is_due) };
-        if is_due || heap.may_hold(worth) {
+        if is_due || heap.has_free_pages(WORTH_A_TICK) {
             tick_if_due(heap);
         }
         return;
