@@ -57,8 +57,6 @@ mod thread_cache {
         pub(super) next_unused: AtomicPtr<ThreadCache>,
         /// The slots for the stacks' arrays, behind this header.
         slots: *mut Slot,
-        /// How many caches were made before this one.
-        number: usize,
         pub(crate) counts: Counts,
         /// Runs of large blocks that the owner freed.
         pub(crate) runs: RunCache,
@@ -98,6 +96,8 @@ mod thread_cache {
         pub(super) seen: AtomicU64,
         /// The slow paths at the owner's last epoch by count.
         epoch_at: AtomicU64,
+        /// The slow paths at the owner's last estimate of what could be given back.
+        estimate_at: AtomicU64,
         pub(crate) requests: AtomicU64,
         pub(crate) frees: AtomicU64,
         pub(crate) large_allocs: AtomicU64,
@@ -152,6 +152,7 @@ mod thread_cache {
                 openings: AtomicU64::new(0),
                 seen: AtomicU64::new(0),
                 epoch_at: AtomicU64::new(0),
+                estimate_at: AtomicU64::new(0),
                 requests: AtomicU64::new(0),
                 frees: AtomicU64::new(0),
                 large_allocs: AtomicU64::new(0),
@@ -159,11 +160,21 @@ mod thread_cache {
             }
         }
 
-        /// Whether `interval` slow paths have passed since it last said so. For the owner alone.
+        /// Whether `interval` slow paths have passed since the last epoch. For the owner alone.
         pub(crate) fn is_epoch_due(&self, slow_paths: u64, interval: u64) -> bool {
-            let is_due = slow_paths - self.epoch_at.load(Ordering::Relaxed) >= interval;
+            Self::is_due(&self.epoch_at, slow_paths, interval)
+        }
+
+        /// Whether `interval` slow paths have passed since the last estimate. For the owner alone.
+        pub(crate) fn is_estimate_due(&self, slow_paths: u64, interval: u64) -> bool {
+            Self::is_due(&self.estimate_at, slow_paths, interval)
+        }
+
+        /// Whether `interval` slow paths have passed since it last said so.
+        fn is_due(last: &AtomicU64, slow_paths: u64, interval: u64) -> bool {
+            let is_due = slow_paths.wrapping_sub(last.load(Ordering::Relaxed)) >= interval;
             if is_due {
-                self.epoch_at.store(slow_paths, Ordering::Relaxed);
+                last.store(slow_paths, Ordering::Relaxed);
             }
             is_due
         }
@@ -201,7 +212,6 @@ mod thread_cache {
                 next: AtomicPtr::new(core::ptr::null_mut()),
                 next_unused: AtomicPtr::new(core::ptr::null_mut()),
                 slots: core::ptr::null_mut(),
-                number: 0,
                 counts: Counts::new(),
                 runs: RunCache::new(),
             }
@@ -213,7 +223,6 @@ mod thread_cache {
         /// The mapping is that long, page-aligned, and the caller's; it is never unmapped.
         pub(crate) unsafe fn create<'a>(
             mapping: NonNull<u8>,
-            number: usize,
             arena_base: NonNull<u8>,
             arena_bytes: usize,
             class_map: NonNull<ClassEntry>,
@@ -222,7 +231,6 @@ mod thread_cache {
             let slots: NonNull<Slot> = unsafe { mapping.add(HEADER_AT + HEADER_BYTES) }.cast();
             let mut cache = ThreadCache {
                 slots: slots.as_ptr(),
-                number,
                 arena_base: arena_base.as_ptr(),
                 arena_bytes,
                 class_map: class_map.as_ptr(),
@@ -288,11 +296,6 @@ mod thread_cache {
             let slots = Span { start, bytes: all.bytes - kept };
             // SAFETY: nobody reads a slot before it is handed out to an array and written.
             let _refused = unsafe { os.purge(slots) };
-        }
-
-        /// How many caches were made before this one.
-        pub(crate) fn number(&self) -> usize {
-            self.number
         }
 
         /// How often the owner refilled a class.

@@ -116,10 +116,9 @@ impl Registry {
         let mapping = os.map(bytes, os.page_size())?;
         let arena = below.segments.arena();
         let class_map = arena.tables().class_map();
-        let number = self.created.fetch_add(1, Ordering::Relaxed);
+        self.created.fetch_add(1, Ordering::Relaxed);
         // SAFETY: a fresh mapping of that length, which is never unmapped.
-        let cache =
-            unsafe { ThreadCache::create(mapping, number, arena.base(), arena.bytes(), class_map) };
+        let cache = unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };
         // SAFETY: the cache is fresh: it holds nothing and belongs to nobody.
         unsafe { cache.reset(&mut cache.policy.lock(), true) };
         // The list has one writer at a time.

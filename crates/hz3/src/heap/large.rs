@@ -52,6 +52,11 @@ impl<O: Os> Heap<O> {
         self.retry(front, || self.try_large(size, align))
     }
 
+    /// A large block of `size` bytes that the calling thread freed not long ago.
+    pub(crate) fn take_freed(&self, cache: &ThreadCache, size: usize) -> Option<NonNull<u8>> {
+        self.take_cached(cache, size).map(|block| block.start)
+    }
+
     /// A block that the thread freed not long ago.
     fn take_cached(&self, cache: &ThreadCache, size: usize) -> Option<LargeBlock> {
         if size > runs::LONGEST.bytes() {

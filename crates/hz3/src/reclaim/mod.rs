@@ -297,6 +297,9 @@ impl Reclaim {
         if self.slack.is_suspicious(retaken) {
             self.slack.judge(segments.os().now_ms(), retaken);
         }
+        if !counts_slabs && segments.dirty_hint() <= slack::LEAST {
+            return;
+        }
         let bound = self.slack.bound(segments.active_hint());
         let slabs = || below.central.free_and_dissolved();
         let in_slabs = if counts_slabs { self.slack.note_slabs(slabs(), bound) } else { 0 };

@@ -15,7 +15,7 @@ use crate::base::units::{PAGE_BYTES, wide};
 use crate::central::FreeBytes;
 
 /// The bound for a program without live blocks, in bytes.
-const LEAST: u64 = 4 * 1024 * 1024;
+pub(crate) const LEAST: u64 = 4 * 1024 * 1024;
 /// The part of the live bytes that may be free as well.
 const LIVE_PART: u64 = 4;
 /// Fewer bytes that became free in slabs are not worth a look at their holes.

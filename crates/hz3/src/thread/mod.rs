@@ -204,6 +204,13 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
         return shut::aligned(MIN_ALIGN, size);
     }
     let Some(heap) = heap() else { return core::ptr::null_mut() };
+    // What the thread freed last leaves nothing to give back.
+    if missed_on_own
+        && size > MAX_SMALL
+        && let Some(block) = heap.take_freed(word::hot(), size)
+    {
+        return block.as_ptr();
+    }
     let block = match front(heap) {
         // SAFETY: the hot path has just missed on this thread's own cache.
         Front::Cache(cache) if missed_on_own => unsafe { heap.allocate_miss(cache, size) },

@@ -21,8 +21,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::word;
 use crate::base::absence;
-use crate::base::units::wide;
-use crate::cache::{Front, ThreadCache};
+use crate::cache::Front;
 use crate::heap::Heap;
 use crate::options::{Background, Config, Policy};
 use crate::os::Os;
@@ -63,8 +62,6 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// When the reclaimer last began a tick, in milliseconds.
 static LAST_TICK: AtomicU64 = AtomicU64::new(0);
-/// The cache and the count of slow paths of the last estimate.
-static LAST_ESTIMATE: AtomicU64 = AtomicU64::new(0);
 /// When the next inline tick is due, in milliseconds.
 static NEXT_TICK: AtomicU64 = AtomicU64::new(0);
 
@@ -146,8 +143,6 @@ fn end() {
 #[cold]
 fn look_after(heap: &'static Heap<Linux>) {
     let is_due = is_estimate_due();
-    // Freed large blocks that the thread's cache keeps are not in what is free yet.
-    let worth = WORTH_A_TICK.saturating_sub(word::own().map_or(0, |own| own.runs.bytes()));
     if !wants_thread(heap) {
         // SAFETY: the front is this thread's.
         unsafe { heap.trim(front(), is_due) };
@@ -156,6 +151,8 @@ fn look_after(heap: &'static Heap<Linux>) {
         }
         return;
     }
+    // Freed large blocks that the thread's cache keeps are not in what is free yet.
+    let worth = WORTH_A_TICK.saturating_sub(word::own().map_or(0, |own| own.runs.bytes()));
     // Free pages, and what caches may come to hold, count at once: a program may free ten large
     // blocks and then nothing more, and a free that a cache serves looks at nothing. What lies in
     // slabs is estimated once in a while.
@@ -173,15 +170,13 @@ fn wants_thread(heap: &'static Heap<Linux>) -> bool {
     !NEVER.load(Ordering::Relaxed) && (heap.threads() > 1 || ALWAYS.load(Ordering::Relaxed))
 }
 
-/// Whether so many slow paths have passed that an estimate is worth its time.
+/// Whether so many slow paths of this thread have passed that an estimate is worth its time. They
+/// and its large frees are a clock that every program moves.
 fn is_estimate_due() -> bool {
-    let own = word::own();
-    // The count of slow paths, large frees among them, is a clock that every program moves.
-    let slow_paths = own.map_or(0, |own| own.slow_paths() + own.large_frees());
-    // The same count is not estimated twice, whatever calls move it.
-    let this = slow_paths ^ (wide(own.map_or(0, ThreadCache::number)) << 40);
-    slow_paths.is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
-        && LAST_ESTIMATE.swap(this, Ordering::Relaxed) != this
+    word::own().is_some_and(|own| {
+        let slow_paths = own.slow_paths() + own.large_frees();
+        own.counts.is_estimate_due(slow_paths, SLOW_PATHS_AN_ESTIMATE)
+    })
 }
 
 fn tick_if_due(heap: &'static Heap<Linux>) {
