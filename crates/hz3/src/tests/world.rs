@@ -191,12 +191,14 @@ impl<'a, O: Os> World<'a, O> {
         let address = start.addr().get();
         assert!(address.is_multiple_of(align), "{address:#x} is not at a multiple of {align}");
         let usable = self.heap.usable_size(address).expect("a block of the heap's");
-        assert!(usable >= size.max(1), "usable size {usable} of a block of {size}");
+        assert!(usable >= size, "usable size {usable} of a block of {size}");
         let end = address + usable;
         if let Some((&other, &other_end)) = self.ranges.range(..end).next_back() {
             assert!(other_end <= address, "{address:#x}..{end:#x} overlaps {other:#x}");
         }
-        self.ranges.insert(address, end);
+        // Blocks of size 0 have no bytes, and addresses of their own.
+        let twin = self.ranges.insert(address, end);
+        assert_eq!(twin, None, "{address:#x} was handed out twice");
         let stamp = self.next_stamp;
         self.next_stamp = self.next_stamp.wrapping_add(1).max(1);
         let block = Block { start, size: usable, stamp };
