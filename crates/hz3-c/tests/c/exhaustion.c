@@ -9,15 +9,27 @@
 /* No limit here allows more; past it the limit is not in force, and the machine is in danger. */
 #define CEILING ((size_t)5 << 30)
 
+/* Bytes that are compared at either end of a block, at most. */
+#define LONGEST_EDGE 128
+
 struct link {
     struct link *next;
     size_t size;
 };
 
+/* All of a small block, the edges of a large one: the contents must survive exhaustion. */
+static size_t edge_of(size_t size)
+{
+    size_t body = size - sizeof(struct link);
+    return body < LONGEST_EDGE ? body : 64;
+}
+
 static struct link *allocate_until_null(size_t size, size_t *count)
 {
     struct link *list = NULL;
-    size_t total = 0;
+    unsigned char expected[LONGEST_EDGE];
+    size_t total = 0, edge = edge_of(size);
+    fill(expected, edge, size);
     *count = 0;
     for (;;) {
         errno = 0;
@@ -26,10 +38,8 @@ static struct link *allocate_until_null(size_t size, size_t *count)
             CHECK(errno == ENOMEM, "size %zu: errno %d", size, errno);
             return list;
         }
-        /* All of a small block, the edges of a large one: the contents must survive exhaustion. */
-        size_t body = size - sizeof *block, edge = body < 128 ? body : 64;
-        fill(block + 1, edge, size);
-        fill((char *)block + size - edge, edge, size);
+        memcpy(block + 1, expected, edge);
+        memcpy((char *)block + size - edge, expected, edge);
         block->next = list;
         block->size = size;
         list = block;
@@ -39,16 +49,16 @@ static struct link *allocate_until_null(size_t size, size_t *count)
     }
 }
 
-static void check_and_free(struct link *list)
+static void check_and_free(struct link *list, size_t size)
 {
+    unsigned char expected[LONGEST_EDGE];
+    size_t edge = edge_of(size);
+    fill(expected, edge, size);
     while (list) {
         struct link *next = list->next;
-        size_t body = list->size - sizeof *list, edge = body < 128 ? body : 64;
-        CHECK(intact((char *)list + list->size - edge, edge, list->size) == edge, "size %zu",
-              list->size);
-        if (edge != body) {
-            CHECK(intact(list + 1, edge, list->size) == edge, "size %zu", list->size);
-        }
+        CHECK(list->size == size, "size %zu: it says %zu", size, list->size);
+        CHECK(!memcmp(list + 1, expected, edge), "size %zu", size);
+        CHECK(!memcmp((char *)list + size - edge, expected, edge), "size %zu", size);
         free(list);
         list = next;
     }
@@ -96,11 +106,11 @@ int main(int argc, char **argv)
                 free(block);
                 list = next;
             }
-            check_and_free(list);
+            check_and_free(list, sizes[i]);
             list = allocate_until_null(sizes[i], &again);
             CHECK(again >= count / 10 * 9, "size %zu: %zu blocks, after free %zu", sizes[i], count,
                   again);
-            check_and_free(list);
+            check_and_free(list, sizes[i]);
         }
     }
     char *large = malloc(150 << 20);

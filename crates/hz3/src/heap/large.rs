@@ -72,9 +72,13 @@ impl<O: Os> Heap<O> {
             count(&self.counts.large_allocs);
             return Some((block.start, Fresh::Large(block)));
         }
-        let block = self.segments.allocate_huge(size, align)?;
-        count(&self.counts.huge_allocs);
-        Some((block, Fresh::Zero))
+        if let Some(block) = self.segments.allocate_huge(size, align) {
+            count(&self.counts.huge_allocs);
+            return Some((block, Fresh::Zero));
+        }
+        let block = self.segments.allocate_long(size, align)?;
+        count(&self.counts.large_allocs);
+        Some((block.start, Fresh::Large(block)))
     }
 
     /// Frees the large block at `offset`, on which the program has no claim any more.

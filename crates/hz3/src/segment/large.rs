@@ -16,8 +16,9 @@ use crate::os::{Os, Refused, Span};
 /// tables and grows as a mapping of its own. Shorter ones are copied and keep the arena's fast reuse.
 const MOVE_OUT_PAGES: Pages = Pages::new(64);
 
-/// The longest block that is a run: 32 MiB. Longer ones are mappings of their own, which cost
-/// nothing for what is not touched; the tables of a run cost 40 us a GiB.
+/// The longest block for which the arena grows: 32 MiB. Longer ones are mappings of their own as
+/// long as the system has any, which cost nothing for what is not touched; the tables of a run cost
+/// 40 us a GiB.
 pub(super) const LONGEST_RUN: Pages = Pages::new(8 * SEGMENT_PAGES);
 /// From this many pages on, 1 MiB, the system is asked how much of a block that must read as zero is
 /// there before all of it is written.
@@ -40,16 +41,32 @@ pub(crate) struct LargeBlock {
 impl<O: Os> Segments<O> {
     /// A block of `bytes` (at least 1) at a multiple of `align`, a power of two.
     pub(crate) fn allocate_large(&self, bytes: usize, align: usize) -> Option<LargeBlock> {
-        let pages = Pages::containing(bytes)?;
-        let phase = self.arena.base().addr().get() & (align - 1);
-        let align =
-            Alignment { pages: Pages::containing(align)?, phase: Pages::containing(phase)? };
-        if pages > LONGEST_RUN || align.pages > LONGEST_RUN {
+        if bytes.max(align) > LONGEST_RUN.bytes() {
             return None;
         }
-        let fit = if align.pages.get() > 1 { Fit::Aligned(align) } else { Fit::Any };
+        let (pages, fit) = self.fit(bytes, align)?;
         let run = self.take(pages, fit)?;
         Some(self.enter_large(run))
+    }
+
+    /// As [`Segments::allocate_large`], of any length, from free pages. They count towards a limit on
+    /// address space, so there may be no mapping for a long block while the arena has room for it.
+    pub(crate) fn allocate_long(&self, bytes: usize, align: usize) -> Option<LargeBlock> {
+        if bytes.checked_add(align)? > self.arena.bytes() {
+            return None;
+        }
+        let (pages, fit) = self.fit(bytes, align)?;
+        let run = self.take_free(&mut self.pages.lock(), pages, fit)?;
+        Some(self.enter_large(run))
+    }
+
+    /// The pages of a block, and how they must lie.
+    fn fit(&self, bytes: usize, align: usize) -> Option<(Pages, Fit)> {
+        let phase = self.arena.base().addr().get() & (align - 1);
+        let pages = Pages::containing(align)?;
+        let align = Alignment { pages, phase: Pages::containing(phase)? };
+        let fit = if pages.get() > 1 { Fit::Aligned(align) } else { Fit::Any };
+        Some((Pages::containing(bytes)?, fit))
     }
 
     /// Makes a run of the caller's a block.

@@ -25,7 +25,7 @@ const EXACT_SHIFT: u32 = 5;
 const EXACT: u32 = 1 << EXACT_SHIFT;
 /// Lists to a doubling beyond: log2.
 const STEPS_SHIFT: u32 = 3;
-/// From this many pages on all runs are in one list: log2. No request is longer.
+/// From this many pages on all runs are in one list: log2. Hardly a request is longer.
 const LONGEST_SHIFT: u32 = 13;
 const LENGTH_LISTS: usize = (EXACT + ((LONGEST_SHIFT - EXACT_SHIFT) << STEPS_SHIFT)) as usize + 1;
 /// One for each number of chunks that a slab may have, and one for all longer runs.

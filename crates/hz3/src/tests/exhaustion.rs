@@ -73,3 +73,26 @@ fn pages_that_make_no_slab_serve_small_blocks() {
     }
     heap.validate();
 }
+
+#[test]
+fn free_pages_serve_long_blocks_where_no_mapping_is_to_be_had() {
+    let heap = heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 24 * SEGMENT_BYTES);
+    let take = |size| allocate(&heap, Front::Direct, size);
+    let blocks: Vec<_> = (0..64).map(|_| take(1 << 20).expect("room")).collect();
+    for block in blocks {
+        free(&heap, Front::Direct, block);
+    }
+    heap.os().exhaust(true);
+    let long = take(40 << 20).expect("there are as many pages in a row");
+    assert_eq!(heap.usable_size(long.addr().get()), Some(40 << 20));
+    assert!(take(40 << 20).is_none() && take(1 << 40).is_none() && take(usize::MAX / 2).is_none());
+    // SAFETY: the block is this test's and is not used again.
+    let shrunk = unsafe { heap.reallocate(Front::Direct, long, 33 << 20) };
+    free(&heap, Front::Direct, shrunk.expect("it is hz3's").expect("shrinking never fails"));
+    // SAFETY: the front is this thread's.
+    let aligned = unsafe { heap.allocate_aligned(Front::Direct, 1 << 20, 40 << 20) };
+    let aligned = aligned.expect("with its alignment there is room");
+    assert!(aligned.addr().get().is_multiple_of(1 << 20));
+    free(&heap, Front::Direct, aligned);
+    heap.validate();
+}
