@@ -84,6 +84,9 @@ fn owner(block: *const u8, function: &Symbol) -> *mut c_void {
     if in_main_stack(address) || in_thread_stack(address) {
         raw::fatal("invalid pointer (in a stack)", address);
     }
+    if is_unmapped(address) {
+        raw::fatal("invalid pointer (no memory there: never handed out, or free already)", address);
+    }
     let Some(next) = function.next() else {
         raw::fatal("invalid pointer (not of hz3, and no other allocator is loaded)", address);
     };
@@ -93,6 +96,19 @@ fn owner(block: *const u8, function: &Symbol) -> *mut c_void {
         raw::fatal("invalid pointer (in the data of a program or library)", address);
     }
     next
+}
+
+/// Whether no memory is mapped at `address`: that of a large block may be gone since its free.
+fn is_unmapped(address: usize) -> bool {
+    let page = raw::page_size();
+    let mut answer = 0;
+    let start = ptr::without_provenance_mut(address / page * page);
+    // SAFETY: takes any address; writes one byte for the one page that is asked about.
+    let failed = unsafe { libc::mincore(start, page, &raw mut answer) } != 0;
+    // SAFETY: the C library returns the address of this thread's errno, valid while it runs.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: `errno` is this thread's, see above.
+    failed && unsafe { errno.read() } == libc::ENOMEM
 }
 
 /// Whether the stack of the main thread has `address`.

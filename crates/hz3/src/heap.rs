@@ -281,6 +281,9 @@ impl<O: Os> Heap<O> {
         if self.segments.arena().contains(block.addr()) {
             fatal("free of an address that was never handed out", block.addr());
         }
+        if self.segments.is_in_huge(block.addr()) {
+            fatal("free of an address that is no block, but inside one", block.addr());
+        }
         Err(Foreign)
     }
 

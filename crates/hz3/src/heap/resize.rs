@@ -24,10 +24,16 @@ impl<O: Os> Heap<O> {
             if self.empty_offset(address).is_some() {
                 return Place::Empty;
             }
+            if let Some(bytes) = self.segments.huge_at(address) {
+                return Place::Huge(bytes);
+            }
             if self.segments.arena().contains(address) {
                 fatal("not a block: no memory was ever handed out there", address);
             }
-            return self.segments.huge_at(address).map_or(Place::Foreign, Place::Huge);
+            if self.segments.is_in_huge(address) {
+                fatal("not a block: inside one", address);
+            }
+            return Place::Foreign;
         };
         let class = self.segments.tables().class(ChunkIndex::of_offset(offset));
         if class != SizeClass::NONE {
@@ -56,7 +62,9 @@ impl<O: Os> Heap<O> {
         if self.segments.arena().contains(address) {
             return self.usable_size(address);
         }
-        self.segments.try_huge_at(address)
+        self.segments
+            .try_huge_at(address)
+            .unwrap_or_else(|_| fatal("not a block: inside one", address))
     }
 
     /// Changes the size of a block; the result may be another one. `Ok(None)`: there is no memory

@@ -8,6 +8,7 @@
 use core::ptr::NonNull;
 
 use super::Segments;
+use super::large::NotABlock;
 use crate::base::units::wide;
 use crate::os::{Os, Span};
 
@@ -70,9 +71,23 @@ impl<O: Os> Segments<O> {
     }
 
     /// As [`Segments::huge_at`], without waiting: 0 while the table is in use.
-    pub(crate) fn try_huge_at(&self, address: usize) -> Option<usize> {
-        let Some(table) = self.huge.try_lock() else { return Some(0) };
-        table.find(address).map(|span| span.bytes)
+    ///
+    /// # Errors
+    /// The address lies inside a huge block.
+    pub(crate) fn try_huge_at(&self, address: usize) -> Result<Option<usize>, NotABlock> {
+        let Some(table) = self.huge.try_lock() else { return Ok(Some(0)) };
+        match table.find(address) {
+            Some(span) => Ok(Some(span.bytes)),
+            None if table.covers(address) => Err(NotABlock::NoBlockStart),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether an address lies in a huge block. Takes time in proportion to the number of those
+    /// blocks: only for addresses that are no block of hz3's.
+    #[cold]
+    pub(crate) fn is_in_huge(&self, address: usize) -> bool {
+        self.huge.lock().covers(address)
     }
 
     /// Frees the huge block that starts at `address`; false when there is none.

@@ -86,6 +86,12 @@ impl Mappings {
         self.position(address).and_then(|at| self.entries()[at].span())
     }
 
+    /// Whether an address lies in a mapping. Takes time in proportion to the capacity.
+    pub(crate) fn covers(&self, address: usize) -> bool {
+        let covers = |span: Span| address.wrapping_sub(span.start.addr().get()) < span.bytes;
+        self.entries().iter().filter_map(|entry| entry.span()).any(covers)
+    }
+
     /// Makes room for one more entry; false when there is no memory for it.
     pub(crate) fn make_room<O: Os>(&mut self, os: &O) -> bool {
         if 2 * (self.len + self.promised) < self.capacity {
@@ -200,6 +206,21 @@ mod tests {
             assert_eq!(table.len, model.len());
         }
         assert!(model.iter().all(|(page, _)| table.find(page << 12).is_some()));
+    }
+
+    #[test]
+    fn covers_the_inside_of_mappings_and_nothing_else() {
+        let os = Fake::new(4096, 1, 1 << 30);
+        let mut table = Mappings::new();
+        assert!(!table.covers(4096), "an empty table has no memory");
+        for page in [8, 16] {
+            assert!(table.make_room(&os));
+            table.insert(span(page, 3 << 12));
+        }
+        let covered: Vec<usize> = (0..32).filter(|page| table.covers((page << 12) + 16)).collect();
+        assert_eq!(covered, [8, 9, 10, 16, 17, 18]);
+        table.remove(8 << 12);
+        assert!(!table.covers(9 << 12) && table.covers(17 << 12));
     }
 
     #[test]
