@@ -298,9 +298,10 @@ mod thread_cache {
             let _refused = unsafe { os.purge(slots) };
         }
 
-        /// How often the owner refilled a class.
-        pub(crate) fn refills(&self) -> u64 {
-            self.counts.refills.load(Ordering::Relaxed)
+        /// How many allocations of the owner went to central or the page heap, large blocks included.
+        pub(crate) fn takes(&self) -> u64 {
+            let Counts { refills, large_allocs, .. } = &self.counts;
+            refills.load(Ordering::Relaxed) + large_allocs.load(Ordering::Relaxed)
         }
 
         /// Slow paths of the cache so far: a clock of its owner's activity.

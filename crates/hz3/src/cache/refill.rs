@@ -261,7 +261,10 @@ impl ThreadCache {
     pub(crate) unsafe fn shed<O: Os>(&self, below: Below<'_, O>) {
         self.steal_runs(below);
         let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
-        owned.policy.only_frees = true;
+        if core::mem::replace(&mut owned.policy.only_frees, true) {
+            // It has not grown since.
+            return;
+        }
         for class in SizeClass::all() {
             while owned.shrink(class) {}
         }

@@ -14,9 +14,6 @@ use crate::os::Os;
 use crate::segment::Segments;
 use crate::segment::tables::BITMAP_WORDS;
 
-/// Holes of fewer pages than this part of their slab cost more calls than they bring memory back.
-const LARGE_PART: u32 = 4;
-
 /// The claimed holes of one slab.
 #[must_use = "claimed blocks must be released"]
 #[derive(Debug)]
@@ -72,21 +69,25 @@ impl Central {
         found
     }
 
-    /// Bytes of the holes of the slab that starts at `first`, if one does and they are a good part of
-    /// it; else 0. Without a lock: exact when nobody allocates meanwhile.
-    pub(crate) fn large_holes<O: Os>(
+    /// Bytes of the holes of the slab that starts at `first`, if one does and they are at least this
+    /// part of it; else 0. Without a lock: exact when nobody allocates meanwhile.
+    pub(crate) fn holes_from<O: Os>(
         segments: &Segments<O>,
         first: ChunkIndex,
         grain: Pages,
+        part: u32,
     ) -> u64 {
         let tables = segments.tables();
         let (class, slab) = (tables.class(first), Slab::of(tables, first));
         if class == SizeClass::NONE || !slab.may_have_holes() {
             return 0;
         }
+        let enough = Pages::new((class.slab_pages().get() / part).max(1));
+        if u64::from(slab.free()) * wide(class.block_bytes()) < wide(enough.bytes()) {
+            return 0;
+        }
         let holes = Blocks::of(tables, first, class).holes(grain.get()).count_ones();
-        let is_large = holes >= class.slab_pages().get() / LARGE_PART;
-        if is_large { wide(Pages::new(holes).bytes()) } else { 0 }
+        if holes >= enough.get() { wide(Pages::new(holes).bytes()) } else { 0 }
     }
 
     /// Claims the holes of the slab that starts at `first`, if one does and it has any. Holes are

@@ -297,7 +297,9 @@ impl Reclaim {
         if self.slack.is_suspicious(retaken) {
             self.slack.judge(segments.os().now_ms(), retaken);
         }
-        if !counts_slabs && segments.dirty_hint() <= slack::LEAST {
+        if counts_slabs {
+            self.slack.note_takes(front.cache().map_or(0, ThreadCache::takes));
+        } else if segments.dirty_hint() <= self.slack.least() {
             return;
         }
         let bound = self.slack.bound(segments.active_hint());
@@ -309,9 +311,10 @@ impl Reclaim {
         }
         let Some(_pace) = self.aging.try_lock() else { return };
         // Most of what is free in slabs may never have been touched.
-        let in_holes = if in_slabs > 0 { Self::large_holes(below) } else { 0 };
+        let part = self.slack.hole_part();
+        let in_holes = if in_slabs > 0 { Self::holes_from(below, part) } else { 0 };
         if dirty + in_holes > bound {
-            if self.slack.only_frees(front.cache().map_or(0, ThreadCache::refills)) {
+            if self.slack.only_frees() {
                 Self::shed(below, front);
             }
             let kept = slack::kept_bytes(bound);
@@ -319,7 +322,7 @@ impl Reclaim {
             self.count(done);
             self.slack.left(segments.dirty_hint(), wide(kept));
             if in_holes > bound / 2 {
-                done.add(self.purge_large_holes(registry, below, front));
+                done.add(self.purge_holes_from(registry, below, front, part));
             }
             self.slack.purged(segments.os().now_ms(), done.pages, segments.retaken_hint());
         }
@@ -343,25 +346,28 @@ impl Reclaim {
         (1..below.segments.arena().frontier().chunk().get()).map(ChunkIndex::new)
     }
 
-    /// Bytes of all large holes.
-    fn large_holes<O: Os>(below: Below<'_, O>) -> u64 {
+    /// Bytes of the holes of all slabs of which they are at least this part.
+    fn holes_from<O: Os>(below: Below<'_, O>, part: u32) -> u64 {
         let grain = purge::grain(below.segments.os());
-        Self::chunks(below).map(|chunk| Central::large_holes(below.segments, chunk, grain)).sum()
+        let bytes = |chunk| Central::holes_from(below.segments, chunk, grain, part);
+        Self::chunks(below).map(bytes).sum()
     }
 
-    /// Brings free blocks back into their slabs and purges the large holes of all slabs.
-    fn purge_large_holes<O: Os>(
+    /// Brings free blocks back into their slabs and purges the holes of all slabs of which they are
+    /// at least this part.
+    fn purge_holes_from<O: Os>(
         &self,
         registry: &Registry,
         below: Below<'_, O>,
         front: Front<'_>,
+        part: u32,
     ) -> Purged {
         let stolen = gather(registry, below, front);
         self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
         let grain = purge::grain(below.segments.os());
         let mut done = Purged::default();
         for chunk in Self::chunks(below) {
-            if Central::large_holes(below.segments, chunk, grain) > 0 {
+            if Central::holes_from(below.segments, chunk, grain, part) > 0 {
                 done.add(purge::holes(below, &self.purging, chunk));
             }
         }

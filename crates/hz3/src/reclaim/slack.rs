@@ -1,23 +1,34 @@
 //! How much free memory may stay resident in a process without a reclaimer.
 //!
 //! There only slow paths give memory back, and the program may run none for ever. So what is free
-//! and may be resident must stay below a bound at any time: 4 MiB and a quarter of the live bytes,
-//! beside what the caches hold. A slow path that finds more purges down to half of the bound.
+//! and may be resident must stay below a bound at any time, beside what the caches hold: 4 MiB and a
+//! quarter of the live bytes; 1 MiB and a 64th while the program only frees, for it will hardly take
+//! the memory again soon. A slow path that finds more purges down to half of the bound.
 //!
 //! A program whose working set swings by more than the bound would pay for a purge and for as many
 //! faults with each swing. It pays for one or two: when a quarter of what was purged is taken again
 //! within a second, the purge was a mistake, and the bound doubles, or rises to what was taken
 //! again. It halves after every five seconds without a mistake.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::base::units::{PAGE_BYTES, wide};
 use crate::central::FreeBytes;
 
 /// The bound for a program without live blocks, in bytes.
-pub(crate) const LEAST: u64 = 4 * 1024 * 1024;
+const LEAST: u64 = 4 * 1024 * 1024;
 /// The part of the live bytes that may be free as well.
 const LIVE_PART: u64 = 4;
+/// The same for a program that only frees.
+const LEAST_FREEING: u64 = 1024 * 1024;
+const LIVE_PART_FREEING: u64 = 64;
+/// The part of a slab that holes must be to be purged; at the end of a phase of frees, as good as
+/// nothing.
+const HOLE_PART: u32 = 4;
+const HOLE_PART_AT_END: u32 = 128;
+/// The part of the bytes in use in slabs whose free is worth a look at holes, in a program that only
+/// frees; else it is [`LIVE_PART`].
+const USED_PART_FREEING: u64 = 8;
 /// Fewer bytes that became free in slabs are not worth a look at their holes.
 const LEAST_LOOK: u64 = 1024 * 1024;
 /// A purge whose pages are taken again so soon was a mistake, in milliseconds.
@@ -54,8 +65,12 @@ pub(crate) struct Slack {
     judged_at: AtomicU64,
     /// When the level last changed, in milliseconds.
     changed_at: AtomicU64,
-    /// The caller's count of refills at the last purge.
-    refills: AtomicU64,
+    /// The caller's count of allocations that the caches did not serve, at the last estimate.
+    takes: AtomicU64,
+    /// It has not changed between the last two estimates.
+    only_frees: AtomicBool,
+    /// Three quarters of the slabs' bytes were free at the last look.
+    is_sparse: AtomicBool,
 }
 
 impl Slack {
@@ -71,14 +86,27 @@ impl Slack {
             purged_at: AtomicU64::new(0),
             judged_at: AtomicU64::new(u64::MAX),
             changed_at: AtomicU64::new(0),
-            refills: AtomicU64::new(0),
+            takes: AtomicU64::new(0),
+            only_frees: AtomicBool::new(false),
+            is_sparse: AtomicBool::new(false),
         }
+    }
+
+    /// The bound without live blocks, and the part of the live bytes that comes to it.
+    fn terms(&self) -> (u64, u64) {
+        if self.only_frees() { (LEAST_FREEING, LIVE_PART_FREEING) } else { (LEAST, LIVE_PART) }
+    }
+
+    /// No bound is lower, in bytes.
+    pub(crate) fn least(&self) -> u64 {
+        self.terms().0
     }
 
     /// Bytes that may be free and resident, while slabs and large blocks have `active` bytes.
     pub(crate) fn bound(&self, active: u64) -> u64 {
         let live = active.saturating_sub(self.free_in_slabs.load(Ordering::Relaxed));
-        (LEAST + live / LIVE_PART) << self.level.load(Ordering::Relaxed)
+        let (least, part) = self.terms();
+        (least + live / part) << self.level.load(Ordering::Relaxed)
     }
 
     /// Of so many bytes of free pages that may be resident, those that a purge could bring back.
@@ -96,24 +124,38 @@ impl Slack {
     }
 
     /// Notes what is free in slabs. Returns how many bytes became free there since holes were last
-    /// looked at, if that is worth another look: a quarter of what is still in use, or the bound.
+    /// looked at, if that is worth another look: a part of what is still in use.
     /// The less is in use, the more pages the next frees make free.
     pub(crate) fn note_slabs(&self, slabs: FreeBytes, bound: u64) -> u64 {
         self.free_in_slabs.store(slabs.free, Ordering::Relaxed);
+        self.is_sparse.store(slabs.used <= slabs.free / 3, Ordering::Relaxed);
         let freed = slabs.free + slabs.dissolved;
         let known = self.known_in_slabs.load(Ordering::Relaxed);
         if freed < known {
             self.known_in_slabs.store(freed, Ordering::Relaxed);
         }
         let new = freed.saturating_sub(known);
-        let worth = (slabs.used / LIVE_PART).clamp(LEAST_LOOK, bound.max(LEAST_LOOK));
+        let part = if self.only_frees() { USED_PART_FREEING } else { LIVE_PART };
+        let worth = (slabs.used / part).max(LEAST_LOOK);
         if slabs.free > bound && new >= worth { new } else { 0 }
     }
 
-    /// Whether the thread that purges has refilled its cache this often at the last purge already:
-    /// since then the program has freed, and taken next to nothing.
-    pub(crate) fn only_frees(&self, refills: u64) -> bool {
-        self.refills.swap(refills, Ordering::Relaxed) == refills
+    /// Notes how many allocations of the calling thread its cache could not serve so far.
+    pub(crate) fn note_takes(&self, takes: u64) {
+        let only_frees = self.takes.swap(takes, Ordering::Relaxed) == takes;
+        self.only_frees.store(only_frees, Ordering::Relaxed);
+    }
+
+    /// Whether the program has freed, and taken next to nothing, between the last two estimates.
+    pub(crate) fn only_frees(&self) -> bool {
+        self.only_frees.load(Ordering::Relaxed)
+    }
+
+    /// The part of a slab that its holes must be for a purge. Small ones cost a call for a page or
+    /// two: they go when the program only frees and hardly anything is left, for what is left stays.
+    pub(crate) fn hole_part(&self) -> u32 {
+        let all = self.only_frees() && self.is_sparse.load(Ordering::Relaxed);
+        if all { HOLE_PART_AT_END } else { HOLE_PART }
     }
 
     /// Notes that holes were looked at.
@@ -184,7 +226,7 @@ pub(crate) fn kept_bytes(bound: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{CALM_MS, FreeBytes, LEAST, SOON_MS, Slack};
+    use super::{CALM_MS, FreeBytes, LEAST, LEAST_FREEING, SOON_MS, Slack};
 
     #[test]
     fn the_bound_follows_the_live_bytes() {
@@ -193,6 +235,17 @@ mod tests {
         assert_eq!(slack.bound(400), LEAST + 100);
         slack.note_slabs(FreeBytes { free: 300, ..FreeBytes::default() }, LEAST);
         assert_eq!(slack.bound(400), LEAST + 25, "what is free in slabs is not live");
+    }
+
+    #[test]
+    fn a_program_that_only_frees_may_keep_less() {
+        let slack = Slack::new();
+        slack.note_takes(7);
+        assert_eq!(slack.bound(6400), LEAST + 1600);
+        slack.note_takes(7);
+        assert_eq!(slack.bound(6400), LEAST_FREEING + 100);
+        slack.note_takes(8);
+        assert_eq!(slack.bound(6400), LEAST + 1600);
     }
 
     #[test]
