@@ -25,7 +25,6 @@ pub(crate) mod rank;
 pub(crate) mod stdio;
 pub(crate) mod syscall;
 pub(crate) mod thread;
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 pub(crate) mod weak;
 
 use core::ptr::NonNull;

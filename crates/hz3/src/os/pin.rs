@@ -6,7 +6,6 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 use super::weak::weak_address;
 
 /// An entry of an object's dynamic section.
@@ -69,14 +68,12 @@ fn dynamic_section() -> *const Entry {
     core::ptr::with_exposed_provenance(address)
 }
 
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 fn weak_dlopen() -> Option<Dlopen> {
     let address = weak_address!("dlopen");
     // SAFETY: zero or the C library's function.
     unsafe { core::mem::transmute::<usize, Option<Dlopen>>(address) }
 }
 
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 fn weak_dladdr() -> Option<Dladdr> {
     let address = weak_address!("dladdr");
     // SAFETY: zero or the C library's function.
@@ -87,16 +84,6 @@ fn weak_dladdr() -> Option<Dladdr> {
 #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
 fn dynamic_section() -> *const Entry {
     core::ptr::null()
-}
-
-#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
-fn weak_dlopen() -> Option<Dlopen> {
-    None
-}
-
-#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
-fn weak_dladdr() -> Option<Dladdr> {
-    None
 }
 
 #[cfg(all(test, not(loom)))]
