@@ -13,6 +13,7 @@ mod counts;
 mod demo;
 mod dist;
 mod fastpath;
+mod misuse;
 mod nightly;
 mod setup;
 mod shell;
@@ -74,6 +75,8 @@ enum Chore {
         #[arg(long, value_name = "PATH")]
         library: Option<PathBuf>,
     },
+    /// Misuses the heap on hz3 and on the other allocators of this machine; writes docs/misuse.md
+    Misuse,
     /// Attacks every policy in turn for minutes: does any byte change while hz3 reclaims?
     Attack {
         /// How long, all policies together
@@ -128,6 +131,7 @@ fn run(chore: Chore) -> Result {
             fastpath::run(library.as_deref(), why.filter(|_| bless).as_deref())
         }
         Chore::Cost { repetitions, library } => cost::run(repetitions, library.as_deref()),
+        Chore::Misuse => misuse::run(),
         Chore::Attack { minutes, seed, policy } => attack::run(minutes, seed, policy.as_deref()),
         Chore::Targets => targets::run(),
         Chore::Miri { tree_borrows, filter } => nightly::miri(tree_borrows, filter.as_deref()),

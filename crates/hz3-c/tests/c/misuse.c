@@ -1,5 +1,6 @@
-/* One abuse of the heap, chosen by the argument. hz3 must end the process. The program tells the
- * address on stdout, and exits with 0 when nobody stopped it. */
+/* One abuse of the heap, chosen by the argument. hz3 must end the process, but for the two that
+ * no allocator can notice at once. The program tells the address on stdout, and exits with 0 when
+ * nobody stopped it. With ANY_ALLOCATOR it runs on others too, for docs/misuse.md. */
 #include "check.h"
 #include <dlfcn.h>
 #include <malloc.h>
@@ -16,6 +17,16 @@ static void *tell(void *pointer)
     printf("%p\n", pointer);
     fflush(stdout);
     return pointer;
+}
+
+/* Lets the allocator look at all that is free. */
+static void collect(void)
+{
+    if (hz3_collect) {
+        hz3_collect();
+    } else {
+        malloc_trim(0);
+    }
 }
 
 static char *mapping(void)
@@ -98,7 +109,7 @@ static void abuse(const char *how)
         free(block);
     } else if (!strcmp(how, "double-collected")) {
         free(tell(block));
-        hz3_collect();
+        collect();
         free(block);
     } else if (!strncmp(how, "double-stolen", 13)) {
         signal(SIGABRT, strstr(how, "leave") ? leave : strstr(how, "stay") ? stay : SIG_DFL);
@@ -149,18 +160,28 @@ static void abuse(const char *how)
         free(tell(mapping() + 12));
     } else if (!strcmp(how, "mapped")) {
         free(tell(mapping() + 16));
+    } else if (!strcmp(how, "overflow")) {
+        memset(tell(block), 1, 300);
+        free(block);
+        free(other);
+    } else if (!strcmp(how, "write-after-free")) {
+        free(tell(block));
+        memset(block, 1, 64);
+        free(malloc(200));
     } else if (!strcmp(how, "realloc-stack")) {
         block = realloc(tell(local), 500);
     } else {
         printf("unknown: %s\n", how);
     }
     /* What the fast path took is looked at when it reaches the bitmap, at the latest here. */
-    hz3_collect();
+    collect();
 }
 
 int main(int argc, char **argv)
 {
+#ifndef ANY_ALLOCATOR
     require_hz3();
+#endif
     REQUIRE(argc == 2, "no abuse named");
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     abuse(argv[1]);

@@ -1,0 +1,213 @@
+//! Writes `docs/misuse.md`: what hz3 and other allocators do when a program misuses the heap.
+//!
+//! Each case is an argument of `crates/hz3-c/tests/c/misuse.c` and runs in a process of its own on
+//! each allocator.
+
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use hz3_programs::{Failure, Result};
+
+use crate::shell;
+
+const PAGE: &str = "docs/misuse.md";
+const SOURCE: &str = "crates/hz3-c/tests/c/misuse.c";
+/// Seconds after which a process counts as hanging.
+const PATIENCE: &str = "20";
+/// Status of `timeout` when it had to kill.
+const KILLED: i32 = 137;
+
+/// A misuse: the program's argument, and what the reader is told.
+const CASES: [(&str, &str); 19] = [
+    ("double", "free a small block twice"),
+    ("double-behind-another", "free a small block twice, another one in between"),
+    ("double-reused", "free a small block twice after `malloc` has handed it out again"),
+    ("double-later", "free a small block twice, 100 calls in between"),
+    ("large-double", "free 100 kB twice"),
+    ("huge-double", "free 300 MiB twice"),
+    ("large-realloc", "`realloc` a freed block of 100 kB"),
+    ("huge-realloc", "`realloc` a freed block of 300 MiB"),
+    ("misaligned", "free one byte behind the start of a block"),
+    ("interior-aligned", "free an address inside a small block"),
+    ("large-interior", "free an address inside a block of 100 kB"),
+    ("huge-interior", "free an address inside a block of 300 MiB"),
+    ("stack", "free a local variable"),
+    ("global", "free a global variable"),
+    ("wrong-size", "`delete` 72 bytes as 8 (sized delete)"),
+    ("empty-read", "read from a block of size 0"),
+    ("empty-write", "write to a block of size 0"),
+    ("overflow", "write 100 bytes past the end of a block, then free it"),
+    ("write-after-free", "write to a small block after its free"),
+];
+
+/// An allocator with its Debian package and its library; no library is the C library's own malloc.
+const OTHERS: [(&str, &str, Option<&str>); 4] = [
+    ("glibc", "libc6", None),
+    ("mimalloc", "libmimalloc2.0", Some("libmimalloc.so.2")),
+    ("jemalloc", "libjemalloc2", Some("libjemalloc.so.2")),
+    ("tcmalloc", "libtcmalloc-minimal4", Some("libtcmalloc_minimal.so.4")),
+];
+
+/// An allocator of this machine.
+struct Allocator {
+    name: &'static str,
+    version: String,
+    preload: Option<PathBuf>,
+}
+
+/// Runs all cases and writes the page. Fails when one of the allocators is not installed.
+pub(crate) fn run() -> Result {
+    shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
+    let program = compile()?;
+    let hz3 = shell::target().join("release/libhz3.so");
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let mut allocators = vec![Allocator { name: "hz3", version, preload: Some(hz3) }];
+    for (name, package, library) in OTHERS {
+        allocators.push(installed(name, package, library)?);
+    }
+    let page = page(&program, &allocators)?;
+    fs::write(shell::root().join(PAGE), page)?;
+    println!("wrote {PAGE}");
+    Ok(())
+}
+
+fn compile() -> Result<PathBuf> {
+    let program = shell::target().join("misuse");
+    let mut compiler = shell::program("gcc");
+    compiler
+        .args([
+            "-std=gnu11",
+            "-O1",
+            "-pthread",
+            "-fno-builtin",
+            "-DANY_ALLOCATOR",
+            "-DDYNAMIC",
+            "-w",
+        ])
+        .args(["-I", "crates/hz3-c/include", SOURCE, "-o"])
+        .arg(&program)
+        // The operators of C++ are there on every allocator.
+        .args(["-Wl,--no-as-needed", "-lstdc++"]);
+    shell::run(&mut compiler)?;
+    Ok(program)
+}
+
+fn installed(name: &'static str, package: &str, library: Option<&str>) -> Result<Allocator> {
+    let query = ["-W", "-f", "${Version}\n${Architecture}", package];
+    let missing = |_| Failure::new(format!("{name} is missing: apt-get install {package}"));
+    let answer = shell::capture(shell::program("dpkg-query").args(query)).map_err(missing)?;
+    let version = answer.lines().next().unwrap_or_default();
+    let version = format!("{package} {version}");
+    let Some(library) = library else { return Ok(Allocator { name, version, preload: None }) };
+    let files = shell::capture(shell::program("dpkg-query").args(["-L", package]))?;
+    let path = files.lines().find(|line| line.ends_with(&format!("/{library}")));
+    let path = path.ok_or_else(|| Failure::new(format!("{package} has no {library}")))?;
+    Ok(Allocator { name, version, preload: Some(path.into()) })
+}
+
+/// Runs one case on one allocator.
+fn misuse(program: &Path, case: &str, allocator: &Allocator) -> Result<Output> {
+    let mut command = shell::program("timeout");
+    command.args(["-s", "KILL", PATIENCE, "env"]);
+    if let Some(library) = &allocator.preload {
+        command.arg(format!("LD_PRELOAD={}", library.display()));
+    }
+    Ok(command.arg(program).arg(case).output()?)
+}
+
+/// How a case ended, in a few words, and the first line that the allocator wrote.
+fn verdict(output: &Output) -> (&'static str, String) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let line = stderr.lines().next().unwrap_or_default().to_owned();
+    let silent = line.is_empty();
+    // `timeout` ends by the signal that ended its child, or with 128 and its number.
+    let signal = output.status.signal().or_else(|| output.status.code().map(|code| code - 128));
+    let words = match (output.status.code(), signal) {
+        (Some(KILLED), _) | (_, Some(signals::KILL)) => "hangs",
+        (Some(0), _) if silent => "goes on",
+        (Some(0), _) => "complains and goes on",
+        (_, Some(signals::SEGV | signals::BUS)) if silent => "crashes",
+        _ if silent => "stops, says nothing",
+        _ => "**stops, says why**",
+    };
+    (words, line)
+}
+
+/// Numbers of signals, which are the same on every Linux that hz3 runs on.
+mod signals {
+    pub(super) const BUS: i32 = 7;
+    pub(super) const KILL: i32 = 9;
+    pub(super) const SEGV: i32 = 11;
+}
+
+/// A line of hz3's without the address that ends it.
+fn without_address(line: &str) -> &str {
+    line.rsplit_once(": 0x").map_or(line, |(text, _)| text)
+}
+
+fn page(program: &Path, allocators: &[Allocator]) -> Result<String> {
+    let (mut table, mut lines) = (String::new(), String::new());
+    for (case, told) in CASES {
+        write!(table, "| {told} |")?;
+        for allocator in allocators {
+            let output = misuse(program, case, allocator)?;
+            let (words, line) = verdict(&output);
+            write!(table, " {words} |")?;
+            if allocator.name == "hz3" && !line.is_empty() {
+                writeln!(lines, "| {told} | `{}` |", without_address(&line))?;
+            }
+        }
+        table.push('\n');
+    }
+    let names: Vec<&str> = allocators.iter().map(|allocator| allocator.name).collect();
+    let versions: Vec<String> = allocators
+        .iter()
+        .map(|allocator| format!("{} ({})", allocator.name, allocator.version))
+        .collect();
+    Ok(format!(
+        "# Misuse of the heap\n\n\
+         <!-- Written by `cargo xtask misuse`; do not edit. -->\n\n\
+         Each line is a C program that breaks one rule, run once on each allocator, as packaged\n\
+         and without options. The cases are those of `{SOURCE}`.\n\n\
+         | the program | {} |\n|---|{}\n{table}\n\
+         - \"stops, says why\": a line on stderr, then the process ends.\n\
+         - \"crashes\": the processor stops the process (SIGSEGV or SIGBUS); nothing is said.\n\
+         - \"goes on\": nobody noticed, and what happens later depends on the program.\n\n\
+         hz3 keeps no guard bytes: it does not notice writes past the end of a block, or to a freed\n\
+         block. Use a sanitizer for those. A double free in a cache is seen at the free that looks\n\
+         at the cache, at the latest when the blocks return to their slab. For a block of size 0\n\
+         the crash is the check: it has an address and no memory.\n\n\
+         ## What hz3 says\n\n\
+         The address follows each line.\n\n\
+         | the program | hz3 |\n|---|---|\n{lines}\n\
+         Allocators: {}.\n",
+        names.join(" | "),
+        "---|".repeat(names.len()),
+        versions.join(", "),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::ExitStatus;
+
+    fn ended(status: i32, stderr: &str) -> Output {
+        let status = ExitStatus::from_raw(status);
+        Output { status, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn verdicts_tell_silence_from_words() {
+        assert_eq!(verdict(&ended(0, "")).0, "goes on");
+        assert_eq!(verdict(&ended(0, "oh\n")).0, "complains and goes on");
+        assert_eq!(verdict(&ended(11, "")).0, "crashes");
+        assert_eq!(verdict(&ended(139 << 8, "")).0, "crashes");
+        assert_eq!(verdict(&ended(134 << 8, "x: 1\n")).0, "**stops, says why**");
+        assert_eq!(verdict(&ended(137 << 8, "")).0, "hangs");
+        assert_eq!(without_address("hz3: a free: 0x12"), "hz3: a free");
+    }
+}
