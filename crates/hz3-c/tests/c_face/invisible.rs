@@ -15,6 +15,11 @@ fn a_process_without_threads_gets_none() {
 }
 
 #[test]
+fn a_process_without_threads_gives_back_what_it_frees() {
+    on_both("bound");
+}
+
+#[test]
 fn a_supervisor_learns_that_its_worker_has_ended() {
     for way in ["exit", "filter", "strict"] {
         on_both(way);
