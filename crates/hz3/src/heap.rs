@@ -46,8 +46,16 @@ impl<O: Os> Heap<O> {
     /// Reserves the arena and maps the bins.
     pub(crate) fn create(os: O, config: &Config) -> Result<Heap<O>, Refused> {
         let central = Central::create(&os, config.shards.map(|shards| widen(shards.get())))?;
+        let segments = match Segments::reserve(os, config) {
+            Ok(segments) => segments,
+            Err(os) => {
+                // The next attempt maps its own.
+                central.unmap(&os);
+                return Err(Refused);
+            }
+        };
         Ok(Heap {
-            segments: Segments::reserve(os, config)?,
+            segments,
             central,
             registry: Registry::new(
                 config.thread_cache_bytes,

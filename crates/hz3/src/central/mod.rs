@@ -108,8 +108,11 @@ impl Central {
         let shards = wanted.unwrap_or_else(|| os.cpus()).clamp(1, MAX_SHARDS).next_power_of_two();
         let bytes = Self::bytes_for(os, shards);
         // Fresh memory is zero, and an all-zero bin is an empty one.
-        let bins = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
-        let transfers = Transfers::create(os, shards)?;
+        let bins: NonNull<Bin> = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
+        let transfers = Transfers::create(os, shards).inspect_err(|_| {
+            // SAFETY: the mapping was just made and nobody knows of it.
+            unsafe { os.unmap(Span { start: bins.cast(), bytes }) };
+        })?;
         Ok(Central {
             bins,
             transfers,
@@ -117,6 +120,14 @@ impl Central {
             opened: AtomicU64::new(0),
             dissolved: AtomicU64::new(0),
         })
+    }
+
+    /// Unmaps the tables of a heap that does not come to be.
+    pub(crate) fn unmap<O: Os>(self, os: &O) {
+        let bins = Span { start: self.bins.cast(), bytes: Self::bytes_for(os, self.shards) };
+        // SAFETY: the mapping came from `map` in `create`; the value that led to it is consumed.
+        unsafe { os.unmap(bins) };
+        self.transfers.unmap(os);
     }
 
     /// Bytes of the mapping.

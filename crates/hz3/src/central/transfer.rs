@@ -91,6 +91,13 @@ impl Transfers {
         Ok(Transfers { cells, slots, shards })
     }
 
+    /// Unmaps the cells and slots of a heap that does not come to be.
+    pub(super) fn unmap<O: Os>(self, os: &O) {
+        let bytes = Self::bytes_for(os, self.shards);
+        // SAFETY: the mapping came from `map` in `create`; the value that led to it is consumed.
+        unsafe { os.unmap(Span { start: self.cells.cast(), bytes }) };
+    }
+
     /// Bytes of the mapping.
     fn bytes_for<O: Os>(os: &O, shards: usize) -> usize {
         let slots = shards * SLOTS;
@@ -118,6 +125,7 @@ impl Transfers {
     }
 
     fn places(&self, shard: usize, class: SizeClass) -> Places<'_> {
+        debug_assert!(shard < self.shards);
         // SAFETY: the slots of every shard lie behind the cells.
         let start = unsafe { self.slots.add(shard * SLOTS) };
         // SAFETY: as above; they are atomics, zeroed at first, and stay mapped.

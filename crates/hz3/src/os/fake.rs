@@ -2,10 +2,10 @@
 //! diagram of [`Os`], counts calls, and fails on demand. It runs under Miri.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec;
 use std::vec::Vec;
 
@@ -24,15 +24,14 @@ enum State {
 
 #[derive(Debug)]
 struct Window {
-    start: NonNull<u8>,
-    layout: Layout,
+    backing: Backing,
     pages: Vec<State>,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
     window: Option<Window>,
-    mappings: BTreeMap<usize, (NonNull<u8>, Layout)>,
+    mappings: BTreeMap<usize, (Backing, usize)>,
 }
 
 // SAFETY: the pointers are those of allocations that the system owns.
@@ -47,11 +46,48 @@ pub(crate) struct Fake {
     cpu: AtomicUsize,
     /// Calls that may fail and were made so far.
     calls: AtomicUsize,
-    /// The call that fails, once; 0 for none.
-    fail_at: AtomicUsize,
-    /// Every call fails while this is set.
-    exhausted: AtomicBool,
+    /// The calls that fail: from the first up to before the second.
+    fails_from: AtomicUsize,
+    fails_until: AtomicUsize,
     limit: usize,
+    /// Mappings outside the window. Outlives the system, so that a test can see what it left.
+    mapped: Arc<AtomicUsize>,
+}
+
+/// Calls that the system refuses, counted from 1, the next one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusals {
+    None,
+    /// This one.
+    Once(usize),
+    /// This one and all that follow.
+    From(usize),
+}
+
+/// Zeroed memory from the test's allocator.
+#[derive(Debug)]
+struct Backing {
+    start: NonNull<u8>,
+    origin: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Backing {
+    /// Memory at a multiple of `align`, which is looked for by hand: memory that is allocated with
+    /// an alignment is zeroed by writing all of it.
+    fn new(bytes: usize, align: usize) -> Option<Backing> {
+        let layout = Layout::from_size_align(bytes.checked_add(align)?, 16).ok()?;
+        // SAFETY: the layout is not empty.
+        let origin = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let skipped = origin.addr().get().next_multiple_of(align) - origin.addr().get();
+        // SAFETY: less than `align` bytes are skipped.
+        Some(Backing { start: unsafe { origin.add(skipped) }, origin, layout })
+    }
+
+    fn free(self) {
+        // SAFETY: the allocation was made with this layout; the value is consumed.
+        unsafe { dealloc(self.origin.as_ptr(), self.layout) };
+    }
 }
 
 impl Fake {
@@ -63,9 +99,10 @@ impl Fake {
             cpus,
             cpu: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
-            fail_at: AtomicUsize::new(0),
-            exhausted: AtomicBool::new(false),
+            fails_from: AtomicUsize::new(usize::MAX),
+            fails_until: AtomicUsize::new(usize::MAX),
             limit,
+            mapped: Arc::default(),
         }
     }
 
@@ -74,20 +111,52 @@ impl Fake {
         self.cpu.store(cpu % self.cpus, Ordering::Relaxed);
     }
 
+    /// Makes these calls fail, and no others.
+    pub(crate) fn refuse(&self, refusals: Refusals) {
+        let made = self.calls.load(Ordering::Relaxed);
+        let (from, until) = match refusals {
+            Refusals::None => (usize::MAX, usize::MAX),
+            Refusals::Once(nth) => (made + nth, made + nth + 1),
+            Refusals::From(nth) => (made + nth, usize::MAX),
+        };
+        self.fails_from.store(from, Ordering::Relaxed);
+        self.fails_until.store(until, Ordering::Relaxed);
+    }
+
     /// Makes the `nth` call from now on fail; 1 is the next one.
     pub(crate) fn fail_call(&self, nth: usize) {
-        self.fail_at.store(self.calls.load(Ordering::Relaxed) + nth, Ordering::Relaxed);
+        self.refuse(Refusals::Once(nth));
     }
 
     /// Makes every call fail, or none.
     pub(crate) fn exhaust(&self, exhausted: bool) {
-        self.exhausted.store(exhausted, Ordering::Relaxed);
-        self.fail_at.store(0, Ordering::Relaxed);
+        self.refuse(if exhausted { Refusals::From(1) } else { Refusals::None });
+    }
+
+    /// Whether a call failed because [`Fake::refuse`] says so.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) >= self.fails_from.load(Ordering::Relaxed)
+    }
+
+    /// Number of mappings outside the window.
+    pub(crate) fn mappings(&self) -> usize {
+        Self::count(&self.mapped)
+    }
+
+    /// The count of mappings, for [`Fake::count`] when the system is gone.
+    pub(crate) fn mapped(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.mapped)
+    }
+
+    pub(crate) fn count(mapped: &AtomicUsize) -> usize {
+        mapped.load(Ordering::Relaxed)
     }
 
     fn fails(&self) -> bool {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        self.exhausted.load(Ordering::Relaxed) || self.fail_at.load(Ordering::Relaxed) == call
+        let fails =
+            self.fails_from.load(Ordering::Relaxed)..self.fails_until.load(Ordering::Relaxed);
+        fails.contains(&call)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -103,7 +172,7 @@ impl Fake {
     fn states<R>(&self, span: Span, look: impl FnOnce(&mut [State]) -> R) -> R {
         let mut memory = self.memory();
         let window = memory.window.as_mut().expect("a window");
-        let start = span.start.addr().get() - window.start.addr().get();
+        let start = span.start.addr().get() - window.backing.start.addr().get();
         assert!(start.is_multiple_of(self.page_size), "span starts inside a page");
         assert!(span.bytes.is_multiple_of(self.page_size) && span.bytes > 0, "odd span");
         look(&mut window.pages[start / PAGE..(start + span.bytes) / PAGE])
@@ -133,11 +202,10 @@ impl Os for Fake {
         if self.fails() {
             return None;
         }
-        let layout = Layout::from_size_align(bytes, CHUNK_BYTES).ok()?;
-        // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let backing = Backing::new(bytes, CHUNK_BYTES)?;
+        let start = backing.start;
         let pages = vec![State::Unmapped; bytes / PAGE];
-        self.memory().window = Some(Window { start, layout, pages });
+        self.memory().window = Some(Window { backing, pages });
         Some(start)
     }
 
@@ -197,10 +265,10 @@ impl Os for Fake {
             return None;
         }
         assert!(bytes.is_multiple_of(self.page_size) && align.is_multiple_of(self.page_size));
-        let layout = Layout::from_size_align(bytes, align).ok()?;
-        // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        self.memory().mappings.insert(start.addr().get(), (start, layout));
+        let backing = Backing::new(bytes, align)?;
+        let start = backing.start;
+        self.memory().mappings.insert(start.addr().get(), (backing, bytes));
+        self.mapped.fetch_add(1, Ordering::Relaxed);
         Some(start)
     }
 
@@ -216,10 +284,10 @@ impl Os for Fake {
 
     unsafe fn unmap(&self, span: Span) {
         let removed = self.memory().mappings.remove(&span.start.addr().get());
-        let (start, layout) = removed.expect("unmap of what is not mapped");
-        assert_eq!(layout.size(), span.bytes, "a mapping is unmapped whole");
-        // SAFETY: the allocation was made by `map` with this layout.
-        unsafe { dealloc(start.as_ptr(), layout) };
+        let (backing, bytes) = removed.expect("unmap of what is not mapped");
+        assert_eq!(bytes, span.bytes, "a mapping is unmapped whole");
+        self.mapped.fetch_sub(1, Ordering::Relaxed);
+        backing.free();
     }
 
     fn resident_bytes(&self, span: Span) -> usize {
@@ -249,12 +317,10 @@ impl Drop for Fake {
     fn drop(&mut self) {
         let memory = self.memory.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(window) = memory.window.take() {
-            // SAFETY: the allocation was made by `choose_window` with this layout.
-            unsafe { dealloc(window.start.as_ptr(), window.layout) };
+            window.backing.free();
         }
-        for (start, layout) in core::mem::take(&mut memory.mappings).into_values() {
-            // SAFETY: the allocation was made by `map` with this layout.
-            unsafe { dealloc(start.as_ptr(), layout) };
+        for (backing, _) in core::mem::take(&mut memory.mappings).into_values() {
+            backing.free();
         }
     }
 }

@@ -106,8 +106,8 @@ impl Layout {
 
 impl<O: Os> Arena<O> {
     /// Chooses an arena of `wanted` bytes; by default some times the memory that the process could
-    /// ever use.
-    pub(crate) fn reserve(os: O, wanted: Option<usize>) -> Result<Arena<O>, Refused> {
+    /// ever use. Gives the system back when it refuses.
+    pub(crate) fn reserve(os: O, wanted: Option<usize>) -> Result<Arena<O>, O> {
         let default = || os.memory_bytes().saturating_mul(ARENA_PER_MEMORY);
         let mut bytes = wanted.unwrap_or_else(default).min(LARGEST_ARENA);
         loop {
@@ -117,18 +117,13 @@ impl<O: Os> Arena<O> {
                 return Self::lay_out(os, start, bytes, &layout);
             }
             if bytes == SMALLEST_ARENA {
-                return Err(Refused);
+                return Err(os);
             }
             bytes /= 2;
         }
     }
 
-    fn lay_out(
-        os: O,
-        start: NonNull<u8>,
-        bytes: usize,
-        layout: &Layout,
-    ) -> Result<Arena<O>, Refused> {
+    fn lay_out(os: O, start: NonNull<u8>, bytes: usize, layout: &Layout) -> Result<Arena<O>, O> {
         let pages_at = (start.addr().get() + layout.pages).next_multiple_of(SEGMENT_BYTES)
             - start.addr().get();
         // SAFETY: all offsets lie in the window of `layout.total` bytes.
@@ -143,7 +138,9 @@ impl<O: Os> Arena<O> {
         };
         // All of it, because a free reads it for any address of the window.
         // SAFETY: the class map lies in the window and is not committed.
-        unsafe { os.commit(Span { start, bytes: layout.records })? };
+        if unsafe { os.commit(Span { start, bytes: layout.records }) }.is_err() {
+            return Err(os);
+        }
         // Chunk 0 is never used: index 0 is the null link of the ordered sets.
         let frontier = AtomicU32::new(CHUNK_PAGES);
         let skipped = AtomicU32::new(0);

@@ -27,7 +27,7 @@ use crate::base::units::{
 };
 use crate::options::Config;
 use crate::os::lock::Lock;
-use crate::os::{Os, Refused, rank};
+use crate::os::{Os, rank};
 use account::Account;
 use allowance::Allowance;
 use arena::{Arena, Growth, PAGE_COST};
@@ -70,8 +70,8 @@ pub(crate) struct Census {
 }
 
 impl<O: Os> Segments<O> {
-    /// Reserves the arena; see [`Arena::reserve`].
-    pub(crate) fn reserve(os: O, config: &Config) -> Result<Segments<O>, Refused> {
+    /// Reserves the arena; see [`Arena::reserve`]. Gives the system back when it refuses.
+    pub(crate) fn reserve(os: O, config: &Config) -> Result<Segments<O>, O> {
         // A huge page is as long as a unit where pages of the system are as long as hz3's.
         let huge_pages = config.huge_pages && os.page_size() == PAGE_BYTES;
         // Longer pages of the system are longer steps already, and a run may hold parts of them.

@@ -13,5 +13,6 @@ mod populate;
 mod refusing;
 mod resize;
 mod stress;
+mod sweep;
 mod unwanted;
 mod world;

@@ -3,7 +3,9 @@
 use core::num::NonZero;
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngSeed, TestRunner};
+use std::hash::{BuildHasher, RandomState};
+use std::vec;
 use std::vec::Vec;
 
 use super::world::{Op, World, heap_over};
@@ -58,11 +60,30 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(thread, keep)| Op::Collect { thread, keep }),
         1 => thread.prop_map(|thread| Op::Steal { thread }),
         2 => thread.prop_map(|thread| Op::Tick { thread }),
+        1 => (thread, any::<bool>())
+            .prop_map(|(thread, counts_slabs)| Op::Trim { thread, counts_slabs }),
+        1 => (thread, size(MAX_SMALL), 0..40u16, 0..40u16)
+            .prop_map(|(thread, size, count, ends_after)| {
+                Op::Batch { thread, size, count, ends_after }
+            }),
+        1 => (thread, size(MAX_SMALL)).prop_map(|(thread, size)| Op::Interrupt { thread, size }),
+        1 => thread.prop_map(|thread| Op::Fork { thread }),
     ]
 }
 
+/// A random seed, which a failing test prints. `PROPTEST_RNG_SEED` sets the seed: it replays the
+/// same steps of the same threads; `PROPTEST_CASES` sets the number of cases.
+#[expect(clippy::print_stdout, reason = "a failing test shows it")]
 pub(super) fn config() -> ProptestConfig {
-    ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = CASES;
+    }
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(RandomState::new().hash_one(0));
+    }
+    std::println!("PROPTEST_RNG_SEED={} replays these steps", config.rng_seed);
+    ProptestConfig { failure_persistence: None, ..config }
 }
 
 #[test]

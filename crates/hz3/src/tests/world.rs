@@ -26,15 +26,64 @@ pub(super) struct Block {
 /// One step of a test. Threads and blocks are chosen modulo their number.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Allocate { thread: u8, size: usize },
-    Zeroed { thread: u8, size: usize, align_log2: u8 },
-    Aligned { thread: u8, size: usize, align_log2: u8 },
-    Reallocate { thread: u8, block: u16, size: usize },
-    Free { thread: u8, block: u16 },
-    Exit { thread: u8 },
-    Collect { thread: u8, keep: usize },
-    Steal { thread: u8 },
-    Tick { thread: u8 },
+    Allocate {
+        thread: u8,
+        size: usize,
+    },
+    Zeroed {
+        thread: u8,
+        size: usize,
+        align_log2: u8,
+    },
+    Aligned {
+        thread: u8,
+        size: usize,
+        align_log2: u8,
+    },
+    Reallocate {
+        thread: u8,
+        block: u16,
+        size: usize,
+    },
+    Free {
+        thread: u8,
+        block: u16,
+    },
+    Exit {
+        thread: u8,
+    },
+    Collect {
+        thread: u8,
+        keep: usize,
+    },
+    Steal {
+        thread: u8,
+    },
+    Tick {
+        thread: u8,
+    },
+    Trim {
+        thread: u8,
+        counts_slabs: bool,
+    },
+    /// Takes `count` blocks of a size. The thread ends when it has taken so many, and another one
+    /// takes the rest.
+    Batch {
+        thread: u8,
+        size: usize,
+        count: u16,
+        ends_after: u16,
+    },
+    /// As [`Op::Fork`] of the next thread, while this one is inside a malloc that misses its cache. A
+    /// malloc that hits is an ordinary one, and nothing forks.
+    Interrupt {
+        thread: u8,
+        size: usize,
+    },
+    /// The process forks and the child goes on: with this thread alone.
+    Fork {
+        thread: u8,
+    },
 }
 
 /// The heap under test beside its model.
@@ -108,12 +157,17 @@ impl<'a, O: Os> World<'a, O> {
                     self.free(front, block);
                 }
             }
-            Op::Exit { thread } => {
-                let index = usize::from(thread) % self.threads.len();
-                if let Some(cache) = self.threads[index].take() {
-                    unsafe { self.heap.detach(cache) };
+            Op::Exit { thread } => self.exit(thread),
+            Op::Batch { thread, size, count, ends_after } => {
+                for taken in 0..count {
+                    if taken == ends_after {
+                        self.exit(thread);
+                    }
+                    self.perform(&Op::Allocate { thread, size });
                 }
             }
+            Op::Interrupt { thread, size } => self.interrupt(thread, size),
+            Op::Fork { thread } => self.fork(usize::from(thread)),
             Op::Collect { thread, keep } => {
                 let front = self.front(thread);
                 self.heap.collect(front, keep);
@@ -122,6 +176,10 @@ impl<'a, O: Os> World<'a, O> {
                 let front = self.front(thread);
                 unsafe { self.heap.tick(front) };
             }
+            Op::Trim { thread, counts_slabs } => {
+                let front = self.front(thread);
+                unsafe { self.heap.trim(front, counts_slabs) };
+            }
             Op::Steal { thread } => {
                 let index = usize::from(thread) % self.threads.len();
                 if let Some(cache) = self.threads[index] {
@@ -129,6 +187,36 @@ impl<'a, O: Os> World<'a, O> {
                 }
             }
         }
+    }
+
+    fn exit(&mut self, thread: u8) {
+        let index = usize::from(thread) % self.threads.len();
+        if let Some(cache) = self.threads[index].take() {
+            unsafe { self.heap.detach(cache) };
+        }
+    }
+
+    /// Forks while the thread is between the pop that failed and the miss that follows, as a thread
+    /// that waits for a lock is. A pop that succeeds is an ordinary allocation.
+    fn interrupt(&mut self, thread: u8, size: usize) {
+        assert!(self.threads.len() > 1, "another thread forks");
+        let Front::Cache(cache) = self.front(thread) else { return };
+        if let Some(block) = unsafe { hot::malloc(cache, size) } {
+            self.enter(NonNull::new(block), size, 16);
+        } else {
+            self.fork(usize::from(thread) + 1);
+        }
+    }
+
+    /// What the fork handlers do, and then what the child's does.
+    fn fork(&mut self, thread: usize) {
+        let index = thread % self.threads.len();
+        let own = self.threads[index];
+        self.heap.acquire_all();
+        self.heap.release_all();
+        self.heap.bury_other_threads(own);
+        self.threads.fill(None);
+        self.threads[index] = own;
     }
 
     /// The path of a program: the hot path, then its miss.
@@ -206,6 +294,11 @@ impl<'a, O: Os> World<'a, O> {
         unsafe { start.write_bytes(stamp, edge) };
         unsafe { start.add(usable - edge).write_bytes(stamp, edge) };
         self.blocks.push(block);
+    }
+
+    /// Checks the contents of all blocks.
+    pub(super) fn check_blocks(&self) {
+        self.blocks.iter().for_each(|&block| Self::check_stamp(block));
     }
 
     fn check_stamp(block: Block) {
