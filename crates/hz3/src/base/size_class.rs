@@ -152,6 +152,7 @@ impl SizeClass {
     /// The class that [`SizeClass::raw`] gave.
     #[inline(always)]
     pub(crate) const fn from_raw(raw: u32) -> SizeClass {
+        debug_assert!(widen(raw) < CLASSES * ENTRY_BYTES && widen(raw).is_multiple_of(ENTRY_BYTES));
         SizeClass(raw)
     }
 

@@ -135,6 +135,7 @@ impl<O: Os> Arena<O> {
             bitmaps: at(layout.bitmaps).cast(),
             segments: at(layout.segments).cast(),
             rows: at(layout.rows).cast(),
+            pages: narrow(bytes / PAGE_BYTES),
         };
         // All of it, because a free reads it for any address of the window.
         // SAFETY: the class map lies in the window and is not committed.

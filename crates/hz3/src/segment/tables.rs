@@ -15,11 +15,11 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::lists::Row;
+use super::lists::{Row, rows_for};
 use super::meta::SegmentMeta;
 use crate::base::bits;
 use crate::base::size_class::{MAX_BLOCKS, SizeClass};
-use crate::base::units::{ChunkIndex, PageIndex, Pages};
+use crate::base::units::{CHUNK_PAGES, ChunkIndex, PageIndex, Pages, SEGMENT_PAGES, widen};
 
 /// Bytes of chunk metadata, zeroed when the chunk is first committed.
 pub(crate) const CHUNK_META_BYTES: usize = 64;
@@ -104,10 +104,13 @@ pub(crate) struct Tables {
     pub(super) bitmaps: NonNull<Bitmap>,
     pub(super) segments: NonNull<SegmentMeta>,
     pub(super) rows: NonNull<Row>,
+    /// Pages of the whole arena: no index is as large, whatever the frontier.
+    pub(super) pages: u32,
 }
 
 impl Tables {
     pub(crate) fn record(&self, page: PageIndex) -> &PageRecord {
+        debug_assert!(page.get() < self.pages, "{page:?} is beyond the arena");
         // SAFETY: I-4: the record of a page below the frontier is committed memory.
         let record = unsafe { self.records.add(page.index()) };
         // SAFETY: as above; a record is made of atomics, so sharing it is fine.
@@ -115,6 +118,7 @@ impl Tables {
     }
 
     pub(crate) fn segment(&self, segment: usize) -> &SegmentMeta {
+        debug_assert!(segment < widen(self.pages / SEGMENT_PAGES), "{segment} of the segments");
         // SAFETY: I-4: the metadata of a segment below the frontier is committed memory.
         let meta = unsafe { self.segments.add(segment) };
         // SAFETY: as above; it is made of atomics.
@@ -123,6 +127,7 @@ impl Tables {
 
     /// A row of the lists of free runs.
     pub(super) fn row(&self, row: usize) -> &Row {
+        debug_assert!(row < rows_for(widen(self.pages / SEGMENT_PAGES)), "{row} of the rows");
         // SAFETY: I-4: the rows of segments below the frontier are committed memory.
         let row = unsafe { self.rows.add(row) };
         // SAFETY: as above; it is made of atomics.
@@ -131,12 +136,14 @@ impl Tables {
 
     /// The metadata bytes of a chunk, aligned to 64 and at first zero.
     pub(crate) fn chunk_meta(&self, chunk: ChunkIndex) -> NonNull<u8> {
+        self.check(chunk);
         // SAFETY: I-4: the metadata of a chunk below the frontier is committed memory.
         unsafe { self.chunks.add(chunk.index() * CHUNK_META_BYTES) }
     }
 
     /// The bitmap of a chunk in the table of bitmaps.
     pub(crate) fn bitmap(&self, chunk: ChunkIndex) -> &Bitmap {
+        self.check(chunk);
         // SAFETY: I-4: the bitmap of a chunk below the frontier is committed memory.
         let bitmap = unsafe { self.bitmaps.add(chunk.index()) };
         // SAFETY: as above; it is made of atomics.
@@ -148,7 +155,12 @@ impl Tables {
         self.class_map
     }
 
+    fn check(&self, chunk: ChunkIndex) {
+        debug_assert!(chunk.get() < self.pages / CHUNK_PAGES, "{chunk:?} is beyond the arena");
+    }
+
     fn class_entry(&self, chunk: ChunkIndex) -> &ClassEntry {
+        self.check(chunk);
         // SAFETY: the class map is readable for every chunk of the arena.
         let entry = unsafe { self.class_map.add(chunk.index()) };
         // SAFETY: as above; the entry is an atomic.
