@@ -23,5 +23,6 @@ mod limit;
 mod linked;
 mod misuse;
 mod options;
+mod refused;
 mod signals;
 mod threads;

@@ -1,0 +1,150 @@
+/* What is left when the system refuses one system call? Arguments: "start", the number of the call,
+ * the error, and perhaps a library to preload; the call is refused from the first instruction of the
+ * program on that is then executed. Or "later", the number and the error: the process works before
+ * it is refused anything.
+ *
+ * Two threads work with blocks of all kinds. A refusal may cost a NULL with ENOMEM, and nothing else. */
+#define _GNU_SOURCE
+#include "check.h"
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define BLOCKS 64
+#define TURNS 200
+
+static int served;
+
+static void refuse(unsigned call, unsigned error)
+{
+    struct sock_filter lines[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof lines / sizeof *lines, lines};
+    REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no new privileges");
+    REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0, "no filter");
+}
+
+/* The edges of a block carry its pattern. */
+static size_t edge(size_t size)
+{
+    return size < 128 ? size : 64;
+}
+
+static void stamp(char *block, size_t size, size_t seed)
+{
+    fill(block, edge(size), seed);
+    fill(block + size - edge(size), edge(size), seed);
+}
+
+static int stamped(const char *block, size_t size, size_t seed)
+{
+    size_t checked = edge(size);
+    return intact(block, checked, seed) == checked &&
+           intact(block + size - checked, checked, seed) == checked;
+}
+
+/* A block by one function of the family or another; NULL comes with ENOMEM. */
+static char *obtain(size_t turn, size_t size)
+{
+    errno = 0;
+    char *block = turn % 4 == 0   ? calloc(1, size)
+                  : turn % 4 == 1 ? aligned_alloc(4096, (size + 4095) / 4096 * 4096)
+                                  : malloc(size);
+    CHECK(block || errno == ENOMEM, "size %zu: errno %d", size, errno);
+    if (block && turn % 4 == 0) {
+        for (size_t i = 0; i < edge(size); i++) {
+            CHECK(!block[i] && !block[size - 1 - i], "size %zu: zeroed memory is not zero", size);
+        }
+    }
+    return block;
+}
+
+static void *work(void *seed)
+{
+    static const size_t sizes[] = {10, 100, 3000, 30000, 50000, 200000, 3 << 20, 40 << 20};
+    struct {
+        char *start;
+        size_t size, seed;
+    } blocks[BLOCKS] = {0};
+    size_t random = (size_t)seed;
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        size_t at = (random >> 33) % BLOCKS, size = sizes[(random >> 50) % 8];
+        char *block;
+        if (blocks[at].start) {
+            CHECK(stamped(blocks[at].start, blocks[at].size, blocks[at].seed), "turn %zu", turn);
+        }
+        if (blocks[at].start && turn % 3 == 0) {
+            errno = 0;
+            block = realloc(blocks[at].start, size);
+            if (!block) {
+                CHECK(errno == ENOMEM, "realloc: errno %d", errno);
+                CHECK(stamped(blocks[at].start, blocks[at].size, blocks[at].seed), "realloc");
+                continue;
+            }
+        } else {
+            free(blocks[at].start);
+            block = obtain(turn, size);
+        }
+        blocks[at].start = block;
+        blocks[at].size = size;
+        blocks[at].seed = turn;
+        if (block) {
+            __atomic_fetch_add(&served, 1, __ATOMIC_RELAXED);
+            stamp(block, size, turn);
+        }
+        if (turn % 100 == 99) {
+            hz3_collect();
+        }
+    }
+    for (size_t at = 0; at < BLOCKS; at++) {
+        free(blocks[at].start);
+    }
+    return NULL;
+}
+
+/* Two threads, or one after the other where the second cannot be made. */
+static void work_in_two_threads(void)
+{
+    pthread_t other;
+    int alone = pthread_create(&other, NULL, work, (void *)1);
+    work((void *)2);
+    if (alone) {
+        work((void *)1);
+    } else {
+        REQUIRE(pthread_join(other, NULL) == 0, "join");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 4 && !strcmp(argv[1], "start")) {
+        if (argc > 4) {
+            setenv("LD_PRELOAD", argv[4], 1);
+        }
+        refuse((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
+        execl("/proc/self/exe", argv[0], "refused", (char *)NULL);
+        fprintf(stderr, "exec: error %d\n", errno);
+        return 1;
+    }
+    if (argc == 4 && !strcmp(argv[1], "later")) {
+        require_hz3();
+        work_in_two_threads();
+        refuse((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
+        served = 0;
+    } else {
+        REQUIRE(argc == 2 && !strcmp(argv[1], "refused"), "unknown arguments");
+        REQUIRE(hz3_collect, "hz3 is not loaded");
+    }
+    work_in_two_threads();
+    CHECK(served > TURNS / 4, "%d blocks were served", served);
+    return finish();
+}

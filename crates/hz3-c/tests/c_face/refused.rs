@@ -1,0 +1,80 @@
+//! The system refuses one system call, from the start or later: programs go on, or end with one line.
+
+use std::fmt::Write as _;
+
+use crate::harness::{Link, Outcome, command, preloaded, program, run, shared_library};
+
+/// Who cannot do without a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Nobody,
+    /// What starts a process: the loader, the C library's own start, or the choice of hz3's arena,
+    /// without which there is no memory at all.
+    Start,
+    /// The C library: it may end the program with one line.
+    CLibrary,
+}
+use Needs::{CLibrary, Nobody, Start};
+
+/// System calls that hz3 makes, or the C library on its behalf.
+const CALLS: &[(&str, libc::c_long, Needs)] = &[
+    ("mmap", libc::SYS_mmap, Start),
+    ("munmap", libc::SYS_munmap, Start),
+    ("mprotect", libc::SYS_mprotect, Start),
+    ("madvise", libc::SYS_madvise, Nobody),
+    ("mremap", libc::SYS_mremap, Nobody),
+    ("membarrier", libc::SYS_membarrier, Nobody),
+    ("futex", libc::SYS_futex, CLibrary),
+    ("sched_getaffinity", libc::SYS_sched_getaffinity, Nobody),
+    ("getrandom", libc::SYS_getrandom, Nobody),
+    ("clone", libc::SYS_clone, Nobody),
+    ("clone3", libc::SYS_clone3, Nobody),
+    ("prctl", libc::SYS_prctl, Nobody),
+    ("openat", libc::SYS_openat, Start),
+    ("prlimit64", libc::SYS_prlimit64, Nobody),
+    ("mincore", libc::SYS_mincore, Nobody),
+];
+
+const ERRORS: &[(&str, i32)] = &[
+    ("ENOSYS", libc::ENOSYS),
+    ("EPERM", libc::EPERM),
+    ("ENOMEM", libc::ENOMEM),
+    ("EAGAIN", libc::EAGAIN),
+];
+
+/// Runs the program once for each call that the filter accepts and each error.
+fn refuse_each(accepts: impl Fn(Needs) -> bool, run_with: impl Fn([String; 2]) -> Outcome) {
+    let mut failures = String::new();
+    for &(call, number, needs) in CALLS.iter().filter(|&&(_, _, needs)| accepts(needs)) {
+        for &(error_name, error) in ERRORS {
+            let outcome = run_with([number.to_string(), error.to_string()]);
+            let success = outcome.status.success();
+            let goes_on = success && outcome.stdout == "ok\n" && outcome.stderr.is_empty();
+            let ends = needs == CLibrary && !success && outcome.stderr.lines().count() == 1;
+            if !goes_on && !ends {
+                write!(failures, "{call} {error_name}: {outcome}").expect("a string has room");
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn a_call_that_is_refused_from_the_start() {
+    let program = program("refused.c", Link::Static);
+    let start = |refused| run(command(&program).arg("start").args(refused));
+    refuse_each(|needs| needs != Start, start);
+}
+
+#[test]
+fn a_call_that_is_refused_from_the_start_of_a_preloaded_library() {
+    let (program, library) = (program("refused.c", Link::None), shared_library());
+    let start = |refused| run(command(&program).arg("start").args(refused).arg(&library));
+    refuse_each(|needs| needs != Start, start);
+}
+
+#[test]
+fn a_call_that_is_refused_later() {
+    let program = program("refused.c", Link::None);
+    refuse_each(|_| true, |refused| run(preloaded(&program).arg("later").args(refused)));
+}
