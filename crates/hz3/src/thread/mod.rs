@@ -316,16 +316,9 @@ pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut 
 #[cold]
 unsafe fn reallocate_emergency(block: NonNull<u8>, size: usize) -> Result<*mut u8, Foreign> {
     let present = emergency::usable_size(block.addr().get()).ok_or(Foreign)?;
-    if size <= present {
-        return Ok(block.as_ptr());
-    }
-    let target = aligned(MIN_ALIGN, size);
-    if !target.is_null() {
-        // SAFETY: the block holds so many bytes, the new one more, and it is nobody else's.
-        unsafe { target.copy_from_nonoverlapping(block.as_ptr(), present) };
-        free_emergency(block.as_ptr())?;
-    }
-    Ok(target)
+    let allocate = |size| aligned(MIN_ALIGN, size);
+    // SAFETY: the caller's promise; the block holds `present` bytes.
+    unsafe { shut::grow(block, present, size, allocate, free_emergency) }
 }
 
 /// Bytes that the block at an address holds; `None` when it is not hz3's.

@@ -48,11 +48,29 @@ pub(super) fn usable_size(address: usize) -> Option<usize> {
 #[cold]
 pub(super) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut u8, Foreign> {
     let present = usable_size(block.addr().get()).ok_or(Foreign)?;
+    // A block of unknown length can't be copied.
+    let allocate =
+        |size| if present > 0 { aligned(MIN_ALIGN, size) } else { core::ptr::null_mut() };
+    // SAFETY: the caller's promise; the block holds `present` bytes.
+    unsafe { grow(block, present, size, allocate, free) }
+}
+
+/// Moves the `present` bytes of a block to a new one of at least `size` bytes if it is too small.
+/// `Ok(NULL)`: there is no memory, and the block is what it was.
+///
+/// # Safety
+/// As for [`reallocate`]; the block holds `present` bytes, and `free` frees it.
+pub(super) unsafe fn grow(
+    block: NonNull<u8>,
+    present: usize,
+    size: usize,
+    allocate: impl FnOnce(usize) -> *mut u8,
+    free: impl FnOnce(*mut u8) -> Result<(), Foreign>,
+) -> Result<*mut u8, Foreign> {
     if size <= present {
         return Ok(block.as_ptr());
     }
-    // A block of unknown length can't be copied.
-    let target = if present > 0 { aligned(MIN_ALIGN, size) } else { core::ptr::null_mut() };
+    let target = allocate(size);
     if !target.is_null() {
         // SAFETY: the block holds so many bytes, the new one more, and it is nobody else's.
         unsafe { target.copy_from_nonoverlapping(block.as_ptr(), present) };
