@@ -93,7 +93,7 @@ fn process(program: &Path, policy: &str, seed: u64, seconds: u64) -> Command {
 
 fn compile() -> Result<PathBuf> {
     let program = shell::target().join("release/attack");
-    let mut compiler = shell::program(packages::find("gcc")?.path);
+    let mut compiler = shell::program(packages::find("gcc")?.path());
     // Without -fno-builtin gcc may remove an allocation.
     compiler.args(["-O2", "-fno-builtin", "-pthread", "-o"]).arg(&program);
     compiler.arg(shell::root().join("crates/hz3-c/tests/c/attack.c"));

@@ -13,8 +13,11 @@ mod counts;
 mod demo;
 mod dist;
 mod fastpath;
+mod heartbeat;
 mod misuse;
+mod needs;
 mod nightly;
+mod services;
 mod setup;
 mod shell;
 mod targets;
@@ -41,11 +44,11 @@ enum Chore {
         #[arg(long)]
         with_peers: bool,
     },
-    /// Runs all tests; installs the Debian packages that they need when it may
+    /// Runs all tests; those that lack a program of Debian are named and left out
     Test {
-        /// Never install packages, fail when one is missing
+        /// First install the Debian packages that are missing (needs root; says which and how much)
         #[arg(long)]
-        no_install: bool,
+        install: bool,
         /// Run only the suites whose name contains this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
@@ -89,10 +92,29 @@ enum Chore {
         #[arg(long, value_name = "NAME")]
         policy: Option<String>,
     },
-    /// Static musl build that runs, check for aarch64, proof that no C compiler is used
-    Targets,
+    /// Runs what takes hours: all of Miri, long attacks and storms, the check build, other targets
+    Nightly {
+        /// First install what is missing: Debian packages (needs root), Rust's nightly, targets
+        #[arg(long)]
+        install: bool,
+        /// Run only the steps whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// How long the attack on all policies takes
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+        minutes: u32,
+    },
+    /// Checks other targets, and that crate hz3 builds without a C compiler
+    Targets {
+        /// Also build a static program for musl and run it
+        #[arg(long)]
+        musl: bool,
+    },
     /// Runs the tests of crate hz3 under Miri
     Miri {
+        /// Only the tests of the parts with most unsafe code: about two minutes on two processors
+        #[arg(long, conflicts_with = "filter")]
+        short: bool,
         /// Under the Tree Borrows model instead of Stacked Borrows
         #[arg(long)]
         tree_borrows: bool,
@@ -102,8 +124,12 @@ enum Chore {
     /// Runs the stress tests of crate hz3 under `ThreadSanitizer`
     Tsan,
     /// Runs the loom models of crate hz3
-    Loom,
-    /// Installs the Debian packages that the tests and chores need
+    Loom {
+        /// Preemptions of a thread that are tried
+        #[arg(long, default_value_t = 2)]
+        preemptions: u32,
+    },
+    /// Installs what tests and chores need: Debian packages (needs root), Rust's nightly, targets
     Setup,
     /// Builds hz3 and puts the library, the header, the tool and their pages below a prefix
     Install(dist::InstallArgs),
@@ -124,7 +150,10 @@ fn main() -> ExitCode {
 fn run(chore: Chore) -> Result {
     match chore {
         Chore::Demo { with_peers } => demo::run(with_peers),
-        Chore::Test { no_install, only } => test::run(!no_install, only.as_deref()),
+        Chore::Test { install, only } => test::run(install, only.as_deref()),
+        Chore::Nightly { install, only, minutes } => {
+            nightly::run(install, only.as_deref(), minutes)
+        }
         Chore::Check => check::run(),
         Chore::Api => check::api::accept(),
         Chore::Fastpath { bless, why, library } => {
@@ -133,11 +162,14 @@ fn run(chore: Chore) -> Result {
         Chore::Cost { repetitions, library } => cost::run(repetitions, library.as_deref()),
         Chore::Misuse => misuse::run(),
         Chore::Attack { minutes, seed, policy } => attack::run(minutes, seed, policy.as_deref()),
-        Chore::Targets => targets::run(),
-        Chore::Miri { tree_borrows, filter } => nightly::miri(tree_borrows, filter.as_deref()),
-        Chore::Tsan => nightly::tsan(),
-        Chore::Loom => test::loom(),
-        Chore::Setup => setup::ensure(true),
+        Chore::Targets { musl } => targets::run(musl),
+        Chore::Miri { short, tree_borrows, filter } => {
+            let extent = if short { nightly::Extent::Short } else { nightly::Extent::Full };
+            nightly::miri(extent, tree_borrows, filter.as_deref())
+        }
+        Chore::Tsan => nightly::tsan(None),
+        Chore::Loom { preemptions } => test::loom(preemptions),
+        Chore::Setup => setup::everything(),
         Chore::Install(arguments) => dist::install(&arguments),
         Chore::Dist(arguments) => dist::run(&arguments),
     }
@@ -152,6 +184,47 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// The words behind each `cargo xtask` of a page or script, as far as they are this program's.
+    fn commands(text: &str) -> Vec<Vec<&str>> {
+        let rests = text.split("cargo xtask ").skip(1);
+        let ends = ['`', '#', ',', '.', ';', ':', '(', ')', '"', '\n', '&'];
+        let lines = rests.map(|rest| rest.split(ends).next().unwrap_or_default());
+        lines.map(|line| line.split_whitespace().collect()).collect()
+    }
+
+    #[test]
+    fn the_pages_and_scripts_name_chores_and_options_that_exist() {
+        let application = Arguments::command();
+        let mut seen = 0;
+        for page in [
+            "README.md",
+            "ARCHITECTURE.md",
+            "CONTRIBUTING.md",
+            "RELEASING.md",
+            "SECURITY.md",
+            "CHANGELOG.md",
+            "packaging/README.md",
+            "docs/tuning.md",
+            ".ci/run",
+            ".github/workflows/ci.yml",
+        ] {
+            let text = std::fs::read_to_string(shell::root().join(page)).unwrap();
+            for words in commands(&text) {
+                let Some(chore) = words.first().filter(|word| !word.starts_with('-')) else {
+                    continue;
+                };
+                let chore = application.find_subcommand(chore);
+                let chore = chore.unwrap_or_else(|| panic!("{page}: cargo xtask {words:?}"));
+                for option in words.iter().filter_map(|word| word.strip_prefix("--")) {
+                    let known = chore.get_arguments().any(|known| known.get_long() == Some(option));
+                    assert!(known, "{page}: cargo xtask {words:?}: no option --{option}");
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 10, "the pages name {seen} chores");
     }
 
     #[test]

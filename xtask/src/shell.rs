@@ -7,6 +7,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use hz3_programs::{Failure, Result};
 
+use crate::heartbeat::Heartbeat;
+
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -44,6 +46,7 @@ pub(crate) fn quick_release(command: &mut Command, directory: &str) {
 /// Says what is run, runs it, fails when it fails.
 pub(crate) fn run(command: &mut Command) -> Result {
     announce(command);
+    let _heartbeat = Heartbeat::start(name(command));
     let status = command.status().map_err(|error| Failure::from(error).during(&line(command)))?;
     succeeded(command, status)
 }
@@ -61,6 +64,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 /// Says what is run, passes its standard output on line by line, and shows each line to `look`.
 pub(crate) fn watch(command: &mut Command, mut look: impl FnMut(&str)) -> Result<ExitStatus> {
     announce(command);
+    let heartbeat = Heartbeat::start(name(command));
     let started = command.stdout(Stdio::piped()).spawn();
     let mut child = started.map_err(|error| Failure::from(error).during(&line(command)))?;
     if let Some(stdout) = child.stdout.take() {
@@ -70,6 +74,7 @@ pub(crate) fn watch(command: &mut Command, mut look: impl FnMut(&str)) -> Result
             // A test may print anything: what is not UTF-8 is shown as well as it can be.
             let text = String::from_utf8_lossy(&bytes);
             print!("{text}");
+            heartbeat.heard();
             look(text.trim_end());
             bytes.clear();
         }
@@ -86,25 +91,18 @@ pub(crate) fn succeeded(command: &Command, status: ExitStatus) -> Result {
     }
 }
 
-/// Adds the targets of Rust that rustup does not have yet.
-pub(crate) fn add_targets(targets: &[&str]) -> Result {
-    let installed = capture(program("rustup").args(["target", "list", "--installed"]))?;
-    for target in targets {
-        if !installed.lines().any(|line| line == *target) {
-            run(program("rustup").args(["target", "add", target]))?;
-        }
-    }
-    Ok(())
-}
-
 fn announce(command: &Command) {
     println!("$ {}", line(command));
 }
 
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    program.to_string_lossy().into_owned()
+}
+
 /// The command as one would type it.
 fn line(command: &Command) -> String {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-    let mut line = program.to_string_lossy().into_owned();
+    let mut line = name(command);
     for argument in command.get_args() {
         line.push(' ');
         line.push_str(&argument.to_string_lossy());

@@ -1,5 +1,6 @@
-//! Other targets: a static musl program that runs, checks for aarch64, riscv64 and s390x, and the
-//! proof that crate hz3 needs no C compiler.
+//! Other targets: checks for musl, aarch64, riscv64 and s390x, a static musl program that runs, and the
+//! proof that crate hz3 needs no C compiler. riscv64 and s390x have no reclaimer, and leave the operators
+//! of C++ to the C++ runtime.
 
 use std::env;
 use std::fs;
@@ -9,24 +10,22 @@ use std::process::Command;
 
 use hz3_programs::{Failure, Result};
 
-use crate::shell;
+use crate::{setup, shell};
 
 const MUSL: &str = "x86_64-unknown-linux-musl";
-/// What is checked and not run. The last two have no reclaimer, and leave the operators of C++ to the
-/// C++ runtime.
-const CHECKED: [&str; 3] =
-    ["aarch64-unknown-linux-gnu", "riscv64gc-unknown-linux-gnu", "s390x-unknown-linux-gnu"];
 
 /// The program that has hz3 as its global allocator.
 const EXAMPLE: &str = "global";
 
-pub(crate) fn run() -> Result {
-    shell::add_targets(&[MUSL])?;
-    shell::add_targets(&CHECKED)?;
-    static_program()?;
-    for target in CHECKED {
+/// Checks every target; `with_musl` also builds and runs a static program.
+pub(crate) fn run(with_musl: bool) -> Result {
+    setup::require_targets(&setup::TARGETS)?;
+    for target in setup::TARGETS {
         let packages = ["--package", "hz3", "--package", "hz3-c"];
         shell::run(shell::cargo(&["check", "--target", target]).args(packages))?;
+    }
+    if with_musl {
+        static_program()?;
     }
     without_compiler()
 }

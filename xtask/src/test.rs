@@ -1,11 +1,13 @@
 //! All tests, suite by suite, and how many there were.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Instant;
 
-use hz3_programs::{Failure, Result};
+use hz3_programs::{Failure, Result, packages};
 
 use crate::counts::{self, Counts};
+use crate::needs::{self, Lacking};
 use crate::{setup, shell};
 
 /// One `cargo test`.
@@ -59,36 +61,61 @@ impl Suite {
         command
     }
 
-    /// Runs the suite to its end; the second half says what is wrong, if anything is.
-    fn run(&self) -> Result<(Counts, Option<String>)> {
-        let (counts, status) = counts::count(&mut self.command())?;
+    /// Which of its tests cannot run here.
+    fn lacking(&self) -> Result<Lacking> {
+        needs::lacking(self.package, || {
+            let mut command = self.command();
+            command.args(["--", "--list", "--format", "terse"]);
+            command
+        })
+    }
+
+    /// Runs the suite to its end, but for the tests in `without`; the second half says what is wrong, if
+    /// anything is.
+    fn run(&self, without: &Lacking) -> Result<(Counts, Option<String>)> {
+        let mut command = self.command();
+        if !without.is_empty() {
+            command.args(["--", "--exact"]);
+            command.args(without.keys().flat_map(|test| ["--skip", test]));
+        }
+        let (counts, status) = counts::count(&mut command)?;
         let fault = counts.fault().map(str::to_owned);
         Ok((counts, fault.or_else(|| (!status.success()).then(|| status.to_string()))))
     }
 }
 
-/// Runs every suite (or those whose name contains `only`) and prints the counts.
-pub(crate) fn run(may_install: bool, only: Option<&str>) -> Result {
-    setup::ensure(may_install)?;
+/// Runs every suite (or those whose name contains `only`) and prints the counts. Tests whose programs are
+/// not on this machine are installed first if `install`, and else named and left out.
+pub(crate) fn run(install: bool, only: Option<&str>) -> Result {
+    if install {
+        setup::debian()?;
+    }
+    announce_missing();
     // The library that the C face and the programs are tested with is the one that is shipped.
     shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
     let mut table =
-        vec!["suite                            passed  failed  skipped  seconds".to_owned()];
-    let (mut total, mut bad) = (Counts::default(), Vec::new());
+        vec!["suite                            passed  failed  not run  seconds".to_owned()];
+    let (mut total, mut bad, mut left_out) = (Counts::default(), Vec::new(), Lacking::new());
     for suite in SUITES.iter().filter(|suite| only.is_none_or(|text| suite.name.contains(text))) {
         println!("\n== {}", suite.name);
         let start = Instant::now();
-        let (counts, fault) = suite.run()?;
+        let lacking = suite.lacking()?;
+        report(&lacking);
+        let (counts, fault) = suite.run(&lacking)?;
         total += counts;
         let Counts { passed, failed, ignored } = counts;
+        let not_run = ignored + lacking.len() as u64;
         let seconds = start.elapsed().as_secs();
         let (name, note) = (suite.name, fault.as_deref().unwrap_or_default());
         table.push(format!(
-            "{name:<32} {passed:>6}  {failed:>6}  {ignored:>7}  {seconds:>7}  {note}"
+            "{name:<32} {passed:>6}  {failed:>6}  {not_run:>7}  {seconds:>7}  {note}"
         ));
         bad.extend(fault.map(|fault| format!("{name}: {fault}")));
+        left_out.extend(lacking);
     }
-    println!("\n{}\n\n{} passed, {} failed", table.join("\n"), total.passed, total.failed);
+    println!("\n{}\n", table.join("\n"));
+    report(&left_out);
+    println!("{} passed, {} failed, {} not run", total.passed, total.failed, left_out.len());
     if !bad.is_empty() {
         return Err(Failure::new(bad.join("; ")));
     }
@@ -98,15 +125,34 @@ pub(crate) fn run(may_install: bool, only: Option<&str>) -> Result {
     Ok(())
 }
 
-/// Runs the loom models alone.
-pub(crate) fn loom() -> Result {
+fn announce_missing() {
+    let missing = packages::missing();
+    if !missing.is_empty() {
+        println!(
+            "Not on this machine: {}. Tests that need them are not run. \
+             cargo xtask test --install installs them and runs everything.",
+            missing.join(" ")
+        );
+    }
+}
+
+/// Names the tests that are not run, by what they lack.
+fn report(lacking: &Lacking) {
+    let kinds: BTreeSet<_> = lacking.values().collect();
+    for kind in kinds {
+        println!("not run for want of {}:", kind.join(", "));
+        for (test, _) in lacking.iter().filter(|(_, packages)| *packages == kind) {
+            println!("    {test}");
+        }
+    }
+}
+
+/// Runs the loom models alone, with so many preemptions of a thread.
+pub(crate) fn loom(preemptions: u32) -> Result {
     let Some(suite) = SUITES.iter().find(|suite| matches!(suite.build, Build::Loom)) else {
         return Err(Failure::new("there is no suite of loom models"));
     };
-    match suite.run()? {
-        (_, None) => Ok(()),
-        (_, Some(fault)) => Err(Failure::new(format!("{}: {fault}", suite.name))),
-    }
+    counts::some(suite.command().env("LOOM_MAX_PREEMPTIONS", preemptions.to_string())).map(drop)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
-//! The Debian packages that the tests and the chores need, in one table.
+//! The Debian packages that the tests and the chores need, in one table. They are named as in Debian 12
+//! and 13; where a name has the version of Python in it, the table has a `*`.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::{Failure, Result};
 
@@ -10,9 +13,50 @@ pub struct Tool {
     /// The name by which tests ask for it.
     pub name: &'static str,
     /// Where the package puts it. Absolute, so that a version manager's shim is never tested instead.
-    pub path: &'static str,
-    /// The Debian 12 package.
-    pub package: &'static str,
+    path: &'static str,
+    /// The Debian package.
+    package: &'static str,
+}
+
+impl Tool {
+    /// The file that the tests need.
+    pub fn path(&self) -> PathBuf {
+        versioned(self.path).into()
+    }
+
+    /// The package that brings it.
+    pub fn package(&self) -> String {
+        versioned(self.package)
+    }
+
+    /// Whether the file is on this machine.
+    pub fn is_present(&self) -> bool {
+        self.path().exists()
+    }
+}
+
+/// `name` with the version of Debian's Python in place of a `*`.
+fn versioned(name: &str) -> String {
+    if name.contains('*') { name.replace('*', python_version()) } else { name.to_owned() }
+}
+
+/// The version of `/usr/bin/python3` or, where that is not installed, of the one that would be: "3.11".
+fn python_version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let link = std::fs::read_link("/usr/bin/python3").unwrap_or_default();
+        let installed = link.to_str().and_then(|name| name.strip_prefix("python"));
+        installed.map(str::to_owned).or_else(python_of_the_archive).unwrap_or_else(|| "3".into())
+    })
+}
+
+/// "3.13" where apt would install python3 3.13.5-1.
+fn python_of_the_archive() -> Option<String> {
+    let output = Command::new("apt-cache").args(["show", "python3"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let version = text.lines().find_map(|line| line.strip_prefix("Version: "))?;
+    let mut parts = version.split('.');
+    Some(format!("{}.{}", parts.next()?, parts.next()?))
 }
 
 const fn tool(name: &'static str, path: &'static str, package: &'static str) -> Tool {
@@ -31,7 +75,7 @@ pub const TOOLS: &[Tool] = &[
     tool("git", "/usr/bin/git", "git"),
     tool("java", "/usr/bin/java", "default-jdk-headless"),
     tool("javac", "/usr/bin/javac", "default-jdk-headless"),
-    tool("nginx", "/usr/sbin/nginx", "nginx-light"),
+    tool("nginx", "/usr/sbin/nginx", "nginx"),
     tool("node", "/usr/bin/node", "nodejs"),
     tool("perl", "/usr/bin/perl", "perl"),
     tool("python3", "/usr/bin/python3", "python3"),
@@ -43,7 +87,7 @@ pub const TOOLS: &[Tool] = &[
     tool("xz", "/usr/bin/xz", "xz-utils"),
     // What those programs work on.
     tool("json.hpp", "/usr/include/nlohmann/json.hpp", "nlohmann-json3-dev"),
-    tool("regrtest", "/usr/lib/python3.11/test/test_pickle.py", "libpython3.11-testsuite"),
+    tool("regrtest", "/usr/lib/python*/test/test_pickle.py", "libpython*-testsuite"),
     tool("stb", "/usr/include/stb/stb_image.h", "libstb-dev"),
     // What the chores and tests measure with, look with, and compare against.
     tool("gdb", "/usr/bin/gdb", "gdb"),
@@ -64,33 +108,34 @@ pub fn find(name: &str) -> Result<&'static Tool> {
 }
 
 fn present(tool: &Tool) -> Result {
-    if Path::new(tool.path).exists() {
+    if tool.is_present() {
         return Ok(());
     }
     Err(Failure::new(format!(
         "{} is not on this machine; install it with: {}",
-        tool.path,
-        apt_line(&[tool.package])
+        tool.path().display(),
+        apt_line(&[tool.package()])
     )))
 }
 
 /// The packages whose files are not on this machine, each once, in the order of the table.
-pub fn missing() -> Vec<&'static str> {
+pub fn missing() -> Vec<String> {
     missing_from(TOOLS)
 }
 
-fn missing_from(tools: &[Tool]) -> Vec<&'static str> {
+fn missing_from(tools: &[Tool]) -> Vec<String> {
     let mut packages = Vec::new();
-    for tool in tools {
-        if !Path::new(tool.path).exists() && !packages.contains(&tool.package) {
-            packages.push(tool.package);
+    for tool in tools.iter().filter(|tool| !tool.is_present()) {
+        let package = tool.package();
+        if !packages.contains(&package) {
+            packages.push(package);
         }
     }
     packages
 }
 
 /// The command that installs these packages.
-pub fn apt_line(packages: &[&str]) -> String {
+pub fn apt_line(packages: &[String]) -> String {
     format!("apt-get install -y --no-install-recommends {}", packages.join(" "))
 }
 
@@ -127,6 +172,14 @@ mod tests {
         let error = present(&tool("a", "/nonexistent/a", "absent")).expect_err("is not there");
         assert!(error.to_string().ends_with("apt-get install -y --no-install-recommends absent"));
         assert!(present(&tool("here", "/bin/sh", "dash")).is_ok());
+    }
+
+    #[test]
+    fn the_version_of_python_is_the_one_found() {
+        let version = python_version();
+        assert!(version.starts_with('3') && !version.contains('*'), "{version}");
+        assert_eq!(versioned("libpython*-testsuite"), format!("libpython{version}-testsuite"));
+        assert_eq!(versioned("nginx"), "nginx");
     }
 
     #[test]

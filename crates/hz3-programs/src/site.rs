@@ -107,7 +107,7 @@ impl Site {
     /// # Errors
     /// When it is not installed; the message says how to install it.
     pub fn run(&self, tool: &str) -> Result<Run<'_>> {
-        Ok(self.run_path(Path::new(packages::find(tool)?.path)))
+        Ok(self.run_path(&packages::find(tool)?.path()))
     }
 
     /// Any program, to be run here: in the working directory, with a clean environment.

@@ -17,7 +17,7 @@ impl Programs {
         std::fs::create_dir_all(folder)?;
         for name in ["slots", "threads", "idle", "metadata"] {
             let source = shell::root().join("xtask/cost").join(name).with_extension("c");
-            let mut compiler = shell::program(packages::find("gcc")?.path);
+            let mut compiler = shell::program(packages::find("gcc")?.path());
             // Without -fno-builtin gcc may remove an allocation.
             compiler
                 .args(["-O2", "-fno-builtin", "-pthread", "-o"])

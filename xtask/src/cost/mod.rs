@@ -11,19 +11,18 @@ use std::path::{Path, PathBuf};
 
 use hz3_programs::{Failure, Result, packages};
 
-use crate::{setup, shell};
+use crate::shell;
 use measure::{Programs, Row};
 
 /// Measures all rows and prints the table; fails when a bar is missed.
 pub(crate) fn run(repetitions: u32, library: Option<&Path>) -> Result {
-    setup::ensure(true)?;
     let subject = match library {
         Some(path) => std::fs::canonicalize(path)?,
         None => built()?,
     };
-    let tcmalloc = Path::new(packages::find("tcmalloc")?.path);
+    let tcmalloc = packages::find("tcmalloc")?.path();
     let programs = Programs::compile(&shell::target().join("cost"))?;
-    let mut rows = measure::rows(&subject, tcmalloc);
+    let mut rows = measure::rows(&subject, &tcmalloc);
     for repetition in 1..=repetitions {
         eprintln!("repetition {repetition} of {repetitions}");
         for row in &mut rows {

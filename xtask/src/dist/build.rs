@@ -8,7 +8,7 @@ use hz3_programs::{Failure, Result};
 
 use super::library;
 use super::platform::{Libc, Platform};
-use crate::shell;
+use crate::{setup, shell};
 
 /// The version of every package: all members of the workspace share it.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -28,7 +28,7 @@ pub(super) struct Built {
 
 /// Builds the library and the tool.
 pub(super) fn build(platform: &Platform) -> Result<Built> {
-    shell::add_targets(&[platform.triple])?;
+    setup::require_targets(&[platform.triple])?;
     let directory = shell::target().join("dist-build");
     let cargo = |arguments: &[&str]| -> Result<Command> {
         let mut command = shell::cargo(arguments);

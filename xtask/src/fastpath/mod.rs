@@ -68,7 +68,7 @@ fn measure(subject: &Path) -> Result<Measured> {
     std::fs::create_dir_all(&folder)?;
     let program = folder.join("pair");
     let source = shell::root().join("xtask/cost/pair.c");
-    let mut compiler = shell::program(packages::find("gcc")?.path);
+    let mut compiler = shell::program(packages::find("gcc")?.path());
     // Without -fno-builtin gcc removes the pairs.
     shell::capture(compiler.args(["-O1", "-fno-builtin", "-o"]).arg(&program).arg(source))?;
     let symbols = path::Symbols::read(subject)?;

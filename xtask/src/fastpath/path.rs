@@ -64,7 +64,7 @@ impl HitPath {
         let ((address, size), names) = symbols.function(name)?;
         // Half of the pairs is far above what start-up and warm-up call and tolerates none of a miss.
         let hot = hottest(profile, &names, address, u64::from(pairs) / 2)?;
-        let mut objdump = shell::program(packages::find("objdump")?.path);
+        let mut objdump = shell::program(packages::find("objdump")?.path());
         objdump.args(["--disassemble", "--no-show-raw-insn"]).arg(library);
         objdump.arg(format!("--start-address={address}"));
         objdump.arg(format!("--stop-address={}", address + size));

@@ -20,7 +20,7 @@ pub(super) fn take(
     pairs: u32,
 ) -> Result<Profile> {
     let out = folder.join(format!("callgrind.{size}"));
-    let mut command = shell::program(packages::find("valgrind")?.path);
+    let mut command = shell::program(packages::find("valgrind")?.path());
     command
         .args(["--tool=callgrind", "--dump-instr=yes", "--dump-line=no"])
         .args(["--compress-strings=no", "--compress-pos=no"])

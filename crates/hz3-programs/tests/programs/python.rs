@@ -27,7 +27,7 @@ fn regrtest(name: &str, allocator: &str, modules: &[&str], only: &[&str]) -> Res
     check(name, 1, |site| {
         // The suite tests Ctrl-C; a test run in the background of a shell inherits it as ignored.
         let mut run = site.run("env")?.arg("--default-signal=INT");
-        run = run.arg(packages::find("python3")?.path).args(["-m", "test"]);
+        run = run.arg(packages::find("python3")?.path()).args(["-m", "test"]);
         for pattern in only {
             run = run.args(["-m", pattern]);
         }

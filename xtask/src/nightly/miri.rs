@@ -1,24 +1,40 @@
-//! What only a nightly toolchain can do: Miri and `ThreadSanitizer` on crate hz3.
+//! Miri on the tests of crate hz3.
 
 use std::num::NonZero;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use hz3_programs::{Failure, Result};
 
-use crate::{counts, shell};
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+use super::cargo;
+use crate::{counts, setup, shell};
 
 /// Parts of the tests for each of Miri's processes: several, as some tests take a hundred times as long as
 /// others, and few, as the start of each takes seconds.
 const PARTS: usize = 6;
 
+/// How many of the tests run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Those of the modules in `SHORT`.
+    Short,
+    Full,
+}
+
+/// The modules whose unsafe code touches memory by itself; the tests of whole heaps take the most time.
+const SHORT: [&str; 7] =
+    ["base::", "cache::", "central::", "heap::", "os::", "segment::", "thread::"];
+
+impl Extent {
+    fn includes(self, test: &str) -> bool {
+        self == Self::Full || SHORT.iter().any(|module| test.starts_with(module))
+    }
+}
+
 /// Runs the tests of crate hz3 under Miri: in as many processes as there are processors, as one process
 /// interprets one thread at a time.
-pub(crate) fn miri(tree_borrows: bool, filter: Option<&str>) -> Result {
-    ensure("miri")?;
+pub(crate) fn miri(extent: Extent, tree_borrows: bool, filter: Option<&str>) -> Result {
+    setup::require_nightly(&["miri", "rust-src"])?;
     // The tests read no file and no clock, but proptest asks for the working directory.
     let mut flags = String::from(
         "-Zmiri-strict-provenance -Zmiri-symbolic-alignment-check -Zmiri-disable-isolation",
@@ -32,7 +48,11 @@ pub(crate) fn miri(tree_borrows: bool, filter: Option<&str>) -> Result {
         command
     };
     let listed = shell::capture(harness(&["--list", "--format", "terse"]).args(filter))?;
-    let tests: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let all = listed.lines().filter_map(|line| line.strip_suffix(": test"));
+    let tests: Vec<&str> = all.filter(|test| extent.includes(test)).collect();
+    if extent == Extent::Short {
+        println!("{} of the tests; without --short Miri runs all", tests.len());
+    }
     let processes = thread::available_parallelism().map_or(1, NonZero::get);
     let parts = (processes * PARTS).min(tests.len());
     let next = AtomicUsize::new(0);
@@ -61,49 +81,4 @@ pub(crate) fn miri(tree_borrows: bool, filter: Option<&str>) -> Result {
         all if all == done => Ok(()),
         all => Err(Failure::new(format!("of {all} tests {done} ran"))),
     }
-}
-
-/// Runs the tests of crate hz3 whose name contains `stress` under `ThreadSanitizer`.
-pub(crate) fn tsan() -> Result {
-    ensure("rust-src")?;
-    let mut command = cargo(&["test", "--release", "--package", "hz3", "-Zbuild-std"]);
-    command.args(["--target", TARGET, "--lib", "stress"]);
-    shell::quick_release(&mut command, "tsan");
-    // Tests unwind; a shipped profile that aborts would build the standard library twice.
-    command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
-    counts::some(
-        command
-            .env("RUSTFLAGS", "-Zsanitizer=thread --cfg tsan")
-            .env("TSAN_OPTIONS", "halt_on_error=1"),
-    )?;
-    Ok(())
-}
-
-/// Cargo of the nightly toolchain: rustup's proxy understands `+nightly`, cargo itself does not.
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = shell::program("cargo");
-    // Set by the stable cargo that runs us; the nightly one must find its own.
-    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
-        command.env_remove(name);
-    }
-    command.arg("+nightly").args(arguments);
-    command
-}
-
-/// Installs the nightly toolchain with this component (and the sources) unless it is there.
-fn ensure(component: &str) -> Result {
-    let listed = shell::capture(shell::program("rustup").args([
-        "component",
-        "list",
-        "--installed",
-        "--toolchain",
-        "nightly",
-    ]));
-    let has = |name: &str, list: &str| list.lines().any(|line| line.starts_with(name));
-    if listed.is_ok_and(|list| has(component, &list) && has("rust-src", &list)) {
-        return Ok(());
-    }
-    let mut command = shell::program("rustup");
-    command.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
-    shell::run(command.args(["--component", component, "--component", "rust-src"]))
 }

@@ -1,0 +1,132 @@
+//! Which tests need which programs, so that the tests that cannot run here can be left out by name.
+//!
+//! A test that lacks a program and is not in the table fails, and says what to install.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use hz3_programs::{Failure, Result, packages};
+
+use crate::shell;
+
+/// Tests that need programs.
+struct Need {
+    package: &'static str,
+    /// The name of a test, or of a module with `::` behind it.
+    tests: &'static str,
+    /// By their names in the table of packages.
+    tools: &'static [&'static str],
+}
+
+const fn need(package: &'static str, tests: &'static str, tools: &'static [&'static str]) -> Need {
+    Need { package, tests, tools }
+}
+
+const NEEDS: &[Need] = &[
+    need("hz3-c", "cxx::", &["g++"]),
+    need("hz3-c", "linked::", &["g++"]),
+    need("hz3-c", "exports::", &["objdump", "gdb"]),
+    need("hz3-lab", "the_page_has_all_pictures_and_needs_nothing_else", &["chromium"]),
+    need("hz3-lab", "pictures_as_png_are_drawn", &["chromium"]),
+    need("hz3-lab", "a_browser_shows_the_pictures_without_a_complaint", &["chromium"]),
+    need("hz3-lab", "the_same_on_both_sides_is_no_difference", &["valgrind"]),
+    need("hz3-lab", "a_candidate_that_is_5_percent_slower_gets_no_go", &["valgrind"]),
+    need("hz3-lab", "an_experiment_is_recorded_indexed_and_replayed", &["valgrind"]),
+    need("hz3-programs", "compilers::gcc", &["gcc", "stb"]),
+    need("hz3-programs", "compilers::gplusplus", &["g++", "json.hpp"]),
+    need("hz3-programs", "git::", &["git"]),
+    need("hz3-programs", "java::", &["java", "javac"]),
+    need("hz3-programs", "nginx::", &["nginx"]),
+    need("hz3-programs", "node::", &["node"]),
+    need("hz3-programs", "perl::", &["perl"]),
+    need("hz3-programs", "python::", &["env", "python3"]),
+    need("hz3-programs", "python::its_test_suite", &["regrtest"]),
+    need("hz3-programs", "redis::", &["redis-server", "redis-cli", "redis-benchmark"]),
+    need("hz3-programs", "shell::", &["awk", "bash", "sort", "xz"]),
+    need("hz3-programs", "sqlite::", &["sqlite3"]),
+];
+
+/// The tests of a package that cannot run here, with the packages of Debian that they lack.
+pub(crate) type Lacking = BTreeMap<String, Vec<String>>;
+
+/// Which tests of a package cannot run here; `list` is the command that lists all of them.
+pub(crate) fn lacking(package: &str, list: impl FnOnce() -> Command) -> Result<Lacking> {
+    let is_missing = |name: &&str| packages::find(name).is_err();
+    let unmet: Vec<&Need> = NEEDS
+        .iter()
+        .filter(|need| need.package == package && need.tools.iter().any(is_missing))
+        .collect();
+    if unmet.is_empty() {
+        return Ok(Lacking::new());
+    }
+    let listed = shell::capture(&mut list())?;
+    let tests: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let mut lacking = Lacking::new();
+    for need in unmet {
+        let concerned: Vec<&&str> =
+            tests.iter().filter(|test| test.starts_with(need.tests)).collect();
+        if concerned.is_empty() {
+            return Err(Failure::new(format!("{package} has no test {} (needs.rs)", need.tests)));
+        }
+        for test in concerned {
+            let packages = lacking.entry((*test).to_owned()).or_default();
+            for tool in need.tools.iter().filter(|tool| is_missing(tool)) {
+                let package = package_of(tool);
+                if !packages.contains(&package) {
+                    packages.push(package);
+                }
+            }
+        }
+    }
+    Ok(lacking)
+}
+
+fn package_of(tool: &str) -> String {
+    let found = packages::TOOLS.iter().find(|candidate| candidate.name == tool);
+    found.map_or_else(|| tool.to_owned(), packages::Tool::package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sources of a package's tests.
+    fn sources(folder: &std::path::Path, text: &mut String, files: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+                text.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_need_names_tests_and_tools_that_exist() {
+        for need in NEEDS {
+            let (mut text, mut files) = (String::new(), Vec::new());
+            let folder = shell::root().join("crates").join(need.package).join("tests");
+            sources(&folder, &mut text, &mut files);
+            let (module, function) = need.tests.rsplit_once("::").unwrap_or(("", need.tests));
+            assert!(module.is_empty() || files.contains(&module.to_owned()), "{}", need.tests);
+            assert!(text.contains(&format!("\nfn {function}")), "{}", need.tests);
+            for tool in need.tools {
+                assert!(packages::TOOLS.iter().any(|known| known.name == *tool), "{tool}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_program_that_the_real_programs_run_is_needed_by_them() {
+        let (mut text, mut files) = (String::new(), Vec::new());
+        sources(&shell::root().join("crates/hz3-programs/tests"), &mut text, &mut files);
+        let asked = text.split("run(\"").chain(text.split("find(\"")).skip(1);
+        for name in asked.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name) {
+            let known = packages::TOOLS.iter().any(|tool| tool.name == name);
+            let named = NEEDS.iter().any(|need| need.tools.contains(&name));
+            assert!(!known || named, "{name} is needed by no test in needs.rs");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What takes too long for every change: the long forms of what the gate does in short.
+
+mod miri;
+mod tsan;
+
+use std::process::Command;
+use std::time::Instant;
+
+use hz3_programs::{Failure, Result};
+
+use crate::{attack, counts, setup, shell, targets, test};
+
+pub(crate) use miri::{Extent, miri};
+pub(crate) use tsan::tsan;
+
+/// How often each storm of forks forks here; 60 times in the gate.
+const FORKS: &str = "2000";
+/// How long `ThreadSanitizer` watches an attack on the default policy.
+const TSAN_SECONDS: u32 = 300;
+/// Preemptions of a thread that loom tries; 2 in the gate.
+const PREEMPTIONS: u32 = 3;
+
+/// Runs every step (or those whose name contains `only`), also after a failure. All policies together
+/// are attacked for `minutes`.
+pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
+    if install {
+        setup::everything()?;
+    }
+    let attack = move || attack::run(minutes, 1, None);
+    let steps: [(&str, &dyn Fn() -> Result); 9] = [
+        ("core, check build", &core_check_build),
+        ("C API, check build", &c_check_build),
+        ("storms", &storms),
+        ("targets", &|| targets::run(true)),
+        ("loom", &|| test::loom(PREEMPTIONS)),
+        ("miri", &|| miri(Extent::Full, false, None)),
+        ("miri, tree borrows", &|| miri(Extent::Full, true, None)),
+        ("tsan", &|| tsan(Some(TSAN_SECONDS))),
+        ("attack", &attack),
+    ];
+    let (mut table, mut failed) = (Vec::new(), Vec::new());
+    for (name, step) in steps.iter().filter(|(name, _)| only.is_none_or(|o| name.contains(o))) {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let outcome = step();
+        let seconds = start.elapsed().as_secs();
+        let note = outcome.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
+        table.push(format!("{name:<20} {seconds:>6} s  {note}"));
+        if outcome.is_err() {
+            failed.push(*name);
+        }
+    }
+    println!("\n{}", table.join("\n"));
+    if table.is_empty() {
+        return Err(Failure::new("no step has such a name"));
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("failed: {}", failed.join(", "))))
+    }
+}
+
+/// The tests of crate hz3 with the checks that a shipped library does not have.
+fn core_check_build() -> Result {
+    counts::some(&mut shell::cargo(&["test", "--package", "hz3", "--features", "check"])).map(drop)
+}
+
+/// C and C++ programs on a library that checks itself. Its code is not the one that `exports` describes.
+fn c_check_build() -> Result {
+    let mut command = shell::cargo(&["test", "--package", "hz3-c", "--features", "check"]);
+    counts::some(command.args(["--", "--skip", "exports::"])).map(drop)
+}
+
+fn storms() -> Result {
+    let mut command: Command = shell::cargo(&["test", "--package", "hz3-c", "fork_storm::"]);
+    counts::some(command.env("HZ3_TEST_FORKS", FORKS)).map(drop)
+}
+
+/// Cargo of the nightly toolchain: rustup's proxy understands `+nightly`, cargo itself does not.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = shell::program("cargo");
+    // Set by the stable cargo that runs us; the nightly one must find its own.
+    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
+        command.env_remove(name);
+    }
+    command.arg("+nightly").args(arguments);
+    command
+}

@@ -1,0 +1,34 @@
+//! `ThreadSanitizer` on the stress tests of crate hz3.
+
+use hz3_programs::Result;
+
+use super::cargo;
+use crate::{counts, setup, shell};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Runs the tests of crate hz3 whose name contains `stress`; then, if `attack` says for how many seconds,
+/// an attack on the default policy.
+pub(crate) fn tsan(attack: Option<u32>) -> Result {
+    setup::require_nightly(&["rust-src"])?;
+    watched(None)?;
+    attack.map_or(Ok(()), |seconds| watched(Some(seconds)))
+}
+
+fn watched(attack: Option<u32>) -> Result {
+    let mut command = cargo(&["test", "--release", "--package", "hz3", "-Zbuild-std"]);
+    command.args(["--target", TARGET, "--lib"]);
+    if let Some(seconds) = attack {
+        command.args(["no_policy_takes_a_page", "--", "--nocapture"]);
+        command.env("HZ3_ATTACK", format!("default 1 {seconds}"));
+    } else {
+        command.arg("stress");
+    }
+    shell::quick_release(&mut command, "tsan");
+    // Tests unwind; a shipped profile that aborts would build the standard library twice.
+    command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
+    command
+        .env("RUSTFLAGS", "-Zsanitizer=thread --cfg tsan")
+        .env("TSAN_OPTIONS", "halt_on_error=1");
+    counts::some(&mut command).map(drop)
+}
