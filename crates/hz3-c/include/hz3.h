@@ -143,7 +143,7 @@ void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT
 /*
  * Where the family has room for choice, hz3 does what glibc does:
  *
- *   malloc(0)          a block of its own, to be freed as any, without memory: an access faults
+ *   malloc(0)          a block of its own, to be freed as any
  *   realloc(p, 0)      frees p and returns NULL
  *   calloc, reallocarray   NULL and ENOMEM when the product overflows
  *   requests above PTRDIFF_MAX   NULL and ENOMEM

@@ -1,6 +1,5 @@
 //! The heap: the layers together, and every operation that is not the hot path.
 
-mod empty;
 mod exhaustion;
 mod large;
 mod resize;
@@ -22,7 +21,6 @@ use crate::os::{Os, Refused};
 use crate::reclaim::{Next, Reclaim};
 use crate::segment::Segments;
 
-use empty::EmptyBlocks;
 use exhaustion::Exhaustion;
 use large::{Fresh, LargeCounts};
 
@@ -39,7 +37,6 @@ pub(crate) struct Heap<O> {
     reclaim: Reclaim,
     counts: LargeCounts,
     exhaustion: Exhaustion,
-    empty: EmptyBlocks,
 }
 
 impl<O: Os> Heap<O> {
@@ -64,7 +61,6 @@ impl<O: Os> Heap<O> {
             reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
             exhaustion: Exhaustion::new(),
-            empty: EmptyBlocks::new(),
         })
     }
 
@@ -92,18 +88,6 @@ impl<O: Os> Heap<O> {
         self.reclaim.thread_ended(self.below());
     }
 
-    /// A block of size 0. Where all addresses without memory are in use, it has some.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
-    unsafe fn allocate_empty(&self, front: Front<'_>) -> Option<NonNull<u8>> {
-        if let Some(offset) = self.empty.take() {
-            return Some(self.segments.arena().address(offset));
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.allocate_small(front, SizeClass::of_size(1)) }
-    }
-
     /// A block of at least `size` bytes, aligned to 16.
     ///
     /// # Safety
@@ -111,10 +95,6 @@ impl<O: Os> Heap<O> {
     pub(crate) unsafe fn allocate(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
         if size > MAX_SMALL {
             return self.allocate_large(front, size, MIN_ALIGN).map(|(block, _)| block);
-        }
-        if size == 0 {
-            // SAFETY: the caller's promise.
-            return unsafe { self.allocate_empty(front) };
         }
         // SAFETY: the caller's promise.
         unsafe { self.allocate_small(front, SizeClass::of_size(size)) }
@@ -147,15 +127,8 @@ impl<O: Os> Heap<O> {
             let front = Front::Cache(cache);
             return self.allocate_large(front, size, MIN_ALIGN).map(|(block, _)| block);
         }
-        let class = SizeClass::of_size(size);
-        if class == SizeClass::NONE {
-            // Nobody steals of this class, so no lock is needed.
-            cache.stack(class).undo_pop();
-            // SAFETY: the cache is the calling thread's.
-            return unsafe { self.allocate_empty(Front::Cache(cache)) };
-        }
         // SAFETY: the caller's promise.
-        unsafe { self.refill(cache, class) }
+        unsafe { self.refill(cache, SizeClass::of_size(size)) }
     }
 
     /// # Safety
@@ -277,15 +250,6 @@ impl<O: Os> Heap<O> {
         if block.is_null() || self.segments.free_huge(block.addr()) {
             return Ok(());
         }
-        if let Some(offset) = self.empty_offset(block.addr()) {
-            if self.empty.give(offset).is_err() {
-                fatal(
-                    "free of an address that is no block of size 0, or free already",
-                    block.addr(),
-                );
-            }
-            return Ok(());
-        }
         if self.segments.arena().contains(block.addr()) {
             fatal("free of an address that was never handed out", block.addr());
         }
@@ -293,12 +257,6 @@ impl<O: Os> Heap<O> {
             fatal("free of an address that is no block, but inside one", block.addr());
         }
         Err(Foreign)
-    }
-
-    /// The offset of an address where blocks of size 0 lie.
-    fn empty_offset(&self, address: usize) -> Option<usize> {
-        let offset = address.checked_sub(self.segments.arena().base().addr().get())?;
-        EmptyBlocks::covers(offset).then_some(offset)
     }
 
     /// Frees a block by whichever path is right.
@@ -340,6 +298,15 @@ impl<O: Os> Heap<O> {
     pub(crate) unsafe fn trim(&self, front: Front<'_>, counts_slabs: bool) {
         // SAFETY: the caller's promise.
         unsafe { self.reclaim.trim(&self.registry, self.below(), front, counts_slabs) };
+    }
+
+    /// Gives back what a reclaimer that leaves a process of one thread would have come to.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn hand_over(&self, front: Front<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.reclaim.hand_over(&self.registry, self.below(), front) };
     }
 
     /// How many threads have caches.

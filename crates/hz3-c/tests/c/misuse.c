@@ -131,16 +131,6 @@ static void abuse(const char *how)
     } else if (!strcmp(how, "usable-size")) {
         free(tell(huge));
         printf("%zu\n", malloc_usable_size(huge));
-    } else if (!strcmp(how, "empty-double")) {
-        char *empty = tell(malloc(0));
-        free(empty);
-        free(empty);
-    } else if (!strcmp(how, "empty-interior")) {
-        free(tell((char *)malloc(0) + 8));
-    } else if (!strcmp(how, "empty-read")) {
-        other[0] = *(volatile char *)malloc(0);
-    } else if (!strcmp(how, "empty-write")) {
-        *(volatile char *)malloc(0) = 1;
     } else if (!strcmp(how, "wrong-size") || !strcmp(how, "wrong-large-size")) {
         void *(*new)(size_t) = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "_Znwm");
         void (*delete)(void *, size_t) = (void (*)(void *, size_t))dlsym(RTLD_DEFAULT, "_ZdlPvm");

@@ -38,16 +38,6 @@ fn a_block_freed_twice() {
 }
 
 #[test]
-fn a_block_of_size_0() {
-    dies_of("empty-double", "no block of size 0, or free already");
-    dies_of("empty-interior", "no block of size 0, or free already");
-    for access in ["empty-read", "empty-write"] {
-        let outcome = run(preloaded(program("misuse.c", Link::None)).arg(access));
-        assert_eq!(outcome.signal(), Some(libc::SIGSEGV), "{access}: {outcome}");
-    }
-}
-
-#[test]
 fn a_block_deleted_with_the_size_of_another_class() {
     dies_of("wrong-size", "free with a wrong size: 8 bytes, a block of 80");
     dies_of("wrong-large-size", "free with a wrong size: 100000 bytes, a block of 80");

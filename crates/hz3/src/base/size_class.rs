@@ -126,8 +126,7 @@ impl SizeClass {
     /// The class of everything that is not a small block.
     pub(crate) const NONE: SizeClass = SizeClass(0);
 
-    /// The smallest class that holds `size` bytes, which must be at most [`MAX_SMALL`]; for size 0
-    /// [`SizeClass::NONE`], because such a block has no memory.
+    /// The smallest class that holds `size` bytes, which must be at most [`MAX_SMALL`].
     #[inline(always)]
     pub(crate) fn of_size(size: usize) -> SizeClass {
         SizeClass(u32::from(CLASS_OF[size.wrapping_add(MIN_ALIGN - 1) / MIN_ALIGN]))
@@ -290,7 +289,7 @@ const fn shape(block: usize) -> Shape {
 const fn class_table() -> [u16; MAX_SMALL / MIN_ALIGN + 1] {
     let mut table = [0u16; MAX_SMALL / MIN_ALIGN + 1];
     let mut class = 1;
-    let mut step = 1;
+    let mut step = 0;
     while step < table.len() {
         if step * MIN_ALIGN > size_of_class(class) {
             class += 1;
@@ -331,8 +330,7 @@ mod tests {
 
     #[test]
     fn every_size_has_the_smallest_class_that_holds_it() {
-        assert_eq!(SizeClass::of_size(0), SizeClass::NONE);
-        for size in 1..=MAX_SMALL {
+        for size in 0..=MAX_SMALL {
             let class = SizeClass::of_size(size);
             assert!(class.block_bytes() >= size.max(1), "size {size}");
             let below = SizeClass::from_index(class.index() - 1);

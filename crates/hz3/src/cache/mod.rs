@@ -261,11 +261,11 @@ mod thread_cache {
                     unsafe { stack.restart(self.slots) };
                 }
             }
+            if all {
+                // SAFETY: as above; class 0 never gets room.
+                unsafe { self.stack(SizeClass::NONE).restart(self.slots) };
+            }
             self.runs.reset();
-            let none = self.stack(SizeClass::NONE);
-            // SAFETY: as above.
-            unsafe { none.restart(self.slots) };
-            none.shut();
             policy.capacity = Capacity::new(0);
             policy.surplus = [Surplus::new(); CLASSES];
             policy.at_work = ClassSet::EMPTY;

@@ -320,12 +320,6 @@ impl Stack {
         self.newest.set(core::ptr::null_mut());
     }
 
-    /// Makes every push miss, whatever `top` is: for the class that has no blocks.
-    #[cfg(not(loom))]
-    pub(crate) fn shut(&self) {
-        self.limit.store(core::ptr::null_mut(), Ordering::Relaxed);
-    }
-
     /// Under the lock: takes the room away, so that the owner's next push misses. Pushes that do not
     /// see the new limit yet still add their blocks. They lie below the limit that those pushes read,
     /// and so in the array, but perhaps above the new one, until the owner opens the stack.

@@ -11,7 +11,6 @@ use crate::os::fatal::fatal;
 
 /// What an address turned out to be.
 enum Place {
-    Empty,
     Small(SizeClass),
     Large(Run),
     Huge(usize),
@@ -21,9 +20,6 @@ enum Place {
 impl<O: Os> Heap<O> {
     fn place(&self, address: usize) -> Place {
         let Some(offset) = self.segments.arena().offset_of(address) else {
-            if self.empty_offset(address).is_some() {
-                return Place::Empty;
-            }
             if let Some(bytes) = self.segments.huge_at(address) {
                 return Place::Huge(bytes);
             }
@@ -48,7 +44,6 @@ impl<O: Os> Heap<O> {
     /// Bytes that the block at `address` holds.
     pub(crate) fn usable_size(&self, address: usize) -> Option<usize> {
         match self.place(address) {
-            Place::Empty => Some(0),
             Place::Small(class) => Some(class.block_bytes()),
             Place::Large(run) => Some(run.pages.bytes()),
             Place::Huge(bytes) => Some(bytes),
@@ -82,7 +77,6 @@ impl<O: Os> Heap<O> {
         let place = self.place(block.addr().get());
         let present = match place {
             Place::Foreign => return Err(Foreign),
-            Place::Empty => 0,
             Place::Small(class) if class.keeps(size) => return Ok(Some(block)),
             Place::Small(class) => class.block_bytes(),
             Place::Large(run) => run.pages.bytes(),
@@ -116,7 +110,7 @@ impl<O: Os> Heap<O> {
                 let resize = || self.segments.resize_huge(block, size.max(1));
                 resize().or_else(|| self.retry(front, resize))
             }
-            Place::Empty | Place::Small(_) | Place::Foreign => None,
+            Place::Small(_) | Place::Foreign => None,
         }
     }
 

@@ -307,6 +307,10 @@ impl Os for Fake {
         0
     }
 
+    fn cpu_ms(&self) -> u64 {
+        0
+    }
+
     fn barrier(&self) -> bool {
         // Tests on this system play their threads on one thread.
         true

@@ -143,6 +143,9 @@ pub(crate) trait Os: Sync {
         self.now_ns() / 1_000_000
     }
 
+    /// Milliseconds that the process has run on CPUs.
+    fn cpu_ms(&self) -> u64;
+
     /// Runs a full memory barrier on every thread of the process; false when the system has none.
     fn barrier(&self) -> bool;
 }

@@ -37,7 +37,7 @@ use counters::Counters;
 use epoch::{Epochs, Step};
 use plan::Plan;
 use purge::{Purged, Purging};
-use slack::Slack;
+use slack::{Slack, Time};
 
 /// The state and the counters of the pipeline.
 #[derive(Debug)]
@@ -295,7 +295,7 @@ impl Reclaim {
         }
         let retaken = segments.retaken_hint();
         if self.slack.is_suspicious(retaken) {
-            self.slack.judge(segments.os().now_ms(), retaken);
+            self.slack.judge(Self::time(registry, segments.os()), retaken);
         }
         if counts_slabs {
             self.slack.note_takes(front.cache().map_or(0, ThreadCache::takes));
@@ -324,11 +324,41 @@ impl Reclaim {
             if in_holes > bound / 2 {
                 done.add(self.purge_holes_from(registry, below, front, part));
             }
-            self.slack.purged(segments.os().now_ms(), done.pages, segments.retaken_hint());
+            self.slack.purged(
+                Self::time(registry, segments.os()),
+                done.pages,
+                segments.retaken_hint(),
+            );
         }
         if in_slabs > 0 {
             self.slack.looked_at_slabs(slabs());
         }
+    }
+
+    /// The process has come to one thread, and to slow paths that give memory back: everything free
+    /// goes at once, if that did not happen within the last second.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    pub(crate) unsafe fn hand_over<O: Os>(
+        &self,
+        registry: &Registry,
+        below: Below<'_, O>,
+        front: Front<'_>,
+    ) {
+        let now = below.segments.os().now_ms();
+        if self.plan.is_none() && self.slack.may_hand_over(now) {
+            self.collect(registry, below, front, 0);
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { self.trim(registry, below, front, true) };
+        }
+    }
+
+    /// The time, and how long the process has run if it has one thread.
+    fn time<O: Os>(registry: &Registry, os: &O) -> Time {
+        let cpu_ms = if registry.in_use() > 1 { 0 } else { os.cpu_ms() };
+        Time { now_ms: os.now_ms(), cpu_ms }
     }
 
     /// A program that frees and takes nothing needs no blocks in its cache, and no empty slabs.

@@ -7,7 +7,7 @@
 //!
 //! A program whose working set swings by more than the bound would pay for a purge and for as many
 //! faults with each swing. It pays for one or two: when a quarter of what was purged is taken again
-//! within a second, the purge was a mistake, and the bound doubles, or rises to what was taken
+//! within a second in which the program waits, the purge was a mistake, and the bound doubles, or rises to what was taken
 //! again. It halves after every five seconds without a mistake.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -31,7 +31,8 @@ const HOLE_PART_AT_END: u32 = 128;
 const USED_PART_FREEING: u64 = 8;
 /// Fewer bytes that became free in slabs are not worth a look at their holes.
 const LEAST_LOOK: u64 = 1024 * 1024;
-/// A purge whose pages are taken again so soon was a mistake, in milliseconds.
+/// A purge whose pages are taken again so soon was a mistake, in milliseconds that the process did not
+/// run on a CPU: one at work takes longer to come back to a large swing, and waits for nothing.
 const SOON_MS: u64 = 1000;
 /// The part of the purged pages that must be taken again for that, and how many at least.
 const MISTAKE_PART: u64 = 4;
@@ -40,6 +41,25 @@ const LEAST_MISTAKE: u64 = 256;
 const MOST: u32 = 24;
 /// The bound halves after so many milliseconds without a mistake.
 const CALM_MS: u64 = 5000;
+
+/// When something happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Time {
+    pub(crate) now_ms: u64,
+    /// How long the process has run on CPUs; 0 where that is not known of one thread alone.
+    pub(crate) cpu_ms: u64,
+}
+
+impl Time {
+    /// Milliseconds since `before` in which the process did not run, as far as that is known.
+    fn waited_since(self, before: Time) -> u64 {
+        let passed = self.now_ms.saturating_sub(before.now_ms);
+        if self.cpu_ms == 0 || before.cpu_ms == 0 {
+            return passed;
+        }
+        passed.saturating_sub(self.cpu_ms.saturating_sub(before.cpu_ms))
+    }
+}
 
 /// The bound, read by every slow path without a lock. What changes it holds the lock of the pace.
 #[derive(Debug)]
@@ -61,8 +81,11 @@ pub(crate) struct Slack {
     purged_pages: AtomicU64,
     retaken_before: AtomicU64,
     purged_at: AtomicU64,
-    /// The time of the last purge that was judged a mistake.
-    judged_at: AtomicU64,
+    purged_cpu: AtomicU64,
+    handed_over_at: AtomicU64,
+    /// The number of purges, and what it was at the last mistake.
+    purges: AtomicU64,
+    judged: AtomicU64,
     /// When the level last changed, in milliseconds.
     changed_at: AtomicU64,
     /// The caller's count of allocations that the caches did not serve, at the last estimate.
@@ -84,12 +107,25 @@ impl Slack {
             purged_pages: AtomicU64::new(0),
             retaken_before: AtomicU64::new(0),
             purged_at: AtomicU64::new(0),
-            judged_at: AtomicU64::new(u64::MAX),
+            purged_cpu: AtomicU64::new(0),
+            handed_over_at: AtomicU64::new(0),
+            purges: AtomicU64::new(0),
+            judged: AtomicU64::new(0),
             changed_at: AtomicU64::new(0),
             takes: AtomicU64::new(0),
             only_frees: AtomicBool::new(false),
             is_sparse: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the last hand-over is long enough ago for another one; it happens now.
+    pub(crate) fn may_hand_over(&self, now_ms: u64) -> bool {
+        let last = self.handed_over_at.load(Ordering::Relaxed);
+        let may = last == 0 || now_ms.saturating_sub(last) > SOON_MS;
+        if may {
+            self.handed_over_at.store(now_ms, Ordering::Relaxed);
+        }
+        may
     }
 
     /// The bound without live blocks, and the part of the live bytes that comes to it.
@@ -165,19 +201,26 @@ impl Slack {
     }
 
     /// Notes that pages were purged when so many had been taken again so far.
-    pub(crate) fn purged(&self, now_ms: u64, pages: u64, retaken: u64) {
+    pub(crate) fn purged(&self, time: Time, pages: u64, retaken: u64) {
         if pages == 0 {
             return;
         }
-        let since = now_ms.saturating_sub(self.purged_at.load(Ordering::Relaxed));
-        let is_new = since > SOON_MS || self.watched.load(Ordering::Relaxed) == u64::MAX;
+        let is_new = time.waited_since(self.last_purge()) > SOON_MS
+            || self.watched.load(Ordering::Relaxed) == u64::MAX;
         let before = if is_new { 0 } else { self.purged_pages.load(Ordering::Relaxed) };
         self.purged_pages.store(before + pages, Ordering::Relaxed);
         self.retaken_before.store(retaken, Ordering::Relaxed);
-        self.purged_at.store(now_ms, Ordering::Relaxed);
+        self.purged_at.store(time.now_ms, Ordering::Relaxed);
+        self.purged_cpu.store(time.cpu_ms, Ordering::Relaxed);
+        self.purges.fetch_add(1, Ordering::Relaxed);
         let mistake = ((before + pages) / MISTAKE_PART).max(LEAST_MISTAKE);
         let watched = retaken + mistake;
         self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    fn last_purge(&self) -> Time {
+        let now_ms = self.purged_at.load(Ordering::Relaxed);
+        Time { now_ms, cpu_ms: self.purged_cpu.load(Ordering::Relaxed) }
     }
 
     /// Whether so many pages were taken again that [`Slack::judge`] must look at the time.
@@ -187,9 +230,8 @@ impl Slack {
     }
 
     /// Judges the last purges, of whose pages a part is in use again: `retaken` pages so far.
-    pub(crate) fn judge(&self, now_ms: u64, retaken: u64) {
-        let purged_at = self.purged_at.load(Ordering::Relaxed);
-        if now_ms.saturating_sub(purged_at) > SOON_MS {
+    pub(crate) fn judge(&self, time: Time, retaken: u64) {
+        if time.waited_since(self.last_purge()) > SOON_MS {
             self.watched.store(u64::MAX, Ordering::Relaxed);
             return;
         }
@@ -197,11 +239,12 @@ impl Slack {
         let pages = (retaken - self.retaken_before.load(Ordering::Relaxed)).min(purged);
         let least = wide(PAGE_BYTES) * pages / LEAST;
         // A swing is one mistake, however often it is looked at.
-        let is_first = self.judged_at.swap(purged_at, Ordering::Relaxed) != purged_at;
+        let purges = self.purges.load(Ordering::Relaxed);
+        let is_first = self.judged.swap(purges, Ordering::Relaxed) != purges;
         let level = self.level.load(Ordering::Relaxed) + u32::from(is_first);
         let level = level.max(u64::BITS - least.leading_zeros()).min(MOST);
         self.level.store(level, Ordering::Relaxed);
-        self.changed_at.store(now_ms, Ordering::Relaxed);
+        self.changed_at.store(time.now_ms, Ordering::Relaxed);
         // As much again is another mistake; beyond what was purged, nothing is.
         let next = if pages < purged { retaken.saturating_add(pages) } else { u64::MAX };
         self.watched.store(next, Ordering::Relaxed);
@@ -226,7 +269,12 @@ pub(crate) fn kept_bytes(bound: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{CALM_MS, FreeBytes, LEAST, LEAST_FREEING, SOON_MS, Slack};
+    use super::{CALM_MS, FreeBytes, LEAST, LEAST_FREEING, SOON_MS, Slack, Time};
+
+    /// In a process that has not run.
+    fn at(now_ms: u64) -> Time {
+        Time { now_ms, cpu_ms: 0 }
+    }
 
     #[test]
     fn the_bound_follows_the_live_bytes() {
@@ -284,11 +332,11 @@ mod tests {
     #[test]
     fn a_purge_whose_pages_are_taken_again_soon_raises_the_bound_and_calm_lowers_it() {
         let slack = Slack::new();
-        slack.purged(1000, 3000, 50);
-        slack.purged(1100, 1000, 50);
+        slack.purged(at(1000), 3000, 50);
+        slack.purged(at(1100), 1000, 50);
         assert!(!slack.is_suspicious(1049));
         assert!(slack.is_suspicious(1050), "a quarter of 4000 above 50");
-        slack.judge(1200, 1050);
+        slack.judge(at(1200), 1050);
         assert_eq!(slack.bound(0), LEAST << 1);
         slack.relax(1200 + CALM_MS - 1);
         assert_eq!(slack.bound(0), LEAST << 1);
@@ -297,15 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn time_at_work_is_no_pause() {
+        let slack = Slack::new();
+        slack.purged(Time { now_ms: 1000, cpu_ms: 100 }, 4000, 0);
+        slack.judge(Time { now_ms: 6000, cpu_ms: 4900 }, 1000);
+        assert_eq!(slack.bound(0), LEAST << 1);
+    }
+
+    #[test]
     fn a_large_swing_is_learnt_at_once() {
         let slack = Slack::new();
         let (page, all) = (4096, 1 << 18);
-        slack.purged(1000, all, 0);
+        slack.purged(at(1000), all, 0);
         let mut retaken = 0;
         while retaken < all {
             retaken += 1000;
             if slack.is_suspicious(retaken) {
-                slack.judge(1000 + SOON_MS, retaken);
+                slack.judge(at(1000 + SOON_MS), retaken);
             }
         }
         assert!(slack.bound(0) > all * page / 2);
@@ -315,20 +371,20 @@ mod tests {
     #[test]
     fn pages_taken_again_after_a_pause_are_no_mistake() {
         let slack = Slack::new();
-        slack.purged(1000, 4000, 0);
+        slack.purged(at(1000), 4000, 0);
         assert!(slack.is_suspicious(1000));
-        slack.judge(1001 + SOON_MS, 1000);
+        slack.judge(at(1001 + SOON_MS), 1000);
         assert_eq!(slack.bound(0), LEAST);
     }
 
     #[test]
     fn pages_purged_long_ago_are_not_the_mistake_of_a_late_purge() {
         let slack = Slack::new();
-        slack.purged(1000, 100_000, 0);
-        slack.purged(3000, 1000, 0);
+        slack.purged(at(1000), 100_000, 0);
+        slack.purged(at(3000), 1000, 0);
         for retaken in (250..100_000).step_by(250) {
             if slack.is_suspicious(retaken) {
-                slack.judge(3100, retaken);
+                slack.judge(at(3100), retaken);
             }
         }
         assert_eq!(slack.bound(0), LEAST << 1);
@@ -337,7 +393,7 @@ mod tests {
     #[test]
     fn a_few_pages_taken_again_are_no_mistake() {
         let slack = Slack::new();
-        slack.purged(1000, 10, 0);
+        slack.purged(at(1000), 10, 0);
         assert!(!slack.is_suspicious(10));
     }
 
@@ -345,8 +401,8 @@ mod tests {
     fn the_bound_never_overflows() {
         let slack = Slack::new();
         for now_ms in 0..100 {
-            slack.purged(now_ms, 1, 0);
-            slack.judge(now_ms, 1);
+            slack.purged(at(now_ms), 1, 0);
+            slack.judge(at(now_ms), 1);
         }
         assert!(slack.bound(1 << 37) >= 1 << 50);
     }

@@ -107,6 +107,10 @@ impl Os for Refusing {
         Linux.now_ns()
     }
 
+    fn cpu_ms(&self) -> u64 {
+        Linux.cpu_ms()
+    }
+
     fn barrier(&self) -> bool {
         Linux.barrier()
     }

@@ -284,7 +284,6 @@ impl<'a, O: Os> World<'a, O> {
         if let Some((&other, &other_end)) = self.ranges.range(..end).next_back() {
             assert!(other_end <= address, "{address:#x}..{end:#x} overlaps {other:#x}");
         }
-        // Blocks of size 0 have no bytes, and addresses of their own.
         let twin = self.ranges.insert(address, end);
         assert_eq!(twin, None, "{address:#x} was handed out twice");
         let stamp = self.next_stamp;

@@ -125,8 +125,13 @@ pub(super) fn poll_ending(heap: &'static Heap<Linux>) {
             unsafe { heap.trim(Front::Direct, true) };
             tick_if_due(heap);
         }
-        // The process may be about to end with its last thread: the reclaimer must not be that one.
-        RUNNING if heap.threads() == 0 => end(),
+        // A process that has come to one thread has no other again; and one that ends with its last
+        // thread must not end with the reclaimer.
+        RUNNING if !wants_thread(heap) => {
+            end();
+            // SAFETY: this thread has no cache any more.
+            unsafe { heap.hand_over(Front::Direct) };
+        }
         _ => {}
     }
 }
