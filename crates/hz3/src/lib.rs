@@ -124,6 +124,7 @@ mod segment;
 #[cfg(loom)]
 #[expect(unsafe_code, reason = "views of the arena's tables")]
 mod segment {
+    mod lists;
     pub(crate) mod meta;
     #[cfg(test)]
     pub(crate) mod models;

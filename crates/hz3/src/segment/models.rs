@@ -44,6 +44,7 @@ impl ModelTables {
             bitmaps: memory[3].0.cast(),
             segments: memory[4].0.cast(),
             rows: memory[5].0.cast(),
+            pages: SEGMENT_PAGES,
         };
         ModelTables { tables, memory }
     }

@@ -15,7 +15,7 @@ use crate::reclaim::Next;
 const BURST: usize = 1024;
 const STEADY: usize = 64;
 /// More than a cache holds of either class.
-const BLOCKS: usize = 600;
+const BLOCKS: usize = 3000;
 
 fn heap() -> Heap<Fake> {
     heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES)
