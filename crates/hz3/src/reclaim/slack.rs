@@ -128,9 +128,15 @@ impl Slack {
         may
     }
 
-    /// The bound without live blocks, and the part of the live bytes that comes to it.
+    /// The bound without live blocks, and the part of the live bytes that comes to it. A program whose
+    /// memory was wanted again soon is not at its end when it only frees.
     fn terms(&self) -> (u64, u64) {
-        if self.only_frees() { (LEAST_FREEING, LIVE_PART_FREEING) } else { (LEAST, LIVE_PART) }
+        let is_calm = self.level.load(Ordering::Relaxed) == 0;
+        if is_calm && self.only_frees() {
+            (LEAST_FREEING, LIVE_PART_FREEING)
+        } else {
+            (LEAST, LIVE_PART)
+        }
     }
 
     /// No bound is lower, in bytes.
@@ -292,8 +298,11 @@ mod tests {
         assert_eq!(slack.bound(6400), LEAST + 1600);
         slack.note_takes(7);
         assert_eq!(slack.bound(6400), LEAST_FREEING + 100);
+        slack.purged(at(1000), 4000, 0);
+        slack.judge(at(1001), 1000);
+        assert_eq!(slack.bound(6400), (LEAST + 1600) << 1, "it wants its memory again");
         slack.note_takes(8);
-        assert_eq!(slack.bound(6400), LEAST + 1600);
+        assert_eq!(slack.bound(6400), (LEAST + 1600) << 1);
     }
 
     #[test]
