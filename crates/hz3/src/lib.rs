@@ -3,7 +3,7 @@
 //! # Where it runs
 //!
 //! 64-bit Linux, x86-64 and aarch64, on glibc or musl, dynamic or static. Elsewhere [`Hz3`] and
-//! [`Configured`] pass each call to [`std::alloc::System`], [`collect`] returns 0, and [`stats`] is all
+//! [`Configured`] pass each call to `std::alloc::System`, [`collect`] returns 0, and [`stats()`] is all
 //! zeros: a program needs no `cfg`.
 //!
 //! # What it does to a process
@@ -23,7 +23,7 @@
 //!
 //! An allocation and a free of up to 32 KiB usually touch the thread's own cache alone.
 //! [`collect`] takes time in proportion to what there is to give back, and stops no other thread; a
-//! program that never calls it gets its memory returned in the background. [`stats`] walks the tables
+//! program that never calls it gets its memory returned in the background. [`stats()`] walks the tables
 //! under their locks: milliseconds for a large heap, so call it for reports, not for decisions.
 //!
 //! # Options

@@ -11,7 +11,7 @@ use crate::os::Os;
 use crate::os::fatal::fatal;
 use crate::os::linux::Linux;
 
-/// Bytes of the first region; each is twice as long as the one before, up to [`LONGEST`].
+/// Bytes of the first region; each is twice as long as the one before.
 const FIRST_BYTES: usize = 1 << 20;
 /// Doublings at most.
 const DOUBLINGS: usize = 10;
