@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const LIBRARIES: [&str; 2] = ["libhz3.so", "libhz3.so.0"];
 /// Directories that may have it, from the directory of this program: beside it, where a build of both
 /// puts it, and where an installation does.
-const DIRECTORIES: [&str; 4] = [".", "../release", "../lib", DEBIAN_DIRECTORY];
+const DIRECTORIES: [&str; 4] = ["", "../release", "../lib", DEBIAN_DIRECTORY];
 #[cfg(target_arch = "aarch64")]
 const DEBIAN_DIRECTORY: &str = "../lib/aarch64-linux-gnu";
 #[cfg(not(target_arch = "aarch64"))]

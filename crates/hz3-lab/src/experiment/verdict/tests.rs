@@ -55,9 +55,10 @@ fn scale(figure: &mut Option<f64>, by: f64) {
 
 #[test]
 fn the_same_against_itself_is_no_difference() {
+    // Intervals of 95 % miss in one of twenty runs on average, so eighteen of twenty must cover.
     for claim in [Claim::Memory, Claim::Speed, Claim::Calls] {
         let standings = standings(claim, |_| ());
-        assert!(share(&standings, Standing::NoDifference) >= 19, "{claim:?}: {standings:?}");
+        assert!(share(&standings, Standing::NoDifference) >= 18, "{claim:?}: {standings:?}");
     }
     let regression = standings(Claim::Nothing, |_| ());
     assert!(share(&regression, Standing::Go) >= 19, "{regression:?}");
