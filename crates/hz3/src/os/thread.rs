@@ -75,8 +75,9 @@ pub(crate) fn settle_in(name: &core::ffi::CStr) {
     let real_time = [libc::SCHED_FIFO, libc::SCHED_RR];
     // SAFETY: asks for the calling thread's policy.
     if real_time.contains(&unsafe { libc::sched_getscheduler(0) }) {
-        let ordinary = libc::sched_param { sched_priority: 0 };
-        let address = (&raw const ordinary).expose_provenance();
+        // Priority 0; musl's structure has more fields.
+        let ordinary = MaybeUninit::<libc::sched_param>::zeroed();
+        let address = ordinary.as_ptr().expose_provenance();
         call(libc::SYS_sched_setscheduler, [0, libc::SCHED_OTHER as usize, address]);
     }
     let bytes = CPU_BYTES.load(Ordering::Relaxed) as usize;
