@@ -177,6 +177,12 @@ impl Reclaim {
         below.segments.allowance().relieved(below.segments.held_bytes());
     }
 
+    /// As [`gather`], counted.
+    fn gather<O: Os>(&self, registry: &Registry, below: Below<'_, O>, front: Front<'_>) {
+        let stolen = gather(registry, below, front);
+        self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
+    }
+
     /// Empties all caches, and gives free pages back until at most `keep` bytes of them may hold
     /// memory. Returns the pages given back.
     fn release<O: Os>(
@@ -186,8 +192,7 @@ impl Reclaim {
         front: Front<'_>,
         keep: usize,
     ) -> u64 {
-        let stolen = gather(registry, below, front);
-        self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
+        self.gather(registry, below, front);
         let purged = purge::free_pages(below.segments, &self.purging, Age::Any, keep);
         self.count(purged);
         purged.pages
@@ -392,8 +397,7 @@ impl Reclaim {
         front: Front<'_>,
         part: u32,
     ) -> Purged {
-        let stolen = gather(registry, below, front);
-        self.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
+        self.gather(registry, below, front);
         let grain = purge::grain(below.segments.os());
         let mut done = Purged::default();
         for chunk in Self::chunks(below) {
