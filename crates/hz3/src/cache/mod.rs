@@ -256,14 +256,14 @@ mod thread_cache {
             for class in SizeClass::all() {
                 // A thread that a fork left behind may have lowered `top` before its first miss.
                 let stack = self.stack(class);
-                if all || policy.capacity.of(class) > 0 || stack.is_displaced(self.slots) {
+                if all || policy.capacity.of(class) > 0 || stack.is_displaced(self.no_array()) {
                     // SAFETY: an array without slots; the stack holds no blocks and has no owner.
-                    unsafe { stack.restart(self.slots) };
+                    unsafe { stack.restart(self.no_array()) };
                 }
             }
             if all {
                 // SAFETY: as above; class 0 never gets room.
-                unsafe { self.stack(SizeClass::NONE).restart(self.slots) };
+                unsafe { self.stack(SizeClass::NONE).restart(self.no_array()) };
             }
             self.runs.reset();
             policy.capacity = Capacity::new(0);
@@ -273,6 +273,12 @@ mod thread_cache {
             policy.unwanted = ClassSet::EMPTY;
             policy.arrays = [0; CLASSES];
             policy.used_slots = 0;
+        }
+
+        /// The array of a stack without slots. It has the padding of any array, because the owner
+        /// reads below an empty stack too.
+        fn no_array(&self) -> *mut Slot {
+            self.slots.wrapping_add(PADDING)
         }
 
         /// The cache's mapping.

@@ -232,7 +232,9 @@ impl Os for Linux {
     }
 
     fn choose_window(&self, bytes: usize) -> Option<NonNull<u8>> {
-        Self::far_window(bytes).or_else(|| Self::near_window(bytes))
+        // ThreadSanitizer keeps its own tables in the far part of the address space.
+        let far = if cfg!(tsan) { None } else { Self::far_window(bytes) };
+        far.or_else(|| Self::near_window(bytes))
     }
 
     unsafe fn commit(&self, span: Span) -> Result<(), NotCommitted> {
