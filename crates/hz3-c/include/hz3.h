@@ -153,7 +153,8 @@ void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT
  *                      when that is impossible
  *   valloc, pvalloc    a block that starts on a page; NULL and ENOMEM when the size of pvalloc
  *                      cannot be rounded up to whole pages
- *   posix_memalign     returns EINVAL or ENOMEM; neither errno nor *memptr change on failure
+ *   posix_memalign     returns EINVAL, or ENOMEM, which is in errno then too; *memptr does not
+ *                      change on failure
  *   free               keeps errno
  *   malloc_info        EINVAL for options other than 0; EIO when the stream fails
  *

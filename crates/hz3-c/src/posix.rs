@@ -217,7 +217,8 @@ extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
     aligned(align, size)
 }
 
-/// Returns the error instead of setting `errno`; `*out` is written on success alone.
+/// Returns the error, and as in glibc also sets `errno` when there is no memory; `*out` is written on
+/// success alone.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn posix_memalign(
     out: *mut *mut c_void,
@@ -227,7 +228,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
     if !align.is_power_of_two() || align < size_of::<*mut c_void>() {
         return libc::EINVAL;
     }
-    let block = keeping_errno(|| aligned(align, size));
+    let block = aligned(align, size);
     if block.is_null() {
         return libc::ENOMEM;
     }

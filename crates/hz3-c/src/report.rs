@@ -1,6 +1,6 @@
 //! What glibc lets a program ask about the heap, and tune.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_int;
 use core::fmt::Write;
 use core::mem::MaybeUninit;
 
@@ -159,8 +159,10 @@ extern "C" fn malloc_stats() {
     let mut rest = text.written();
     keeping_errno(|| {
         while !rest.is_empty() {
-            // SAFETY: the text is there. Straight to the descriptor: a stream may allocate.
-            let taken = unsafe { libc::write(2, rest.as_ptr().cast::<c_void>(), rest.len()) };
+            // Straight to the descriptor: a stream may allocate. By `syscall`, which is no
+            // cancellation point, unlike `write`.
+            // SAFETY: the text is there.
+            let taken = unsafe { libc::syscall(libc::SYS_write, 2, rest.as_ptr(), rest.len()) };
             // Nobody to tell when standard error is closed.
             let Ok(taken @ 1..) = usize::try_from(taken) else { return };
             rest = rest.get(taken..).unwrap_or_default();
@@ -185,5 +187,8 @@ fn write_stats(stats: &Stats, out: &mut Text<'_>) -> core::fmt::Result {
     writeln!(out, "  young          = {:>14}", stats.dirty_young)?;
     writeln!(out, "  old            = {:>14}", stats.dirty_old)?;
     writeln!(out, "metadata bytes   = {:>14}", stats.metadata_resident)?;
-    writeln!(out, "resident bytes   = {:>14}", stats.resident)
+    writeln!(out, "resident bytes   = {:>14}", stats.resident)?;
+    // glibc's last two lines; see `hblks` above.
+    writeln!(out, "max mmap regions = {:>14}", 0)?;
+    writeln!(out, "max mmap bytes   = {:>14}", 0)
 }

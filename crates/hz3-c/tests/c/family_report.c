@@ -75,6 +75,7 @@ static void stats(void)
     text[length < 0 ? 0 : length] = 0;
     CHECK(strstr(text, "system bytes") && strstr(text, "in use bytes"), "malloc_stats wrote: %s",
           text);
+    CHECK(strstr(text, "\nmax mmap bytes"), "malloc_stats wrote: %s", text);
     CHECK(strstr(text, "shared pages") && strstr(text, "\nresident bytes"), "malloc_stats wrote: %s",
           text);
     CHECK(requests > 0, "HZ3_COUNT=1 counts nothing: %lld", requests);

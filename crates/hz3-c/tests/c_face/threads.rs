@@ -35,3 +35,10 @@ fn blocks_of_threads_that_have_ended() {
 fn main_ends_before_the_last() {
     run_with("main-ends");
 }
+
+#[test]
+fn no_call_is_a_cancellation_point() {
+    let mut command = preloaded(program("cancellation.c", Link::None));
+    let outcome = run(&mut command);
+    assert!(outcome.status.success() && outcome.stdout == "ok\n", "{outcome}");
+}

@@ -21,8 +21,11 @@ impl<const N: usize> Line<N> {
     /// Writes the line to stderr. Errors are ignored: there is nobody left to tell.
     #[cfg(target_os = "linux")]
     pub(crate) fn print(&self) {
-        // SAFETY: the buffer is initialised and `len` bytes long; write keeps no pointer.
-        unsafe { libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.len) };
+        let start = self.bytes.as_ptr();
+        // By `syscall`, which is no cancellation point, unlike `write`: a thread whose cancellation
+        // is pending must not end inside the allocator.
+        // SAFETY: the buffer is initialised and `len` bytes long; the kernel keeps no pointer.
+        unsafe { libc::syscall(libc::SYS_write, libc::STDERR_FILENO, start, self.len) };
     }
 }
 

@@ -1,6 +1,10 @@
-//! Small files of the system, read without allocating.
+//! Files, opened, read and written without allocating.
+//!
+//! All by `syscall`: `open`, `read`, `write` and `close` of the C library are cancellation points, and a
+//! thread whose cancellation is pending must not end inside the allocator, with a file open or a lock
+//! held.
 
-use core::ffi::{CStr, c_int};
+use core::ffi::{CStr, c_int, c_long};
 
 /// Longest line that is read, in bytes; what is longer is cut off.
 const LINE_BYTES: usize = 1024;
@@ -37,19 +41,32 @@ pub(super) fn each_line(path: &CStr, mut take: impl FnMut(&[u8])) {
 }
 
 fn open(path: &CStr) -> Option<c_int> {
+    open_with(path, libc::O_RDONLY | libc::O_CLOEXEC)
+}
+
+/// Opens a file; one that is created may be read by all. Sets `errno` when it fails.
+pub(super) fn open_with(path: &CStr, flags: c_int) -> Option<c_int> {
+    let (directory, mode) = (libc::AT_FDCWD, 0o644);
     // SAFETY: the path is a terminated string.
-    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    (file >= 0).then_some(file)
+    let file = unsafe { libc::syscall(libc::SYS_openat, directory, path.as_ptr(), flags, mode) };
+    c_int::try_from(file).ok().filter(|&file| file >= 0)
 }
 
 /// Reads at most `room`; 0 at the end of the file or on an error.
 fn read(file: c_int, room: &mut [u8]) -> usize {
     // SAFETY: the buffer is valid for writing that many bytes.
-    let read = unsafe { libc::read(file, room.as_mut_ptr().cast(), room.len()) };
+    let read = unsafe { libc::syscall(libc::SYS_read, file, room.as_mut_ptr(), room.len()) };
     usize::try_from(read).unwrap_or(0)
 }
 
-fn close(file: c_int) {
-    // SAFETY: the file was opened by `open`, and is not used again.
-    unsafe { libc::close(file) };
+/// Writes at most the whole text and returns how much; negative, with `errno` set, on an error.
+pub(super) fn write(file: c_int, text: &[u8]) -> c_long {
+    // SAFETY: the bytes are valid for reading.
+    unsafe { libc::syscall(libc::SYS_write, file, text.as_ptr(), text.len()) }
+}
+
+/// Closes a file that was opened here and is not used again.
+pub(super) fn close(file: c_int) {
+    // SAFETY: the caller owns the file.
+    unsafe { libc::syscall(libc::SYS_close, file) };
 }

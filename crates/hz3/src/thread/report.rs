@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 
 use super::errno;
-use super::file::read_start;
+use super::file::{self, read_start};
 use crate::base::line::Line;
 use crate::base::units::{PAGE_BYTES, wide};
 use crate::options::{Policy, Report, write_bytes};
@@ -49,14 +49,9 @@ fn append(path: &CStr, text: &[u8]) -> Result<(), &'static str> {
         | libc::O_NOFOLLOW
         | libc::O_NONBLOCK
         | libc::O_NOCTTY;
-    // SAFETY: the path is a terminated string.
-    let file = unsafe { libc::open(path.as_ptr(), flags, 0o644) };
-    if file < 0 {
-        return Err(last_error());
-    }
+    let Some(file) = file::open_with(path, flags) else { return Err(last_error()) };
     let result = append_to_open(file, text);
-    // SAFETY: the file was opened above.
-    unsafe { libc::close(file) };
+    file::close(file);
     result
 }
 
@@ -71,9 +66,7 @@ fn append_to_open(file: c_int, text: &[u8]) -> Result<(), &'static str> {
     if status.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err("it is not a regular file");
     }
-    // SAFETY: the bytes are valid for reading.
-    let written = unsafe { libc::write(file, text.as_ptr().cast(), text.len()) };
-    match usize::try_from(written) {
+    match usize::try_from(file::write(file, text)) {
         Ok(written) if written == text.len() => Ok(()),
         Ok(_) => Err("it takes only a part of the text"),
         Err(_) => Err(last_error()),
