@@ -17,6 +17,7 @@ mod heartbeat;
 mod misuse;
 mod needs;
 mod nightly;
+mod numbers;
 mod services;
 mod setup;
 mod shell;
@@ -80,6 +81,8 @@ enum Chore {
     },
     /// Misuses the heap on hz3 and on the other allocators of this machine; writes docs/misuse.md
     Misuse,
+    /// Writes the tables of figures into the pages, from the recordings in docs/benchmarks
+    Numbers,
     /// Attacks every policy in turn for minutes: does any byte change while hz3 reclaims?
     Attack {
         /// How long, all policies together
@@ -161,6 +164,7 @@ fn run(chore: Chore) -> Result {
         }
         Chore::Cost { repetitions, library } => cost::run(repetitions, library.as_deref()),
         Chore::Misuse => misuse::run(),
+        Chore::Numbers => numbers::run(),
         Chore::Attack { minutes, seed, policy } => attack::run(minutes, seed, policy.as_deref()),
         Chore::Targets { musl } => targets::run(musl),
         Chore::Miri { short, tree_borrows, filter } => {

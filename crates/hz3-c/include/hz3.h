@@ -101,7 +101,7 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   contended_caches, contended_transfers, contended_bins, contended_pages
  *                  how often a lock was met held, and waited for or passed over: of a thread's cache,
  *                  of a transfer cache, of a bin, of the pages and mappings (numbers)
- * and of the policies (docs/policies.md):
+ * and of the policies (docs/experiments/README.md):
  *   epochs  number of epochs of a policy other than the default
  *   decay_epochs  times that a cache was looked at for decay (S58)
  *   decay_shrinks  times that a class's capacity fell by it

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 mod documents;
+mod figures;
 mod invariants;
 mod layers;
 mod orderings;
@@ -28,9 +29,10 @@ impl Finding {
 
 type Check = fn(&Tree) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 6] = [
+const CHECKS: [(&str, Check); 7] = [
     ("layers: calls go down only", layers::check),
     ("documents name what exists", documents::check),
+    ("figures are those of the recordings", figures::check),
     ("invariants are stated and cited", invariants::check),
     ("orderings say what they pair with", orderings::check),
     ("policy files are safe code", unsafety::check),

@@ -34,10 +34,10 @@ operations per million instructions of the whole process. Counts hardly differ f
 to run, so a change of a few per cent shows in a few rounds on any machine, however busy;
 but an instruction is not a time: what waits for memory or for a lock is not seen.
 
---record NAME writes docs/experiments/NAME.md and NAME.json and the index of that
-directory, README.md; `hz3 ab --replay docs/experiments/NAME.json` measures the same again. A
-library below the working directory is recorded by its path from there, another one by
-its file's name alone: to replay that, name it with --lib.
+--record NAME writes NAME.md, NAME.json and the index README.md into the directory
+hz3-experiments, or that of --ledger; `hz3 ab --replay hz3-experiments/NAME.json` measures
+the same again. A library below the working directory is recorded by its path from
+there, another one by its file's name alone: to replay that, name it with --lib.
 
 Exit status:
   0    GO
@@ -102,7 +102,7 @@ pub(crate) struct AbArgs {
     pub(crate) why: String,
 
     /// The directory of experiments
-    #[arg(long, value_name = "DIR", default_value = "docs/experiments")]
+    #[arg(long, value_name = "DIR", default_value = "hz3-experiments")]
     pub(crate) ledger: PathBuf,
 
     /// Where the trials go; the CSV gets the same name

@@ -6,7 +6,7 @@ use super::Within;
 
 /// When memory goes back to the system by itself.
 ///
-/// All but the first two are experiments to compare with: `docs/policies.md` describes them.
+/// All but the first two are experiments to compare with: `docs/experiments/README.md` describes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {

@@ -30,7 +30,7 @@ pub(crate) enum Claim {
 }
 
 /// The limits, in per cent of change (`growth` in KiB a cycle). The defaults are those of the experiments
-/// that `docs/experiments/README.md` replays.
+/// that `docs/experiments/README.md` explains.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
 pub(crate) struct Criteria {
     pub(crate) claim: Claim,

@@ -1,0 +1,139 @@
+//! Writes the figures of the pages from what was recorded, so that no figure is typed.
+//!
+//! A page has `<!-- numbers: NAME -->` and `<!-- end of numbers -->`; what stands between them is
+//! written from the CSV in `docs/benchmarks/` that the table `NAME` is made of.
+
+mod picture;
+mod recording;
+mod tables;
+
+use std::fmt::Write;
+use std::fs;
+
+use hz3_programs::{Failure, Result};
+
+use crate::shell;
+use recording::Recording;
+use tables::TABLES;
+
+const BEGIN: &str = "<!-- numbers: ";
+const END: &str = "<!-- end of numbers -->";
+/// What a change of makes figures older than the code.
+const CODE: &str = "crates/hz3/src";
+
+/// Writes all tables and the picture, and says how old the figures are.
+pub(crate) fn run() -> Result {
+    let read = |file: &str| fs::read_to_string(shell::root().join(file)).ok();
+    let listing = shell::capture(shell::program("git").args(["ls-files", "*.md"]))?;
+    for page in listing.lines() {
+        let Some(text) = read(page) else { continue };
+        let renewed = renew(&text, read).map_err(|error| error.during(page))?;
+        if renewed != text {
+            fs::write(shell::root().join(page), renewed)?;
+            println!("wrote {page}");
+        }
+    }
+    fs::write(shell::root().join(picture::FILE), picture::svg(&open(picture::SOURCE, read)?))?;
+    let mut sources: Vec<&str> = TABLES.iter().map(|table| table.source).collect();
+    sources.dedup();
+    for source in sources {
+        println!("{source}: {}", age(open(source, read)?.fact("commit")));
+    }
+    Ok(())
+}
+
+/// Says what in the pages differs from the recordings: the file and what is wrong.
+pub(crate) fn stale<'a>(
+    pages: impl Iterator<Item = (&'a str, &'a str)>,
+    read: impl Fn(&str) -> Option<String> + Copy,
+) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (page, text) in pages.filter(|(_, text)| text.contains(BEGIN)) {
+        match renew(text, read) {
+            Ok(renewed) if renewed == text => {}
+            Ok(_) => found.push((page.to_owned(), "figures differ from the CSV".to_owned())),
+            Err(error) => found.push((page.to_owned(), error.to_string())),
+        }
+    }
+    if let Some(picture) = read(picture::FILE) {
+        let fresh = open(picture::SOURCE, read).map(|recording| picture::svg(&recording));
+        if fresh.is_ok_and(|fresh| fresh != picture) {
+            found.push((picture::FILE.to_owned(), "differs from the CSV".to_owned()));
+        }
+    }
+    found
+}
+
+/// Returns the page with every table written anew.
+fn renew(page: &str, read: impl Fn(&str) -> Option<String> + Copy) -> Result<String> {
+    let mut parts = page.split(BEGIN);
+    let mut renewed = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let broken = || Failure::new("a table of numbers without its end");
+        let (name, rest) = part.split_once(" -->\n").ok_or_else(broken)?;
+        let (_, after) = rest.split_once(END).ok_or_else(broken)?;
+        let table = TABLES.iter().find(|table| table.name == name);
+        let table = table.ok_or_else(|| Failure::new(format!("no table `{name}`")))?;
+        let recording = open(table.source, read)?;
+        let facts = ["date", "commit", "cpu"].map(|fact| recording.fact(fact));
+        let date = facts[0].split(' ').next().unwrap_or_default();
+        let _ = write!(
+            renewed,
+            "{BEGIN}{name} -->\n\n{}\nMeasured on {date} at commit {}, {}.\n\n{END}",
+            (table.make)(&recording),
+            facts[1],
+            facts[2]
+        );
+        renewed += after;
+    }
+    Ok(renewed)
+}
+
+fn open(source: &str, read: impl Fn(&str) -> Option<String>) -> Result<Recording> {
+    let file = format!("docs/benchmarks/{source}.csv");
+    let text = read(&file).ok_or_else(|| Failure::new(format!("{file} is missing")))?;
+    Recording::parse(&text).map_err(|error| error.during(&file))
+}
+
+/// Says how many commits changed the allocator since the one that was measured.
+fn age(commit: &str) -> String {
+    let range = format!("{commit}..HEAD");
+    match shell::capture(shell::program("git").args(["rev-list", "--count", &range, "--", CODE])) {
+        Ok(count) if count.trim() == "0" => format!("commit {commit}, as {CODE} is"),
+        Ok(count) => format!("commit {commit}; {} later ones changed {CODE}", count.trim()),
+        Err(_) => format!("commit `{commit}` is not in this repository"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CSV: &str = "# date: 2026-01-02 03:04:05\n# cpu: a CPU\n# commit: abc\n\
+        # allocator hz3: version 1, x, digest 1\n\
+        round,case,allocator,speed_per_s,peak_rss_kb\n0,a,hz3,2000000,2048\n";
+
+    #[allow(clippy::unnecessary_wraps, reason = "as a reader of files is")]
+    fn read(file: &str) -> Option<String> {
+        (file == "docs/benchmarks/speed.csv").then(|| CSV.to_owned())
+    }
+
+    #[test]
+    fn a_table_is_written_and_stays_as_it_is() {
+        let page = "before\n<!-- numbers: speed -->\nold\n<!-- end of numbers -->\nafter\n";
+        let renewed = renew(page, read).unwrap();
+        let expected = "before\n<!-- numbers: speed -->\n\n| | hz3 |\n|---|---|\n| a | **2.0 M** |\n\n\
+            Measured on 2026-01-02 at commit abc, a CPU.\n\n<!-- end of numbers -->\nafter\n";
+        assert_eq!(renewed, expected);
+        assert_eq!(renew(&renewed, read).unwrap(), expected);
+        assert_eq!(stale([("p.md", expected)].into_iter(), read), []);
+        let found = stale([("p.md", page)].into_iter(), read);
+        assert_eq!(found, [("p.md".to_owned(), "figures differ from the CSV".to_owned())]);
+    }
+
+    #[test]
+    fn an_unknown_table_and_a_missing_end_are_errors() {
+        assert!(renew("<!-- numbers: x -->\n<!-- end of numbers -->", read).is_err());
+        assert!(renew("<!-- numbers: speed -->\n", read).is_err());
+    }
+}
