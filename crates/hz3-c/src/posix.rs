@@ -56,6 +56,15 @@ fn or_enomem(block: *mut c_void) -> *mut c_void {
 /// `malloc` where the thread's cache has nothing, called by the code at `caller`. Follows a miss of
 /// the fast path, only.
 pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
+    if let Some(block) = raw::malloc_large(size) {
+        return block;
+    }
+    malloc_slowly(size, caller)
+}
+
+/// [`malloc_from`] where the thread freed no such block lately.
+#[inline(never)]
+fn malloc_slowly(size: usize, caller: usize) -> *mut u8 {
     let block = malloc_within(size);
     start_wanted_reclaimer(caller);
     block
@@ -72,6 +81,15 @@ pub(crate) fn malloc_within(size: usize) -> *mut u8 {
 /// `free` where the thread's cache can't take the block, or the pointer isn't a small block, called
 /// by the code at `caller`. Follows a miss of the fast path, only.
 pub(crate) extern "C" fn free_from(block: *mut u8, caller: usize) {
+    // SAFETY: `block` is what the program passed to free; the core checks it.
+    if !unsafe { raw::free_large(block) } {
+        free_slowly(block, caller);
+    }
+}
+
+/// [`free_from`] where the thread does not keep the block.
+#[inline(never)]
+fn free_slowly(block: *mut u8, caller: usize) {
     free_within(block);
     keeping_errno(|| start_wanted_reclaimer(caller));
 }

@@ -28,6 +28,24 @@ pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u
     }
 }
 
+/// What may be tried between a miss of [`malloc`] and [`malloc_miss`]: a large block that this thread
+/// freed last. Makes no system call. `None`: nothing was done.
+#[inline(always)]
+pub fn malloc_large(size: usize) -> Option<*mut u8> {
+    if size > MAX_SMALL { thread::take_freed(size) } else { None }
+}
+
+/// What may be tried between a miss of [`free`] and [`free_miss`]: a large block becomes one that this
+/// thread freed last. False: nothing was done.
+///
+/// # Safety
+/// As for [`free_miss`].
+#[inline(always)]
+pub unsafe fn free_large(block: *mut u8) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { thread::keep_freed(block) }
+}
+
 /// What follows a miss of [`malloc`]. NULL on exhaustion; `errno` is not set. A size of 0 gives a
 /// block of its own.
 ///

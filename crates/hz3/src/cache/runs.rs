@@ -34,6 +34,8 @@ pub(crate) struct RunCache {
     stolen: AtomicU32,
     /// Pages that may be held.
     most: AtomicU32,
+    /// The state of the process in which its memory was last looked after, and the pages held then.
+    looked_after: AtomicU64,
 }
 
 /// The bin of the runs of this length.
@@ -71,6 +73,7 @@ impl RunCache {
             taken: AtomicU32::new(0),
             stolen: AtomicU32::new(0),
             most: AtomicU32::new(0),
+            looked_after: AtomicU64::new(0),
         }
     }
 
@@ -99,6 +102,43 @@ impl RunCache {
         for count in [&self.put, &self.taken, &self.stolen] {
             count.store(0, Ordering::Relaxed);
         }
+        self.looked_after.store(0, Ordering::Relaxed);
+    }
+
+    /// Owner: notes that somebody looked after the memory of the process, in this state of it.
+    pub(crate) fn note_looked_after(&self, state: u32) {
+        let note = u64::from(state) << 32 | u64::from(self.held());
+        self.looked_after.store(note, Ordering::Relaxed);
+    }
+
+    /// Owner: whether no more is held than when somebody last looked after the memory of the process,
+    /// in this state of it.
+    pub(crate) fn is_looked_after(&self, state: u32) -> bool {
+        let note = self.looked_after.load(Ordering::Relaxed);
+        narrow_half(note >> 32) == state && self.held() <= narrow_half(note)
+    }
+
+    /// Owner: keeps a run if that evicts no other. False: it was not kept.
+    #[inline]
+    pub(crate) fn put_if_room(&self, pages: Pages, claim: impl FnOnce() -> Option<Run>) -> bool {
+        let most = self.most.load(Ordering::Relaxed);
+        if pages > LONGEST || self.held().saturating_add(pages.get()) > most {
+            return false;
+        }
+        let places = &self.places[bin(pages.get())];
+        let is_empty = |place: &&AtomicU64| place.load(Ordering::Relaxed) == 0;
+        let Some(place) = places.iter().find(is_empty) else { return false };
+        let Some(run) = claim() else { return false };
+        self.put_into(place, run);
+        true
+    }
+
+    /// Owner: keeps a run in an empty place.
+    #[inline]
+    fn put_into(&self, place: &AtomicU64, run: Run) {
+        add(&self.put, run.pages.get());
+        // Release pairs with the acquire exchange in `steal`: the thief sees the run as it was put.
+        place.store(pack(run), Ordering::Release);
     }
 
     /// Owner: a run of at least `pages` pages, and hardly longer.
@@ -133,9 +173,7 @@ impl RunCache {
             &places[hand % WAYS]
         });
         self.evict_from(place, &mut evict);
-        add(&self.put, pages);
-        // Release pairs with the acquire exchange in `steal`: the thief sees the run as it was put.
-        place.store(pack(run), Ordering::Release);
+        self.put_into(place, run);
     }
 
     /// Owner: evicts the run at the hand, if there is one, and moves the hand on.
@@ -212,6 +250,34 @@ mod tests {
             cache.steal(|_| ());
         }
         assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn a_put_that_must_evict_nothing_claims_only_what_it_keeps() {
+        let cache = cache(100);
+        let put = |start, pages| {
+            let claim = || Some(run(start, pages));
+            cache.put_if_room(Pages::new(pages), claim)
+        };
+        assert!(!cache.put_if_room(Pages::new(16), || None), "somebody else freed it");
+        assert!(put(100, 16) && put(200, 16));
+        let refused = || panic!("claimed in vain");
+        assert!(!cache.put_if_room(Pages::new(16), refused), "both places are full");
+        assert!(!cache.put_if_room(Pages::new(70), refused), "more than the limit");
+        assert!(!cache.put_if_room(Pages::new(LONGEST.get() + 1), refused), "too long");
+        assert_eq!(cache.take(Pages::new(16)), Some(run(100, 16)));
+        assert_eq!(cache.bytes(), 16 * 4096);
+    }
+
+    #[test]
+    fn more_than_was_looked_after_needs_another_look() {
+        let cache = cache(100);
+        cache.put(run(100, 16), |_| ());
+        cache.note_looked_after(7);
+        assert!(cache.is_looked_after(7) && !cache.is_looked_after(8));
+        cache.put(run(200, 17), |_| ());
+        assert!(!cache.is_looked_after(7));
+        assert!(cache.take(Pages::new(17)).is_some() && cache.is_looked_after(7));
     }
 
     #[test]

@@ -53,11 +53,27 @@ impl<O: Os> Heap<O> {
     }
 
     /// A large block of `size` bytes that the calling thread freed not long ago.
+    #[inline]
     pub(crate) fn take_freed(&self, cache: &ThreadCache, size: usize) -> Option<NonNull<u8>> {
         self.take_cached(cache, size).map(|block| block.start)
     }
 
+    /// Frees the large block at an address of the arena if the calling thread's cache has room for its
+    /// run. False: nothing was done, and [`Heap::free_large`] may do more.
+    #[inline]
+    pub(crate) fn keep_freed(&self, cache: &ThreadCache, address: usize) -> bool {
+        let Some(offset) = self.segments.arena().offset_of(address) else { return false };
+        let Ok(run) = self.segments.large_at(offset) else { return false };
+        let claim = || self.segments.claim_large(offset).ok();
+        let is_kept = cache.runs.put_if_room(run.pages, claim);
+        if is_kept {
+            Counts::count(&cache.counts.large_frees);
+        }
+        is_kept
+    }
+
     /// A block that the thread freed not long ago.
+    #[inline]
     fn take_cached(&self, cache: &ThreadCache, size: usize) -> Option<LargeBlock> {
         if size > runs::LONGEST.bytes() {
             return None;

@@ -191,6 +191,33 @@ fn address(block: Option<NonNull<u8>>) -> *mut u8 {
     block.map_or(core::ptr::null_mut(), NonNull::as_ptr)
 }
 
+/// A large block that the calling thread freed last: what leaves nothing to give back and needs no
+/// lock.
+#[inline(always)]
+pub(crate) fn take_freed(size: usize) -> Option<*mut u8> {
+    // A sentinel has none.
+    Some(existing_heap()?.take_freed(word::hot(), size)?.as_ptr())
+}
+
+/// Frees a large block into the calling thread's cache, if there is room. False: nothing was done.
+///
+/// # Safety
+/// The block, if it is hz3's, is not used again by the program.
+#[inline(always)]
+pub(crate) unsafe fn keep_freed(block: *mut u8) -> bool {
+    let cache = word::hot();
+    // In a sentinel no address is in the arena, and it has no room.
+    if cache.class_of(block) != Some(SizeClass::NONE) {
+        return false;
+    }
+    let Some(heap) = existing_heap() else { return false };
+    let is_kept = heap.keep_freed(cache, block.addr());
+    if is_kept {
+        reclaimer::poll_kept(heap, cache);
+    }
+    is_kept
+}
+
 /// What follows a miss of [`crate::hot::malloc`]: NULL on exhaustion.
 ///
 /// # Safety

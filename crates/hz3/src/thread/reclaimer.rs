@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::word;
 use crate::base::absence;
-use crate::cache::Front;
+use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::options::{Background, Config, Policy};
 use crate::os::Os;
@@ -91,11 +91,34 @@ fn note_process() {
 pub(super) fn poll(heap: &'static Heap<Linux>) {
     heap.relieve_if_pressed(front);
     match absence::look(&STATE) {
-        INLINE => look_after(heap),
+        INLINE => {
+            look_after(heap);
+            if let Some(own) = word::own() {
+                own.runs.note_looked_after(NUMBER.load(Ordering::Relaxed));
+            }
+        }
         RUNNING if heap.may_hold(OVERDUE) => replace_if_dead(heap),
         _ => {}
     }
     epoch_by_count(heap);
+}
+
+/// As [`poll`], after a large block went into the cache of the calling thread, and nowhere else. What
+/// was held before when the memory was looked after needs no other look; but the clock that large frees
+/// are goes on.
+#[inline]
+pub(super) fn poll_kept(heap: &'static Heap<Linux>, cache: &ThreadCache) {
+    let is_inline = absence::look(&STATE) == INLINE;
+    let is_looked_after = !is_inline || cache.runs.is_looked_after(NUMBER.load(Ordering::Relaxed));
+    if !is_looked_after || cache.large_frees().is_multiple_of(SLOW_PATHS_AN_ESTIMATE) {
+        poll_slowly(heap);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn poll_slowly(heap: &'static Heap<Linux>) {
+    poll(heap);
 }
 
 fn front() -> Front<'static> {
