@@ -18,6 +18,8 @@ use crate::central::{self, Central};
 use crate::options::Config;
 use crate::os::fatal::{fatal, fatal_small};
 use crate::os::{Os, Refused};
+use crate::reclaim::driver::{Driver, Turns};
+use crate::reclaim::source::Layers;
 use crate::reclaim::{Next, Reclaim};
 use crate::segment::Segments;
 
@@ -69,8 +71,20 @@ impl<O: Os> Heap<O> {
         Below { central: &self.central, segments: &self.segments, granted }
     }
 
+    /// The layers, for reclaim. The front is the calling thread's, which is in no cache operation: that
+    /// is the promise of every caller.
+    fn layers<'a>(&'a self, front: Front<'a>) -> Layers<'a, O> {
+        // SAFETY: as above.
+        unsafe { Layers::new(&self.registry, self.below(), front) }
+    }
+
     pub(crate) fn os(&self) -> &O {
         self.segments.os()
+    }
+
+    /// Which thread gives memory back, and when.
+    pub(crate) fn driver(&self) -> &Driver {
+        self.reclaim.driver()
     }
 
     /// A cache for the calling thread; `None` when there is no memory for one.
@@ -159,13 +173,6 @@ impl<O: Os> Heap<O> {
         };
         let again = || fetch().or_else(|| self.allocate_alone(class));
         fetch().or_else(|| self.retry(Front::Direct, again))
-    }
-
-    /// Makes room before the limit is reached, if that is due. No lock may be held.
-    pub(crate) fn relieve_if_pressed<'a>(&self, front: impl FnOnce() -> Front<'a>) {
-        if self.segments.allowance().take_pressure() {
-            self.reclaim.relieve(&self.registry, self.below(), front());
-        }
     }
 
     /// A block of at least `size` bytes at a multiple of `align`, a power of two.
@@ -278,69 +285,49 @@ impl<O: Os> Heap<O> {
     /// Empties every cache, retires every empty slab, and gives free pages back to the system
     /// until at most `keep` bytes of them may hold memory. Returns the bytes given back.
     pub(crate) fn collect(&self, front: Front<'_>, keep: usize) -> usize {
-        self.reclaim.collect(&self.registry, self.below(), front, keep)
+        self.reclaim.collect(self.layers(front), keep)
     }
 
-    /// One tick of the reclaim pipeline, or one epoch of a policy that is made of them.
+    /// One tick of the default policy, or one epoch of an experiment.
     ///
     /// # Safety
     /// The front is the calling thread's.
     pub(crate) unsafe fn tick(&self, front: Front<'_>) -> Next {
-        // SAFETY: the caller's promise.
-        unsafe { self.reclaim.tick(&self.registry, self.below(), front) }
+        self.reclaim.tick(self.layers(front))
     }
 
-    /// Keeps free memory within its bound, for a process without a reclaimer. Looks also at what is
-    /// free in slabs if `counts_slabs`.
+    /// After a slow path, with no lock held: sees to it that memory is looked after.
     ///
     /// # Safety
     /// The front is the calling thread's.
+    #[inline]
+    pub(crate) unsafe fn after_slow_path(&self, front: Front<'_>) {
+        self.reclaim.after_slow_path(self.layers(front));
+    }
+
+    /// Whether [`Heap::after_slow_path`] is due after a large block went into the caller's cache alone.
+    #[inline]
+    pub(crate) fn is_look_due(&self, own: &ThreadCache) -> bool {
+        self.reclaim.is_look_due(own)
+    }
+
+    /// As [`Heap::after_slow_path`], for a thread that has just given its cache back.
+    pub(crate) fn after_thread_end(&self) {
+        self.reclaim.after_thread_end(self.layers(Front::Direct));
+    }
+
+    /// A turn of the reclaimer's thread. Returns whether it goes on.
+    pub(crate) fn reclaimer_turn(&self, turns: &mut Turns) -> bool {
+        self.reclaim.thread_turn(self.layers(Front::Direct), turns)
+    }
+
+    /// The trim of a process without a reclaimer, for tests.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    #[cfg(test)]
     pub(crate) unsafe fn trim(&self, front: Front<'_>, counts_slabs: bool) {
-        // SAFETY: the caller's promise.
-        unsafe { self.reclaim.trim(&self.registry, self.below(), front, counts_slabs) };
-    }
-
-    /// Gives back what a reclaimer that leaves a process of one thread would have come to.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
-    pub(crate) unsafe fn hand_over(&self, front: Front<'_>) {
-        // SAFETY: the caller's promise.
-        unsafe { self.reclaim.hand_over(&self.registry, self.below(), front) };
-    }
-
-    /// How many threads have caches.
-    pub(crate) fn threads(&self) -> usize {
-        self.registry.in_use()
-    }
-
-    /// Slow paths of one thread between two epochs; 0 when the policy is not made of epochs.
-    pub(crate) fn epoch_interval(&self) -> u32 {
-        self.reclaim.interval()
-    }
-
-    /// Sees to it that the next free of every cached class is a miss.
-    pub(crate) fn close_caches(&self) {
-        self.reclaim.close_caches(&self.registry);
-    }
-
-    /// Whether nothing has happened since the last tick that a tick would have to look at.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.reclaim.is_quiet(&self.registry, self.below())
-    }
-
-    /// Whether free pages may hold at least `bytes`; a hint that costs a load.
-    pub(crate) fn has_free_pages(&self, bytes: u64) -> bool {
-        self.segments.dirty_hint() >= bytes
-    }
-
-    /// Whether at least `bytes` could go back to the system, now or after frees that the caches
-    /// serve and nobody sees; a hint that costs next to nothing. What lies in slabs is not seen.
-    pub(crate) fn may_hold(&self, bytes: u64) -> bool {
-        // What the caches may hold, but no more than there is.
-        let granted = self.registry.granted().load(Ordering::Relaxed);
-        let cached = granted.min(self.segments.active_hint());
-        self.segments.dirty_hint() + cached >= bytes
+        self.reclaim.trim(self.layers(front), counts_slabs);
     }
 
     /// Takes every lock, in lock order, so that a fork finds the heap at rest.

@@ -38,6 +38,14 @@ pub(crate) struct Registry {
     first_blocks: Option<usize>,
 }
 
+/// What the caches of idle threads held.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Idle {
+    pub(crate) bytes: u64,
+    /// Caches whose threads ran slow paths meanwhile.
+    pub(crate) active: usize,
+}
+
 /// Caches without a thread; linked by `ThreadCache::next_unused`.
 #[derive(Debug)]
 struct Unused(*mut ThreadCache);
@@ -163,6 +171,45 @@ impl Registry {
         self.all.iter()
     }
 
+    /// Bytes of the blocks and runs in all caches; a hint.
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        self.iter().map(ThreadCache::cached_bytes).sum()
+    }
+
+    /// Empties the caches of threads without a slow path since the last call, but for `own`.
+    pub(crate) fn steal_idle<O: Os>(&self, below: Below<'_, O>, own: Option<&ThreadCache>) -> Idle {
+        let mut idle = Idle::default();
+        for cache in self.all_but(own) {
+            if cache.was_active() {
+                idle.active += 1;
+            } else if cache.cached_bytes() > 0 {
+                // Without membarrier a cache cannot be stolen, so it does not count as remaining work.
+                idle.bytes += cache.steal(below).unwrap_or(0);
+            }
+        }
+        idle
+    }
+
+    /// Empties the classes that their threads, at work in others, did not want since the last call.
+    /// Returns the bytes.
+    pub(crate) fn steal_unwanted<O: Os>(&self, below: Below<'_, O>) -> u64 {
+        self.iter().filter_map(|cache| cache.steal_unwanted(below)).sum()
+    }
+
+    /// Empties all caches but `own`. Returns the bytes.
+    pub(crate) fn steal_all_but<O: Os>(
+        &self,
+        own: Option<&ThreadCache>,
+        below: Below<'_, O>,
+    ) -> u64 {
+        let filled = self.all_but(own).filter(|cache| cache.cached_bytes() > 0);
+        filled.filter_map(|cache| cache.steal(below)).sum()
+    }
+
+    fn all_but(&self, own: Option<&ThreadCache>) -> impl Iterator<Item = &'static ThreadCache> {
+        self.iter().filter(move |cache| !own.is_some_and(|own| core::ptr::eq(own, *cache)))
+    }
+
     /// Takes the registry's lock and every cache's, for fork.
     pub(crate) fn acquire_all(&self) {
         self.publication.acquire();
@@ -197,10 +244,7 @@ impl Registry {
         for list in &self.unused {
             list.lock().0 = core::ptr::null_mut();
         }
-        for cache in self.iter() {
-            if own.is_some_and(|own| core::ptr::eq(own, cache)) {
-                continue;
-            }
+        for cache in self.all_but(own) {
             // SAFETY: the thread that owned the cache does not exist in this process; a block
             // that it was just popping or pushing is lost, never had twice.
             unsafe { cache.retire(below) };

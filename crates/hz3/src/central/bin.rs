@@ -248,6 +248,7 @@ impl BinView<'_> {
         &mut self,
         first: ChunkIndex,
         grain: u32,
+        least: u32,
         claimed: &mut [u64; BITMAP_WORDS],
     ) -> u128 {
         let slab = Slab::of(self.tables, first);
@@ -255,7 +256,7 @@ impl BinView<'_> {
             return 0;
         }
         self.suspend(first, slab);
-        let holes = self.blocks(first).claim_holes(grain, claimed);
+        let holes = self.blocks(first).claim_holes(grain, least, claimed);
         self.resume(first, slab);
         holes
     }

@@ -221,12 +221,21 @@ impl<'a> Blocks<'a> {
         holes
     }
 
-    /// Takes the blocks that touch the pages of the slab's holes out of the bitmap into `claimed`.
-    /// Returns the holes, one bit a page. The caller has taken the slab out of its bin's order.
-    pub(super) fn claim_holes(&self, grain: u32, claimed: &mut [u64; BITMAP_WORDS]) -> u128 {
+    /// Takes the blocks that touch the pages of the slab's holes out of the bitmap into `claimed`, if
+    /// there are at least `least` pages, which is not 0. Returns the holes, one bit a page. The caller
+    /// has taken the slab out of its bin's order.
+    pub(super) fn claim_holes(
+        &self,
+        grain: u32,
+        least: u32,
+        claimed: &mut [u64; BITMAP_WORDS],
+    ) -> u128 {
         let (bits, holes) = (self.bits(), self.holes(grain));
+        if holes.count_ones() < least {
+            return 0;
+        }
         let mut taken = 0;
-        for block in 0..if holes == 0 { 0 } else { self.class.capacity() } {
+        for block in 0..self.class.capacity() {
             let first = page_of(self.class, block);
             let last = page_of_end(self.class, block);
             // A block of three pages or more may have its hole between its first and its last.
@@ -313,7 +322,7 @@ mod tests {
                 lone[widen(block / u64::BITS)] = 1 << (block % u64::BITS);
                 blocks.release_holes(&lone, 0);
                 let mut claimed = [0; BITMAP_WORDS];
-                let holes = blocks.claim_holes(1, &mut claimed);
+                let holes = blocks.claim_holes(1, 1, &mut claimed);
                 assert_eq!(claimed == lone, holes != 0, "{class:?}, block {block}");
                 assert_eq!(blocks.header.free(), u32::from(holes == 0), "{class:?}, block {block}");
                 if holes == 0 {

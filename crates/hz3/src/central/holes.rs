@@ -79,29 +79,27 @@ impl Central {
     ) -> u64 {
         let tables = segments.tables();
         let (class, slab) = (tables.class(first), Slab::of(tables, first));
-        if class == SizeClass::NONE || !slab.may_have_holes() {
-            return 0;
-        }
-        let enough = Pages::new((class.slab_pages().get() / part).max(1));
-        if u64::from(slab.free()) * wide(class.block_bytes()) < wide(enough.bytes()) {
+        if class == SizeClass::NONE || !may_have_part(slab, class, Some(part)) {
             return 0;
         }
         let holes = Blocks::of(tables, first, class).holes(grain.get()).count_ones();
-        if holes >= enough.get() { wide(Pages::new(holes).bytes()) } else { 0 }
+        if holes >= pages_of_part(class, part) { wide(Pages::new(holes).bytes()) } else { 0 }
     }
 
-    /// Claims the holes of the slab that starts at `first`, if one does and it has any. Holes are
-    /// made of groups of `grain` pages, the pages of the system.
+    /// Claims the holes of the slab that starts at `first`, if one does and they are at least this part
+    /// of it; any if no part is given. Holes are made of groups of `grain` pages, the pages of the
+    /// system.
     pub(crate) fn claim_holes<O: Os>(
         &self,
         segments: &Segments<O>,
         first: ChunkIndex,
         grain: Pages,
+        part: Option<u32>,
     ) -> Option<Holes> {
         let tables = segments.tables();
         let class = tables.published_class(first);
         let slab = Slab::of(tables, first);
-        if class == SizeClass::NONE || !slab.may_have_holes() {
+        if class == SizeClass::NONE || !may_have_part(slab, class, part) {
             return None;
         }
         let shard = slab.shard();
@@ -116,7 +114,8 @@ impl Central {
         }
         let mut view = BinView { bin, state: &mut state, tables, class };
         let mut claimed = [0; BITMAP_WORDS];
-        let pages = view.claim_holes(first, grain.get(), &mut claimed);
+        let least = part.map_or(1, |part| pages_of_part(class, part));
+        let pages = view.claim_holes(first, grain.get(), least, &mut claimed);
         (pages != 0).then_some(Holes { first, class, claimed, pages })
     }
 
@@ -140,4 +139,16 @@ impl Central {
             return;
         }
     }
+}
+
+/// Whether the slab may have holes that are this part of it; told by its count of free blocks.
+fn may_have_part(slab: &Slab, class: SizeClass, part: Option<u32>) -> bool {
+    let least = Pages::new(part.map_or(0, |part| pages_of_part(class, part)));
+    slab.may_have_holes()
+        && u64::from(slab.free()) * wide(class.block_bytes()) >= wide(least.bytes())
+}
+
+/// Pages of a part of a slab; at least one.
+fn pages_of_part(class: SizeClass, part: u32) -> u32 {
+    (class.slab_pages().get() / part).max(1)
 }

@@ -88,7 +88,7 @@ impl World {
         let mut claimed = [0; BITMAP_WORDS];
         let holes = {
             let _lock = self.lock.lock().unwrap();
-            self.blocks().claim_holes(1, &mut claimed)
+            self.blocks().claim_holes(1, 1, &mut claimed)
         };
         for (page, contents) in self.contents.iter().enumerate() {
             if holes >> page & 1 == 1 {

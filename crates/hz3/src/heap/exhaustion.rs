@@ -12,7 +12,6 @@ use super::Heap;
 use crate::base::size_class::SizeClass;
 use crate::cache::Front;
 use crate::os::Os;
-use crate::reclaim;
 
 /// Milliseconds after which blocks may have gathered in the caches again unseen.
 const PAUSE_MS: u64 = 100;
@@ -55,24 +54,14 @@ impl<O: Os> Heap<O> {
     ) -> Option<T> {
         let now_ms = self.os().now_ms();
         if self.exhaustion.may_help(now_ms, self.segments.returns()) {
-            self.make_room(front);
+            self.reclaim.make_room(self.layers(front));
         } else {
-            reclaim::gather_own(self.below(), front);
+            self.reclaim.make_own_room(self.layers(front));
         }
         let result = attempt();
         let failed_at_ms = if result.is_some() { u64::MAX } else { now_ms };
         self.exhaustion.note(failed_at_ms, self.segments.returns());
         result
-    }
-
-    /// Empties the caches and retires empty slabs, so that their pages can serve. Where a limit may
-    /// be the reason, free pages go back too, because they count.
-    fn make_room(&self, front: Front<'_>) {
-        if self.segments.allowance().limit().is_some() {
-            self.reclaim.relieve(&self.registry, self.below(), front);
-        } else {
-            reclaim::gather(&self.registry, self.below(), front);
-        }
     }
 
     /// A small block where no slab of its class is to be had: a run or a mapping of its own.

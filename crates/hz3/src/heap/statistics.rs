@@ -3,10 +3,11 @@
 use core::sync::atomic::Ordering;
 
 use super::Heap;
-use crate::base::units::{PAGE_BYTES, Pages, SEGMENT_PAGES, narrow, wide};
+use crate::base::units::{PAGE_BYTES, SEGMENT_PAGES, wide};
 use crate::cache::ThreadCache;
 use crate::central::Central;
 use crate::os::Os;
+use crate::reclaim::grain;
 use crate::stats::Stats;
 
 /// Blocks that wait for a thread, in bytes.
@@ -61,16 +62,6 @@ impl<O: Os> Heap<O> {
         cached
     }
 
-    /// Whether at least `bytes` could go back to the system, as a hint: free pages that may hold
-    /// memory, free blocks in slabs, blocks in caches. All of that lies in what is dirty or in use, so a
-    /// small heap is done with two loads; else it takes time in proportion to the number of caches.
-    pub(crate) fn has_returnable(&self, bytes: u64) -> bool {
-        let dirty = self.segments.dirty_hint();
-        dirty + self.segments.active_hint() >= bytes
-            && dirty + self.central.slack_hint() + self.cached().sum() + self.cached_runs().sum()
-                >= bytes
-    }
-
     /// The statistics. The layers are read one after the other; what other threads do meanwhile
     /// must not make a difference negative, nor break the sums.
     ///
@@ -79,8 +70,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn stats(&self) -> Stats {
         let (cached, runs) = (self.cached(), self.cached_runs());
         let central = self.central.census();
-        let grain = Pages::new(narrow(self.os().page_size() / PAGE_BYTES).max(1));
-        let free_pages = Central::free_pages(&self.segments, grain);
+        let free_pages = Central::free_pages(&self.segments, grain(self.os()));
         let segment = self.segments.census();
         let page = wide(PAGE_BYTES);
         let taken = (segment.committed - segment.free) * page + segment.huge_bytes;

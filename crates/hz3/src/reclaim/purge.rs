@@ -1,17 +1,17 @@
-//! The purge: the only caller of [`Os::purge`].
+//! The purge: the only caller of [`Os::purge`] for memory that reclaim found.
 //!
-//! What is purged is off its free map first (a range of pages) or out of its bitmap (the holes of
-//! a slab), is given to the kernel without a lock that an allocation could want, and is put back
-//! as clean. So nobody can be handed a page that is being purged, and nobody waits for the system
-//! call. Ranges are maximal up to a budget: a call for 2 MiB costs a seventh of what the same pages
-//! cost one by one.
+//! Free pages leave their free map first, and the blocks of holes leave their bitmap. The kernel then
+//! takes the memory back without a lock that an allocation could want, and the pages return as clean.
+//! So nobody is handed a page that is being purged, and nobody waits for the system call. Ranges are
+//! maximal up to a budget, because a call for 2 MiB costs a seventh of what its pages cost one by one.
 //!
-//! One lock, which no allocation takes, is held from taking to putting back: fork waits for it, so
+//! One lock, which no allocation takes, is held from taking to putting back. A fork waits for it, so
 //! that no child inherits pages that are on their way. The system call may run a hook of another
-//! library, which may allocate, and wait for a lock whose holder allocates: so a purge is not waited
-//! for without end, and one below the hook of another does nothing.
+//! library, which may allocate and wait for a lock whose holder allocates. So a purge waits for
+//! another one with a deadline, and a purge inside the hook of another does nothing.
 
-use super::plan::Budget;
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use crate::base::units::{ChunkIndex, PAGE_BYTES, PageIndex, Pages, Run, narrow, wide};
 use crate::cache::refill::Below;
 use crate::os::lock::{Guard, Lock};
@@ -19,15 +19,33 @@ use crate::os::{Os, Refused, held, rank};
 use crate::segment::Segments;
 use crate::segment::arena::Arena;
 use crate::segment::meta::Age;
+use crate::stats::Stats;
 
-/// The lock that is held while something is on its way to the system.
-pub(crate) type Purging = Lock<(), { rank::PURGING }>;
-
-/// Milliseconds after which a purge gives up waiting for another one's range.
+/// Milliseconds after which a purge gives up waiting for another one.
 const PATIENCE_MS: u32 = 1000;
 
-/// Longest range of one call: what is off the free map meanwhile.
+/// Longest range of one call; it is off the free map meanwhile.
 const RANGE_PAGES: Pages = Pages::new(4096);
+
+/// The lock of the purges, and what they did.
+#[derive(Debug)]
+pub(crate) struct Purger {
+    /// Held while pages are on their way to the system.
+    lock: Lock<(), { rank::PURGING }>,
+    pages: AtomicU64,
+    /// Those of `pages` that were holes of part-used slabs.
+    hole_pages: AtomicU64,
+    calls: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// How much one step may purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    pub(crate) pages: u64,
+    /// Calls of the system.
+    pub(crate) calls: u64,
+}
 
 /// What a purge did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,80 +107,131 @@ impl Purged {
     }
 }
 
-/// Purges the free pages of an age in a range, within a budget. What still may hold memory then,
-/// as the system refused it or has larger pages, is old: no queue takes it up again.
-pub(crate) fn range<O: Os>(
-    segments: &Segments<O>,
-    purging: &Purging,
-    range: Run,
-    age: Age,
-    budget: Budget,
-) -> Purged {
-    let mut done = Purged::default();
-    let mut rest = range;
-    while done.calls < budget.calls && done.pages < budget.pages && rest.pages > Pages::ZERO {
-        let left = u32::try_from(budget.pages - done.pages).map_or(RANGE_PAGES, Pages::new);
-        let Some(_purging) = begin(purging) else { break };
-        let taken = segments.take_dirty(rest, left.min(RANGE_PAGES), age);
-        let Some(run) = taken else { break };
-        rest = Run::new(run.end(), rest.end() - run.end());
-        let before = done.pages;
-        done.give_taken(segments, run);
-        if done.pages - before < u64::from(run.pages.get()) {
-            segments.make_old(run);
+impl Purger {
+    pub(crate) const fn new() -> Purger {
+        Purger {
+            lock: Lock::new(()),
+            pages: AtomicU64::new(0),
+            hole_pages: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         }
     }
-    done
-}
 
-/// Goes over the free pages once, upwards, until at most `keep` bytes of them may hold memory. A
-/// range that the system refuses stays dirty and is not tried again in this pass.
-pub(crate) fn free_pages<O: Os>(
-    segments: &Segments<O>,
-    purging: &Purging,
-    age: Age,
-    keep: usize,
-) -> Purged {
-    let keep_pages = wide(keep / PAGE_BYTES);
-    let mut done = Purged::default();
-    let mut from = Arena::<O>::first_page();
-    loop {
-        let excess = segments.dirty_pages().saturating_sub(keep_pages);
-        let limit = u32::try_from(excess).map_or(RANGE_PAGES, Pages::new).min(RANGE_PAGES);
-        let Some(_purging) = begin(purging) else { break };
-        if limit == Pages::ZERO {
-            break;
+    /// Purges the free pages of an age in a range, within a budget. Pages that still may hold memory
+    /// then, because the system refused them or has larger pages, become old, so that no queue takes
+    /// them up again.
+    pub(crate) fn range<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        range: Run,
+        age: Age,
+        budget: Budget,
+    ) -> Purged {
+        let mut done = Purged::default();
+        let mut rest = range;
+        while done.calls < budget.calls && done.pages < budget.pages && rest.pages > Pages::ZERO {
+            let left = u32::try_from(budget.pages - done.pages).map_or(RANGE_PAGES, Pages::new);
+            let Some(_purging) = self.begin() else { break };
+            let taken = segments.take_dirty(rest, left.min(RANGE_PAGES), age);
+            let Some(run) = taken else { break };
+            rest = Run::new(run.end(), rest.end() - run.end());
+            let before = done.pages;
+            done.give_taken(segments, run);
+            if done.pages - before < u64::from(run.pages.get()) {
+                segments.make_old(run);
+            }
         }
-        let all = segments.committed_from(from);
-        let Some(run) = segments.take_dirty(all, limit, age) else { break };
-        from = run.end();
-        done.give_taken(segments, run);
+        self.count(done);
+        done
     }
-    done
-}
 
-/// Purges the holes of the slab that starts at `chunk`, if there are any.
-pub(crate) fn holes<O: Os>(below: Below<'_, O>, purging: &Purging, chunk: ChunkIndex) -> Purged {
-    let mut done = Purged::default();
-    let grain = grain(below.segments.os());
-    let Some(_purging) = begin(purging) else { return done };
-    if let Some(holes) = below.central.claim_holes(below.segments, chunk, grain) {
-        let mut all = true;
-        for run in holes.runs() {
-            all &= done.give_back(below.segments, run);
+    /// Goes over the free pages once, upwards, until at most `keep` bytes of them may hold memory. A
+    /// range that the system refuses stays dirty and is not tried again in this pass.
+    pub(crate) fn free_pages<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        age: Age,
+        keep: usize,
+    ) -> Purged {
+        let keep_pages = wide(keep / PAGE_BYTES);
+        let mut done = Purged::default();
+        let mut from = Arena::<O>::first_page();
+        loop {
+            let excess = segments.dirty_pages().saturating_sub(keep_pages);
+            let limit = u32::try_from(excess).map_or(RANGE_PAGES, Pages::new).min(RANGE_PAGES);
+            let Some(_purging) = self.begin() else { break };
+            if limit == Pages::ZERO {
+                break;
+            }
+            let all = segments.committed_from(from);
+            let Some(run) = segments.take_dirty(all, limit, age) else { break };
+            from = run.end();
+            done.give_taken(segments, run);
         }
-        below.central.release_holes(below.segments, holes, all);
+        self.count(done);
+        done
     }
-    done
-}
 
-/// The lock, unless that would take too long.
-fn begin(purging: &Purging) -> Option<Guard<'_, (), { rank::PURGING }>> {
-    if held::is_purging() { None } else { purging.lock_within(PATIENCE_MS) }
+    /// Purges the holes of the slab that starts at `chunk`, if they are at least this part of it.
+    pub(crate) fn holes<O: Os>(
+        &self,
+        below: Below<'_, O>,
+        chunk: ChunkIndex,
+        part: Option<u32>,
+    ) -> Purged {
+        let mut done = Purged::default();
+        let grain = grain(below.segments.os());
+        let Some(_purging) = self.begin() else { return done };
+        if let Some(holes) = below.central.claim_holes(below.segments, chunk, grain, part) {
+            let mut all = true;
+            for run in holes.runs() {
+                all &= done.give_back(below.segments, run);
+            }
+            below.central.release_holes(below.segments, holes, all);
+        }
+        self.hole_pages.fetch_add(done.pages, Ordering::Relaxed);
+        self.count(done);
+        done
+    }
+
+    /// The lock; `None` if that takes too long, or this thread holds it.
+    fn begin(&self) -> Option<Guard<'_, (), { rank::PURGING }>> {
+        if held::is_purging() { None } else { self.lock.lock_within(PATIENCE_MS) }
+    }
+
+    fn count(&self, purged: Purged) {
+        self.pages.fetch_add(purged.pages, Ordering::Relaxed);
+        self.calls.fetch_add(purged.calls, Ordering::Relaxed);
+        self.refused.fetch_add(purged.refused, Ordering::Relaxed);
+    }
+
+    pub(super) fn report(&self, stats: &mut Stats) {
+        let page = wide(PAGE_BYTES);
+        stats.madvise_calls = self.calls.load(Ordering::Relaxed);
+        stats.madvise_refused = self.refused.load(Ordering::Relaxed);
+        stats.purged_bytes = self.pages.load(Ordering::Relaxed) * page;
+        stats.hole_bytes = self.hole_pages.load(Ordering::Relaxed) * page;
+    }
+
+    /// Waits until no page is on its way to the system, and keeps it so, for fork.
+    pub(super) fn acquire(&self) {
+        // A thread that forks in a signal handler, or in a hook of the system call, may be the purger.
+        if !held::is_purging() {
+            self.lock.acquire();
+        }
+    }
+
+    /// Releases what [`Purger::acquire`] took, perhaps in the forked child.
+    pub(super) fn release(&self) {
+        if !held::is_purging() {
+            self.lock.release();
+        }
+    }
 }
 
 /// Pages of the arena in a page of the system.
-pub(super) fn grain(os: &impl Os) -> Pages {
+pub(crate) fn grain(os: &impl Os) -> Pages {
     Pages::new(narrow(os.page_size() / PAGE_BYTES).max(1))
 }
 

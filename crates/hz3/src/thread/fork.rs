@@ -48,7 +48,7 @@ extern "C" fn in_child() {
     }
     release_all();
     stdio::reset_list();
-    reclaimer::after_fork_in_child();
+    reclaimer::note_process();
     if let Some(heap) = existing_heap() {
         heap.bury_other_threads(word::own());
     }

@@ -80,7 +80,7 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     config.limit = cgroup::resolve(config.limit);
     let heap = Heap::create(Linux, config).ok()?;
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
-    reclaimer::configure(config);
+    reclaimer::prepare();
     let mut key: libc::pthread_key_t = 0;
     // SAFETY: the destructor is a function of this program; the call allocates nothing.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(on_thread_exit)) } == 0 {
@@ -163,7 +163,7 @@ unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
     }
     // SAFETY: the cache came from `attach`; the words do not lead to it any more.
     unsafe { heap.detach(cache) };
-    reclaimer::poll_ending(heap);
+    heap.after_thread_end();
 }
 
 extern "C" fn report_at_exit() {
@@ -379,7 +379,7 @@ pub(crate) fn tick() {
 /// See [`crate::raw::wants_reclaimer`].
 #[inline]
 pub(crate) fn wants_reclaimer() -> bool {
-    reclaimer::is_wanted()
+    existing_heap().is_some_and(|heap| heap.driver().is_wanted())
 }
 
 /// See [`crate::raw::start_reclaimer`].

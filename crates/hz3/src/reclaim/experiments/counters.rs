@@ -74,5 +74,4 @@ counters! {
     exits,
     exit_pages,
     exit_segments,
-    time_ns,
 }

@@ -1,12 +1,12 @@
-//! One epoch of a seeds' policy: decay, dump, retire, choose, purge, in that order.
+//! The steps of an epoch that concern pages: retire, choose, purge, in that order.
 
 use super::counters::Counters;
-use super::plan::{Budget, Plan, QueueRules, ScanRules};
-use super::purge::{self, Purged, Purging};
+use super::plan::{Plan, QueueRules, ScanRules};
 use super::queue::{Entry, Queue, Queued};
 use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow, wide};
 use crate::cache::refill::Below;
 use crate::os::Os;
+use crate::reclaim::purge::{Budget, Purged, Purger};
 use crate::segment::meta::Age;
 
 /// What the epochs of a process remember.
@@ -15,18 +15,21 @@ pub(crate) struct Epochs {
     /// Epochs so far.
     pub(crate) number: u64,
     pub(crate) queue: Queue,
+    /// Free dirty pages that the last epoch left: only others are a reason to go on, because a policy
+    /// may leave pages for ever.
+    pub(crate) left_dirty: u64,
 }
 
 /// One epoch at work.
 pub(crate) struct Step<'a, O> {
     pub(crate) below: Below<'a, O>,
-    pub(crate) purging: &'a Purging,
+    pub(crate) purger: &'a Purger,
     pub(crate) counters: &'a Counters,
 }
 
 impl Epochs {
     pub(crate) const fn new() -> Epochs {
-        Epochs { number: 0, queue: Queue::new() }
+        Epochs { number: 0, queue: Queue::new(), left_dirty: 0 }
     }
 }
 
@@ -65,7 +68,7 @@ impl<O: Os> Step<'_, O> {
             }
             let start = PageIndex::new(narrow(segment) * SEGMENT_PAGES);
             let whole = Run::new(start, Pages::new(SEGMENT_PAGES));
-            let purged = self.purge_ranges(whole, rules.min_range, rules.budget.less(done));
+            let purged = self.purge_ranges(whole, rules.min_range, rest(rules.budget, done));
             if purged.calls > 0 {
                 segments.tables().stay_untouched(segment, untouched.saturating_add(1));
             }
@@ -80,14 +83,14 @@ impl<O: Os> Step<'_, O> {
         let mut done = Purged::default();
         let mut from = within.start;
         while done.pages < budget.pages && done.calls < budget.calls {
-            let rest = Run::new(from, within.end() - from);
-            let Some(range) = segments.next_dirty(rest, Age::Any) else { break };
+            let ahead = Run::new(from, within.end() - from);
+            let Some(range) = segments.next_dirty(ahead, Age::Any) else { break };
             from = range.end();
             if range.pages.get() < shortest {
                 self.counters.skipped_small.add(1);
                 continue;
             }
-            let purged = purge::range(segments, self.purging, range, Age::Any, budget.less(done));
+            let purged = self.purger.range(segments, range, Age::Any, rest(budget, done));
             // From the range's start, unless the system refused or somebody took pages meanwhile.
             let pages = Pages::new(u32::try_from(purged.pages).unwrap_or(u32::MAX));
             done.add(Purged { segments: whole_segments(Run::new(range.start, pages)), ..purged });
@@ -163,7 +166,12 @@ impl<O: Os> Step<'_, O> {
             segments.make_young(entry.run);
             return Purged::default();
         }
-        let done = purge::range(segments, self.purging, entry.run, Age::Old, Budget::ALL);
+        let done = self.purger.range(
+            segments,
+            entry.run,
+            Age::Old,
+            Budget { pages: u64::MAX, calls: u64::MAX },
+        );
         let taken = u64::from(entry.run.pages.get()).saturating_sub(done.pages);
         if rules.check_free && taken > 0 {
             self.counters.cancelled_pages.add(taken);
@@ -189,13 +197,11 @@ impl<O: Os> Step<'_, O> {
     }
 }
 
-impl Budget {
-    /// What is left of it.
-    fn less(self, done: Purged) -> Budget {
-        Budget {
-            pages: self.pages.saturating_sub(done.pages),
-            calls: self.calls.saturating_sub(done.calls),
-        }
+/// What a purge left of a budget.
+fn rest(budget: Budget, done: Purged) -> Budget {
+    Budget {
+        pages: budget.pages.saturating_sub(done.pages),
+        calls: budget.calls.saturating_sub(done.calls),
     }
 }
 
@@ -203,12 +209,4 @@ impl Budget {
 fn whole_segments(run: Run) -> u64 {
     let first = run.start.get().div_ceil(SEGMENT_PAGES);
     u64::from((run.end().get() / SEGMENT_PAGES).saturating_sub(first))
-}
-
-/// Nanoseconds that a step took, for the counters.
-pub(crate) fn timed<T>(os: &impl Os, counters: &Counters, step: impl FnOnce() -> T) -> T {
-    let start = os.now_ns();
-    let result = step();
-    counters.time_ns.add(os.now_ns().saturating_sub(start));
-    result
 }

@@ -4,20 +4,7 @@
 //! own files; which of them run, and how far they go, stands here.
 
 use crate::options::{Limits, Policy, Within};
-
-/// What a step may do in one epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Budget {
-    /// Pages that may be purged.
-    pub(crate) pages: u64,
-    /// Calls of the system.
-    pub(crate) calls: u64,
-}
-
-impl Budget {
-    /// No bound.
-    pub(crate) const ALL: Budget = Budget { pages: u64::MAX, calls: u64::MAX };
-}
+use crate::reclaim::purge::Budget;
 
 /// S58: when a cache gives capacity up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,26 +122,25 @@ impl Plan {
         if let Some(scan) = &mut self.scan {
             set(&mut scan.decay_epochs, limits.decay_epochs);
             set(&mut scan.min_range, limits.min_range);
-            scan.budget.limit(limits);
+            limit_budget(&mut scan.budget, limits);
         }
         if let Some(queue) = &mut self.queue {
             set(&mut queue.entries, limits.purge_queue);
             set(&mut queue.retire_pages, limits.retire_budget);
             set(&mut queue.delay_epochs, limits.purge_delay);
             set(&mut queue.delay_ms, limits.purge_delay_ms);
-            queue.budget.limit(limits);
+            limit_budget(&mut queue.budget, limits);
         }
         if let Some(exit) = &mut self.exit {
-            exit.limit(limits);
+            limit_budget(exit, limits);
         }
     }
 }
 
-impl Budget {
-    fn limit(&mut self, limits: &Limits) {
-        set(&mut self.pages, limits.purge_pages);
-        set(&mut self.calls, limits.purge_calls);
-    }
+/// Puts the user's limits in place of a budget's own.
+fn limit_budget(budget: &mut Budget, limits: &Limits) {
+    set(&mut budget.pages, limits.purge_pages);
+    set(&mut budget.calls, limits.purge_calls);
 }
 
 fn set<T: From<u32>, const MIN: u32, const MAX: u32>(

@@ -1,0 +1,136 @@
+//! The experiments: reclaim policies made of epochs, one mechanism each, to compare the default with.
+//!
+//! They rebuild experiments of the C allocator that hz3 comes from; `docs/policies.md` describes them.
+//! An epoch comes after so many slow paths of a thread, at every tick, and on request. Nothing
+//! outside this folder knows what an epoch does: [`super::driver`] asks whether there is an
+//! experiment, and hands its turn over.
+
+mod counters;
+mod epoch;
+pub(crate) mod log;
+mod plan;
+mod queue;
+
+use super::source::Layers;
+use super::{Next, Reclaim};
+use crate::cache::ThreadCache;
+use crate::cache::refill::Below;
+use crate::options::Config;
+use crate::os::lock::Lock;
+use crate::os::{Os, held, rank};
+use crate::stats::Stats;
+use core::sync::atomic::Ordering;
+use counters::Counters;
+use epoch::{Epochs, Step};
+use plan::Plan;
+
+/// A policy made of epochs, at work.
+#[derive(Debug)]
+pub(super) struct Experiment {
+    plan: Plan,
+    epochs: Lock<Epochs, { rank::AGEING }>,
+    counters: Counters,
+}
+
+impl Experiment {
+    /// The configured experiment; `None` if the policy is none.
+    pub(super) fn of(config: &Config) -> Option<Experiment> {
+        let plan = Plan::of(config.policy, &config.limits)?;
+        Some(Experiment { plan, epochs: Lock::new(Epochs::new()), counters: Counters::new() })
+    }
+
+    /// Whether so many slow paths of the thread have passed that an epoch is due.
+    pub(super) fn is_due(&self, own: &ThreadCache) -> bool {
+        let interval = u64::from(self.plan.interval);
+        interval > 0 && own.counts.is_epoch_due(own.slow_paths(), interval)
+    }
+
+    /// One epoch. Does nothing while another thread is in one.
+    pub(super) fn tick<O: Os>(&self, reclaim: &Reclaim, layers: Layers<'_, O>) -> Next {
+        let Some(mut epochs) = self.epochs.try_lock() else { return Next::Tick };
+        reclaim.begin_tick(layers);
+        reclaim.timed(layers.os(), || {
+            let next = self.epoch(reclaim, layers, &mut epochs);
+            epochs.left_dirty = layers.segments().dirty_pages();
+            next
+        })
+    }
+
+    fn epoch<O: Os>(&self, reclaim: &Reclaim, layers: Layers<'_, O>, epochs: &mut Epochs) -> Next {
+        let Experiment { plan, counters, .. } = self;
+        epochs.number += 1;
+        counters.epochs.add(1);
+        if let Some(cache) = layers.own() {
+            self.shrink(cache, layers.below);
+        }
+        // Nobody else would empty the caches of idle threads.
+        let gives_up = plan.decay.is_some() || plan.dump_blocks > 0;
+        let (is_active, stolen) = if gives_up {
+            let idle = layers.caches().release_of_idle_threads();
+            let settled = layers.central().settle_transfers(layers.segments());
+            (idle.is_active, idle.bytes + settled.drained_bytes)
+        } else {
+            (was_any_active(layers), 0)
+        };
+        reclaim.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
+        let step = Step { below: layers.below, purger: &reclaim.purger, counters };
+        let done = step.run(plan, epochs);
+        let work = is_active || stolen > 0 || done.pages > 0 || epochs.queue.len() > 0;
+        if work { Next::Tick } else { Next::Rest }
+    }
+
+    /// S58, S64: the caller's cache, which it owns, gives blocks up.
+    fn shrink<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
+        let Experiment { plan, counters, .. } = self;
+        if let Some(rules) = &plan.decay {
+            // SAFETY: the promise of `Layers::new`: it is the calling thread's.
+            let done = unsafe { cache.decay(below, rules.overages, rules.blocks) };
+            counters.decay_epochs.add(1);
+            counters.decay_shrinks.add(done.shrinks);
+            counters.decay_returns.add(u64::from(done.blocks > 0));
+            counters.decayed_blocks.add(done.blocks);
+        }
+        if plan.dump_blocks > 0 {
+            // SAFETY: as above.
+            let blocks = unsafe { cache.dump(below, plan.dump_blocks) };
+            counters.dumps.add(1);
+            counters.dump_stops.add(u64::from(blocks == u64::from(plan.dump_blocks)));
+            counters.dumped_blocks.add(blocks);
+        }
+    }
+
+    /// A thread has ended and its cache is back.
+    pub(super) fn thread_ended<O: Os>(&self, reclaim: &Reclaim, below: Below<'_, O>) {
+        let Some(budget) = self.plan.exit else { return };
+        let step = Step { below, purger: &reclaim.purger, counters: &self.counters };
+        reclaim.timed(below.segments.os(), || step.exit(budget));
+    }
+
+    /// Whether nothing has happened since the last epoch that an epoch would have to look at.
+    pub(super) fn is_quiet<O: Os>(&self, layers: Layers<'_, O>) -> bool {
+        // Large blocks are freed without a slow path of a cache.
+        let done = |epochs: &Epochs| {
+            epochs.queue.len() == 0 && layers.segments().dirty_pages() <= epochs.left_dirty
+        };
+        self.epochs.try_lock().is_some_and(|epochs| done(&epochs))
+            && !layers.registry.iter().any(ThreadCache::is_active)
+    }
+
+    /// Adds its counters to a report.
+    pub(super) fn report(&self, stats: &mut Stats) {
+        self.counters.report(stats);
+    }
+
+    /// In a forked child: the thread that may have been in an epoch is not in this process.
+    pub(super) fn forget_other_threads(&self) {
+        if !held::is_ticking() && self.epochs.try_lock().is_none() {
+            // Its state is plain numbers, valid at any point of an interrupted epoch.
+            self.epochs.release();
+        }
+    }
+}
+
+/// Whether a thread ran a slow path since the last epoch. Every cache begins anew.
+fn was_any_active<O: Os>(layers: Layers<'_, O>) -> bool {
+    layers.registry.iter().fold(false, |any, cache| cache.was_active() || any)
+}

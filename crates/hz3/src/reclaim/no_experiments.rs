@@ -1,0 +1,56 @@
+//! In place of the experiments, in a build without them: there is none to configure.
+
+use super::source::Layers;
+use super::{Next, Reclaim};
+use crate::cache::ThreadCache;
+use crate::cache::refill::Below;
+use crate::options::Config;
+use crate::os::Os;
+use crate::stats::Stats;
+
+/// No value.
+#[derive(Debug)]
+pub(super) enum Experiment {}
+
+impl Experiment {
+    pub(super) fn of(_config: &Config) -> Option<Experiment> {
+        None
+    }
+
+    pub(super) fn is_due(&self, _own: &ThreadCache) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn tick<O: Os>(&self, _reclaim: &Reclaim, _layers: Layers<'_, O>) -> Next {
+        match *self {}
+    }
+
+    pub(super) fn thread_ended<O: Os>(&self, _reclaim: &Reclaim, _below: Below<'_, O>) {
+        match *self {}
+    }
+
+    pub(super) fn is_quiet<O: Os>(&self, _layers: Layers<'_, O>) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn report(&self, _stats: &mut Stats) {
+        match *self {}
+    }
+
+    pub(super) fn forget_other_threads(&self) {
+        match *self {}
+    }
+}
+
+pub(crate) mod log {
+    use core::fmt::{self, Write};
+
+    use crate::options::Policy;
+    use crate::stats::Stats;
+
+    /// The default policy has no lines of its own.
+    #[expect(clippy::unnecessary_wraps, reason = "the experiments' lines may not fit")]
+    pub(crate) fn lines(_: &mut impl Write, _: &Stats, _: Policy) -> fmt::Result {
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! What each layer offers back, and how it is asked: the only way from reclaim into the layers.
+//!
+//! | source | [`Blocks::Idle`] | [`Blocks::All`] | where it goes |
+//! |---|---|---|---|
+//! | [`Caches`] | idle caches; of others, the classes without a slow path | every block | slabs |
+//! | [`Transfers`] | blocks that no refill wanted since the last tick | every block | slabs |
+//! | [`Slabs`] | every empty slab | every empty slab | free pages |
+//!
+//! Free pages and holes are the last two steps; they go to the system through
+//! [`super::purge::Purger`].
+
+use crate::base::units::{ChunkIndex, wide};
+use crate::cache::refill::Below;
+use crate::cache::registry::Registry;
+use crate::cache::{Front, ThreadCache};
+use crate::central::Central;
+use crate::os::Os;
+use crate::segment::Segments;
+
+use super::purge::{Purged, Purger, grain};
+use crate::segment::meta::Age;
+
+/// Which free blocks a pass moves down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocks {
+    /// None: the pass begins at the free pages.
+    Stay,
+    /// Those of the calling thread's cache.
+    Own,
+    /// Those above the first capacity of the calling thread's cache, and all that wait in transfer
+    /// caches: for a program that frees and allocates nothing.
+    Surplus,
+    /// Those that no thread used since the last tick.
+    Idle,
+    /// All.
+    All,
+}
+
+/// What a source passed down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// Bytes taken from other threads, or of slabs.
+    pub(crate) bytes: u64,
+    /// Those of `bytes` that their threads, at work in other size classes, did not want.
+    pub(crate) unwanted_bytes: u64,
+    /// Whether more may come at a later tick: threads are at work, or blocks still wait.
+    pub(crate) is_active: bool,
+}
+
+/// A layer that holds free memory.
+pub(crate) trait Source {
+    /// Bytes that the layer could pass down; a hint.
+    fn offer(&self) -> u64;
+
+    /// Passes memory down to the next layer.
+    fn release(&self, blocks: Blocks) -> Passed;
+}
+
+/// The layers, from the calling thread's cache down to the free pages.
+pub(crate) struct Layers<'a, O> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) below: Below<'a, O>,
+    pub(super) front: Front<'a>,
+}
+
+impl<O> Clone for Layers<'_, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Layers<'_, O> {}
+
+impl<'a, O: Os> Layers<'a, O> {
+    /// # Safety
+    /// The front is the calling thread's, which is not inside a cache operation.
+    pub(crate) unsafe fn new(
+        registry: &'a Registry,
+        below: Below<'a, O>,
+        front: Front<'a>,
+    ) -> Layers<'a, O> {
+        Layers { registry, below, front }
+    }
+
+    /// The calling thread's cache, if it has one.
+    pub(super) fn own(self) -> Option<&'a ThreadCache> {
+        self.front.cache()
+    }
+
+    pub(super) fn segments(self) -> &'a Segments<O> {
+        self.below.segments
+    }
+
+    pub(super) fn central(self) -> &'a Central {
+        self.below.central
+    }
+
+    pub(super) fn os(self) -> &'a O {
+        self.below.segments.os()
+    }
+
+    /// The sources of blocks, in the order of a pass.
+    pub(super) fn caches(self) -> Caches<'a, O> {
+        Caches(self)
+    }
+
+    pub(super) fn transfers(self) -> Transfers<'a, O> {
+        Transfers(self)
+    }
+
+    pub(super) fn slabs(self) -> Slabs<'a, O> {
+        Slabs(self)
+    }
+
+    pub(super) fn pages(self) -> FreePages<'a, O> {
+        FreePages(self.below.segments)
+    }
+
+    pub(super) fn holes(self) -> Holes<'a, O> {
+        Holes(self.below)
+    }
+}
+
+/// The thread caches.
+pub(super) struct Caches<'a, O>(Layers<'a, O>);
+
+impl<O: Os> Caches<'_, O> {
+    /// Empties the caches of threads without a slow path since the last tick; the calling thread is at
+    /// work, so its own is not one of them.
+    #[cfg_attr(not(feature = "experiments"), expect(dead_code, reason = "experiments alone do so"))]
+    pub(super) fn release_of_idle_threads(&self) -> Passed {
+        let Layers { registry, below, .. } = self.0;
+        let idle = registry.steal_idle(below, self.0.own());
+        Passed { bytes: idle.bytes, unwanted_bytes: 0, is_active: idle.active > 0 }
+    }
+}
+
+impl<O: Os> Source for Caches<'_, O> {
+    fn offer(&self) -> u64 {
+        self.0.registry.cached_bytes()
+    }
+
+    fn release(&self, blocks: Blocks) -> Passed {
+        let Layers { registry, below, .. } = self.0;
+        let own = self.0.own();
+        match blocks {
+            Blocks::Stay => Passed::default(),
+            Blocks::Own => {
+                if let Some(own) = own {
+                    // SAFETY: the promise of `Layers::new`.
+                    unsafe { own.drain(below) };
+                }
+                Passed::default()
+            }
+            Blocks::Surplus => {
+                if let Some(own) = own {
+                    // SAFETY: the promise of `Layers::new`.
+                    unsafe { own.shed(below) };
+                }
+                Passed::default()
+            }
+            Blocks::Idle => {
+                let idle = registry.steal_idle(below, None);
+                let unwanted_bytes = registry.steal_unwanted(below);
+                let bytes = idle.bytes + unwanted_bytes;
+                Passed { bytes, unwanted_bytes, is_active: idle.active > 0 }
+            }
+            Blocks::All => {
+                self.release(Blocks::Own);
+                let bytes = registry.steal_all_but(own, below);
+                Passed { bytes, ..Passed::default() }
+            }
+        }
+    }
+}
+
+/// The transfer caches.
+pub(super) struct Transfers<'a, O>(Layers<'a, O>);
+
+impl<O: Os> Source for Transfers<'_, O> {
+    fn offer(&self) -> u64 {
+        self.0.central().transfer_bytes()
+    }
+
+    fn release(&self, blocks: Blocks) -> Passed {
+        let (central, segments) = (self.0.central(), self.0.segments());
+        match blocks {
+            Blocks::Stay | Blocks::Own => Passed::default(),
+            Blocks::Idle => {
+                let settled = central.settle_transfers(segments);
+                let bytes = settled.drained_bytes;
+                Passed { bytes, is_active: settled.left, ..Passed::default() }
+            }
+            Blocks::Surplus | Blocks::All => {
+                Passed { bytes: central.drain_transfers(segments), ..Passed::default() }
+            }
+        }
+    }
+}
+
+/// The slabs: the empty ones leave.
+pub(super) struct Slabs<'a, O>(Layers<'a, O>);
+
+impl<O: Os> Source for Slabs<'_, O> {
+    fn offer(&self) -> u64 {
+        self.0.central().slack_hint()
+    }
+
+    fn release(&self, blocks: Blocks) -> Passed {
+        if blocks == Blocks::Stay {
+            return Passed::default();
+        }
+        let retired = self.0.central().retire(self.0.segments());
+        Passed { bytes: wide(retired.bytes()), ..Passed::default() }
+    }
+}
+
+/// The free pages.
+pub(super) struct FreePages<'a, O>(&'a Segments<O>);
+
+impl<O: Os> FreePages<'_, O> {
+    /// Bytes of free pages that may hold memory; a hint.
+    pub(super) fn offer(&self) -> u64 {
+        self.0.dirty_hint()
+    }
+
+    /// Purges until at most `keep` bytes of free pages may hold memory.
+    pub(super) fn purge(&self, purger: &Purger, keep: usize) -> Purged {
+        purger.free_pages(self.0, Age::Any, keep)
+    }
+
+    /// Purges the pages that were free at the last ageing already, and ages the others.
+    pub(super) fn purge_old(&self, purger: &Purger) -> Purged {
+        let purged = purger.free_pages(self.0, Age::Old, 0);
+        self.0.age();
+        purged
+    }
+}
+
+/// The holes of part-used slabs.
+pub(super) struct Holes<'a, O>(Below<'a, O>);
+
+impl<O: Os> Holes<'_, O> {
+    /// Bytes of the holes of all slabs of which they are at least this part.
+    pub(super) fn offer(&self, part: u32) -> u64 {
+        let grain = grain(self.0.segments.os());
+        let bytes = |chunk| Central::holes_from(self.0.segments, chunk, grain, part);
+        self.chunks().map(bytes).sum()
+    }
+
+    /// Purges the holes of all slabs; of those of which they are at least this part, if one is given.
+    pub(super) fn purge(&self, purger: &Purger, part: Option<u32>) -> Purged {
+        let mut done = Purged::default();
+        for chunk in self.chunks() {
+            done.add(purger.holes(self.0, chunk, part));
+        }
+        done
+    }
+
+    /// Purges the holes of slabs that had no traffic since the last ageing, and ages the others.
+    pub(super) fn purge_old(&self, purger: &Purger) -> Purged {
+        let mut done = Purged::default();
+        for segment in 0..self.0.segments.segment_count() {
+            for chunk in self.0.segments.tables().settle(segment) {
+                done.add(purger.holes(self.0, chunk, None));
+            }
+        }
+        done
+    }
+
+    /// Whether slabs wait for another ageing.
+    pub(super) fn are_ageing(&self) -> bool {
+        let segments = self.0.segments;
+        (0..segments.segment_count()).any(|segment| segments.tables().is_settling(segment))
+    }
+
+    /// The chunks of the arena in use.
+    fn chunks(&self) -> impl Iterator<Item = ChunkIndex> + use<O> {
+        (1..self.0.segments.arena().frontier().chunk().get()).map(ChunkIndex::new)
+    }
+}

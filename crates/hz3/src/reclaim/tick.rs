@@ -1,0 +1,125 @@
+//! One tick of the default policy: what no thread used since the last one moves down a layer, and what
+//! stayed free for two ageings goes to the system.
+//!
+//! | step | a tick takes |
+//! |---|---|
+//! | caches | those without a slow path since the last tick; of others, the classes without one |
+//! | slabs | all empty ones |
+//! | pages | old ones (see [`super::aging`]) |
+//! | holes | those of slabs without traffic since the last ageing |
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::aging::Aging;
+use super::pass::Scope;
+use super::source::Layers;
+use super::{Next, Reclaim};
+use crate::cache::ThreadCache;
+use crate::os::lock::Lock;
+use crate::os::{Os, held, rank};
+use crate::stats::Stats;
+
+/// What the ticks remember, and what they did.
+#[derive(Debug)]
+pub(super) struct Ticks {
+    pace: Lock<Pace, { rank::AGEING }>,
+    count: AtomicU64,
+    unwanted_bytes: AtomicU64,
+    retired_bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    aging: Aging,
+    /// Free dirty pages that were left by the last ageing.
+    left_dirty: u64,
+    /// Free dirty pages that cannot be given back, because the system refused them or they are parts of
+    /// larger pages of the system: they are no reason to go on.
+    stuck_dirty: u64,
+}
+
+impl Ticks {
+    /// For ticks that come every `tick_ms` milliseconds while there is work.
+    pub(super) const fn new(tick_ms: u64) -> Ticks {
+        Ticks {
+            pace: Lock::new(Pace { aging: Aging::new(tick_ms), left_dirty: 0, stuck_dirty: 0 }),
+            count: AtomicU64::new(0),
+            unwanted_bytes: AtomicU64::new(0),
+            retired_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The lock that ticks and trims hold; `None` while another thread is in one.
+    pub(super) fn try_begin(&self) -> Option<crate::os::lock::Guard<'_, Pace, { rank::AGEING }>> {
+        self.pace.try_lock()
+    }
+
+    pub(super) fn report(&self, stats: &mut Stats) {
+        stats.ticks = self.count.load(Ordering::Relaxed);
+        stats.unwanted_bytes = self.unwanted_bytes.load(Ordering::Relaxed);
+        stats.retired_bytes = self.retired_bytes.load(Ordering::Relaxed);
+    }
+
+    /// In a forked child: the thread that may have been in a tick is not in this process.
+    pub(super) fn forget_other_threads(&self) {
+        if !held::is_ticking() && self.pace.try_lock().is_none() {
+            // Its state is plain numbers, valid at any point of an interrupted tick.
+            self.pace.release();
+        }
+    }
+}
+
+impl Reclaim {
+    /// One tick. Does nothing while another thread is in one.
+    pub(super) fn default_tick<O: Os>(&self, layers: Layers<'_, O>) -> Next {
+        let Some(mut pace) = self.ticks.try_begin() else { return Next::Tick };
+        self.begin_tick(layers);
+        self.timed(layers.os(), || self.tick_at_pace(layers, &mut pace))
+    }
+
+    /// Counts a tick. Near the memory limit nothing free waits for its age.
+    pub(super) fn begin_tick<O: Os>(&self, layers: Layers<'_, O>) {
+        self.ticks.count.fetch_add(1, Ordering::Relaxed);
+        let segments = layers.segments();
+        if segments.allowance().is_near(segments.held_bytes()) {
+            self.release_under_pressure(layers);
+        }
+    }
+
+    fn tick_at_pace<O: Os>(&self, layers: Layers<'_, O>, pace: &mut Pace) -> Next {
+        let moved = self.pass(layers, Scope::IDLE);
+        self.ticks.unwanted_bytes.fetch_add(moved.caches.unwanted_bytes, Ordering::Relaxed);
+        self.ticks.retired_bytes.fetch_add(moved.slabs.bytes, Ordering::Relaxed);
+        let is_busy = moved.caches.is_active;
+        let now_ms = layers.os().now_ms();
+        self.slack.relax(now_ms);
+        if pace.aging.tick(now_ms, layers.segments().refaulted_pages(), is_busy) {
+            self.age(layers, pace);
+        }
+        let work = is_busy || moved.stolen_bytes() > 0 || moved.transfers.is_active;
+        if work || Self::is_aging(layers, pace.stuck_dirty) { Next::Tick } else { Next::Rest }
+    }
+
+    /// Purges what is old, and ages the rest.
+    fn age<O: Os>(&self, layers: Layers<'_, O>, pace: &mut Pace) {
+        let purged = self.pass(layers, Scope::OLD_PAGES).purged_pages();
+        pace.aging.purged(purged);
+        let left = layers.segments().dirty_pages();
+        let is_stuck = purged == 0 && left == pace.left_dirty;
+        pace.stuck_dirty = if is_stuck { left } else { 0 };
+        pace.left_dirty = left;
+        self.pass(layers, Scope::OLD_HOLES);
+    }
+
+    /// Whether free pages or holes wait for an ageing. Stuck pages do not.
+    fn is_aging<O: Os>(layers: Layers<'_, O>, stuck_dirty: u64) -> bool {
+        layers.segments().dirty_pages() > stuck_dirty || layers.holes().are_ageing()
+    }
+
+    /// Whether nothing has happened since the last tick that a tick would have to look at.
+    pub(super) fn is_settled<O: Os>(&self, layers: Layers<'_, O>) -> bool {
+        let stuck = self.ticks.pace.try_lock().map_or(0, |pace| pace.stuck_dirty);
+        let has_blocks = |cache: &ThreadCache| cache.is_active() || cache.cached_bytes() > 0;
+        !layers.registry.iter().any(has_blocks) && !Self::is_aging(layers, stuck)
+    }
+}

@@ -1,0 +1,77 @@
+//! The trim: keeps what is free and may be resident below [`super::slack`]'s bound, where slow paths
+//! alone give memory back.
+
+use super::Reclaim;
+use super::pass::{Holes, Pages, Scope};
+use super::slack::{self, Time};
+use super::source::{Blocks, Layers};
+use crate::base::units::wide;
+use crate::cache::ThreadCache;
+use crate::os::Os;
+
+impl Reclaim {
+    /// Keeps what is free within the bound. Looks also at what is free in slabs if `counts_slabs`.
+    /// Costs a few loads as long as there is nothing to do.
+    pub(crate) fn trim<O: Os>(&self, layers: Layers<'_, O>, counts_slabs: bool) {
+        let segments = layers.segments();
+        let retaken = segments.retaken_hint();
+        if self.slack.is_suspicious(retaken) {
+            self.slack.judge(Self::time(layers), retaken);
+        }
+        if counts_slabs {
+            self.slack.note_takes(layers.own().map_or(0, ThreadCache::takes));
+        } else if segments.dirty_hint() <= self.slack.least() {
+            return;
+        }
+        let bound = self.slack.bound(segments.active_hint());
+        let slabs = || layers.central().free_and_dissolved();
+        let in_slabs = if counts_slabs { self.slack.note_slabs(slabs(), bound) } else { 0 };
+        let dirty = self.slack.purgeable(segments.dirty_hint());
+        if dirty <= bound && in_slabs == 0 {
+            return;
+        }
+        let Some(_pace) = self.ticks.try_begin() else { return };
+        // Most of what is free in slabs may never have been touched.
+        let part = self.slack.hole_part();
+        let in_holes = if in_slabs > 0 { layers.holes().offer(part) } else { 0 };
+        if dirty + in_holes > bound {
+            let has_holes = in_holes > bound / 2;
+            self.trim_to(layers, slack::kept_bytes(bound), has_holes.then_some(part));
+        }
+        if in_slabs > 0 {
+            self.slack.looked_at_slabs(slabs());
+        }
+    }
+
+    /// Purges free pages down to `kept` bytes, and the holes of slabs of which they are at least `part`.
+    fn trim_to<O: Os>(&self, layers: Layers<'_, O>, kept: usize, part: Option<u32>) {
+        let blocks = if self.slack.only_frees() { Blocks::Surplus } else { Blocks::Stay };
+        let pages = Pages::Beyond(kept);
+        let mut purged =
+            self.pass(layers, Scope { blocks, pages, holes: Holes::Stay }).purged_pages();
+        self.slack.left(layers.segments().dirty_hint(), wide(kept));
+        if part.is_some() {
+            // Blocks in caches keep holes small, so all of them go back to their slabs first.
+            let holes = Holes::AtLeast(part);
+            purged += self.pass(layers, Scope { holes, ..Scope::EVERY_BLOCK }).purged_pages();
+        }
+        self.slack.purged(Self::time(layers), purged, layers.segments().retaken_hint());
+    }
+
+    /// The process has come to one thread, and to slow paths that give memory back: everything free
+    /// goes at once, if that did not happen within the last second.
+    pub(super) fn hand_over<O: Os>(&self, layers: Layers<'_, O>) {
+        if self.slack.may_hand_over(layers.os().now_ms()) {
+            self.collect(layers, 0);
+        } else {
+            self.trim(layers, true);
+        }
+    }
+
+    /// The time, and how long the process has run if it has one thread.
+    fn time<O: Os>(layers: Layers<'_, O>) -> Time {
+        let os = layers.os();
+        let cpu_ms = if layers.registry.in_use() > 1 { 0 } else { os.cpu_ms() };
+        Time { now_ms: os.now_ms(), cpu_ms }
+    }
+}
