@@ -34,6 +34,8 @@
 //!
 //! # Features
 //!
+//! * `experiments`, a default: reclaim policies to compare with [`Policy::Default`], with their options
+//!   and counters.
 //! * `allocator-api2`: [`Hz3`] implements `Allocator` of the crate of that name, for collections of
 //!   their own.
 //! * `nightly`: the same for `core::alloc::Allocator`; needs a nightly compiler.
@@ -160,10 +162,10 @@ mod system;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub use face::{Configured, Hz3};
+#[cfg(all(not(loom), feature = "experiments"))]
+pub use options::Limits;
 #[cfg(not(loom))]
-pub use options::{
-    Background, Config, Limit, LimitMode, Limits, Policy, Report, ReportPath, Within,
-};
+pub use options::{Background, Config, Limit, LimitMode, Policy, Report, ReportPath, Within};
 #[cfg(not(loom))]
 pub use stats::Stats;
 

@@ -3,7 +3,7 @@
 use core::fmt::{self, Write};
 
 macro_rules! stats {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+    ($($(#[doc = $doc:literal])+ $(#[cfg($condition:meta)])? $name:ident,)+) => {
         /// What the heap holds and what it did. Sizes are bytes unless said otherwise.
         ///
         /// ```text
@@ -19,13 +19,13 @@ macro_rules! stats {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
-            $($(#[doc = $doc])+ pub $name: u64,)+
+            $($(#[doc = $doc])+ $(#[cfg($condition)])? pub $name: u64,)+
         }
 
         impl Stats {
             /// The names and values of all fields, in order.
             pub fn fields(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name)),+].into_iter()
+                [$($(#[cfg($condition)])? (stringify!($name), self.$name)),+].into_iter()
             }
         }
     };
@@ -113,55 +113,80 @@ stats! {
     /// Those of them that were holes in part-used slabs.
     hole_bytes,
     /// Number of epochs of a policy other than the default.
+    #[cfg(feature = "experiments")]
     epochs,
     /// Times that a cache was looked at for decay (S58).
+    #[cfg(feature = "experiments")]
     decay_epochs,
     /// Times that a class's capacity fell by it.
+    #[cfg(feature = "experiments")]
     decay_shrinks,
     /// Times that blocks went back to their slabs by it.
+    #[cfg(feature = "experiments")]
     decay_returns,
     /// Blocks that did.
+    #[cfg(feature = "experiments")]
     decayed_blocks,
     /// Dumps of a cache by its owner (S64).
+    #[cfg(feature = "experiments")]
     dumps,
     /// Those of them that stopped because their budget was used up.
+    #[cfg(feature = "experiments")]
     dump_stops,
     /// Blocks that dumps put back.
+    #[cfg(feature = "experiments")]
     dumped_blocks,
     /// Pages of slabs that an epoch found empty and gave back to the segments (S62).
+    #[cfg(feature = "experiments")]
     retired_pages,
     /// Segments that a scan looked into (S57-B2).
+    #[cfg(feature = "experiments")]
     scanned_segments,
     /// Segments that it passed over, as they were in use lately.
+    #[cfg(feature = "experiments")]
     skipped_hot,
     /// Ranges that it passed over, as they were too short.
+    #[cfg(feature = "experiments")]
     skipped_small,
     /// Ranges of free pages that were queued (S60, S64).
+    #[cfg(feature = "experiments")]
     queued,
     /// Pages of these ranges.
+    #[cfg(feature = "experiments")]
     queued_pages,
     /// The most entries that the queue ever had.
+    #[cfg(feature = "experiments")]
     peak_queue,
     /// Ranges that joined the newest entry of the queue (S64-P1a).
+    #[cfg(feature = "experiments")]
     coalesced,
     /// Ranges that found the queue full, and entries that the policy discards at the epoch's end;
     /// the next epoch finds both again.
+    #[cfg(feature = "experiments")]
     dropped,
     /// Pages of these entries.
+    #[cfg(feature = "experiments")]
     dropped_pages,
     /// Entries that were not purged because pages of theirs had been taken.
+    #[cfg(feature = "experiments")]
     cancelled,
     /// Pages that were not purged because they, or others of their entry, had been taken.
+    #[cfg(feature = "experiments")]
     cancelled_pages,
     /// Times that an epoch stopped at an entry that was not due.
+    #[cfg(feature = "experiments")]
     delay_stops,
     /// Times that an epoch stopped because its budget was used up.
+    #[cfg(feature = "experiments")]
     budget_stops,
     /// Ends of threads that purged (S61, S62).
+    #[cfg(feature = "experiments")]
     exits,
     /// Pages that they purged.
+    #[cfg(feature = "experiments")]
     exit_pages,
     /// Whole segments among these pages.
+    #[cfg(feature = "experiments")]
     exit_segments,
     /// Nanoseconds spent in ticks, epochs and ends of threads.
     time_ns,

@@ -10,8 +10,10 @@
 
 #[cfg(not(loom))]
 pub(crate) mod capacity;
+#[cfg(all(not(loom), feature = "experiments"))]
+mod experiments;
 #[cfg(not(loom))]
-pub(crate) mod decay;
+mod owned;
 #[cfg(not(loom))]
 pub(crate) mod refill;
 #[cfg(not(loom))]
@@ -29,7 +31,8 @@ mod thread_cache {
     use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
     use super::capacity::{Capacity, most};
-    use super::decay::Surplus;
+    #[cfg(feature = "experiments")]
+    use super::experiments::Surplus;
     use super::runs::RunCache;
     use super::steal::{PADDING, Slot, Stack};
     use crate::base::class_set::ClassSet;
@@ -95,6 +98,7 @@ mod thread_cache {
         /// The slow paths at the last tick; written by the reclaimer alone.
         pub(super) seen: AtomicU64,
         /// The slow paths at the owner's last epoch by count.
+        #[cfg(feature = "experiments")]
         epoch_at: AtomicU64,
         /// The slow paths at the owner's last estimate of what could be given back.
         estimate_at: AtomicU64,
@@ -108,7 +112,8 @@ mod thread_cache {
     #[derive(Debug)]
     pub(crate) struct Policy {
         pub(crate) capacity: Capacity,
-        /// What decay remembers (S58).
+        /// What decay remembers.
+        #[cfg(feature = "experiments")]
         pub(super) surplus: [Surplus; CLASSES],
         /// Classes of which the owner ran a slow path since the last tick.
         pub(super) at_work: ClassSet,
@@ -151,6 +156,7 @@ mod thread_cache {
                 flushes: AtomicU64::new(0),
                 openings: AtomicU64::new(0),
                 seen: AtomicU64::new(0),
+                #[cfg(feature = "experiments")]
                 epoch_at: AtomicU64::new(0),
                 estimate_at: AtomicU64::new(0),
                 requests: AtomicU64::new(0),
@@ -161,6 +167,7 @@ mod thread_cache {
         }
 
         /// Whether `interval` slow paths have passed since the last epoch. For the owner alone.
+        #[cfg(feature = "experiments")]
         pub(crate) fn is_epoch_due(&self, slow_paths: u64, interval: u64) -> bool {
             Self::is_due(&self.epoch_at, slow_paths, interval)
         }
@@ -202,6 +209,7 @@ mod thread_cache {
                 stacks: [const { Stack::sentinel() }; CLASSES],
                 policy: Lock::new(Policy {
                     capacity: Capacity::new(0),
+                    #[cfg(feature = "experiments")]
                     surplus: [Surplus::new(); CLASSES],
                     at_work: ClassSet::EMPTY,
                     only_frees: false,
@@ -267,7 +275,10 @@ mod thread_cache {
             }
             self.runs.reset();
             policy.capacity = Capacity::new(0);
-            policy.surplus = [Surplus::new(); CLASSES];
+            #[cfg(feature = "experiments")]
+            {
+                policy.surplus = [Surplus::new(); CLASSES];
+            }
             policy.at_work = ClassSet::EMPTY;
             policy.only_frees = false;
             policy.unwanted = ClassSet::EMPTY;

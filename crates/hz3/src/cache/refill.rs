@@ -3,15 +3,14 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::capacity::Shortage;
-use super::decay::{self, Decayed, Surplus};
+use super::owned::Owned;
 use super::steal::{Claim, Slot};
 use super::{Counts, Policy, ThreadCache};
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::wide;
 use crate::central::Central;
-use crate::os::lock::Guard;
-use crate::os::{Os, rank};
+use crate::os::Os;
 use crate::segment::Segments;
 
 /// Blocks of a class that are enough for a thread that only frees: each may keep a page resident.
@@ -39,13 +38,6 @@ pub(crate) struct AlreadyCached;
 
 /// Blocks that a thief copies at once out of the stack, in which only the owner may write.
 const COPIED_AT_ONCE: usize = 128;
-
-/// A cache whose lock is held by its owner.
-pub(super) struct Owned<'a, O> {
-    cache: &'a ThreadCache,
-    policy: Guard<'a, Policy, { rank::CACHE }>,
-    below: Below<'a, O>,
-}
 
 impl ThreadCache {
     /// After a pop of `class` failed: gets a batch from central and returns one block of it.
@@ -239,20 +231,6 @@ fn put_copy<O: Os>(below: Below<'_, O>, class: SizeClass, blocks: &[Slot]) {
 }
 
 impl ThreadCache {
-    /// S58: gives up what the thread does not want; see [`decay::decay`].
-    ///
-    /// # Safety
-    /// The caller owns the cache.
-    pub(crate) unsafe fn decay<O: Os>(
-        &self,
-        below: Below<'_, O>,
-        overages: u32,
-        most: u32,
-    ) -> Decayed {
-        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
-        decay::decay(&mut owned, overages, most)
-    }
-
     /// Lowers the capacity of every class to its first blocks, flushes what is above it, and gives the
     /// runs of large blocks back.
     ///
@@ -268,138 +246,5 @@ impl ThreadCache {
         for class in SizeClass::all() {
             while owned.shrink(class) {}
         }
-    }
-
-    /// S64: puts up to `most` blocks back. Returns how many.
-    ///
-    /// # Safety
-    /// The caller owns the cache.
-    pub(crate) unsafe fn dump<O: Os>(&self, below: Below<'_, O>, most: u32) -> u64 {
-        decay::dump(&mut Owned { cache: self, policy: self.policy.lock(), below }, most)
-    }
-}
-
-impl<O: Os> Owned<'_, O> {
-    /// Gives a closed class its room back, and counts that as a slow path: who closed it sees that the
-    /// owner is at work.
-    fn open(&mut self, class: SizeClass) {
-        let stack = self.cache.stack(class);
-        let capacity = self.policy.capacity.of(class);
-        if stack.capacity() != capacity {
-            stack.set_capacity(capacity);
-            Counts::count(&self.cache.counts.openings);
-        }
-    }
-
-    /// Blocks of a class in the cache.
-    pub(super) fn len(&self, class: SizeClass) -> usize {
-        self.cache.stack(class).len()
-    }
-
-    /// Half of the blocks that a class may have.
-    pub(super) fn half(&self, class: SizeClass) -> usize {
-        self.policy.capacity.half(class)
-    }
-
-    /// What decay remembers of a class.
-    pub(super) fn surplus(&mut self, class: SizeClass) -> &mut Surplus {
-        &mut self.policy.surplus[class.index()]
-    }
-
-    /// Notes that the owner runs a slow path of a class. When a tick found that it did not want the
-    /// class before, its capacity falls by half. Returns whether a tick did.
-    fn settle_work(&mut self, class: SizeClass) -> bool {
-        self.policy.at_work.insert(class);
-        let was_unwanted = self.policy.unwanted.remove(class);
-        if was_unwanted {
-            let capacity = self.policy.capacity.of(class);
-            self.lower(class, (capacity / 2).max(self.policy.capacity.first(class)).min(capacity));
-        }
-        was_unwanted
-    }
-
-    /// Lowers the capacity of a class by half, and flushes what is above it; false when it has
-    /// no more than its first blocks.
-    pub(super) fn shrink(&mut self, class: SizeClass) -> bool {
-        let capacity = self.policy.capacity.of(class).saturating_sub(self.half(class));
-        if capacity < self.policy.capacity.first(class) {
-            return false;
-        }
-        self.lower(class, capacity);
-        true
-    }
-
-    /// Puts the `count` oldest blocks of a class back into their slabs. Returns how many there were.
-    pub(super) fn put_back(&mut self, class: SizeClass, count: usize) -> u64 {
-        let batch = self.cache.stack(class).take_oldest(count);
-        // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
-        let slots = unsafe { batch.slots() };
-        self.below.central.put(self.below.segments, class, slots);
-        wide(slots.len())
-    }
-
-    /// Sets a lower capacity, and flushes what is above it.
-    fn lower(&mut self, class: SizeClass, capacity: usize) {
-        let surplus = self.cache.stack(class).len().saturating_sub(capacity);
-        if surplus > 0 {
-            self.flush(class, surplus);
-        }
-        // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
-        unsafe { self.cache.stack(class).compact() };
-        self.cache.stack(class).set_capacity(capacity);
-        self.grant(class, capacity);
-    }
-
-    /// Notes a capacity, here and in the sum of all caches.
-    fn grant(&mut self, class: SizeClass, blocks: usize) {
-        let before = self.policy.capacity.granted_bytes();
-        self.policy.capacity.set(class, blocks);
-        let change = self.policy.capacity.granted_bytes().wrapping_sub(before);
-        self.below.granted.fetch_add(change, Ordering::Relaxed);
-    }
-
-    /// Raises the capacity of a class that ran empty or full; false when it stays what it is.
-    fn grow(&mut self, class: SizeClass, shortage: Shortage) -> bool {
-        let target = self.policy.capacity.next_step(class, shortage);
-        if target == self.policy.capacity.of(class) {
-            return false;
-        }
-        if !self.policy.capacity.fits(class, target) {
-            self.take_from_others(class);
-            if !self.policy.capacity.fits(class, target) {
-                return false;
-            }
-        }
-        self.grant(class, target);
-        // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
-        unsafe { self.policy.fit_array(self.cache, class, target) };
-        self.cache.stack(class).set_capacity(target);
-        true
-    }
-
-    /// Lowers the capacity of some other classes, and flushes what is above it.
-    fn take_from_others(&mut self, class: SizeClass) {
-        for (victim, capacity) in self.policy.capacity.victims(class).into_iter().flatten() {
-            self.lower(victim, capacity);
-        }
-    }
-
-    /// Fills an empty stack with a batch.
-    fn fetch(&mut self, class: SizeClass) {
-        let stack = self.cache.stack(class);
-        // SAFETY: this thread owns the cache, holds its lock, and does not pop or push meanwhile.
-        let room = unsafe { stack.room() };
-        let batch = &room[..self.policy.capacity.batch(class).min(room.len())];
-        let count = self.below.central.fetch(self.below.segments, class, batch);
-        stack.raise(count);
-    }
-
-    /// Puts the `count` oldest blocks of a class back.
-    fn flush(&mut self, class: SizeClass, count: usize) {
-        let batch = self.cache.stack(class).take_oldest(count);
-        // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
-        let slots = unsafe { batch.slots() };
-        self.below.central.flush(self.below.segments, class, slots);
-        Counts::count(&self.cache.counts.flushes);
     }
 }

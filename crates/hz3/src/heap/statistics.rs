@@ -1,5 +1,6 @@
 //! The statistics: what each layer holds, in sums that always add up.
 
+use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 
 use super::Heap;
@@ -130,6 +131,15 @@ impl<O: Os> Heap<O> {
         stats.purged_bytes += dropped;
         stats.madvise_calls += drops;
         stats
+    }
+
+    /// Writes the lines of an experiment's report, if one is configured.
+    pub(crate) fn write_experiment_lines(
+        &self,
+        out: &mut impl Write,
+        stats: &Stats,
+    ) -> fmt::Result {
+        self.reclaim.write_lines(out, stats)
     }
 
     fn count_calls(&self, stats: &mut Stats) {

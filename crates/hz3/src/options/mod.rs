@@ -4,6 +4,8 @@
 //! environment, which wins. Both are held to the same types, none of which has a value that the
 //! heap could not use.
 
+#[cfg(feature = "experiments")]
+mod limits;
 mod policy;
 mod report_path;
 mod table;
@@ -12,7 +14,9 @@ mod within;
 
 use core::num::NonZero;
 
-pub use policy::{Limits, Policy};
+#[cfg(feature = "experiments")]
+pub use limits::Limits;
+pub use policy::Policy;
 pub use report_path::ReportPath;
 pub(crate) use table::apply;
 pub(crate) use value::write_bytes;
@@ -28,6 +32,7 @@ pub struct Config {
     pub(crate) count: bool,
     pub(crate) report: Report,
     pub(crate) policy: Policy,
+    #[cfg(feature = "experiments")]
     pub(crate) limits: Limits,
     pub(crate) background: Background,
     pub(crate) tick_ms: Within<1, 60_000>,
@@ -106,6 +111,7 @@ impl Config {
             count: false,
             report: Report::None,
             policy: Policy::Default,
+            #[cfg(feature = "experiments")]
             limits: Limits::new(),
             background: Background::Auto,
             tick_ms: DEFAULT_TICK_MS,
@@ -172,7 +178,8 @@ impl Config {
         self
     }
 
-    /// Sets the limits of the policies that are made of epochs.
+    /// Sets the limits of the policies that are made of epochs. Needs the feature `experiments`.
+    #[cfg(feature = "experiments")]
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Config {
         self.limits = limits;

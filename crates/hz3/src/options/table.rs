@@ -27,7 +27,7 @@ const fn setting(
     Setting { name, unit, place }
 }
 
-const OPTIONS: [Setting; 25] = [
+const OPTIONS: [Setting; 13] = [
     setting("THREAD_CACHE", "", |config| &mut config.thread_cache_bytes),
     setting("CACHE_LENGTH", "blocks", |config| &mut config.cache_length),
     setting("ARENA", "", |config| &mut config.arena_bytes),
@@ -39,6 +39,13 @@ const OPTIONS: [Setting; 25] = [
     setting("TICK", "milliseconds", |config| &mut config.tick_ms),
     setting("HUGE_PAGES", "", |config| &mut config.huge_pages),
     setting("POPULATE", "", |config| &mut config.populate),
+    setting("LIMIT", "", |config| &mut config.limit),
+    setting("LIMIT_MODE", "", |config| &mut config.limit_mode),
+];
+
+/// The limits of the experiments.
+#[cfg(feature = "experiments")]
+const EXPERIMENTS: [Setting; 12] = [
     setting("EPOCH_INTERVAL", "slow paths", |config| &mut config.limits.epoch_interval),
     setting("PURGE_DELAY", "epochs", |config| &mut config.limits.purge_delay),
     setting("PURGE_DELAY_MS", "milliseconds", |config| &mut config.limits.purge_delay_ms),
@@ -51,9 +58,13 @@ const OPTIONS: [Setting; 25] = [
     setting("RECLAIM_BUDGET", "blocks", |config| &mut config.limits.reclaim_budget),
     setting("RETIRE_BUDGET", "pages of 4 KiB", |config| &mut config.limits.retire_budget),
     setting("DUMP_BUDGET", "blocks", |config| &mut config.limits.dump_budget),
-    setting("LIMIT", "", |config| &mut config.limit),
-    setting("LIMIT_MODE", "", |config| &mut config.limit_mode),
 ];
+#[cfg(not(feature = "experiments"))]
+const EXPERIMENTS: [Setting; 0] = [];
+
+fn options() -> impl Iterator<Item = &'static Setting> {
+    OPTIONS.iter().chain(&EXPERIMENTS)
+}
 
 /// Applies one entry of the environment, `NAME=value`, if it is meant for hz3.
 pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
@@ -62,7 +73,7 @@ pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
     let (name, text) = (&rest[..split], rest.get(split + 1..).unwrap_or_default());
     let mut message = Line::<1024>::new();
     // A `Line` never fails; it cuts.
-    let _ = match OPTIONS.iter().find(|option| option.name.as_bytes() == name) {
+    let _ = match options().find(|option| option.name.as_bytes() == name) {
         None => write_unknown(&mut message, name),
         Some(option) => {
             let value = (option.place)(config);
@@ -101,7 +112,7 @@ fn write_refused(
 
 /// Returns the name of the option that is spelled most like `name`.
 fn nearest(name: &[u8]) -> &'static str {
-    let names = OPTIONS.iter().map(|option| option.name);
+    let names = options().map(|option| option.name);
     names.min_by_key(|known| distance(name, known.as_bytes())).unwrap_or_default()
 }
 

@@ -15,10 +15,10 @@
 mod aging;
 pub(crate) mod driver;
 #[cfg(feature = "experiments")]
-pub(crate) mod experiments;
+mod experiments;
 #[cfg(not(feature = "experiments"))]
 #[path = "no_experiments.rs"]
-pub(crate) mod experiments;
+mod experiments;
 mod pass;
 mod purge;
 mod slack;
@@ -26,6 +26,7 @@ pub(crate) mod source;
 mod tick;
 mod trim;
 
+use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::units::PAGE_BYTES;
@@ -138,6 +139,11 @@ impl Reclaim {
         if let Some(experiment) = &self.experiment {
             experiment.report(stats);
         }
+    }
+
+    /// Writes the lines of an experiment's report, if one is configured.
+    pub(crate) fn write_lines(&self, out: &mut impl Write, stats: &Stats) -> fmt::Result {
+        self.experiment.as_ref().map_or(Ok(()), |experiment| experiment.write_lines(out, stats))
     }
 
     /// Waits until no page is off its map for a purge, and keeps it so, for fork.

@@ -1,5 +1,7 @@
 //! In place of the experiments, in a build without them: there is none to configure.
 
+use core::fmt::{self, Write};
+
 use super::source::Layers;
 use super::{Next, Reclaim};
 use crate::cache::ThreadCache;
@@ -40,17 +42,8 @@ impl Experiment {
     pub(super) fn forget_other_threads(&self) {
         match *self {}
     }
-}
 
-pub(crate) mod log {
-    use core::fmt::{self, Write};
-
-    use crate::options::Policy;
-    use crate::stats::Stats;
-
-    /// The default policy has no lines of its own.
-    #[expect(clippy::unnecessary_wraps, reason = "the experiments' lines may not fit")]
-    pub(crate) fn lines(_: &mut impl Write, _: &Stats, _: Policy) -> fmt::Result {
-        Ok(())
+    pub(super) fn write_lines(&self, _out: &mut impl Write, _stats: &Stats) -> fmt::Result {
+        match *self {}
     }
 }

@@ -25,7 +25,7 @@ use crate::stats::Stats;
 const PATIENCE_MS: u32 = 1000;
 
 /// Longest range of one call; it is off the free map meanwhile.
-const RANGE_PAGES: Pages = Pages::new(4096);
+pub(super) const RANGE_PAGES: Pages = Pages::new(4096);
 
 /// The lock of the purges, and what they did.
 #[derive(Debug)]
@@ -37,14 +37,6 @@ pub(crate) struct Purger {
     hole_pages: AtomicU64,
     calls: AtomicU64,
     refused: AtomicU64,
-}
-
-/// How much one step may purge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Budget {
-    pub(crate) pages: u64,
-    /// Calls of the system.
-    pub(crate) calls: u64,
 }
 
 /// What a purge did.
@@ -67,7 +59,7 @@ impl Purged {
     }
 
     /// Purges a run that [`Segments::take_dirty`] took, and puts it back.
-    fn give_taken<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
+    pub(super) fn give_taken<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
         if let Some(whole) = os_pages(segments.os(), run)
             && self.give_back(segments, whole)
         {
@@ -116,34 +108,6 @@ impl Purger {
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
-    }
-
-    /// Purges the free pages of an age in a range, within a budget. Pages that still may hold memory
-    /// then, because the system refused them or has larger pages, become old, so that no queue takes
-    /// them up again.
-    pub(crate) fn range<O: Os>(
-        &self,
-        segments: &Segments<O>,
-        range: Run,
-        age: Age,
-        budget: Budget,
-    ) -> Purged {
-        let mut done = Purged::default();
-        let mut rest = range;
-        while done.calls < budget.calls && done.pages < budget.pages && rest.pages > Pages::ZERO {
-            let left = u32::try_from(budget.pages - done.pages).map_or(RANGE_PAGES, Pages::new);
-            let Some(_purging) = self.begin() else { break };
-            let taken = segments.take_dirty(rest, left.min(RANGE_PAGES), age);
-            let Some(run) = taken else { break };
-            rest = Run::new(run.end(), rest.end() - run.end());
-            let before = done.pages;
-            done.give_taken(segments, run);
-            if done.pages - before < u64::from(run.pages.get()) {
-                segments.make_old(run);
-            }
-        }
-        self.count(done);
-        done
     }
 
     /// Goes over the free pages once, upwards, until at most `keep` bytes of them may hold memory. A
@@ -196,11 +160,11 @@ impl Purger {
     }
 
     /// The lock; `None` if that takes too long, or this thread holds it.
-    fn begin(&self) -> Option<Guard<'_, (), { rank::PURGING }>> {
+    pub(super) fn begin(&self) -> Option<Guard<'_, (), { rank::PURGING }>> {
         if held::is_purging() { None } else { self.lock.lock_within(PATIENCE_MS) }
     }
 
-    fn count(&self, purged: Purged) {
+    pub(super) fn count(&self, purged: Purged) {
         self.pages.fetch_add(purged.pages, Ordering::Relaxed);
         self.calls.fetch_add(purged.calls, Ordering::Relaxed);
         self.refused.fetch_add(purged.refused, Ordering::Relaxed);

@@ -9,6 +9,7 @@
 //! Free pages and holes are the last two steps; they go to the system through
 //! [`super::purge::Purger`].
 
+use super::purge::{Purged, Purger, grain};
 use crate::base::units::{ChunkIndex, wide};
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
@@ -16,8 +17,6 @@ use crate::cache::{Front, ThreadCache};
 use crate::central::Central;
 use crate::os::Os;
 use crate::segment::Segments;
-
-use super::purge::{Purged, Purger, grain};
 use crate::segment::meta::Age;
 
 /// Which free blocks a pass moves down.
@@ -127,7 +126,7 @@ pub(super) struct Caches<'a, O>(Layers<'a, O>);
 impl<O: Os> Caches<'_, O> {
     /// Empties the caches of threads without a slow path since the last tick; the calling thread is at
     /// work, so its own is not one of them.
-    #[cfg_attr(not(feature = "experiments"), expect(dead_code, reason = "experiments alone do so"))]
+    #[cfg(feature = "experiments")]
     pub(super) fn release_of_idle_threads(&self) -> Passed {
         let Layers { registry, below, .. } = self.0;
         let idle = registry.steal_idle(below, self.0.own());

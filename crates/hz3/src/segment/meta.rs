@@ -1,5 +1,8 @@
 //! Segment metadata: which pages are free, dirty and old, and which slabs had traffic.
 
+#[cfg(feature = "experiments")]
+mod experiments;
+
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::lists::Heads;
@@ -33,6 +36,7 @@ pub(crate) struct SegmentMeta {
     free_pages: AtomicU32,
     free_dirty_pages: AtomicU32,
     /// Epochs since a page was taken or became free.
+    #[cfg(feature = "experiments")]
     untouched: AtomicU32,
     /// One bit a unit: it is advised (see `segment::advice`). Atomic by itself.
     pub(super) advised: AtomicU32,
@@ -58,6 +62,7 @@ pub(crate) enum Age {
     /// Those that were free and dirty at the last ageing already.
     Old,
     /// The others.
+    #[cfg(feature = "experiments")]
     Young,
 }
 
@@ -118,6 +123,7 @@ impl Tables {
             match age {
                 Age::Any => false,
                 Age::Old => old < dirty,
+                #[cfg(feature = "experiments")]
                 Age::Young => old > 0,
             }
         })
@@ -156,6 +162,7 @@ impl Tables {
             let meta = self.segment(part.segment);
             bits::set(&meta.free, part.start, part.pages);
             bits::clear(&meta.old, part.start, part.pages);
+            #[cfg(feature = "experiments")]
             meta.untouched.store(0, Ordering::Relaxed);
             let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
             add(&meta.free_pages, part.pages);
@@ -171,6 +178,7 @@ impl Tables {
         for part in parts(run) {
             let meta = self.segment(part.segment);
             bits::clear(&meta.free, part.start, part.pages);
+            #[cfg(feature = "experiments")]
             meta.untouched.store(0, Ordering::Relaxed);
             let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
             sub(&meta.free_pages, part.pages);
@@ -204,35 +212,6 @@ impl Tables {
         for part in parts(run) {
             add(&self.segment(part.segment).purged_pages, part.pages);
         }
-    }
-
-    /// Makes the pages of a run young.
-    pub(crate) fn set_young(&self, run: Run) {
-        for part in parts(run) {
-            bits::clear(&self.segment(part.segment).old, part.start, part.pages);
-        }
-    }
-
-    /// Makes the pages of a free run old. The bit says nothing of other pages; those that become
-    /// free lose it.
-    pub(crate) fn set_old(&self, run: Run) {
-        for part in parts(run) {
-            bits::set(&self.segment(part.segment).old, part.start, part.pages);
-        }
-    }
-
-    /// Ends an epoch for a segment: how many have passed since a page of it was taken or became
-    /// free.
-    pub(crate) fn grow_older(&self, segment: usize) -> u32 {
-        let untouched = &self.segment(segment).untouched;
-        let epochs = untouched.load(Ordering::Relaxed);
-        untouched.store(epochs.saturating_add(1), Ordering::Relaxed);
-        epochs
-    }
-
-    /// Undoes that a purge touched a segment.
-    pub(crate) fn stay_untouched(&self, segment: usize, epochs: u32) {
-        self.segment(segment).untouched.store(epochs, Ordering::Relaxed);
     }
 
     /// Makes every free dirty page of a segment old.
@@ -318,6 +297,7 @@ impl Tables {
         let wanted = |meta: &SegmentMeta, word: usize| match age {
             Age::Any => meta.free_dirty_word(word),
             Age::Old => meta.free_dirty_word(word) & meta.old[word].load(Ordering::Relaxed),
+            #[cfg(feature = "experiments")]
             Age::Young => meta.free_dirty_word(word) & !meta.old[word].load(Ordering::Relaxed),
         };
         let start = self.scan(from.get(), end.get(), wanted)?;

@@ -10,6 +10,8 @@ pub(crate) mod account;
 pub(crate) mod advice;
 pub(crate) mod allowance;
 pub(crate) mod arena;
+#[cfg(feature = "experiments")]
+mod experiments;
 pub(crate) mod huge;
 pub(crate) mod large;
 mod lists;
@@ -261,42 +263,6 @@ impl<O: Os> Segments<O> {
     pub(crate) fn committed_from(&self, from: PageIndex) -> Run {
         let frontier = self.arena.frontier();
         Run::new(from.min(frontier), frontier - from.min(frontier))
-    }
-
-    /// The first maximal range of free pages of an age in `within` that may hold memory; a hint.
-    pub(crate) fn next_dirty(&self, within: Run, age: Age) -> Option<Run> {
-        let end = within.end().min(self.arena.frontier());
-        let start = within.start.max(Arena::<O>::first_page());
-        if start >= end {
-            return None;
-        }
-        self.tables().next_free_dirty(start, end, within.pages, age)
-    }
-
-    /// The next range of young pages at or after `from`, at most `limit` of it; they are old from
-    /// now on, until they are taken.
-    pub(crate) fn claim_young(&self, from: PageIndex, limit: Pages) -> Option<Run> {
-        let frontier = self.arena.frontier();
-        let from = from.max(Arena::<O>::first_page());
-        if from >= frontier {
-            return None;
-        }
-        let _pages = self.pages.lock();
-        let run = self.tables().next_free_dirty(from, frontier, limit, Age::Young)?;
-        self.tables().set_old(run);
-        Some(run)
-    }
-
-    /// Makes the free pages of a range old.
-    pub(crate) fn make_old(&self, run: Run) {
-        let _pages = self.pages.lock();
-        self.tables().set_old(run);
-    }
-
-    /// Makes the pages of a range young, so that they can be claimed again.
-    pub(crate) fn make_young(&self, run: Run) {
-        let _pages = self.pages.lock();
-        self.tables().set_young(run);
     }
 
     /// Gives pages back that [`Segments::take_dirty`] took.

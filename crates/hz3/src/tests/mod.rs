@@ -8,6 +8,7 @@ mod exhaustion;
 mod fork;
 mod limit;
 mod model;
+#[cfg(feature = "experiments")]
 mod policies;
 mod populate;
 mod refusing;

@@ -6,6 +6,7 @@ use std::vec::Vec;
 use std::{env, io, thread};
 
 use super::attack::{Attack, Length, Random, free, malloc};
+#[cfg(feature = "experiments")]
 use super::policies::{AT_ONCE, POLICIES};
 use super::world::heap_over;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
@@ -39,7 +40,9 @@ fn no_policy_takes_a_page_that_is_in_use() {
     if skip_under_miri() {
         return;
     }
-    let all = [Policy::Off, Policy::Default].into_iter().chain(POLICIES);
+    let all = [Policy::Off, Policy::Default].into_iter();
+    #[cfg(feature = "experiments")]
+    let all = all.chain(POLICIES);
     let Ok(asked) = env::var("HZ3_ATTACK") else {
         all.for_each(|policy| attack(policy, 1, SHORT));
         return;
@@ -52,7 +55,9 @@ fn no_policy_takes_a_page_that_is_in_use() {
 }
 
 fn attack(policy: Policy, seed: u64, length: Length) {
-    let config = Config::new().policy(policy).limits(AT_ONCE);
+    let config = Config::new().policy(policy);
+    #[cfg(feature = "experiments")]
+    let config = config.limits(AT_ONCE);
     let outcome = Attack { config, seed, length, refuse_one_in: 8 }.run();
     let stats = outcome.stats;
     // Not print!, which the harness swallows when the test succeeds.

@@ -172,7 +172,9 @@ extern "C" fn report_at_exit() {
         return;
     }
     let Some(config) = *GLOBAL.start.lock() else { return };
-    report::write(&stats(), &config.report, config.policy);
+    if let Some(heap) = existing_heap() {
+        report::write(heap, &stats(), &config.report);
+    }
 }
 
 /// Counts a request when calls are counted. Returns whether they are.

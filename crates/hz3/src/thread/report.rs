@@ -7,21 +7,22 @@ use core::mem::MaybeUninit;
 use super::errno;
 use super::file::{self, read_start};
 use crate::base::line::Line;
-use crate::options::{Policy, Report, write_bytes};
-use crate::reclaim::experiments;
+use crate::heap::Heap;
+use crate::options::{Report, write_bytes};
+use crate::os::linux::Linux;
 use crate::stats::Stats;
 
 /// Room for the lines of a report.
 const REPORT_BYTES: usize = 4096;
 
-/// Writes the statistics where the report is to go; in text, with the lines of the policy.
-pub(crate) fn write(stats: &Stats, report: &Report, policy: Policy) {
+/// Writes the statistics where the report is to go; in text, with the lines of an experiment.
+pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
     let mut line = Line::<REPORT_BYTES>::new();
     match report {
         Report::None => return,
         Report::Text => {
             let _ = writeln!(line, "hz3: {stats}");
-            let _ = experiments::log::lines(&mut line, stats, policy);
+            let _ = heap.write_experiment_lines(&mut line, stats);
         }
         Report::Json | Report::File(_) => {
             // `Line` never fails; it cuts.

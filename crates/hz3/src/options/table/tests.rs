@@ -1,5 +1,5 @@
 use super::{Config, apply};
-use super::{OPTIONS, Value, nearest, write_refused, write_unknown};
+use super::{Value, nearest, options, write_refused, write_unknown};
 use crate::options::{Background, Limit, LimitMode, Report, ReportPath, Within};
 use core::num::NonZero;
 use std::string::String;
@@ -91,7 +91,7 @@ fn bad_values_leave_the_default() {
 fn what_is_refused_is_named_with_what_is_accepted_and_what_stays() {
     let mut config = Config::new();
     let mut message = |name: &str, text: &[u8]| {
-        let option = OPTIONS.iter().find(|option| option.name == name).unwrap();
+        let option = options().find(|option| option.name == name).unwrap();
         let value: &mut dyn Value = (option.place)(&mut config);
         assert!(!value.set(text));
         let mut line = String::new();
@@ -113,6 +113,7 @@ fn what_is_refused_is_named_with_what_is_accepted_and_what_stays() {
             "LIMIT=0%: expected 0, auto, 1% to 100%, or bytes, with suffix K, M, G, T or none; \
              using 0\n",
         ),
+        #[cfg(feature = "experiments")]
         (
             "POLICY",
             "x",
@@ -131,7 +132,7 @@ fn what_is_refused_is_named_with_what_is_accepted_and_what_stays() {
 
 #[test]
 fn every_option_shows_a_value_that_it_accepts() {
-    for option in &OPTIONS {
+    for option in options() {
         let mut config = Config::new();
         let value = (option.place)(&mut config);
         let mut shown = String::new();
@@ -147,6 +148,7 @@ fn an_unknown_option_leads_to_the_nearest() {
         ("STAT", "STATS"),
         ("stats", "STATS"),
         ("BACKGROUD_", "BACKGROUND"),
+        #[cfg(feature = "experiments")]
         ("PURGE_DELAYMS", "PURGE_DELAY_MS"),
         ("HUGEPAGES", "HUGE_PAGES"),
         ("LIMITMODE", "LIMIT_MODE"),

@@ -3,10 +3,11 @@
 use super::counters::Counters;
 use super::plan::{Plan, QueueRules, ScanRules};
 use super::queue::{Entry, Queue, Queued};
+use super::ranges::Budget;
 use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow, wide};
 use crate::cache::refill::Below;
 use crate::os::Os;
-use crate::reclaim::purge::{Budget, Purged, Purger};
+use crate::reclaim::purge::{Purged, Purger};
 use crate::segment::meta::Age;
 
 /// What the epochs of a process remember.
@@ -55,7 +56,7 @@ impl<O: Os> Step<'_, O> {
         let segments = self.below.segments;
         let mut done = Purged::default();
         for segment in 0..segments.segment_count() {
-            let untouched = segments.tables().grow_older(segment);
+            let untouched = segments.grow_older(segment);
             if done.pages >= rules.budget.pages || done.calls >= rules.budget.calls {
                 // The others grow older all the same.
                 self.counters.budget_stops.add(1);
@@ -68,9 +69,9 @@ impl<O: Os> Step<'_, O> {
             }
             let start = PageIndex::new(narrow(segment) * SEGMENT_PAGES);
             let whole = Run::new(start, Pages::new(SEGMENT_PAGES));
-            let purged = self.purge_ranges(whole, rules.min_range, rest(rules.budget, done));
+            let purged = self.purge_ranges(whole, rules.min_range, rules.budget.less(done));
             if purged.calls > 0 {
-                segments.tables().stay_untouched(segment, untouched.saturating_add(1));
+                segments.stay_untouched(segment, untouched.saturating_add(1));
             }
             done.add(purged);
         }
@@ -90,7 +91,7 @@ impl<O: Os> Step<'_, O> {
                 self.counters.skipped_small.add(1);
                 continue;
             }
-            let purged = self.purger.range(segments, range, Age::Any, rest(budget, done));
+            let purged = self.purger.range(segments, range, Age::Any, budget.less(done));
             // From the range's start, unless the system refused or somebody took pages meanwhile.
             let pages = Pages::new(u32::try_from(purged.pages).unwrap_or(u32::MAX));
             done.add(Purged { segments: whole_segments(Run::new(range.start, pages)), ..purged });
@@ -166,12 +167,7 @@ impl<O: Os> Step<'_, O> {
             segments.make_young(entry.run);
             return Purged::default();
         }
-        let done = self.purger.range(
-            segments,
-            entry.run,
-            Age::Old,
-            Budget { pages: u64::MAX, calls: u64::MAX },
-        );
+        let done = self.purger.range(segments, entry.run, Age::Old, Budget::ALL);
         let taken = u64::from(entry.run.pages.get()).saturating_sub(done.pages);
         if rules.check_free && taken > 0 {
             self.counters.cancelled_pages.add(taken);
@@ -194,14 +190,6 @@ impl<O: Os> Step<'_, O> {
         self.counters.exit_pages.add(done.pages);
         self.counters.exit_segments.add(done.segments);
         done
-    }
-}
-
-/// What a purge left of a budget.
-fn rest(budget: Budget, done: Purged) -> Budget {
-    Budget {
-        pages: budget.pages.saturating_sub(done.pages),
-        calls: budget.calls.saturating_sub(done.calls),
     }
 }
 

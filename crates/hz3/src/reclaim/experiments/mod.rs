@@ -1,25 +1,28 @@
 //! The experiments: reclaim policies made of epochs, one mechanism each, to compare the default with.
 //!
-//! They rebuild experiments of the C allocator that hz3 comes from; `docs/policies.md` describes them.
+//! They rebuild experiments of the C allocator that hz3 comes from; `docs/experiments/README.md` describes them.
 //! An epoch comes after so many slow paths of a thread, at every tick, and on request. Nothing
 //! outside this folder knows what an epoch does: [`super::driver`] asks whether there is an
 //! experiment, and hands its turn over.
 
 mod counters;
 mod epoch;
-pub(crate) mod log;
+mod log;
 mod plan;
 mod queue;
+mod ranges;
+
+use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
 
 use super::source::Layers;
 use super::{Next, Reclaim};
 use crate::cache::ThreadCache;
 use crate::cache::refill::Below;
-use crate::options::Config;
+use crate::options::{Config, Policy};
 use crate::os::lock::Lock;
 use crate::os::{Os, held, rank};
 use crate::stats::Stats;
-use core::sync::atomic::Ordering;
 use counters::Counters;
 use epoch::{Epochs, Step};
 use plan::Plan;
@@ -27,6 +30,7 @@ use plan::Plan;
 /// A policy made of epochs, at work.
 #[derive(Debug)]
 pub(super) struct Experiment {
+    policy: Policy,
     plan: Plan,
     epochs: Lock<Epochs, { rank::AGEING }>,
     counters: Counters,
@@ -36,7 +40,13 @@ impl Experiment {
     /// The configured experiment; `None` if the policy is none.
     pub(super) fn of(config: &Config) -> Option<Experiment> {
         let plan = Plan::of(config.policy, &config.limits)?;
-        Some(Experiment { plan, epochs: Lock::new(Epochs::new()), counters: Counters::new() })
+        let policy = config.policy;
+        Some(Experiment {
+            policy,
+            plan,
+            epochs: Lock::new(Epochs::new()),
+            counters: Counters::new(),
+        })
     }
 
     /// Whether so many slow paths of the thread have passed that an epoch is due.
@@ -121,6 +131,11 @@ impl Experiment {
         self.counters.report(stats);
     }
 
+    /// Writes the lines of its mechanisms.
+    pub(super) fn write_lines(&self, out: &mut impl Write, stats: &Stats) -> fmt::Result {
+        log::lines(out, stats, self.policy)
+    }
+
     /// In a forked child: the thread that may have been in an epoch is not in this process.
     pub(super) fn forget_other_threads(&self) {
         if !held::is_ticking() && self.epochs.try_lock().is_none() {
@@ -132,5 +147,5 @@ impl Experiment {
 
 /// Whether a thread ran a slow path since the last epoch. Every cache begins anew.
 fn was_any_active<O: Os>(layers: Layers<'_, O>) -> bool {
-    layers.registry.iter().fold(false, |any, cache| cache.was_active() || any)
+    layers.registry.iter().filter(|cache| cache.was_active()).count() > 0
 }

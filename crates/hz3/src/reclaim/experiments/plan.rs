@@ -3,8 +3,8 @@
 //! A policy is a row of steps with their budgets, chosen once at start. The steps stand in their
 //! own files; which of them run, and how far they go, stands here.
 
+use super::ranges::Budget;
 use crate::options::{Limits, Policy, Within};
-use crate::reclaim::purge::Budget;
 
 /// S58: when a cache gives capacity up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,104 @@
+//! The owner's part of the experiments: S58, a cache that gives up what its thread does not want; and
+//! S64's dump. Nobody else may lower a capacity while the owner pushes.
+
+use super::ThreadCache;
+use super::owned::Owned;
+use super::refill::Below;
+use crate::base::size_class::SizeClass;
+use crate::base::units::wide;
+use crate::os::Os;
+
+/// What a decay did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Decayed {
+    /// Classes whose capacity fell.
+    pub(crate) shrinks: u64,
+    /// Blocks that went back to their slabs.
+    pub(crate) blocks: u64,
+}
+
+/// What decay remembers of a class.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surplus {
+    /// Blocks at the last epoch: with those of now, the low-water mark.
+    last: u16,
+    /// Epochs in a row in which more than half of the capacity was never wanted.
+    overages: u16,
+}
+
+impl Surplus {
+    pub(super) const fn new() -> Surplus {
+        Surplus { last: 0, overages: 0 }
+    }
+
+    /// Notes the blocks of an epoch. Returns the fewest of the last two.
+    fn sample(&mut self, blocks: usize) -> usize {
+        let last = usize::from(self.last);
+        self.last = u16::try_from(blocks).unwrap_or(u16::MAX);
+        last.min(blocks)
+    }
+}
+
+impl ThreadCache {
+    /// S58: gives up what the thread does not want. Looks at every class once: half of what two epochs
+    /// in a row did not want goes back, and after `overages` of these the capacity falls by half. At
+    /// most `most` blocks go back.
+    ///
+    /// # Safety
+    /// The caller owns the cache.
+    pub(crate) unsafe fn decay<O: Os>(
+        &self,
+        below: Below<'_, O>,
+        overages: u32,
+        most: u32,
+    ) -> Decayed {
+        decay(&mut Owned { cache: self, policy: self.policy.lock(), below }, overages, most)
+    }
+
+    /// S64: puts up to `most` blocks back, smallest classes first. Returns how many.
+    ///
+    /// # Safety
+    /// The caller owns the cache.
+    pub(crate) unsafe fn dump<O: Os>(&self, below: Below<'_, O>, most: u32) -> u64 {
+        dump(&mut Owned { cache: self, policy: self.policy.lock(), below }, most)
+    }
+}
+
+fn decay<O: Os>(owned: &mut Owned<'_, O>, overages: u32, most: u32) -> Decayed {
+    let mut done = Decayed::default();
+    for class in SizeClass::all() {
+        let (len, half) = (owned.cache.stack(class).len(), owned.policy.capacity.half(class));
+        let surplus = &mut owned.policy.surplus[class.index()];
+        let low = surplus.sample(len);
+        if low <= half {
+            surplus.overages = 0;
+            continue;
+        }
+        surplus.overages += 1;
+        if u32::from(surplus.overages) >= overages {
+            surplus.overages = 0;
+            done.shrinks += u64::from(owned.shrink(class));
+        }
+        let left = usize::try_from(u64::from(most) - done.blocks).unwrap_or(0);
+        done.blocks += put_back(owned, class, (low / 2).min(left));
+    }
+    done
+}
+
+fn dump<O: Os>(owned: &mut Owned<'_, O>, most: u32) -> u64 {
+    let mut dumped = 0;
+    for class in SizeClass::all() {
+        let left = u64::from(most).saturating_sub(dumped);
+        dumped += put_back(owned, class, usize::try_from(left).unwrap_or(0));
+    }
+    dumped
+}
+
+/// Puts the `count` oldest blocks of a class back into their slabs. Returns how many there were.
+fn put_back<O: Os>(owned: &mut Owned<'_, O>, class: SizeClass, count: usize) -> u64 {
+    let batch = owned.cache.stack(class).take_oldest(count);
+    // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
+    let slots = unsafe { batch.slots() };
+    owned.below.central.put(owned.below.segments, class, slots);
+    wide(slots.len())
+}
