@@ -11,8 +11,8 @@
 //! * **Threads.** A process of several threads gets one more from hz3 while there is memory to give
 //!   back. `HZ3_BACKGROUND=0` ([`Background::Never`]) avoids that; the program's own slow paths then do
 //!   the work.
-//! * **Address space.** hz3 reserves 1 TiB, or less where the address space is limited. The reservation
-//!   uses no memory, but counts in VSZ; `HZ3_ARENA` changes it.
+//! * **Address space.** hz3 chooses a window of twice the machine's memory and swap, or less where the
+//!   address space is limited, and maps it only as it is used; `HZ3_ARENA` changes its length.
 //! * **Fork.** A child may allocate at once, also when the parent has many threads: handlers of
 //!   `pthread_atfork` hold the heap's locks over the fork.
 //! * **Signal handlers** must not allocate, as with any allocator.

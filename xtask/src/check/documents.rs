@@ -1,4 +1,4 @@
-//! The documents name what exists: every path and every function in backticks.
+//! The documents name what exists: every path and function in backticks, and every file of a link.
 
 use std::collections::BTreeSet;
 
@@ -16,25 +16,30 @@ const ELSEWHERE: [&str; 9] =
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let known = vocabulary(tree);
     let mut findings = Vec::new();
-    for (file, text) in tree.files().filter(|(file, _)| is_document(file)) {
+    for (file, text) in tree.files().filter(|(file, _)| has_extension(file, "md")) {
+        let names = is_document(file);
         let mut fenced = false;
         for (index, line) in text.lines().enumerate() {
             if line.trim_start().starts_with("```") {
                 fenced = !fenced;
             } else if !fenced {
-                let faults = quoted(line).filter_map(|term| fault(tree, &known, file, term));
-                findings.extend(faults.map(|what| Finding::new(file, index + 1, what)));
+                let faults = quoted(line)
+                    .filter(|_| names)
+                    .filter_map(|term| fault(tree, &known, file, term));
+                let broken = links(line).filter_map(|link| broken(tree, file, link));
+                let all = faults.chain(broken);
+                findings.extend(all.map(|what| Finding::new(file, index + 1, what)));
             }
         }
     }
     findings
 }
 
-/// README, ARCHITECTURE and docs; the ledger of experiments tells of what is gone by its nature.
+/// README, ARCHITECTURE and docs; decisions tell of what is gone by their nature.
 fn is_document(file: &str) -> bool {
     let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md"];
     let ours = top.contains(&file) || ["docs/", "packaging/"].iter().any(|at| file.starts_with(at));
-    ours && has_extension(file, "md") && !file.starts_with("docs/experiments/")
+    ours && !file.starts_with("docs/decisions/")
 }
 
 /// Every identifier that stands in code, as opposed to comments and strings.
@@ -47,6 +52,31 @@ fn vocabulary(tree: &Tree) -> BTreeSet<String> {
         }
     }
     known
+}
+
+/// The targets of the links and pictures of a line.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+/// What is wrong with a link to a file of this repository.
+fn broken(tree: &Tree, document: &str, link: &str) -> Option<String> {
+    let path = link.split('#').next()?;
+    if path.is_empty() || path.contains("://") {
+        return None;
+    }
+    let mut folders: Vec<&str> = document.split('/').collect();
+    folders.pop();
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        match part {
+            ".." => drop(folders.pop()),
+            name => folders.push(name),
+        }
+    }
+    let target = folders.join("/");
+    let inside = format!("{target}/");
+    let found = tree.files().any(|(file, _)| file == target || file.starts_with(&inside));
+    (!found).then(|| format!("the link to {link} leads nowhere"))
 }
 
 /// The terms in backticks of a line.
@@ -128,12 +158,20 @@ mod tests {
     }
 
     #[test]
-    fn fenced_text_experiments_and_other_pages_are_left_alone() {
+    fn a_link_to_a_file_that_is_gone_is_found() {
+        let text =
+            "[a](../README.md#top) [b](c.md) ![p](../docs/) [d](https://x.y/z.md) [e](#here)\n";
+        let tree = Tree::of([CODE, ("README.md", ""), ("docs/one.md", text)]);
+        assert_eq!(lines(&check(&tree)), ["docs/one.md:1: the link to c.md leads nowhere"]);
+    }
+
+    #[test]
+    fn fenced_text_decisions_and_other_pages_are_left_alone() {
         let fenced = "```\n`gone.rs`\n```\n";
         let tree = Tree::of([
             CODE,
             ("README.md", fenced),
-            ("docs/experiments/one.md", "`gone.rs`"),
+            ("docs/decisions/one.md", "`gone.rs`"),
             ("NOTES.md", "`gone.rs`"),
         ]);
         assert_eq!(check(&tree), []);
