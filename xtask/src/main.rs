@@ -12,6 +12,7 @@ mod cost;
 mod counts;
 mod demo;
 mod dist;
+mod docs;
 mod fastpath;
 mod heartbeat;
 mod misuse;
@@ -81,6 +82,8 @@ enum Chore {
     },
     /// Misuses the heap on hz3 and on the other allocators of this machine; writes docs/misuse.md
     Misuse,
+    /// Writes docs/internals.md: invariants and locks, from the heads of the files that keep them
+    Docs,
     /// Writes the tables of figures into the pages, from the recordings in docs/benchmarks
     Numbers,
     /// Attacks every policy in turn for minutes: does any byte change while hz3 reclaims?
@@ -164,6 +167,7 @@ fn run(chore: Chore) -> Result {
         }
         Chore::Cost { repetitions, library } => cost::run(repetitions, library.as_deref()),
         Chore::Misuse => misuse::run(),
+        Chore::Docs => docs::run(),
         Chore::Numbers => numbers::run(),
         Chore::Attack { minutes, seed, policy } => attack::run(minutes, seed, policy.as_deref()),
         Chore::Targets { musl } => targets::run(musl),

@@ -60,7 +60,8 @@
 // | `os` | the operating system, the lock | |
 // | `base` | units, size classes, sets | |
 //
-// ARCHITECTURE.md has the invariants (`I-n` in comments), the order of locks, and the glossary.
+// ARCHITECTURE.md has the code map and the words; docs/internals.md the invariants (`I-n` in comments)
+// and the order of locks.
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(feature = "nightly", feature(allocator_api))]

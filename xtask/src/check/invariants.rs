@@ -1,56 +1,51 @@
-//! The invariants `I-1`, `I-2`, ...: each that code cites is stated in ARCHITECTURE.md, each that is
-//! stated there is cited somewhere.
+//! The invariants `I-1`, `I-2`, ...: each that code cites is stated once, at the head of the file that
+//! keeps it, and each that is stated is cited.
 
 use std::collections::BTreeMap;
 
 use super::Finding;
 use super::source::{Tree, has_extension};
 
-const BOOK: &str = "ARCHITECTURE.md";
+/// What begins the paragraph of a file's head that states an invariant.
+const STATEMENT: &str = "//! **I-";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    let Some(book) = tree.text(BOOK) else {
-        return vec![Finding { place: BOOK.into(), what: "is missing".into() }];
-    };
     let mut findings = Vec::new();
     let mut stated = BTreeMap::new();
-    for (index, line) in book.lines().enumerate() {
-        let Some(number) = statement(line) else { continue };
-        if let Some(first) = stated.insert(number, index + 1) {
-            let what = format!("I-{number} is stated twice, first in line {first}");
-            findings.push(Finding::new(BOOK, index + 1, what));
-        }
-    }
     let mut cited = Vec::new();
+    let mut faults = Vec::new();
     for (file, text) in tree.files() {
         // The fixtures in the tests of this check cite what does not exist.
         if !has_extension(file, "rs") || file.starts_with("xtask/") {
             continue;
         }
         for (index, line) in text.lines().enumerate() {
-            for number in citations(line) {
-                cited.push(number);
-                if !stated.contains_key(&number) {
-                    let what = format!("cites I-{number}, which {BOOK} does not state");
+            if let Some(number) = line.strip_prefix(STATEMENT).and_then(number) {
+                if let Some((first, _)) = stated.insert(number, (file, index + 1)) {
+                    let what = format!("I-{number} is stated twice, first in {first}");
                     findings.push(Finding::new(file, index + 1, what));
                 }
+                continue;
             }
+            cited.extend(citations(line).into_iter().map(|number| (number, file, index + 1)));
         }
     }
-    for (number, line) in stated {
-        if !cited.contains(&number) {
-            let what = format!("I-{number} is stated and no code cites it");
-            findings.push(Finding::new(BOOK, line, what));
+    for &(number, file, line) in &cited {
+        if !stated.contains_key(&number) {
+            faults.push(Finding::new(
+                file,
+                line,
+                format!("cites I-{number}, which no file states"),
+            ));
+        }
+    }
+    findings.append(&mut faults);
+    for (number, (file, line)) in stated {
+        if !cited.iter().any(|&(known, ..)| known == number) {
+            findings.push(Finding::new(file, line, format!("no code cites I-{number}")));
         }
     }
     findings
-}
-
-/// The number of the invariant that a line states: it stands first, after marks of a list, table or heading.
-fn statement(line: &str) -> Option<u32> {
-    let text = line.trim_start_matches(|c: char| c.is_whitespace() || "-*#|`".contains(c));
-    let digits = text.strip_prefix("I-")?;
-    number(digits)
 }
 
 /// The invariants that a line of code names.
@@ -77,8 +72,9 @@ mod tests {
     #[test]
     fn invariants_that_are_stated_and_cited_are_fine() {
         let tree = Tree::of([
-            (BOOK, "- **I-1** A block is in one place.\n| `I-2` | A page too. |\nSee I-9.\n"),
-            ("crates/hz3/src/a.rs", "// SAFETY: I-1 and I-2.\nlet MULTI = 3; // MULTI-7\n"),
+            ("crates/hz3/src/a.rs", "//! A.\n//!\n//! **I-1.** A block is in one place.\n"),
+            ("crates/hz3/src/b.rs", "// SAFETY: I-1.\nlet MULTI = 3; // MULTI-7\n"),
+            ("README.md", "See I-9.\n"),
         ]);
         assert_eq!(check(&tree), []);
     }
@@ -86,19 +82,17 @@ mod tests {
     #[test]
     fn a_citation_without_a_statement_and_the_reverse_are_found() {
         let tree = Tree::of([
-            (BOOK, "### I-1\n### I-3\n- I-3 again\n"),
-            ("crates/hz3/src/a.rs", "//\n// SAFETY: by I-12.\n// I-3\n"),
+            (
+                "crates/hz3/src/a.rs",
+                "//! **I-1.** One.\n//! **I-3.** Three.\n// SAFETY: by I-12.\n",
+            ),
+            ("crates/hz3/src/b.rs", "//! **I-3.** Again.\n// I-3\n"),
         ]);
         let expected = [
-            "ARCHITECTURE.md:3: I-3 is stated twice, first in line 2",
-            "crates/hz3/src/a.rs:2: cites I-12, which ARCHITECTURE.md does not state",
-            "ARCHITECTURE.md:1: I-1 is stated and no code cites it",
+            "crates/hz3/src/b.rs:1: I-3 is stated twice, first in crates/hz3/src/a.rs",
+            "crates/hz3/src/a.rs:3: cites I-12, which no file states",
+            "crates/hz3/src/a.rs:1: no code cites I-1",
         ];
         assert_eq!(lines(&check(&tree)), expected);
-    }
-
-    #[test]
-    fn without_the_book_nothing_is_fine() {
-        assert_eq!(lines(&check(&Tree::of([("a.rs", "")]))), ["ARCHITECTURE.md: is missing"]);
     }
 }

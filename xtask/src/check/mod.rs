@@ -3,10 +3,12 @@
 pub(crate) mod api;
 mod documents;
 mod figures;
+mod form;
+mod internals;
 mod invariants;
 mod layers;
 mod orderings;
-mod source;
+pub(crate) mod source;
 mod unsafety;
 
 use hz3_programs::{Failure, Result};
@@ -29,11 +31,13 @@ impl Finding {
 
 type Check = fn(&Tree) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 9] = [
     ("layers: calls go down only", layers::check),
     ("documents name what exists", documents::check),
+    ("pages are short, and so are their sentences", form::check),
     ("figures are those of the recordings", figures::check),
     ("invariants are stated and cited", invariants::check),
+    ("docs/internals.md is made of the code", internals::check),
     ("orderings say what they pair with", orderings::check),
     ("policy files are safe code", unsafety::check),
     ("public items are those of crates/hz3/api.txt", api::check),

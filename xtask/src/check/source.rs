@@ -9,13 +9,13 @@ use crate::shell;
 
 /// Every file that git knows or would add, with its text where it is text.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     files: BTreeMap<String, String>,
 }
 
 impl Tree {
     /// Reads the repository.
-    pub(super) fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let mut git = shell::program("git");
         let listing =
             shell::capture(git.args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
@@ -36,11 +36,11 @@ impl Tree {
 
     /// A tree of these files, for tests of the checks.
     #[cfg(test)]
-    pub(super) fn of<const N: usize>(files: [(&str, &str); N]) -> Self {
+    pub(crate) fn of<const N: usize>(files: [(&str, &str); N]) -> Self {
         Self { files: files.map(|(name, text)| (name.to_owned(), text.to_owned())).into() }
     }
 
-    pub(super) fn text(&self, file: &str) -> Option<&str> {
+    pub(crate) fn text(&self, file: &str) -> Option<&str> {
         self.files.get(file).map(String::as_str)
     }
 
@@ -49,7 +49,7 @@ impl Tree {
     }
 
     /// The Rust files below a directory (which ends in `/`), with their names relative to it.
-    pub(super) fn rust_below(&self, directory: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    pub(crate) fn rust_below(&self, directory: &str) -> impl Iterator<Item = (&str, &str, &str)> {
         self.files().filter_map(move |(name, text)| {
             let relative = name.strip_prefix(directory)?;
             has_extension(name, "rs").then_some((name, relative, text))

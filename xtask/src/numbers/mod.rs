@@ -122,7 +122,7 @@ mod tests {
     fn a_table_is_written_and_stays_as_it_is() {
         let page = "before\n<!-- numbers: speed -->\nold\n<!-- end of numbers -->\nafter\n";
         let renewed = renew(page, read).unwrap();
-        let expected = "before\n<!-- numbers: speed -->\n\n| | hz3 |\n|---|---|\n| a | **2.0 M** |\n\n\
+        let expected = "before\n<!-- numbers: speed -->\n\n| | hz3 |\n|---|---|\n| a | **2,000** |\n\n\
             Measured on 2026-01-02 at commit abc, a CPU.\n\n<!-- end of numbers -->\nafter\n";
         assert_eq!(renewed, expected);
         assert_eq!(renew(&renewed, read).unwrap(), expected);

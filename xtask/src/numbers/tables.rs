@@ -153,7 +153,7 @@ fn medians(
         let values: Vec<Option<f64>> = allocators.iter().map(value).collect();
         let text = |value: f64| match best {
             Best::Least => mib(value),
-            Best::Most => per_second(value),
+            Best::Most => thousands(value),
         };
         let order = |a: &f64, b: &f64| match best {
             Best::Least => a.total_cmp(b),
@@ -176,21 +176,27 @@ fn medians(
 /// Returns a number of MiB with one digit after the point.
 pub(super) fn mib(kib: f64) -> String {
     let text = format!("{:.1}", kib / KIB_IN_MIB);
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
-    // 1234.5 reads as 1,234.5.
-    match whole.len().checked_sub(3).filter(|&at| at > 0) {
-        Some(at) => format!("{},{}.{fraction}", &whole[..at], &whole[at..]),
-        None => text,
-    }
+    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
+    divided(whole) + fraction
 }
 
-/// Returns operations a second in millions or thousands, or as they are below 10,000.
-fn per_second(value: f64) -> String {
-    match value {
-        v if v >= 1e6 => format!("{:.1} M", v / 1e6),
-        v if v >= 1e4 => format!("{:.1} k", v / 1e3),
-        v => format!("{v:.0}"),
+/// Returns operations a second in thousands: whole ones from 10,000 operations on.
+fn thousands(value: f64) -> String {
+    let text =
+        if value < 1e4 { format!("{:.1}", value / 1e3) } else { format!("{:.0}", value / 1e3) };
+    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
+    divided(whole) + fraction
+}
+
+/// Returns a whole number with a comma between thousands.
+fn divided(whole: &str) -> String {
+    let first = (whole.len() + 2) % 3 + 1;
+    let mut text = whole[..first.min(whole.len())].to_owned();
+    for at in (first..whole.len()).step_by(3) {
+        text.push(',');
+        text += &whole[at..at + 3];
     }
+    text
 }
 
 #[cfg(test)]
@@ -204,7 +210,7 @@ mod tests {
             0,b,hz3,5,1025\n0,b,glibc,5,1024\n";
         let recording = Recording::parse(text).unwrap();
         let head = "| | hz3 | glibc 2.36 |\n|---|---|---|\n";
-        let expected = format!("{head}| a | **2.0 M** | 1000 |\n| b | **5** | **5** |\n");
+        let expected = format!("{head}| a | **2,000** | 1.0 |\n| b | **0.0** | **0.0** |\n");
         assert_eq!(speed(&recording), expected);
         let expected = format!("{head}| a | 2.0 | **1.0** |\n| b | **1.0** | **1.0** |\n");
         assert_eq!(peaks(&recording), expected);
@@ -215,5 +221,7 @@ mod tests {
         assert_eq!(mib(1024.0 * 1234.5), "1,234.5");
         assert_eq!(mib(1024.0 * 12.34), "12.3");
         assert_eq!(mib(1024.0 * 123.0), "123.0");
+        assert_eq!(thousands(1_234_567_890.0), "1,234,568");
+        assert_eq!(thousands(642.0), "0.6");
     }
 }

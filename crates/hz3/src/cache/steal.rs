@@ -40,6 +40,15 @@
 //! both fences there is no third order. An owner that loses has lowered `top` by one; it raises it
 //! again under the lock ([`Stack::undo_pop`]), where a thief that saw the lowered value has left
 //! that block to it. The model is in `steal/models.rs`.
+//!
+//! **I-2.** In a stack, `floor <= base <= top <= limit`. Slots from `base` to `top` hold blocks and
+//! are the owner's, those from `top` to `limit` are room, those below `base` are dead. `base`,
+//! `floor` and `limit` change only under the cache's lock. Two exceptions pass: after a lost pop
+//! `top` is one too low until `undo_pop`, and between `claim` and `settle` `base` is at the old
+//! top, so every pop loses. `limit` of a closed stack is a former `top`: until the owner opens the
+//! stack, pushes that did not see it may have added blocks above it, within the array. Before every
+//! array lie two slots of padding. While there are blocks, `newest` is the slot below `top`. A
+//! sentinel's stack has no slots: `base` is the highest address and `limit` the lowest.
 
 #[cfg(all(loom, test))]
 mod models;

@@ -8,6 +8,12 @@
 //!
 //! Locks: one transfer cache, alone; one bin, or two of one class in the order of their shards
 //! (adoption); under one bin the page heap may be locked. No system call is made under these.
+//!
+//! **I-7.** A block is in exactly one place: held by the program, in one cache (a slot between
+//! `base` and `top`), in one transfer cache, free in its slab's bitmap, or claimed by the purge of
+//! a hole. Between two of these it is in a batch, under the lock of the cache, the transfer cache
+//! or the bin, or in the hands of the tick that drains a transfer cache. A claimed block counts as
+//! used.
 
 pub(crate) mod bin;
 pub(crate) mod blocks;

@@ -6,6 +6,9 @@
 //! ```
 //!
 //! The slab is empty, known exactly, when `free == capacity` (I-6).
+//!
+//! **I-6.** A slab's count of free blocks is the number of set bits in its bitmap; a bin's counts
+//! are the sums over its slabs. A slab is empty exactly when its count is its capacity.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};

@@ -1,4 +1,8 @@
 //! The statistics: what each layer holds, in sums that always add up.
+//!
+//! **I-8.** Statistics add up: `active = allocated + cached + slack`, `committed = active + dirty +
+//! retained`, and `cached`, `slack` and `dirty` are the sums of their parts. When no thread
+//! allocates meanwhile, `committed` is the committed part of the arena and the huge blocks.
 
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;

@@ -1,29 +1,37 @@
 //! The locks of the heap, in the order in which a thread takes them.
 //!
 //! A rank is a parameter of a lock's type. Locks of one rank are not nested, but for two bins of one
-//! class, in the order of their shards, and for a fork, which takes all locks.
+//! class, in the order of their shards, and for a fork, which takes all locks. None is taken on a hit,
+//! and none by a call that finds its own thread inside an operation of the heap.
+//!
+//! No lock that an allocation or a free can want is held during a purge, a move of a large block, or a
+//! change of a huge block. A slab's run is taken before the bin is locked and given back under it, so a
+//! bin waits for pages, never for growth.
 
-/// The making of the heap, and its configuration.
+/// The making of the heap, and its configuration. A fork takes all the others while it is held.
 pub(crate) const START: u8 = 0;
-/// The pace of the ticks; only tried.
+/// The pace of the ticks, and that one tick runs at a time; only tried, never waited for.
 pub(crate) const AGEING: u8 = 1;
-/// Pages are on their way to the system.
+/// That nothing is on its way to the system, so a fork waits for it. `madvise` is called under it.
 pub(crate) const PURGING: u8 = 2;
-/// A new cache enters the registry.
+/// The entry of a new cache into the registry.
 pub(crate) const PUBLICATION: u8 = 3;
-/// A list of unused caches.
+/// A list of unused caches, by the CPU on which their threads ended. A fork takes these in order.
 pub(crate) const UNUSED: u8 = 4;
-/// A thread cache.
+/// A thread cache: `base`, `floor` and `limit` of its stacks, capacities, arrays. The owner's slow
+/// path waits for it, a thief only tries it. A thief calls membarrier under it; a refill may call
+/// `mmap` and `madvise`.
 pub(crate) const CACHE: u8 = 5;
-/// A transfer cache.
+/// The blocks that wait in a transfer cache, and their limit; malloc and free only try it.
 pub(crate) const TRANSFER: u8 = 6;
-/// A bin.
+/// A bin's state, and the headers and bitmaps of its slabs. A second bin of the same class, in a
+/// higher shard, may be locked under it.
 pub(crate) const BIN: u8 = 7;
-/// The growth of the arena.
+/// How far the arena is committed. `mmap`, and `madvise` on new units, are called under it.
 pub(crate) const GROWTH: u8 = 8;
-/// The table of blocks outside the arena.
+/// The table of blocks outside the arena. The table's own memory is mapped under it.
 pub(crate) const HUGE: u8 = 9;
-/// The page heap.
+/// Free runs; free, dirty and old bits; the records of free runs; the claim of a large block.
 pub(crate) const PAGES: u8 = 10;
 
 /// The name of a rank, for messages.

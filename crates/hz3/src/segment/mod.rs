@@ -5,6 +5,10 @@
 //! call; what gives its memory back to the kernel is `reclaim::purge`.
 //!
 //! Locks: growth, then pages. No system call is made under the lock of the page heap.
+//!
+//! **I-3.** A run that is off the free map has one owner: a slab, the holder of a large block, or
+//! the call that took it. Only the owner reads, writes, purges or gives it back. The pages of
+//! claimed holes of a slab are the purge's.
 
 pub(crate) mod account;
 pub(crate) mod advice;

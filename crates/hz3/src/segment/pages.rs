@@ -4,6 +4,11 @@
 //! find them (see [`super::lists`]): the shortest run that fits serves, of the lowest segment. The
 //! lengths at both ends of a run (boundary tags) and the free bits find the neighbours of a run
 //! that comes back.
+//!
+//! **I-5.** Free runs are maximal: no two touch. The records of a free run's first and last page
+//! hold its length. It is in the list of its length, and in one of the lists by chunks if it
+//! contains a whole chunk. The free bits, the dirty bits and the counts of free and free dirty
+//! pages say the same. The pages of chunk 0 are never free.
 
 use super::lists::Lists;
 use super::tables::Tables;

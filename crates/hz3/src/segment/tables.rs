@@ -11,6 +11,11 @@
 //!
 //! The tables are views of the arena's window, which is committed in step with the frontier
 //! (invariant I-4): an index below the frontier has its entries, zero at first.
+//!
+//! **I-4.** The page records, chunk metadata, bitmaps and segment metadata of every index below the
+//! frontier are committed, and zero until they are written. Those inside a purged run may be zero
+//! again, so a caller that takes its pages writes them before it reads them. The class map is
+//! readable for the whole arena.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,5 +1,8 @@
 //! Units: the parts of the arena that may have huge pages, and which of them do. What asks for
 //! them, and why, is in `advice`.
+//!
+//! **I-9.** A unit with huge pages is either wholly free and clean, or all of its free pages are
+//! dirty. A slab laid over such units enters its bin with all of its pages dirty.
 
 use core::sync::atomic::Ordering;
 

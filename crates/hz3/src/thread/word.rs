@@ -7,6 +7,9 @@
 //! and no call, in a preloaded library as in an executable. Stable Rust has no attribute for that,
 //! so the words are defined in assembly; their initial value, the address of the sentinel, is a
 //! relocation like that of any pointer in initialised data.
+//!
+//! **I-1.** A cache or sentinel that a thread's words lead to lives for ever. Sentinels are
+//! statics; caches lie in mappings that are never unmapped, and stay in the registry.
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 pub(super) use fast::{hot, own, set};
