@@ -9,7 +9,6 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
-use crate::base::units::{ChunkIndex, widen};
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
@@ -44,7 +43,7 @@ pub(crate) struct Heap<O> {
 impl<O: Os> Heap<O> {
     /// Reserves the arena and maps the bins.
     pub(crate) fn create(os: O, config: &Config) -> Result<Heap<O>, Refused> {
-        let central = Central::create(&os, config.shards.map(|shards| widen(shards.get())))?;
+        let central = Central::create(&os, config)?;
         let segments = match Segments::reserve(os, config) {
             Ok(segments) => segments,
             Err(os) => {
@@ -56,10 +55,7 @@ impl<O: Os> Heap<O> {
         Ok(Heap {
             segments,
             central,
-            registry: Registry::new(
-                config.thread_cache_bytes,
-                config.cache_length.map(|blocks| widen(blocks.get())),
-            ),
+            registry: Registry::new(config),
             reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
             exhaustion: Exhaustion::new(),
@@ -119,7 +115,10 @@ impl<O: Os> Heap<O> {
     /// # Safety
     /// The front is the calling thread's.
     unsafe fn allocate_small(&self, front: Front<'_>, class: SizeClass) -> Option<NonNull<u8>> {
-        let Front::Cache(cache) = front else { return self.allocate_direct(class) };
+        let Front::Cache(cache) = front else {
+            let fetch = || self.fetch_one(class);
+            return self.or_make_room(front, class, fetch(), fetch);
+        };
         // SAFETY: the cache is the calling thread's.
         match unsafe { cache.stack(class).pop() } {
             Some(block) => NonNull::new(block),
@@ -148,31 +147,33 @@ impl<O: Os> Heap<O> {
     /// # Safety
     /// The cache is the calling thread's, and a pop of the class has just failed.
     unsafe fn refill(&self, cache: &ThreadCache, class: SizeClass) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's promise.
-        if let Some(block) = unsafe { cache.refill(self.below(), class) } {
-            return NonNull::new(block);
-        }
+        // SAFETY: the caller's promise, and below a pop that has just failed.
+        let refill = || unsafe { cache.refill(self.below(), class) }.and_then(NonNull::new);
         let again = || {
             // SAFETY: the cache is the calling thread's.
-            if let Some(block) = unsafe { cache.stack(class).pop() } {
-                return NonNull::new(block);
-            }
-            // SAFETY: as above; the pop has just failed.
-            let block = unsafe { cache.refill(self.below(), class) };
-            block.and_then(NonNull::new).or_else(|| self.allocate_alone(class))
+            let block = unsafe { cache.stack(class).pop() };
+            block.map_or_else(refill, NonNull::new)
         };
-        self.retry(Front::Cache(cache), again)
+        self.or_make_room(Front::Cache(cache), class, refill(), again)
     }
 
-    /// A block straight from central, for a thread without a cache.
-    fn allocate_direct(&self, class: SizeClass) -> Option<NonNull<u8>> {
-        let fetch = || {
-            let slot = [AtomicPtr::new(core::ptr::null_mut())];
-            self.central.fetch(&self.segments, class, &slot);
-            NonNull::new(slot[0].load(Ordering::Relaxed))
-        };
-        let again = || fetch().or_else(|| self.allocate_alone(class));
-        fetch().or_else(|| self.retry(Front::Direct, again))
+    /// One block straight from central, for a thread without a cache.
+    fn fetch_one(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        let slot = [AtomicPtr::new(core::ptr::null_mut())];
+        self.central.fetch(&self.segments, class, &slot);
+        NonNull::new(slot[0].load(Ordering::Relaxed))
+    }
+
+    /// The block that was `found`; if none was, makes room and tries `again`, and at last takes a run or
+    /// a mapping for the block alone.
+    fn or_make_room(
+        &self,
+        front: Front<'_>,
+        class: SizeClass,
+        found: Option<NonNull<u8>>,
+        again: impl FnOnce() -> Option<NonNull<u8>>,
+    ) -> Option<NonNull<u8>> {
+        found.or_else(|| self.retry(front, || again().or_else(|| self.allocate_alone(class))))
     }
 
     /// A block of at least `size` bytes at a multiple of `align`, a power of two.
@@ -227,7 +228,7 @@ impl<O: Os> Heap<O> {
         let Some(offset) = self.segments.arena().offset_of(block.addr()) else {
             return self.free_outside(block);
         };
-        let class = self.segments.tables().class(ChunkIndex::of_offset(offset));
+        let class = self.segments.class_at(offset);
         if class == SizeClass::NONE {
             if self.free_large(front, offset).is_err() {
                 fatal("free of an address that is no block, or free already", block.addr());

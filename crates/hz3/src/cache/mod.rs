@@ -20,7 +20,13 @@ pub(crate) mod refill;
 pub(crate) mod registry;
 #[cfg(not(loom))]
 pub(crate) mod runs;
+#[cfg(all(test, not(loom)))]
+#[expect(clippy::undocumented_unsafe_blocks, reason = "a test plays the thread that owns a cache")]
+pub(crate) mod stand;
 pub(crate) mod steal;
+#[cfg(all(test, not(loom)))]
+#[expect(clippy::undocumented_unsafe_blocks, reason = "a test plays the thread that owns a cache")]
+mod tests;
 
 #[cfg(not(loom))]
 pub(crate) use thread_cache::{CACHE_BYTES, Counts, Front, Policy, ThreadCache};

@@ -5,6 +5,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::refill::Below;
 use super::{CACHE_BYTES, ThreadCache};
 use crate::base::list::List;
+use crate::base::units::widen;
+use crate::options::Config;
 use crate::os::lock::Lock;
 use crate::os::{Os, rank};
 
@@ -61,9 +63,7 @@ impl Unused {
 }
 
 impl Registry {
-    /// `limit_bytes`: what one cache may hold at most; `first_blocks`: what it starts with of each
-    /// class, few by size if `None`.
-    pub(crate) const fn new(limit_bytes: usize, first_blocks: Option<usize>) -> Registry {
+    pub(crate) fn new(config: &Config) -> Registry {
         Registry {
             all: List::new(),
             unused: [const { Lock::new(Unused(core::ptr::null_mut())) }; LISTS],
@@ -71,8 +71,8 @@ impl Registry {
             in_use: AtomicUsize::new(0),
             created: AtomicUsize::new(0),
             granted: AtomicU64::new(0),
-            limit_bytes,
-            first_blocks,
+            limit_bytes: config.thread_cache_bytes,
+            first_blocks: config.cache_length.map(|blocks| widen(blocks.get())),
         }
     }
 
@@ -123,7 +123,7 @@ impl Registry {
         let bytes = CACHE_BYTES.next_multiple_of(os.page_size());
         let mapping = os.map(bytes, os.page_size())?;
         let arena = below.segments.arena();
-        let class_map = arena.tables().class_map();
+        let class_map = below.segments.class_map();
         self.created.fetch_add(1, Ordering::Relaxed);
         // SAFETY: a fresh mapping of that length, which is never unmapped.
         let cache = unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };

@@ -341,21 +341,19 @@ impl BinView<'_> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Bin, BinView, MOVES_A_CHOICE, Ordering, Slab, Slot};
+    use super::{Bin, BinView, Blocks, MOVES_A_CHOICE, Ordering, Slab, Slot};
     use crate::base::size_class::SizeClass;
-    use crate::base::units::{ChunkIndex, SEGMENT_BYTES, narrow, widen};
-    use crate::options::Config;
+    use crate::base::units::{ChunkIndex, narrow, widen};
     use crate::os::fake::Fake;
-    use crate::segment::Segments;
     use crate::segment::pages::Fit;
+    use crate::segment::{Segments, fake_segments};
     use core::mem::MaybeUninit;
     use std::vec::Vec;
 
     /// The lock is held while the order is mended, so a choice mends some of it only.
     #[test]
     fn a_choice_moves_no_more_slabs_than_its_bound() {
-        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
-        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let segments = fake_segments(16);
         let (tables, class) = (segments.tables(), SizeClass::of_size(4096));
         // SAFETY: all zero bytes are an empty bin.
         let bin: Bin = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -364,7 +362,7 @@ mod tests {
         let start_of = |first: ChunkIndex| segments.arena().page_address(first.first_page());
         for _ in 0..3 * MOVES_A_CHOICE {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-            view.enter(Slab::create(tables, run, class, 0));
+            view.enter(Blocks::lay(tables, run, class, 0));
         }
         // Slab by slab, all blocks: `take` ends a slab before it begins another.
         let slots = |count| -> Vec<Slot> { (0..count).map(|_| Slot::default()).collect() };
@@ -396,8 +394,7 @@ mod tests {
     fn with_two_slabs(
         test: impl Fn(&mut BinView<'_>, [ChunkIndex; 2], [&[Slot]; 2], &Segments<Fake>),
     ) {
-        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
-        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let segments = fake_segments(16);
         let (tables, class) = (segments.tables(), SizeClass::of_size(32768));
         // SAFETY: all zero bytes are an empty bin.
         let bin: Bin = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -405,7 +402,7 @@ mod tests {
         let mut view = BinView { bin: &bin, state: &mut state, tables, class };
         let slabs = [(); 2].map(|()| {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-            Slab::create(tables, run, class, 0)
+            Blocks::lay(tables, run, class, 0)
         });
         let lower: Vec<Slot> = (0..class.capacity()).map(|_| Slot::default()).collect();
         let upper = [Slot::default()];

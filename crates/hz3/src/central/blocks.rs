@@ -10,7 +10,7 @@ use super::Slot;
 use super::slab::{INLINE_WORDS, Slab};
 use crate::base::bits::{self, WORD_BITS, is_row, ones, words_for};
 use crate::base::size_class::SizeClass;
-use crate::base::units::{ChunkIndex, PAGE_BYTES, narrow, wide, widen};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, Run, narrow, wide, widen};
 use crate::segment::tables::{BITMAP_WORDS, Bitmap, Tables};
 
 /// [`PAGE_BYTES`] for arithmetic on offsets in a slab.
@@ -73,6 +73,15 @@ fn row(batch: &[Slot], step: usize, most: u32) -> u32 {
 }
 
 impl<'a> Blocks<'a> {
+    /// Lays a slab of `class` over a run; all its blocks are free. Returns its first chunk.
+    pub(crate) fn lay(tables: &Tables, run: Run, class: SizeClass, shard: u8) -> ChunkIndex {
+        let first = run.start.chunk();
+        Slab::write_headers(tables, run, class, shard);
+        Blocks::of(tables, first, class).fill();
+        tables.set_class(first, class.slab_chunks(), class);
+        first
+    }
+
     /// The blocks of the slab of `class` that starts at `first`.
     pub(crate) fn of(tables: &'a Tables, first: ChunkIndex, class: SizeClass) -> Blocks<'a> {
         Blocks { header: Slab::of(tables, first), table: tables.bitmap(first), class }
@@ -94,7 +103,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// Makes every block free.
-    pub(super) fn fill(&self) {
+    fn fill(&self) {
         let mut left = self.class.capacity();
         for word in self.bits() {
             let ones = left.min(u64::BITS);
@@ -283,22 +292,20 @@ impl<'a> Blocks<'a> {
 mod tests {
     use super::{BITMAP_WORDS, BadBlock, Blocks, Ordering, PAGE_BYTES, Slab, Slot, narrow, widen};
     use crate::base::size_class::SizeClass;
-    use crate::base::units::SEGMENT_BYTES;
-    use crate::options::Config;
+    use crate::base::units::Run;
     use crate::os::fake::Fake;
-    use crate::segment::Segments;
     use crate::segment::pages::Fit;
+    use crate::segment::{Segments, fake_segments};
     use std::vec::Vec;
 
     /// What the table of bitmaps costs is paid by slabs of many blocks alone.
     #[test]
     fn slabs_of_few_blocks_leave_the_table_of_bitmaps_untouched() {
-        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
-        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let segments = fake_segments(16);
         let tables = segments.tables();
         for class in SizeClass::all().step_by(if cfg!(miri) { 17 } else { 1 }) {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-            let first = Slab::create(tables, run, class, 0);
+            let first = Blocks::lay(tables, run, class, 0);
             Blocks::of(tables, first, class).validate();
             let is_used = tables.bitmap(first).iter().any(|word| word.load(Ordering::Relaxed) != 0);
             assert_eq!(is_used, class.block_bytes() < 256, "{class:?}");
@@ -308,13 +315,12 @@ mod tests {
     /// A lone free block, larger than two pages, whose first and last page have neighbours in use.
     #[test]
     fn a_claim_takes_every_block_that_touches_a_hole() {
-        let config = Config::new().arena_bytes(16 * SEGMENT_BYTES);
-        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let segments = fake_segments(16);
         let tables = segments.tables();
         let classes = SizeClass::all().filter(|class| class.block_bytes() >= PAGE_BYTES);
         for class in classes.step_by(if cfg!(miri) { 11 } else { 1 }) {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-            let blocks = Blocks::of(tables, Slab::create(tables, run, class, 0), class);
+            let blocks = Blocks::of(tables, Blocks::lay(tables, run, class, 0), class);
             let out: Vec<Slot> = (0..widen(class.capacity())).map(|_| Slot::default()).collect();
             blocks.take(segments.arena().page_address(run.start), &out);
             for block in 0..class.capacity() {
@@ -336,7 +342,7 @@ mod tests {
     fn taken(segments: &Segments<Fake>, class: SizeClass) -> (Blocks<'_>, Vec<Slot>, usize) {
         let tables = segments.tables();
         let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-        let blocks = Blocks::of(tables, Slab::create(tables, run, class, 0), class);
+        let blocks = Blocks::of(tables, Blocks::lay(tables, run, class, 0), class);
         let start = segments.arena().page_address(run.start);
         let mut out: Vec<Slot> = (0..class.capacity()).map(|_| Slot::default()).collect();
         assert_eq!(blocks.take(start, &out), out.len());
@@ -347,8 +353,7 @@ mod tests {
     /// Rows that rise, rows that fall, single blocks; what is put back is what is taken again.
     #[test]
     fn blocks_come_back_in_any_order() {
-        let config = Config::new().arena_bytes(32 * SEGMENT_BYTES);
-        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let segments = fake_segments(32);
         let sizes = [32768, 1500, 24, 16];
         for &size in &sizes[..if cfg!(miri) { 2 } else { 4 }] {
             let class = SizeClass::of_size(size);
@@ -379,8 +384,7 @@ mod tests {
 
     #[test]
     fn a_row_ends_with_its_slab_and_a_block_in_it_that_is_free_is_found() {
-        let config = Config::new().arena_bytes(8 * SEGMENT_BYTES);
-        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
+        let segments = fake_segments(8);
         let class = SizeClass::of_size(64);
         let (blocks, all, start) = taken(&segments, class);
         let behind = slot(start + all.len() * 64);
@@ -403,5 +407,22 @@ mod tests {
 
     fn address(slot: &Slot) -> usize {
         slot.load(Ordering::Relaxed).addr()
+    }
+
+    #[test]
+    fn a_fresh_slab_has_no_dirty_page_whatever_was_there_before() {
+        let segments = fake_segments(8);
+        let tables = segments.tables();
+        let of_chunks = |chunks| SizeClass::all().find(|class| class.slab_chunks() == chunks);
+        let (long, short) = (of_chunks(8).expect("a class"), of_chunks(1).expect("a class"));
+        let run = segments.take(long.slab_pages(), Fit::Chunks).expect("room");
+        let first = Blocks::lay(tables, run, long, 0);
+        let slab = Slab::of(tables, first);
+        let out: Vec<Slot> = (0..widen(long.capacity())).map(|_| Slot::default()).collect();
+        Blocks::of(tables, first, long).take(segments.arena().page_address(run.start), &out);
+        assert!(slab.may_have_holes());
+        let (run, _) = Slab::dissolve(tables, first, long);
+        Blocks::lay(tables, Run::new(run.start, short.slab_pages()), short, 0);
+        assert!(!slab.may_have_holes());
     }
 }

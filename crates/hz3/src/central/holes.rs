@@ -152,3 +152,110 @@ fn may_have_part(slab: &Slab, class: SizeClass, part: Option<u32>) -> bool {
 fn pages_of_part(class: SizeClass, part: u32) -> u32 {
     (class.slab_pages().get() / part).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Central, Slot};
+    use super::{ChunkIndex, Pages, SizeClass};
+    use crate::base::units::widen;
+    use crate::options::{Config, Within};
+    use crate::os::fake::Fake;
+    use crate::segment::{Segments, fake_segments};
+    use core::sync::atomic::Ordering;
+    use std::vec::Vec;
+
+    const GRAIN: Pages = Pages::new(1);
+
+    /// Four blocks a page.
+    fn class() -> SizeClass {
+        SizeClass::of_size(1024)
+    }
+
+    /// A slab of which all blocks are in use, lowest first.
+    fn full_slab() -> (Segments<Fake>, Central, ChunkIndex, Vec<usize>) {
+        let segments = fake_segments(4);
+        let one = Within::new(1).expect("in range");
+        let central = Central::create(segments.os(), &Config::new().shards(one)).expect("bins");
+        let fetch = |_| {
+            let slot = [Slot::default()];
+            assert_eq!(central.fetch(&segments, class(), &slot), 1);
+            slot[0].load(Ordering::Relaxed).addr()
+        };
+        let mut blocks: Vec<usize> = (0..widen(class().capacity())).map(fetch).collect();
+        blocks.sort_unstable();
+        let first = segments.arena().offset_of(blocks[0]).map(ChunkIndex::of_offset);
+        (segments, central, first.expect("a block"), blocks)
+    }
+
+    fn free(segments: &Segments<Fake>, central: &Central, addresses: &[usize]) {
+        let base = segments.arena().base().as_ptr();
+        for &address in addresses {
+            central.put(segments, class(), &[Slot::new(base.with_addr(address))]);
+        }
+    }
+
+    #[test]
+    fn a_claimed_block_is_handed_to_nobody_and_its_page_is_clean_after_the_release() {
+        let (segments, central, first, blocks) = full_slab();
+        free(&segments, &central, &blocks[4..12]);
+        let holes = central.claim_holes(&segments, first, GRAIN, None).expect("two pages");
+        assert_eq!(holes.runs().map(|run| run.pages.get()).sum::<u32>(), 2);
+        let slot = [Slot::default()];
+        central.fetch(&segments, class(), &slot);
+        assert!(!blocks.contains(&slot[0].load(Ordering::Relaxed).addr()), "another slab serves");
+        central.release_holes(&segments, holes, true);
+        assert!(central.claim_holes(&segments, first, GRAIN, None).is_none(), "they are clean");
+        assert_eq!(Central::free_pages(&segments, GRAIN).holes, 0);
+        central.validate(&segments);
+    }
+
+    #[test]
+    fn a_refused_purge_leaves_the_holes_to_the_next() {
+        let (segments, central, first, blocks) = full_slab();
+        free(&segments, &central, &blocks[4..8]);
+        let holes = central.claim_holes(&segments, first, GRAIN, None).expect("a page");
+        central.release_holes(&segments, holes, false);
+        assert!(central.claim_holes(&segments, first, GRAIN, Some(u32::MAX)).is_some());
+    }
+
+    #[test]
+    fn holes_that_are_too_small_a_part_stay_unclaimed() {
+        let (segments, central, first, blocks) = full_slab();
+        let quarter = widen(class().capacity()) / 4;
+        free(&segments, &central, &blocks[..quarter - 1]);
+        assert!(central.claim_holes(&segments, first, GRAIN, Some(4)).is_none());
+        assert_eq!(Central::holes_from(&segments, first, GRAIN, 4), 0);
+        central.validate(&segments);
+        free(&segments, &central, &blocks[quarter - 1..quarter]);
+        assert!(Central::holes_from(&segments, first, GRAIN, 4) > 0);
+        let holes = central.claim_holes(&segments, first, GRAIN, Some(4)).expect("a quarter");
+        central.release_holes(&segments, holes, true);
+        central.validate(&segments);
+    }
+
+    #[test]
+    fn free_blocks_beside_used_ones_make_no_part() {
+        let (segments, central, first, blocks) = full_slab();
+        let scattered: Vec<usize> = blocks[4..].iter().copied().step_by(2).collect();
+        free(&segments, &central, &scattered);
+        free(&segments, &central, &blocks[..4]);
+        assert!(central.claim_holes(&segments, first, GRAIN, Some(4)).is_none());
+        central.validate(&segments);
+        let holes = central.claim_holes(&segments, first, GRAIN, None).expect("a page");
+        central.release_holes(&segments, holes, true);
+        central.validate(&segments);
+    }
+
+    #[test]
+    fn a_slab_whose_last_block_comes_back_meanwhile_stays_until_the_release() {
+        let (segments, central, first, blocks) = full_slab();
+        free(&segments, &central, &blocks[4..]);
+        let holes = central.claim_holes(&segments, first, GRAIN, None).expect("most of it");
+        free(&segments, &central, &blocks[..4]);
+        assert_eq!(central.retire(&segments), Pages::ZERO, "claimed blocks count as used");
+        central.release_holes(&segments, holes, true);
+        assert_eq!(central.retire(&segments), class().slab_pages());
+        central.validate(&segments);
+        segments.validate();
+    }
+}

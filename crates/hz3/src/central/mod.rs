@@ -27,13 +27,14 @@ use core::ptr::NonNull;
 
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
-use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, wide};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, wide, widen};
+use crate::options::Config;
 use crate::os::fatal::fatal_small;
 use crate::os::{Os, Refused, Span};
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
 use bin::{Bin, BinState, BinView, Put, Retired};
-use blocks::BadBlock;
+use blocks::{BadBlock, Blocks};
 use core::sync::atomic::{AtomicU64, Ordering};
 use slab::Slab;
 use transfer::{Settled, Transfers};
@@ -110,7 +111,8 @@ pub(crate) fn refuse(reason: BadBlock, class: SizeClass, address: usize) -> ! {
 
 impl Central {
     /// Maps the bins: one shard a CPU (a power of two), or as many as wanted.
-    pub(crate) fn create<O: Os>(os: &O, wanted: Option<usize>) -> Result<Central, Refused> {
+    pub(crate) fn create<O: Os>(os: &O, config: &Config) -> Result<Central, Refused> {
+        let wanted = config.shards.map(|shards| widen(shards.get()));
         let shards = wanted.unwrap_or_else(|| os.cpus()).clamp(1, MAX_SHARDS).next_power_of_two();
         let bytes = Self::bytes_for(os, shards);
         // Fresh memory is zero, and an all-zero bin is an empty one.
@@ -233,7 +235,7 @@ impl Central {
         let wanted = class.block_bytes() <= MAX_POPULATED;
         let wanted = wanted && bin.state.lock().slabs() >= PROVEN_SLABS;
         let populated = wanted && segments.populate(run);
-        let first = Slab::create(segments.tables(), run, class, shard_id(shard));
+        let first = Blocks::lay(segments.tables(), run, class, shard_id(shard));
         let mut state = bin.state.lock();
         Slab::of(segments.tables(), first).soil(segments.tables(), first, class, populated);
         BinView { bin, state: &mut state, tables: segments.tables(), class }.enter(first);
@@ -468,7 +470,7 @@ impl Central {
                 continue;
             }
             let slab = Slab::of(tables, ChunkIndex::new(chunk));
-            blocks::Blocks::of(tables, ChunkIndex::new(chunk), class).validate();
+            Blocks::of(tables, ChunkIndex::new(chunk), class).validate();
             let cell = slab.shard() * CLASSES + class.index();
             free[cell] += u64::from(slab.free());
             slabs[cell] += 1;

@@ -52,7 +52,7 @@ impl World {
     fn new() -> Arc<World> {
         let (tables, class) = (ModelTables::new(), SizeClass::of_size(BLOCK));
         let run = Run::new(PageIndex::new(CHUNK_PAGES), class.slab_pages());
-        let first = Slab::create(&tables, run, class, 0);
+        let first = Blocks::lay(&tables, run, class, 0);
         let contents = std::array::from_fn(|_| UnsafeCell::new(DIRTY));
         let world = World { tables, class, first, lock: Mutex::new(()), contents };
         let blocks = world.take::<USED_BLOCKS>();
@@ -160,7 +160,7 @@ struct Opening {
 impl Opening {
     const CLASS: u32 = 1;
 
-    /// As `Slab::create` and `Central::open_slab`.
+    /// As `Blocks::lay` and `Central::open_slab`.
     fn open(&self) {
         self.dirty.store(0, Ordering::Relaxed);
         self.class.store(Self::CLASS, PUBLISH_CLASS);

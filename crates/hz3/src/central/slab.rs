@@ -13,7 +13,6 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use super::blocks::Blocks;
 use crate::base::bits;
 use crate::base::size_class::SizeClass;
 use crate::base::treap::Nodes;
@@ -43,7 +42,7 @@ pub(crate) struct Slab {
     right: AtomicU32,
     /// One bit a page; set when the page may hold memory.
     pub(super) dirty: [AtomicU64; PAGE_WORDS],
-    /// The bitmap, if it is no longer than this; see [`Blocks`].
+    /// The bitmap, if it is no longer than this; see `blocks`.
     pub(super) inline_bits: [AtomicU64; INLINE_WORDS],
 }
 
@@ -62,8 +61,9 @@ impl Slab {
         ChunkIndex::new(chunk.get() - u32::from(lead))
     }
 
-    /// Lays a slab of `class` over a run; all its blocks are free.
-    pub(crate) fn create(tables: &Tables, run: Run, class: SizeClass, shard: u8) -> ChunkIndex {
+    /// Writes the headers of a slab of `class` over a run. Nobody finds the slab until its class is
+    /// published.
+    pub(super) fn write_headers(tables: &Tables, run: Run, class: SizeClass, shard: u8) {
         let first = run.start.chunk();
         for lead in 0..class.slab_chunks() {
             let chunk = ChunkIndex::new(first.get() + lead);
@@ -77,9 +77,6 @@ impl Slab {
         for word in &slab.dirty {
             word.store(0, Ordering::Relaxed);
         }
-        Blocks::of(tables, first, class).fill();
-        tables.set_class(first, class.slab_chunks(), class);
-        first
     }
 
     /// Notes which pages of the new slab at `first` may hold memory before a block of theirs is
@@ -197,36 +194,3 @@ const _: () = {
     assert!(align_of::<Slab>() <= 64);
     assert!(CHUNK_BYTES.is_multiple_of(PAGE_BYTES));
 };
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::Slab;
-    use crate::base::size_class::SizeClass;
-    use crate::base::units::widen;
-    use crate::base::units::{Run, SEGMENT_BYTES};
-    use crate::central::Slot;
-    use crate::central::blocks::Blocks;
-    use crate::options::Config;
-    use crate::os::fake::Fake;
-    use crate::segment::Segments;
-    use crate::segment::pages::Fit;
-    use std::vec::Vec;
-
-    #[test]
-    fn a_fresh_slab_has_no_dirty_page_whatever_was_there_before() {
-        let config = Config::new().arena_bytes(8 * SEGMENT_BYTES);
-        let segments = Segments::reserve(Fake::new(4096, 1, 1 << 30), &config).expect("an arena");
-        let tables = segments.tables();
-        let of_chunks = |chunks| SizeClass::all().find(|class| class.slab_chunks() == chunks);
-        let (long, short) = (of_chunks(8).expect("a class"), of_chunks(1).expect("a class"));
-        let run = segments.take(long.slab_pages(), Fit::Chunks).expect("room");
-        let first = Slab::create(tables, run, long, 0);
-        let slab = Slab::of(tables, first);
-        let out: Vec<Slot> = (0..widen(long.capacity())).map(|_| Slot::default()).collect();
-        Blocks::of(tables, first, long).take(segments.arena().page_address(run.start), &out);
-        assert!(slab.may_have_holes());
-        let (run, _) = Slab::dissolve(tables, first, long);
-        Slab::create(tables, Run::new(run.start, short.slab_pages()), short, 0);
-        assert!(!slab.may_have_holes());
-    }
-}

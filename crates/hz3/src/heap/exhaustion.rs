@@ -53,14 +53,14 @@ impl<O: Os> Heap<O> {
         attempt: impl FnOnce() -> Option<T>,
     ) -> Option<T> {
         let now_ms = self.os().now_ms();
-        if self.exhaustion.may_help(now_ms, self.segments.returns()) {
+        if self.exhaustion.may_help(now_ms, self.segments.account().returns()) {
             self.reclaim.make_room(self.layers(front));
         } else {
             self.reclaim.make_own_room(self.layers(front));
         }
         let result = attempt();
         let failed_at_ms = if result.is_some() { u64::MAX } else { now_ms };
-        self.exhaustion.note(failed_at_ms, self.segments.returns());
+        self.exhaustion.note(failed_at_ms, self.segments.account().returns());
         result
     }
 

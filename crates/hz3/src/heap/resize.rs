@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use super::{Foreign, Heap};
 use crate::base::size_class::{MAX_SMALL, SizeClass};
-use crate::base::units::{ChunkIndex, Run};
+use crate::base::units::Run;
 use crate::cache::Front;
 use crate::os::Os;
 use crate::os::fatal::fatal;
@@ -31,7 +31,7 @@ impl<O: Os> Heap<O> {
             }
             return Place::Foreign;
         };
-        let class = self.segments.tables().class(ChunkIndex::of_offset(offset));
+        let class = self.segments.class_at(offset);
         if class != SizeClass::NONE {
             return Place::Small(class);
         }

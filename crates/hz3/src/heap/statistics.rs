@@ -119,10 +119,10 @@ impl<O: Os> Heap<O> {
             large_frees: self.counts.large_frees.load(Ordering::Relaxed),
             huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
             refaulted_bytes: self.segments.refaulted_pages() * page,
-            populated_bytes: self.segments.populated_bytes(),
-            limit: self.segments.allowance().limit().unwrap_or(0),
+            populated_bytes: self.segments.account().populated_bytes(),
+            limit: self.segments.limit().bytes().unwrap_or(0),
             held: self.segments.held_bytes(),
-            reliefs: self.segments.allowance().reliefs(),
+            reliefs: self.segments.limit().releases(),
             contended_caches: self.registry.contended(),
             contended_transfers: central.contended_transfers,
             contended_bins: central.contended_bins,
@@ -131,7 +131,7 @@ impl<O: Os> Heap<O> {
         };
         self.count_calls(&mut stats);
         self.reclaim.report(&mut stats);
-        let (dropped, drops) = self.segments.dropped();
+        let (dropped, drops) = self.segments.account().dropped();
         stats.purged_bytes += dropped;
         stats.madvise_calls += drops;
         stats

@@ -171,7 +171,7 @@ impl Reclaim {
     /// After a slow path, with no lock held: sees to it that memory is looked after.
     #[inline]
     pub(crate) fn after_slow_path<O: Os>(&self, layers: Layers<'_, O>) {
-        if layers.segments().allowance().take_pressure() {
+        if layers.segments().limit().take_pressure() {
             self.release_under_pressure(layers);
         }
         match absence::look(&self.driver.state) {
@@ -335,7 +335,7 @@ fn is_estimate_due(own: &ThreadCache) -> bool {
 fn may_hold<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
     // What the caches may hold, but no more than there is.
     let granted = layers.registry.granted().load(Ordering::Relaxed);
-    let cached = granted.min(layers.segments().active_hint());
+    let cached = granted.min(layers.segments().account().active_bytes());
     layers.pages().offer() + cached >= bytes
 }
 
@@ -344,5 +344,5 @@ fn may_hold<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
 fn offers<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
     let dirty = layers.pages().offer();
     let in_use = || layers.slabs().offer() + layers.transfers().offer() + layers.caches().offer();
-    dirty + layers.segments().active_hint() >= bytes && dirty + in_use() >= bytes
+    dirty + layers.segments().account().active_bytes() >= bytes && dirty + in_use() >= bytes
 }

@@ -23,6 +23,12 @@ mod pass;
 mod purge;
 mod slack;
 pub(crate) mod source;
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "tests play the threads: each owns the caches that it uses"
+)]
+mod tests;
 mod tick;
 mod trim;
 
@@ -91,12 +97,12 @@ impl Reclaim {
     pub(crate) fn release_under_pressure<O: Os>(&self, layers: Layers<'_, O>) {
         self.pass(layers, Scope::PRESSURE);
         let segments = layers.segments();
-        segments.allowance().relieved(segments.held_bytes());
+        segments.limit().note_release(segments.held_bytes());
     }
 
     /// Memory has ended: makes every free page available, those that a limit counts included.
     pub(crate) fn make_room<O: Os>(&self, layers: Layers<'_, O>) {
-        if layers.segments().allowance().limit().is_some() {
+        if layers.segments().limit().bytes().is_some() {
             self.release_under_pressure(layers);
         } else {
             self.pass(layers, Scope::EVERY_BLOCK);

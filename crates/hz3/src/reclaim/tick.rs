@@ -81,7 +81,7 @@ impl Reclaim {
     pub(super) fn begin_tick<O: Os>(&self, layers: Layers<'_, O>) {
         self.ticks.count.fetch_add(1, Ordering::Relaxed);
         let segments = layers.segments();
-        if segments.allowance().is_near(segments.held_bytes()) {
+        if segments.limit().is_near(segments.held_bytes()) {
             self.release_under_pressure(layers);
         }
     }

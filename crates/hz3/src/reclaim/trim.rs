@@ -14,19 +14,19 @@ impl Reclaim {
     /// Costs a few loads as long as there is nothing to do.
     pub(crate) fn trim<O: Os>(&self, layers: Layers<'_, O>, counts_slabs: bool) {
         let segments = layers.segments();
-        let retaken = segments.retaken_hint();
+        let retaken = segments.account().retaken_pages();
         if self.slack.is_suspicious(retaken) {
             self.slack.judge(Self::time(layers), retaken);
         }
         if counts_slabs {
             self.slack.note_takes(layers.own().map_or(0, ThreadCache::takes));
-        } else if segments.dirty_hint() <= self.slack.least() {
+        } else if segments.account().dirty_bytes() <= self.slack.least() {
             return;
         }
-        let bound = self.slack.bound(segments.active_hint());
+        let bound = self.slack.bound(segments.account().active_bytes());
         let slabs = || layers.central().free_and_dissolved();
         let in_slabs = if counts_slabs { self.slack.note_slabs(slabs(), bound) } else { 0 };
-        let dirty = self.slack.purgeable(segments.dirty_hint());
+        let dirty = self.slack.purgeable(segments.account().dirty_bytes());
         if dirty <= bound && in_slabs == 0 {
             return;
         }
@@ -49,13 +49,13 @@ impl Reclaim {
         let pages = Pages::Beyond(kept);
         let mut purged =
             self.pass(layers, Scope { blocks, pages, holes: Holes::Stay }).purged_pages();
-        self.slack.left(layers.segments().dirty_hint(), wide(kept));
+        self.slack.left(layers.segments().account().dirty_bytes(), wide(kept));
         if part.is_some() {
             // Blocks in caches keep holes small, so all of them go back to their slabs first.
             let holes = Holes::AtLeast(part);
             purged += self.pass(layers, Scope { holes, ..Scope::EVERY_BLOCK }).purged_pages();
         }
-        self.slack.purged(Self::time(layers), purged, layers.segments().retaken_hint());
+        self.slack.purged(Self::time(layers), purged, layers.segments().account().retaken_pages());
     }
 
     /// The process has come to one thread, and to slow paths that give memory back: everything free

@@ -22,7 +22,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) const fn new() -> Account {
+    pub(super) const fn new() -> Account {
         Account {
             huge: AtomicU64::new(0),
             active: AtomicU64::new(0),
@@ -37,22 +37,22 @@ impl Account {
     }
 
     /// Bytes of the huge blocks.
-    pub(crate) fn huge_bytes(&self) -> u64 {
+    pub(super) fn huge_bytes(&self) -> u64 {
         self.huge.load(Ordering::Relaxed)
     }
 
     /// Counts a huge block of this many bytes.
-    pub(crate) fn add_huge(&self, bytes: u64) {
+    pub(super) fn add_huge(&self, bytes: u64) {
         self.huge.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Undoes [`Account::add_huge`].
-    pub(crate) fn remove_huge(&self, bytes: u64) {
+    pub(super) fn remove_huge(&self, bytes: u64) {
         self.huge.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Counts bytes of clean pages that were populated.
-    pub(crate) fn note_populated(&self, bytes: u64) {
+    pub(super) fn note_populated(&self, bytes: u64) {
         self.populated.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -62,7 +62,7 @@ impl Account {
     }
 
     /// Counts that pages or a mapping came back.
-    pub(crate) fn note_return(&self) {
+    pub(super) fn note_return(&self) {
         // A lost count is made up for by the next one.
         let returns = self.returns.load(Ordering::Relaxed);
         self.returns.store(returns.wrapping_add(1), Ordering::Relaxed);
@@ -75,7 +75,7 @@ impl Account {
 
     /// Counts bytes of a large block that one call gave back, of one that is freed or that must read
     /// as zero.
-    pub(crate) fn note_dropped(&self, bytes: u64) {
+    pub(super) fn note_dropped(&self, bytes: u64) {
         self.dropped.fetch_add(bytes, Ordering::Relaxed);
         self.drops.fetch_add(1, Ordering::Relaxed);
     }
@@ -107,7 +107,7 @@ impl Account {
 
     /// Notes how many bytes are in slabs, large and huge blocks now, and in free dirty pages, and
     /// how many pages were taken again after a purge so far.
-    pub(crate) fn note(&self, active: u64, dirty: u64, retaken: u64) {
+    pub(super) fn note(&self, active: u64, dirty: u64, retaken: u64) {
         self.retaken.store(retaken, Ordering::Relaxed);
         self.active.store(active, Ordering::Relaxed);
         self.dirty.store(dirty, Ordering::Relaxed);

@@ -102,7 +102,7 @@ fn parts(run: Run) -> impl Iterator<Item = Part> {
 }
 
 impl Tables {
-    pub(crate) fn is_free(&self, page: PageIndex) -> bool {
+    pub(super) fn is_free(&self, page: PageIndex) -> bool {
         let segment = self.segment(widen(page.get() / SEGMENT_PAGES));
         bits::count(&segment.free, page.get() % SEGMENT_PAGES, 1) == 1
     }
@@ -155,7 +155,7 @@ impl Tables {
 
     /// Marks the pages free. `touched` leading pages become dirty; the others stay what they
     /// were. Returns how many of the pages are dirty now.
-    pub(crate) fn mark_free(&self, run: Run, touched: Pages) -> u32 {
+    pub(super) fn mark_free(&self, run: Run, touched: Pages) -> u32 {
         self.set_dirty(Run::new(run.start, touched));
         let mut dirty = 0;
         for part in parts(run) {
@@ -173,7 +173,7 @@ impl Tables {
     }
 
     /// Marks the pages as part of a run.
-    pub(crate) fn mark_taken(&self, run: Run) -> Taken {
+    pub(super) fn mark_taken(&self, run: Run) -> Taken {
         let mut taken = Taken { dirty: 0, purged: 0 };
         for part in parts(run) {
             let meta = self.segment(part.segment);
@@ -200,14 +200,14 @@ impl Tables {
     }
 
     /// Notes that pages that are in a run of the caller hold nothing any more.
-    pub(crate) fn forget_dirt(&self, run: Run) {
+    pub(super) fn forget_dirt(&self, run: Run) {
         for part in parts(run) {
             bits::clear(&self.segment(part.segment).dirty, part.start, part.pages);
         }
     }
 
     /// As [`Tables::forget_dirt`], after a purge: who takes the pages again pays for it.
-    pub(crate) fn set_clean(&self, run: Run) {
+    pub(super) fn set_clean(&self, run: Run) {
         self.forget_dirt(run);
         for part in parts(run) {
             add(&self.segment(part.segment).purged_pages, part.pages);
@@ -215,7 +215,7 @@ impl Tables {
     }
 
     /// Makes every free dirty page of a segment old.
-    pub(crate) fn age(&self, segment: usize) {
+    pub(super) fn age(&self, segment: usize) {
         let meta = self.segment(segment);
         for (word, old) in meta.old.iter().enumerate() {
             old.store(meta.free_dirty_word(word), Ordering::Relaxed);
@@ -224,7 +224,7 @@ impl Tables {
 
     /// How many of a segment's free pages may hold memory and did so at the last ageing already; a
     /// hint without the lock.
-    pub(crate) fn old_pages(&self, segment: usize) -> u32 {
+    pub(super) fn old_pages(&self, segment: usize) -> u32 {
         let meta = self.segment(segment);
         let old = |(word, old): (usize, &AtomicU64)| {
             (meta.free_dirty_word(word) & old.load(Ordering::Relaxed)).count_ones()
@@ -233,7 +233,7 @@ impl Tables {
     }
 
     /// Whether a segment has free pages that may hold memory; a hint without the lock.
-    pub(crate) fn has_free_dirty(&self, segment: usize) -> bool {
+    pub(super) fn has_free_dirty(&self, segment: usize) -> bool {
         self.segment(segment).free_dirty_pages.load(Ordering::Relaxed) > 0
     }
 
@@ -249,7 +249,7 @@ impl Tables {
 
     /// An ageing of the slabs of a segment: the chunks whose slabs had traffic before the last one
     /// and none since.
-    pub(crate) fn settle(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<> {
+    pub(super) fn settle(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<> {
         let meta = self.segment(segment);
         let mut quiet = 0;
         if meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0 {
@@ -265,20 +265,20 @@ impl Tables {
     }
 
     /// Whether slabs of a segment await another ageing.
-    pub(crate) fn is_settling(&self, segment: usize) -> bool {
+    pub(super) fn is_settling(&self, segment: usize) -> bool {
         let meta = self.segment(segment);
         meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0
     }
 
     /// How many pages of the run are dirty.
-    pub(crate) fn dirty_pages(&self, run: Run) -> u32 {
+    pub(super) fn dirty_pages(&self, run: Run) -> u32 {
         parts(run)
             .map(|part| bits::count(&self.segment(part.segment).dirty, part.start, part.pages))
             .sum()
     }
 
     /// The first maximal range of dirty pages in `run`, at or after `from`.
-    pub(crate) fn next_dirty_range(&self, run: Run, from: PageIndex) -> Option<Run> {
+    pub(super) fn next_dirty_range(&self, run: Run, from: PageIndex) -> Option<Run> {
         let end = run.end().get();
         let start = self.scan(from.get(), end, SegmentMeta::dirty_bits)?;
         let stop = self.scan(start, end, |meta, word| !meta.dirty_bits(word)).unwrap_or(end);
@@ -287,7 +287,7 @@ impl Tables {
 
     /// The first maximal range of pages that are free and dirty, and old if `age` says so, at or
     /// after `from` and below `end`, at most `limit` pages of it.
-    pub(crate) fn next_free_dirty(
+    pub(super) fn next_free_dirty(
         &self,
         from: PageIndex,
         end: PageIndex,
@@ -307,7 +307,7 @@ impl Tables {
     }
 
     /// The first page of the free run that `page` lies in.
-    pub(crate) fn free_run_start(&self, page: PageIndex) -> PageIndex {
+    pub(super) fn free_run_start(&self, page: PageIndex) -> PageIndex {
         let mut at = page.get();
         loop {
             let meta = self.segment(widen(at / SEGMENT_PAGES));

@@ -1,8 +1,18 @@
 //! Page runs: where slabs and large blocks get their pages and give them back.
 //!
-//! Two doors: [`Segments::take`] and [`Segments::give`]. Behind them the page heap finds the best
-//! fit and the arena grows when there is none. A run that came back is reused without a system
-//! call; what gives its memory back to the kernel is `reclaim::purge`.
+//! Behind [`Segments::take`] the page heap finds the best fit, and the arena grows when there is none.
+//! A run that came back is reused without a system call; `reclaim::purge` gives its memory back.
+//!
+//! | doors | file | for |
+//! |---|---|---|
+//! | `take`, `give`, `populate` | here, `populate` | slabs |
+//! | `allocate_large`, `claim_large`, `resize_large` and the like | `large` | blocks that are runs |
+//! | `allocate_huge`, `free_huge`, `resize_huge`, `huge_at` | `huge` | blocks that are mappings |
+//! | `take_dirty`, `put_back`, `mark_clean`, `age`, `quiet_slabs` | `purgeable` | reclaim |
+//! | `limit`, `held_bytes` | `limit` | the driver of reclaim |
+//! | `account`, `census`, `class_at`, `class_map` | here, `account` | hints and statistics |
+//! | `tables`: what is known of chunks | `tables` | central, which lays slabs over them |
+//! | `acquire_all`, `release_all` | here | fork |
 //!
 //! Locks: growth, then pages. No system call is made under the lock of the page heap.
 //!
@@ -11,36 +21,40 @@
 //! claimed holes of a slab are the purge's.
 
 pub(crate) mod account;
-pub(crate) mod advice;
-pub(crate) mod allowance;
+mod advice;
 pub(crate) mod arena;
 #[cfg(feature = "experiments")]
 mod experiments;
-pub(crate) mod huge;
+mod huge;
 pub(crate) mod large;
+mod limit;
 mod lists;
-pub(crate) mod mappings;
+mod mappings;
 pub(crate) mod meta;
 pub(crate) mod pages;
-pub(crate) mod populate;
+mod populate;
+mod purgeable;
 pub(crate) mod tables;
+#[cfg(test)]
+mod tests;
 pub(crate) mod units;
 
+use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 
+use crate::base::size_class::SizeClass;
 use crate::base::units::{
-    CHUNK_PAGES, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen,
+    CHUNK_PAGES, ChunkIndex, PAGE_BYTES, Pages, Run, SEGMENT_PAGES, wide, widen,
 };
 use crate::options::Config;
 use crate::os::lock::Lock;
 use crate::os::{Os, rank};
 use account::Account;
-use allowance::Allowance;
 use arena::{Arena, Growth, PAGE_COST};
+use limit::MemoryLimit;
 use mappings::Mappings;
-use meta::Age;
 use pages::{Fit, PageHeap};
-use tables::Tables;
+use tables::{ClassEntry, Tables};
 
 /// The arena, its free pages, and the blocks that do not fit into it.
 #[derive(Debug)]
@@ -54,7 +68,7 @@ pub(crate) struct Segments<O> {
     huge_pages: AtomicBool,
     /// Whether runs are populated: wanted, and not refused so far.
     populates: AtomicBool,
-    allowance: Allowance,
+    limit: MemoryLimit,
 }
 
 /// Sizes of the layer, in pages unless said otherwise.
@@ -90,8 +104,19 @@ impl<O: Os> Segments<O> {
             account: Account::new(),
             huge_pages: AtomicBool::new(huge_pages),
             populates: AtomicBool::new(populates),
-            allowance: Allowance::new(config),
+            limit: MemoryLimit::new(config),
         })
+    }
+
+    /// The class of the slab at an offset of the arena, which lies below the frontier;
+    /// [`SizeClass::NONE`] where there is no slab.
+    pub(crate) fn class_at(&self, offset: usize) -> SizeClass {
+        self.tables().class(ChunkIndex::of_offset(offset))
+    }
+
+    /// The class map, for the hot path of free.
+    pub(crate) fn class_map(&self) -> NonNull<ClassEntry> {
+        self.tables().class_map()
     }
 
     pub(crate) fn arena(&self) -> &Arena<O> {
@@ -122,7 +147,7 @@ impl<O: Os> Segments<O> {
     /// Keeps a run that was just taken, or gives it back when the limit does not allow it. Returns
     /// whether it was kept.
     fn admit(&self, heap: &mut PageHeap, run: Run) -> bool {
-        let admitted = self.allowance.admits(self.held(heap));
+        let admitted = self.limit.admits(self.held(heap));
         if admitted {
             self.note(heap);
         } else {
@@ -138,19 +163,9 @@ impl<O: Os> Segments<O> {
         self.account.note(self.active_bytes(heap), dirty, heap.refaulted_pages());
     }
 
-    /// Bytes in slabs, large and huge blocks, as a hint.
-    pub(crate) fn active_hint(&self) -> u64 {
-        self.account.active_bytes()
-    }
-
-    /// Bytes of free pages that may hold memory, as a hint.
-    pub(crate) fn dirty_hint(&self) -> u64 {
-        self.account.dirty_bytes()
-    }
-
-    /// Pages taken so far that had been purged before, as a hint.
-    pub(crate) fn retaken_hint(&self) -> u64 {
-        self.account.retaken_pages()
+    /// What the layer holds, as hints without a lock.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Bytes in slabs, large and huge blocks.
@@ -163,11 +178,11 @@ impl<O: Os> Segments<O> {
         self.committed_pages() - heap.free_pages() - heap.withdrawn_pages()
     }
 
-    pub(crate) fn allowance(&self) -> &Allowance {
-        &self.allowance
+    pub(crate) fn limit(&self) -> &MemoryLimit {
+        &self.limit
     }
 
-    /// Bytes that count towards the limit; see [`allowance`].
+    /// Bytes that count towards the limit; see [`limit`].
     fn held(&self, heap: &PageHeap) -> u64 {
         let pages = self.used_pages(heap) + heap.dirty_pages() + heap.withdrawn_pages();
         pages * wide(PAGE_COST) + self.account.huge_bytes()
@@ -180,8 +195,8 @@ impl<O: Os> Segments<O> {
 
     /// Whether the limit allows `bytes` more than are held.
     fn admits_more(&self, bytes: usize) -> bool {
-        self.allowance.limit().is_none()
-            || self.allowance.admits(self.held_bytes().saturating_add(wide(bytes)))
+        self.limit.bytes().is_none()
+            || self.limit.admits(self.held_bytes().saturating_add(wide(bytes)))
     }
 
     fn committed_pages(&self) -> u64 {
@@ -240,53 +255,6 @@ impl<O: Os> Segments<O> {
         self.account.note_return();
     }
 
-    /// How often pages or mappings came back, as a hint.
-    pub(crate) fn returns(&self) -> u64 {
-        self.account.returns()
-    }
-
-    /// The first free pages of an age in `within` that may hold memory, at most `limit`; they are
-    /// off the free map and belong to the caller, who gives them back by [`Segments::put_back`].
-    pub(crate) fn take_dirty(&self, within: Run, limit: Pages, age: Age) -> Option<Run> {
-        let end = within.end().min(self.arena.frontier());
-        // The search may be long, so it runs without the lock; what it finds is checked with it.
-        let tables = self.tables();
-        let mut from = tables.next_free_dirty(within.start, end, limit, age)?.start;
-        let mut heap = self.pages.lock();
-        loop {
-            let run = tables.next_free_dirty(from, end, limit, age)?;
-            from = run.end();
-            if let Some(run) = self.whole_units(run, within, age) {
-                heap.withdraw(tables, run);
-                return Some(run);
-            }
-        }
-    }
-
-    /// All committed pages from `from` on.
-    pub(crate) fn committed_from(&self, from: PageIndex) -> Run {
-        let frontier = self.arena.frontier();
-        Run::new(from.min(frontier), frontier - from.min(frontier))
-    }
-
-    /// Gives pages back that [`Segments::take_dirty`] took.
-    pub(crate) fn put_back(&self, run: Run) {
-        let frontier = self.arena.frontier();
-        let mut heap = self.pages.lock();
-        heap.put_back(self.tables(), run, frontier);
-        self.note(&heap);
-    }
-
-    /// Makes all free dirty pages old.
-    pub(crate) fn age(&self) {
-        for segment in 0..self.segment_count() {
-            if self.tables().has_free_dirty(segment) {
-                let _pages = self.pages.lock();
-                self.tables().age(segment);
-            }
-        }
-    }
-
     /// Number of segments that are committed at least in part.
     pub(crate) fn segment_count(&self) -> usize {
         let frontier = self.arena.frontier();
@@ -299,27 +267,6 @@ impl<O: Os> Segments<O> {
     /// Number of pages taken so far that had been purged before.
     pub(crate) fn refaulted_pages(&self) -> u64 {
         self.pages.lock().refaulted_pages()
-    }
-
-    /// Notes that pages of a run of the caller's hold nothing any more.
-    pub(crate) fn mark_clean(&self, run: Run) {
-        let _pages = self.pages.lock();
-        self.tables().set_clean(run);
-    }
-
-    /// Bytes of clean pages that were populated.
-    pub(crate) fn populated_bytes(&self) -> u64 {
-        self.account.populated_bytes()
-    }
-
-    /// Bytes of large blocks that were given back without a purge, and by how many calls.
-    pub(crate) fn dropped(&self) -> (u64, u64) {
-        self.account.dropped()
-    }
-
-    /// Number of free pages that may hold memory.
-    pub(crate) fn dirty_pages(&self) -> u64 {
-        self.pages.lock().dirty_pages()
     }
 
     pub(crate) fn census(&self) -> Census {
@@ -365,4 +312,12 @@ impl<O: Os> Segments<O> {
         let heap = self.pages.lock();
         heap.validate(self.tables(), Arena::<O>::first_page(), self.arena.frontier());
     }
+}
+
+/// An arena of so many segments over a fake system, for the tests of the layers above.
+#[cfg(test)]
+pub(crate) fn fake_segments(segments: usize) -> Segments<crate::os::fake::Fake> {
+    let config = Config::new().arena_bytes(segments * crate::base::units::SEGMENT_BYTES);
+    Segments::reserve(crate::os::fake::Fake::new(PAGE_BYTES, 1, 1 << 30), &config)
+        .expect("an arena")
 }

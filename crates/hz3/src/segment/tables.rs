@@ -114,7 +114,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn record(&self, page: PageIndex) -> &PageRecord {
+    pub(super) fn record(&self, page: PageIndex) -> &PageRecord {
         debug_assert!(page.get() < self.pages, "{page:?} is beyond the arena");
         // SAFETY: I-4: the record of a page below the frontier is committed memory.
         let record = unsafe { self.records.add(page.index()) };
@@ -122,7 +122,7 @@ impl Tables {
         unsafe { record.as_ref() }
     }
 
-    pub(crate) fn segment(&self, segment: usize) -> &SegmentMeta {
+    pub(super) fn segment(&self, segment: usize) -> &SegmentMeta {
         debug_assert!(segment < widen(self.pages / SEGMENT_PAGES), "{segment} of the segments");
         // SAFETY: I-4: the metadata of a segment below the frontier is committed memory.
         let meta = unsafe { self.segments.add(segment) };
@@ -156,7 +156,7 @@ impl Tables {
     }
 
     /// The class map, for the hot path of free.
-    pub(crate) fn class_map(&self) -> NonNull<ClassEntry> {
+    pub(super) fn class_map(&self) -> NonNull<ClassEntry> {
         self.class_map
     }
 

@@ -14,6 +14,12 @@ mod fork;
 mod reclaimer;
 mod report;
 mod shut;
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "tests play the program: each owns the blocks that it frees"
+)]
+mod tests;
 mod word;
 
 use core::cell::UnsafeCell;

@@ -1,0 +1,87 @@
+//! The layers below the heap over a fake system, for tests of theirs and of reclaim.
+
+use core::ptr::NonNull;
+use std::vec::Vec;
+
+use super::ThreadCache;
+use super::refill::Below;
+use super::registry::Registry;
+use crate::base::size_class::SizeClass;
+use crate::base::units::{PAGE_BYTES, Pages, SEGMENT_BYTES, SEGMENT_PAGES};
+use crate::central::Central;
+use crate::options::{Config, Within};
+use crate::os::fake::Fake;
+use crate::segment::Segments;
+use crate::segment::pages::Fit;
+
+/// Bytes of the blocks that [`Stand::use_cache`] takes.
+pub(crate) const SIZE: usize = 1024;
+const SEGMENTS: usize = 16;
+
+pub(crate) struct Stand {
+    pub(crate) segments: Segments<Fake>,
+    pub(crate) central: Central,
+    pub(crate) registry: Registry,
+}
+
+impl Stand {
+    pub(crate) fn new(config: &Config) -> Stand {
+        let config =
+            config.arena_bytes(SEGMENTS * SEGMENT_BYTES).shards(Within::new(1).expect("in range"));
+        let os = Fake::new(PAGE_BYTES, 1, 1 << 30);
+        let central = Central::create(&os, &config).expect("bins");
+        let segments = Segments::reserve(os, &config).expect("an arena");
+        Stand { segments, central, registry: Registry::new(&config) }
+    }
+
+    pub(crate) fn below(&self) -> Below<'_, Fake> {
+        let granted = self.registry.granted();
+        Below { central: &self.central, segments: &self.segments, granted }
+    }
+
+    pub(crate) fn cache(&self) -> &ThreadCache {
+        self.registry.acquire(self.below()).expect("a cache")
+    }
+
+    /// Takes and frees so many segments' pages: they are dirty then.
+    pub(crate) fn dirty_segments(&self, count: u32) {
+        let run = self.segments.take(Pages::new(count * SEGMENT_PAGES), Fit::Any).expect("room");
+        self.segments.give(run, run.pages);
+    }
+
+    pub(crate) fn dirty(&self) -> u64 {
+        self.segments.dirty_pages()
+    }
+
+    /// A block of `class` by the caller's cache, as a miss of the hot path takes it.
+    pub(crate) fn take(&self, cache: &ThreadCache, class: SizeClass) -> NonNull<u8> {
+        let popped = unsafe { cache.stack(class).pop() };
+        let refill = || unsafe { cache.refill(self.below(), class) };
+        NonNull::new(popped.or_else(refill).expect("room")).expect("a block")
+    }
+
+    /// Frees a block into the caller's cache.
+    pub(crate) fn free(&self, cache: &ThreadCache, class: SizeClass, block: NonNull<u8>) {
+        if !unsafe { cache.stack(class).push(block.as_ptr()) } {
+            assert_eq!(unsafe { cache.overflow(self.below(), class, block.as_ptr()) }, Ok(()));
+        }
+    }
+
+    /// Takes so many blocks by a cache, and frees them into it. Returns the bytes that it holds then.
+    pub(crate) fn use_cache(&self, cache: &ThreadCache, count: usize) -> u64 {
+        let class = SizeClass::of_size(SIZE);
+        let blocks: Vec<NonNull<u8>> = (0..count).map(|_| self.take(cache, class)).collect();
+        for block in blocks {
+            self.free(cache, class, block);
+        }
+        assert!(cache.cached_bytes() > 0);
+        cache.cached_bytes()
+    }
+
+    /// Checks the invariants of the layers, which must be at rest.
+    pub(crate) fn validate(&self) {
+        self.segments.validate();
+        self.central.validate(&self.segments);
+        self.registry.validate();
+    }
+}

@@ -1,0 +1,308 @@
+//! Reclaim over the layers below it, without a heap: what each scope takes, and when the driver acts.
+
+use core::num::NonZero;
+use core::sync::atomic::Ordering;
+use std::vec::Vec;
+
+use super::driver::Turns;
+use super::pass::{self, Holes, Pages, Scope};
+use super::purge::Purger;
+use super::source::{Blocks, Layers, Source};
+use super::{Next, Reclaim};
+use crate::base::size_class::SizeClass;
+use crate::base::units::{self, PAGE_BYTES, SEGMENT_BYTES, SEGMENT_PAGES, wide};
+use crate::cache::Front;
+use crate::cache::stand::{self, Stand};
+use crate::central::Slot;
+use crate::options::{Background, Config, Limit, Policy};
+use crate::os::fake::{Fake, Refusals};
+use crate::segment::meta::Age;
+use crate::segment::pages::Fit;
+use crate::stats::Stats;
+
+fn layers<'a>(stand: &'a Stand, front: Front<'a>) -> Layers<'a, Fake> {
+    unsafe { Layers::new(&stand.registry, stand.below(), front) }
+}
+
+fn direct(stand: &Stand) -> Layers<'_, Fake> {
+    layers(stand, Front::Direct)
+}
+
+fn class() -> SizeClass {
+    SizeClass::of_size(stand::SIZE)
+}
+
+#[test]
+fn one_pass_over_everything_leaves_nothing() {
+    let stand = Stand::new(&Config::new());
+    let (own, other) = (stand.cache(), stand.cache());
+    stand.use_cache(own, 500);
+    let stolen = stand.use_cache(other, 500);
+    stand.dirty_segments(1);
+    let purger = Purger::new();
+    let moved = pass::run(layers(&stand, Front::Cache(own)), &purger, Scope::all_but(0));
+    // What flushes left in the transfer caches came back too.
+    assert!(moved.caches.bytes == stolen && moved.slabs.bytes > 0, "{moved:?}");
+    assert_eq!(stand.registry.cached_bytes() + stand.central.transfer_bytes(), 0);
+    assert_eq!((stand.central.census().slabs, stand.dirty()), (0, 0));
+    assert!(moved.purged_pages() > 0);
+}
+
+#[test]
+fn a_pass_may_keep_pages() {
+    let stand = Stand::new(&Config::new());
+    stand.dirty_segments(1);
+    let moved = pass::run(direct(&stand), &Purger::new(), Scope::all_but(100 * PAGE_BYTES + 7));
+    assert_eq!((stand.dirty(), moved.purged_pages()), (100, u64::from(SEGMENT_PAGES) - 100));
+}
+
+#[test]
+fn the_last_try_before_null_purges_nothing() {
+    let stand = Stand::new(&Config::new());
+    let (own, other) = (stand.cache(), stand.cache());
+    stand.use_cache(own, 500);
+    let kept = stand.use_cache(other, 500);
+    let own_only = pass::run(layers(&stand, Front::Cache(own)), &Purger::new(), Scope::OWN_BLOCKS);
+    assert_eq!((own.cached_bytes(), other.cached_bytes()), (0, kept));
+    let all = pass::run(layers(&stand, Front::Cache(own)), &Purger::new(), Scope::EVERY_BLOCK);
+    assert_eq!(stand.registry.cached_bytes() + stand.central.transfer_bytes(), 0);
+    assert_eq!(stand.central.census().slabs, 0);
+    assert!(own_only.purged_pages() == 0 && all.purged_pages() == 0 && stand.dirty() > 0);
+}
+
+#[test]
+fn a_tick_takes_a_cache_at_the_second_look() {
+    let stand = Stand::new(&Config::new());
+    let cache = stand.cache();
+    stand.use_cache(cache, 100);
+    let tick = || pass::run(direct(&stand), &Purger::new(), Scope::IDLE);
+    let first = tick();
+    assert!(first.caches.is_active && cache.cached_bytes() > 0, "its thread was at work");
+    let second = tick();
+    assert!(!second.caches.is_active && second.caches.bytes > 0, "{second:?}");
+    assert_eq!(cache.cached_bytes(), 0);
+}
+
+#[test]
+fn a_tick_takes_the_classes_that_a_busy_thread_does_not_use() {
+    let stand = Stand::new(&Config::new());
+    let cache = stand.cache();
+    let held = stand.use_cache(cache, 100);
+    let tick = || pass::run(direct(&stand), &Purger::new(), Scope::IDLE);
+    tick();
+    let other = SizeClass::of_size(16);
+    assert!(unsafe { cache.stack(other).pop() }.is_none());
+    assert!(unsafe { cache.refill(stand.below(), other) }.is_some());
+    let moved = tick();
+    assert_eq!((moved.caches.is_active, moved.caches.unwanted_bytes), (true, held));
+    assert!(cache.stack(other).len() > 0, "the class in use stays");
+}
+
+#[test]
+fn pages_go_at_the_second_ageing() {
+    let stand = Stand::new(&Config::new());
+    stand.dirty_segments(1);
+    let age = || pass::run(direct(&stand), &Purger::new(), Scope::OLD_PAGES).purged_pages();
+    assert_eq!(age(), 0);
+    assert_eq!(age(), u64::from(SEGMENT_PAGES));
+    assert_eq!(stand.dirty(), 0);
+}
+
+#[test]
+fn what_the_system_refuses_stays_dirty_and_is_counted() {
+    let stand = Stand::new(&Config::new());
+    stand.dirty_segments(1);
+    let purger = Purger::new();
+    stand.segments.os().refuse(Refusals::From(1));
+    let moved = pass::run(direct(&stand), &purger, Scope::PRESSURE);
+    stand.segments.os().refuse(Refusals::None);
+    assert_eq!((moved.pages.pages, stand.dirty()), (0, u64::from(SEGMENT_PAGES)));
+    assert!(moved.pages.refused > 0 && moved.pages.refused == moved.pages.calls);
+    let mut stats = Stats::default();
+    purger.report(&mut stats);
+    assert_eq!((stats.madvise_refused, stats.purged_bytes), (moved.pages.refused, 0));
+    assert_eq!(purger.free_pages(&stand.segments, Age::Any, 0).refused, 0);
+    assert_eq!(stand.dirty(), 0);
+}
+
+/// Slabs of which every sixteenth block is in use, and one that is used but for a page's blocks.
+fn slabs_with_holes(stand: &Stand) -> Vec<Slot> {
+    let count = usize::try_from(class().capacity()).expect("few");
+    let blocks: Vec<Slot> = (0..2 * count).map(|_| Slot::default()).collect();
+    for block in &blocks {
+        assert_eq!(stand.central.fetch(&stand.segments, class(), core::slice::from_ref(block)), 1);
+    }
+    let (sparse, full) = blocks.split_at(count);
+    let a_page = full.iter().filter(|block| {
+        let page = full[full.len() / 2].load(Ordering::Relaxed).addr() / PAGE_BYTES;
+        block.load(Ordering::Relaxed).addr() / PAGE_BYTES == page
+    });
+    let most = sparse.iter().enumerate().filter(|(index, _)| index % 16 != 0);
+    for block in most.map(|(_, block)| block).chain(a_page) {
+        let freed = Slot::new(block.load(Ordering::Relaxed));
+        stand.central.put(&stand.segments, class(), &[freed]);
+    }
+    blocks
+}
+
+#[test]
+fn holes_go_from_slabs_of_which_they_are_a_part() {
+    let stand = Stand::new(&Config::new());
+    slabs_with_holes(&stand);
+    let layers = direct(&stand);
+    let (all, large) = (layers.holes().offer(u32::MAX), layers.holes().offer(4));
+    assert_eq!(all - large, wide(PAGE_BYTES), "one page of the other slab");
+    let only_large = Scope { holes: Holes::AtLeast(Some(4)), pages: Pages::Stay, ..Scope::IDLE };
+    let purger = Purger::new();
+    let moved = pass::run(layers, &purger, Scope { blocks: Blocks::Stay, ..only_large });
+    assert_eq!(moved.purged_pages() * wide(PAGE_BYTES), large);
+    assert_eq!(layers.holes().offer(u32::MAX), wide(PAGE_BYTES));
+    assert_eq!(layers.holes().purge(&purger, None).pages, 1);
+    stand.central.validate(&stand.segments);
+}
+
+#[test]
+fn holes_of_quiet_slabs_go_at_the_second_ageing() {
+    let stand = Stand::new(&Config::new());
+    slabs_with_holes(&stand);
+    let age = || pass::run(direct(&stand), &Purger::new(), Scope::OLD_HOLES).purged_pages();
+    assert!(direct(&stand).holes().are_ageing());
+    assert_eq!(age(), 0);
+    assert!(age() > 0);
+    assert!(!direct(&stand).holes().are_ageing());
+}
+
+#[test]
+fn sources_offer_what_they_pass_on() {
+    let stand = Stand::new(&Config::new());
+    let cache = stand.cache();
+    let held = stand.use_cache(cache, 100);
+    let layers = direct(&stand);
+    assert_eq!(layers.caches().offer(), held);
+    assert_eq!(layers.caches().release(Blocks::All).bytes, held);
+    assert_eq!(layers.caches().offer(), 0);
+    assert!(layers.slabs().offer() > 0, "a bin keeps an empty slab");
+    layers.transfers().release(Blocks::All);
+    assert!(layers.slabs().release(Blocks::All).bytes >= layers.slabs().offer());
+    assert_eq!(layers.slabs().offer(), 0);
+    assert!(layers.pages().offer() > 0);
+}
+
+/// A stand whose process has two threads, and the reclaim of a configuration.
+fn two_threads(config: &Config) -> (Stand, Reclaim) {
+    let stand = Stand::new(config);
+    stand.cache();
+    stand.cache();
+    (stand, Reclaim::new(config))
+}
+
+#[test]
+fn a_thread_is_asked_for_when_there_is_enough_to_give_back_and_starts_once() {
+    let (stand, reclaim) = two_threads(&Config::new());
+    reclaim.after_slow_path(direct(&stand));
+    assert!(!reclaim.driver().is_wanted(), "there is nothing to give back");
+    stand.dirty_segments(3);
+    reclaim.after_slow_path(direct(&stand));
+    assert!(reclaim.driver().is_wanted());
+    let number = reclaim.driver().begin_start(1).expect("nobody has started it");
+    assert!(!reclaim.driver().is_wanted());
+    assert_eq!(reclaim.driver().begin_start(1), None);
+    reclaim.driver().end_start(true);
+    // The pages age, and go with the next tick; then nothing is left to do.
+    let mut turns = Turns::new(number);
+    let taken = (0..20).take_while(|_| reclaim.thread_turn(direct(&stand), &mut turns)).count();
+    assert!((1..20).contains(&taken) && stand.dirty() == 0, "{taken}");
+    assert!(reclaim.driver().begin_start(2).is_some(), "the next one may come");
+}
+
+#[test]
+fn a_process_of_one_thread_ticks_inline_and_asks_for_none() {
+    let stand = Stand::new(&Config::new());
+    let cache = stand.cache();
+    let reclaim = Reclaim::new(&Config::new());
+    stand.dirty_segments(3);
+    reclaim.after_slow_path(layers(&stand, Front::Cache(cache)));
+    assert!(!reclaim.driver().is_wanted());
+    assert!(stand.dirty() * wide(PAGE_BYTES) <= 4 << 20, "the trim keeps the bound");
+    let always = Reclaim::new(&Config::new().background(Background::Always));
+    stand.dirty_segments(1);
+    stand.dirty_segments(1);
+    stand.dirty_segments(3);
+    always.after_slow_path(direct(&stand));
+    assert!(always.driver().is_wanted(), "a thread beside the only one is allowed");
+}
+
+#[test]
+fn a_system_without_threads_is_asked_once() {
+    let (stand, reclaim) = two_threads(&Config::new());
+    assert!(reclaim.driver().begin_start(1).is_some());
+    reclaim.driver().end_start(false);
+    stand.dirty_segments(3);
+    reclaim.after_slow_path(direct(&stand));
+    assert!(!reclaim.driver().is_wanted());
+}
+
+#[test]
+fn a_thread_with_an_old_number_leaves_and_a_child_begins_anew() {
+    let (stand, reclaim) = two_threads(&Config::new());
+    let number = reclaim.driver().begin_start(1).expect("nobody has started it");
+    reclaim.driver().end_start(true);
+    stand.dirty_segments(1);
+    let mut turns = Turns::new(number);
+    assert!(reclaim.thread_turn(direct(&stand), &mut turns));
+    reclaim.forget_other_threads();
+    assert!(!reclaim.thread_turn(direct(&stand), &mut turns), "it is in the parent");
+    assert!(reclaim.driver().begin_start(2).is_some(), "the child may have its own");
+}
+
+#[test]
+fn a_reclaimer_leaves_a_process_of_one_thread() {
+    let stand = Stand::new(&Config::new());
+    let cache = stand.cache();
+    let reclaim = Reclaim::new(&Config::new());
+    let number = reclaim.driver().begin_start(1).expect("nobody has started it");
+    reclaim.driver().end_start(true);
+    let mut turns = Turns::new(number);
+    let mut taken = 0;
+    // The thread is always at work, so there is always a reason for another tick.
+    loop {
+        stand.use_cache(cache, 1000);
+        unsafe { cache.drain(stand.below()) };
+        if !reclaim.thread_turn(direct(&stand), &mut turns) {
+            break;
+        }
+        taken += 1;
+    }
+    assert_eq!(taken, 8);
+}
+
+#[test]
+fn pressure_is_released_after_the_slow_path_and_then_not_again() {
+    let limit = NonZero::new(wide(2 * SEGMENT_BYTES)).map(Limit::Bytes);
+    let config = Config::new().limit(limit.expect("not 0")).policy(Policy::Off);
+    let (stand, reclaim) = two_threads(&config);
+    let pages = units::Pages::new(SEGMENT_PAGES / 2);
+    let runs: Vec<_> = (0..4).map_while(|_| stand.segments.take(pages, Fit::Any)).collect();
+    assert_eq!(runs.len(), 3, "the tables count too");
+    for run in runs {
+        stand.segments.give(run, run.pages);
+    }
+    let kept = stand.segments.take(units::Pages::new(1), Fit::Any);
+    assert!(kept.is_some() && stand.dirty() > 0);
+    reclaim.after_slow_path(direct(&stand));
+    assert_eq!((stand.dirty(), stand.segments.limit().releases()), (0, 1));
+    reclaim.after_slow_path(direct(&stand));
+    assert_eq!(stand.segments.limit().releases(), 1);
+}
+
+#[test]
+fn a_tick_rests_when_everything_is_back() {
+    let stand = Stand::new(&Config::new());
+    let reclaim = Reclaim::new(&Config::new());
+    stand.dirty_segments(1);
+    let ticks = (0..20).take_while(|_| reclaim.tick(direct(&stand)) == Next::Tick).count();
+    assert!((1..20).contains(&ticks) && stand.dirty() == 0, "{ticks}");
+    assert!(reclaim.is_quiet(direct(&stand)));
+    stand.dirty_segments(1);
+    assert!(!reclaim.is_quiet(direct(&stand)));
+}

@@ -1,0 +1,59 @@
+//! A thread's way into the process's heap and out of it. Miri has no such heap.
+
+use core::ptr::NonNull;
+
+use super::{aligned, existing_heap, free_miss, reallocate, stats, usable_size, word};
+use crate::heap::Foreign;
+
+fn in_a_thread(test: impl FnOnce() + Send) {
+    if cfg!(miri) {
+        return;
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(test);
+    });
+}
+
+#[test]
+fn the_first_call_gives_a_thread_its_cache() {
+    in_a_thread(|| {
+        assert!(word::own().is_none() && core::ptr::eq(word::hot(), &raw const word::FRESH));
+        let block = aligned(16, 100);
+        let own = word::own().expect("a cache");
+        assert!(core::ptr::eq(word::hot(), own), "the hot path uses it");
+        assert_eq!(usable_size(block.addr()), Some(112));
+        assert_eq!(unsafe { free_miss(block) }, Ok(()));
+    });
+}
+
+#[test]
+fn a_thread_that_ends_gives_its_cache_back() {
+    in_a_thread(|| {
+        let threads = |minus| stats().threads - minus;
+        assert_eq!(unsafe { free_miss(aligned(16, 100)) }, Ok(()));
+        let cache = word::own().expect("a cache");
+        word::set(&word::ENDED, None);
+        // SAFETY: no word leads to the cache any more.
+        unsafe { existing_heap().expect("a heap").detach(cache) };
+        let before = threads(0);
+        // What a thread does after its end, in later destructors, needs no cache.
+        let block = aligned(64, 5000);
+        assert_eq!((block.addr() % 64, threads(0)), (0, before));
+        assert!(word::own().is_none());
+        assert_eq!(unsafe { free_miss(block) }, Ok(()));
+    });
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    in_a_thread(|| {
+        assert_eq!(unsafe { free_miss(aligned(16, 1)) }, Ok(()));
+        let mut foreign = 7u64;
+        let address = NonNull::from(&mut foreign).cast::<u8>();
+        assert_eq!(usable_size(address.addr().get()), None);
+        assert_eq!(unsafe { free_miss(address.as_ptr()) }, Err(Foreign));
+        assert_eq!(unsafe { reallocate(address, 100) }, Err(Foreign));
+        assert_eq!(foreign, 7);
+        assert_eq!(unsafe { free_miss(core::ptr::null_mut()) }, Ok(()));
+    });
+}
