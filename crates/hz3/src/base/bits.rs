@@ -15,11 +15,23 @@ fn masks(start: u32, count: u32) -> impl Iterator<Item = (usize, u64)> {
     let end = start + count;
     let first = start / WORD_BITS;
     let words = if count == 0 { 0 } else { (end - 1) / WORD_BITS - first + 1 };
+    let last = (first + words).wrapping_sub(1);
     (first..first + words).map(move |word| {
-        let low = start.max(word * WORD_BITS) - word * WORD_BITS;
-        let high = end.min((word + 1) * WORD_BITS) - word * WORD_BITS;
-        (widen(word), ones(high - low) << low)
+        let above = if word == first { u64::MAX << (start % WORD_BITS) } else { u64::MAX };
+        let below =
+            if word == last { u64::MAX >> (end.wrapping_neg() % WORD_BITS) } else { u64::MAX };
+        (widen(word), above & below)
     })
+}
+
+/// The number of set bits, without counting them in a word that has none or all: most words of a
+/// long run of pages. Not every CPU has an instruction for the others.
+fn count_in(word: u64) -> u32 {
+    match word {
+        0 => 0,
+        u64::MAX => WORD_BITS,
+        _ => word.count_ones(),
+    }
 }
 
 /// The lowest `count` bits, of which there are 1 to 64.
@@ -60,7 +72,7 @@ pub(crate) fn count_both(words: &[AtomicU64], others: &[AtomicU64], start: u32, 
     masks(start, count)
         .map(|(word, mask)| {
             let both = words[word].load(Ordering::Relaxed) & others[word].load(Ordering::Relaxed);
-            (both & mask).count_ones()
+            count_in(both & mask)
         })
         .sum()
 }
@@ -68,7 +80,7 @@ pub(crate) fn count_both(words: &[AtomicU64], others: &[AtomicU64], start: u32, 
 /// How many of the bits `start..start + count` are set.
 pub(crate) fn count(words: &[AtomicU64], start: u32, count: u32) -> u32 {
     masks(start, count)
-        .map(|(word, mask)| (words[word].load(Ordering::Relaxed) & mask).count_ones())
+        .map(|(word, mask)| count_in(words[word].load(Ordering::Relaxed) & mask))
         .sum()
 }
 

@@ -8,6 +8,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crate::base::bits;
 use crate::base::units::{PageIndex, Pages, Run, narrow, wide, widen};
 
 /// The longest run that is kept, 4 MiB: log2 of its pages.
@@ -20,6 +21,8 @@ const STEPS_SHIFT: u32 = 3;
 const BINS: usize = ((LONGEST_SHIFT - SHORTEST_SHIFT) << STEPS_SHIFT) as usize + 1;
 /// Places of a bin.
 const WAYS: usize = 2;
+const PLACES: usize = BINS * WAYS;
+const PLACE_WORDS: usize = bits::words_for(PLACES);
 
 /// The runs. Only the owner puts and takes; anyone may steal.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct RunCache {
     places: [[AtomicU64; WAYS]; BINS],
     /// The place from which the next run is evicted. The owner's.
     hand: AtomicUsize,
+    /// One bit a place: it may have a run. The owner's.
+    filled: [AtomicU64; PLACE_WORDS],
     /// Pages put in and taken out so far; written by the owner alone.
     put: AtomicU32,
     taken: AtomicU32,
@@ -69,6 +74,7 @@ impl RunCache {
         RunCache {
             places: [const { [const { AtomicU64::new(0) }; WAYS] }; BINS],
             hand: AtomicUsize::new(0),
+            filled: [const { AtomicU64::new(0) }; PLACE_WORDS],
             put: AtomicU32::new(0),
             taken: AtomicU32::new(0),
             stolen: AtomicU32::new(0),
@@ -125,9 +131,7 @@ impl RunCache {
         if pages > LONGEST || self.held().saturating_add(pages.get()) > most {
             return false;
         }
-        let places = &self.places[bin(pages.get())];
-        let is_empty = |place: &&AtomicU64| place.load(Ordering::Relaxed) == 0;
-        let Some(place) = places.iter().find(is_empty) else { return false };
+        let Some(place) = self.empty_place(bin(pages.get()) * WAYS) else { return false };
         let Some(run) = claim() else { return false };
         self.put_into(place, run);
         true
@@ -135,10 +139,13 @@ impl RunCache {
 
     /// Owner: keeps a run in an empty place.
     #[inline]
-    fn put_into(&self, place: &AtomicU64, run: Run) {
+    fn put_into(&self, place: usize, run: Run) {
         add(&self.put, run.pages.get());
+        let filled = &self.filled[place / widen(bits::WORD_BITS)];
+        let bit = 1 << (place % widen(bits::WORD_BITS));
+        filled.store(filled.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
         // Release pairs with the acquire exchange in `steal`: the thief sees the run as it was put.
-        place.store(pack(run), Ordering::Release);
+        self.place(place).store(pack(run), Ordering::Release);
     }
 
     /// Owner: a run of at least `pages` pages, and hardly longer.
@@ -160,30 +167,44 @@ impl RunCache {
     pub(crate) fn put(&self, run: Run, mut evict: impl FnMut(Run)) {
         let pages = run.pages.get();
         let most = self.most.load(Ordering::Relaxed);
-        for _ in 0..BINS * WAYS {
-            if self.held().saturating_add(pages) <= most {
-                break;
-            }
-            self.evict_next(&mut evict);
+        while self.held().saturating_add(pages) > most {
+            let Some(place) = self.next_filled() else { break };
+            self.evict_from(place, &mut evict);
         }
-        let places = &self.places[bin(pages)];
-        let is_empty = |place: &&AtomicU64| place.load(Ordering::Relaxed) == 0;
-        let place = places.iter().find(is_empty).unwrap_or_else(|| {
+        let first = bin(pages) * WAYS;
+        let place = self.empty_place(first).unwrap_or_else(|| {
             let hand = self.hand.load(Ordering::Relaxed);
-            &places[hand % WAYS]
+            first + hand % WAYS
         });
         self.evict_from(place, &mut evict);
         self.put_into(place, run);
     }
 
-    /// Owner: evicts the run at the hand, if there is one, and moves the hand on.
-    fn evict_next(&self, evict: &mut impl FnMut(Run)) {
-        let hand = self.hand.load(Ordering::Relaxed);
-        self.hand.store((hand + 1) % (BINS * WAYS), Ordering::Relaxed);
-        self.evict_from(&self.places.as_flattened()[hand], evict);
+    /// An empty place of the bin whose first place is this.
+    #[inline]
+    fn empty_place(&self, first: usize) -> Option<usize> {
+        (first..first + WAYS).find(|&place| self.place(place).load(Ordering::Relaxed) == 0)
     }
 
-    fn evict_from(&self, place: &AtomicU64, evict: &mut impl FnMut(Run)) {
+    #[inline]
+    fn place(&self, place: usize) -> &AtomicU64 {
+        &self.places.as_flattened()[place]
+    }
+
+    /// Owner: the place that may have a run at the hand or behind it, in a circle. Moves the hand past
+    /// it.
+    fn next_filled(&self) -> Option<usize> {
+        let hand = narrow(self.hand.load(Ordering::Relaxed));
+        let word_at = |word: usize| self.filled[word].load(Ordering::Relaxed);
+        let next = |from| bits::next_set(from, bits::word_count(PLACE_WORDS), word_at);
+        let place = widen(next(hand).or_else(|| next(0))?);
+        self.hand.store((place + 1) % PLACES, Ordering::Relaxed);
+        Some(place)
+    }
+
+    fn evict_from(&self, place: usize, evict: &mut impl FnMut(Run)) {
+        bits::clear(&self.filled, narrow(place), 1);
+        let place = self.place(place);
         if place.load(Ordering::Relaxed) == 0 {
             return;
         }

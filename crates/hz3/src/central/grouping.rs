@@ -1,9 +1,9 @@
 //! Blocks of one slab, brought together in a batch.
 //!
-//! What a slab costs when blocks come back to it (its class, its header, its note of traffic, its place
-//! in the order) is paid once for blocks that follow one another in the batch. Programs that free in
-//! another order than they allocated scatter them; then two passes by chunk, a counting sort, cost
-//! less than a slab for each block.
+//! A slab has a price when blocks come back to it: its class, its header, its note of traffic, its
+//! place in the order. Blocks that follow one another in the batch pay it once. Programs that free in
+//! another order than they allocate scatter them; then a sort by chunk, in place, costs less than a
+//! slab for each block.
 
 use core::sync::atomic::Ordering;
 
@@ -11,10 +11,16 @@ use super::Slot;
 use crate::base::size_class::SizeClass;
 use crate::base::units::{CHUNK_SHIFT, widen};
 
-/// Blocks that are sorted together.
-const MOST: usize = 128;
-/// Chunks that are told apart; a power of two.
-const BUCKETS: usize = 64;
+/// Blocks that are sorted together: a whole flush of the smallest classes.
+const MOST: usize = 1024;
+/// Chunks that are told apart in a short part of a batch and in a long one; powers of two. The pass
+/// over the buckets costs less than the passes over the blocks.
+const FEW_BUCKETS: usize = 64;
+const MANY_BUCKETS: usize = 256;
+/// A part of so many blocks is a long one.
+const LONG: usize = 192;
+/// Slabs of fewer blocks are not worth a sort.
+const FEWEST_IN_A_SLAB: usize = 16;
 /// Blocks that are looked at to see whether a batch is scattered, and how many of them must lie in
 /// another chunk than the one before.
 const SAMPLE: usize = 8;
@@ -23,51 +29,71 @@ const SCATTERED: usize = 3;
 /// Brings blocks of one chunk together where that is worth its price: slabs hold many of the class,
 /// and the first blocks lie here and there.
 pub(super) fn group(class: SizeClass, batch: &[Slot]) {
+    if widen(class.capacity()) < FEWEST_IN_A_SLAB {
+        return;
+    }
     for part in batch.chunks(MOST) {
-        if widen(class.capacity()) > part.len() && is_scattered(part) {
-            sort(part);
+        if !is_scattered(part) {
+            continue;
+        }
+        if part.len() < LONG {
+            sort::<FEW_BUCKETS>(part);
+        } else {
+            sort::<MANY_BUCKETS>(part);
         }
     }
 }
 
-/// The bucket of the chunk that a block starts in. The arena starts at a multiple of a chunk.
-fn bucket(slot: &Slot) -> usize {
-    (slot.load(Ordering::Relaxed).addr() >> CHUNK_SHIFT) % BUCKETS
+/// The chunk that a block starts in. The arena starts at a multiple of a chunk.
+fn chunk(slot: &Slot) -> usize {
+    slot.load(Ordering::Relaxed).addr() >> CHUNK_SHIFT
 }
 
 fn is_scattered(part: &[Slot]) -> bool {
     let Some(sample) = part.first_chunk::<SAMPLE>() else { return false };
-    let changes = sample.windows(2).filter(|pair| bucket(&pair[0]) != bucket(&pair[1]));
+    let changes = sample.windows(2).filter(|pair| chunk(&pair[0]) != chunk(&pair[1]));
     changes.count() >= SCATTERED
 }
 
-/// Sorts by bucket: counts, then every bucket's end, then each block to its place from behind.
-fn sort(part: &[Slot]) {
-    let mut ends = [0u8; BUCKETS];
+/// Sorts by chunk, modulo the number of buckets: counts, then every bucket's range, then swaps each
+/// block into its bucket until the block that belongs here turns up.
+fn sort<const BUCKETS: usize>(part: &[Slot]) {
+    const { assert!(BUCKETS.is_power_of_two() && MOST <= u16::MAX as usize) }
+    let mut ends = [0u16; BUCKETS];
     for slot in part {
-        ends[bucket(slot)] += 1;
+        ends[chunk(slot) % BUCKETS] += 1;
     }
+    let mut next = [0u16; BUCKETS];
     let mut end = 0;
-    for bucket_end in &mut ends {
+    for (next, bucket_end) in next.iter_mut().zip(&mut ends) {
+        *next = end;
         end += *bucket_end;
         *bucket_end = end;
     }
-    let unsorted = [const { Slot::new(core::ptr::null_mut()) }; MOST];
-    for (from, to) in part.iter().zip(&unsorted) {
-        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-    for slot in &unsorted[..part.len()] {
-        let place = &mut ends[bucket(slot)];
-        *place -= 1;
-        part[usize::from(*place)].store(slot.load(Ordering::Relaxed), Ordering::Relaxed);
+    for bucket in 0..BUCKETS {
+        while next[bucket] < ends[bucket] {
+            let home = &part[usize::from(next[bucket])];
+            let mut block = home.load(Ordering::Relaxed);
+            loop {
+                let target = (block.addr() >> CHUNK_SHIFT) % BUCKETS;
+                if target == bucket {
+                    break;
+                }
+                let place = &part[usize::from(next[target])];
+                next[target] += 1;
+                let displaced = place.load(Ordering::Relaxed);
+                place.store(block, Ordering::Relaxed);
+                block = displaced;
+            }
+            home.store(block, Ordering::Relaxed);
+            next[bucket] += 1;
+        }
     }
 }
 
-const _: () = assert!(MOST <= u8::MAX as usize && BUCKETS.is_power_of_two());
-
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_SHIFT, MOST, Ordering, SizeClass, Slot, group};
+    use super::{CHUNK_SHIFT, LONG, MOST, Ordering, SizeClass, Slot, group};
     use std::vec::Vec;
 
     /// Blocks in so many chunks in turn.
@@ -88,7 +114,9 @@ mod tests {
 
     #[test]
     fn scattered_blocks_come_together_and_none_is_lost() {
-        for (len, chunks) in [(8, 3), (MOST - 1, 7), (MOST, 64), (MOST, 2), (3 * MOST + 9, 40)] {
+        for (len, chunks) in
+            [(8, 3), (127, 7), (LONG, 64), (MOST - 1, 200), (MOST, 2), (3 * MOST + 9, 40)]
+        {
             let batch = batch(len, chunks);
             let before = addresses(&batch);
             group(SizeClass::of_size(16), &batch);
