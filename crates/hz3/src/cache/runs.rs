@@ -32,9 +32,8 @@ pub(crate) struct RunCache {
     hand: AtomicUsize,
     /// One bit a place: it may have a run. The owner's.
     filled: [AtomicU64; PLACE_WORDS],
-    /// Pages put in and taken out so far; written by the owner alone.
-    put: AtomicU32,
-    taken: AtomicU32,
+    /// Pages put in less those taken out so far; written by the owner alone.
+    kept: AtomicU32,
     /// Pages stolen so far; by thieves, which are atomic among themselves.
     stolen: AtomicU32,
     /// Pages that may be held.
@@ -75,8 +74,7 @@ impl RunCache {
             places: [const { [const { AtomicU64::new(0) }; WAYS] }; BINS],
             hand: AtomicUsize::new(0),
             filled: [const { AtomicU64::new(0) }; PLACE_WORDS],
-            put: AtomicU32::new(0),
-            taken: AtomicU32::new(0),
+            kept: AtomicU32::new(0),
             stolen: AtomicU32::new(0),
             most: AtomicU32::new(0),
             looked_after: AtomicU64::new(0),
@@ -92,8 +90,7 @@ impl RunCache {
     /// Pages held; a hint for others than the owner.
     fn held(&self) -> u32 {
         let stolen = self.stolen.load(Ordering::Relaxed);
-        let gone = self.taken.load(Ordering::Relaxed).wrapping_add(stolen);
-        let held = self.put.load(Ordering::Relaxed).wrapping_sub(gone);
+        let held = self.kept.load(Ordering::Relaxed).wrapping_sub(stolen);
         // A look between two counts may see more gone than put.
         if held > u32::MAX / 2 { 0 } else { held }
     }
@@ -105,7 +102,7 @@ impl RunCache {
 
     /// Forgets the counts of an owner that is gone; there must be no run.
     pub(crate) fn reset(&self) {
-        for count in [&self.put, &self.taken, &self.stolen] {
+        for count in [&self.kept, &self.stolen] {
             count.store(0, Ordering::Relaxed);
         }
         self.looked_after.store(0, Ordering::Relaxed);
@@ -140,7 +137,7 @@ impl RunCache {
     /// Owner: keeps a run in an empty place.
     #[inline]
     fn put_into(&self, place: usize, run: Run) {
-        add(&self.put, run.pages.get());
+        add(&self.kept, run.pages.get());
         let filled = &self.filled[place / widen(bits::WORD_BITS)];
         let bit = 1 << (place % widen(bits::WORD_BITS));
         filled.store(filled.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
@@ -157,7 +154,7 @@ impl RunCache {
             let run = unpack(word).filter(|run| run.pages >= pages)?;
             // A thief may have been faster.
             place.compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-            add(&self.taken, run.pages.get());
+            add(&self.kept, run.pages.get().wrapping_neg());
             Some(run)
         })
     }
@@ -209,7 +206,7 @@ impl RunCache {
             return;
         }
         if let Some(run) = unpack(place.swap(0, Ordering::Relaxed)) {
-            add(&self.taken, run.pages.get());
+            add(&self.kept, run.pages.get().wrapping_neg());
             evict(run);
         }
     }

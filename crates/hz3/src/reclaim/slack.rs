@@ -2,8 +2,9 @@
 //!
 //! There only slow paths give memory back, and the program may run none for ever. So what is free
 //! and may be resident must stay below a bound at any time, beside what the caches hold: 4 MiB and a
-//! quarter of the live bytes; 1 MiB and a 64th while the program only frees, for it will hardly take
-//! the memory again soon. A slow path that finds more purges down to half of the bound.
+//! quarter of the live bytes in the arena; 1 MiB and a 64th while the program only frees, for it will
+//! hardly take the memory again soon. A slow path that finds more purges down to half of the bound.
+//! Blocks in mappings of their own don't raise the bound: free pages of the arena never serve them.
 //!
 //! A program whose working set swings by more than the bound would pay for a purge and for as many
 //! faults with each swing. It pays for one or two: when a quarter of what was purged is taken again

@@ -23,7 +23,7 @@ impl Reclaim {
         } else if segments.account().dirty_bytes() <= self.slack.least() {
             return;
         }
-        let bound = self.slack.bound(segments.account().active_bytes());
+        let bound = self.slack.bound(segments.account().arena_active_bytes());
         let slabs = || layers.central().free_and_dissolved();
         let in_slabs = if counts_slabs { self.slack.note_slabs(slabs(), bound) } else { 0 };
         let dirty = self.slack.purgeable(segments.account().dirty_bytes());

@@ -90,6 +90,11 @@ impl Account {
         self.active.load(Ordering::Relaxed)
     }
 
+    /// Bytes in slabs and large blocks of the arena: what free pages can serve again.
+    pub(crate) fn arena_active_bytes(&self) -> u64 {
+        self.active_bytes().saturating_sub(self.huge_bytes())
+    }
+
     /// The most that they ever were.
     pub(crate) fn peak_active_bytes(&self) -> u64 {
         self.peak_active.load(Ordering::Relaxed)
