@@ -39,7 +39,7 @@ pub(crate) fn page(tree: &Tree) -> Result<String> {
          Comments in the code cite the invariants by number. Each atomic ordering other than `Relaxed`\n\
          says beside it what it pairs with: `grep -rn 'pairs with' {SOURCES}`.\n\n\
          ## Invariants\n\n{invariants}\n\
-         ## Locks\n\n{}\n\n| rank | lock | what it guards |\n|---|---|---|\n{}",
+         ## Locks\n\n{}\n\n| rank | lock | |\n|---|---|---|\n{}",
         head(ranks).trim_end(),
         locks(ranks)
     ))

@@ -215,6 +215,8 @@ mod tests {
             "CHANGELOG.md",
             "packaging/README.md",
             "docs/tuning.md",
+            "docs/benchmarks/README.md",
+            "docs/guides/rust.md",
             ".ci/run",
             ".github/workflows/ci.yml",
         ] {

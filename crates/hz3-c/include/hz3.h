@@ -1,5 +1,5 @@
 /*
- * hz3: a memory allocator whose resident set follows the live bytes.
+ * hz3: a memory allocator that gives memory back to the system.
  *
  * A program needs this header only for what is declared below. malloc, free and their family are
  * declared by <stdlib.h> and <malloc.h>, the operators new and delete by <new>; hz3 serves them

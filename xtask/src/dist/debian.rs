@@ -33,7 +33,7 @@ const PACKAGES: [Package; 3] = [
         name: RUN_TIME,
         section: "libs",
         depends: "libc6 (>= 2.31)",
-        summary: "memory allocator whose resident set follows the live bytes",
+        summary: "memory allocator that gives memory back",
         text: " A malloc for programs as they are, preloaded or linked. Memory that the program\n \
                no longer holds goes back to the kernel in the background.",
         files: &["lib/libhz3.so.", "share/man/man7/"],
@@ -42,7 +42,7 @@ const PACKAGES: [Package; 3] = [
         name: "libhz3-dev",
         section: "libdevel",
         depends: "libhz3-0 (= @VERSION@)",
-        summary: "memory allocator whose resident set follows the live bytes (development)",
+        summary: "memory allocator that gives memory back (development)",
         text: " The header, the archive, and the files for pkg-config and CMake.",
         files: &["lib/libhz3.so", "lib/libhz3.a", "include/", "lib/pkgconfig/", "lib/cmake/"],
     },

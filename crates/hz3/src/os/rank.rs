@@ -8,30 +8,32 @@
 //! change of a huge block. A slab's run is taken before the bin is locked and given back under it, so a
 //! bin waits for pages, never for growth.
 
-/// The making of the heap, and its configuration. A fork takes all the others while it is held.
+/// Guards the making of the heap and its configuration. A fork takes all others while it holds this one.
 pub(crate) const START: u8 = 0;
-/// The pace of the ticks, and that one tick runs at a time; only tried, never waited for.
+/// Guards the pace of the ticks; one tick runs at a time. Threads only try it, and never wait.
 pub(crate) const AGEING: u8 = 1;
-/// That nothing is on its way to the system, so a fork waits for it. `madvise` is called under it.
+/// Held while pages are on their way to the system, so that a fork waits for them. `madvise` is
+/// called under it.
 pub(crate) const PURGING: u8 = 2;
-/// The entry of a new cache into the registry.
+/// Guards the entry of a new cache into the registry.
 pub(crate) const PUBLICATION: u8 = 3;
-/// A list of unused caches, by the CPU on which their threads ended. A fork takes these in order.
+/// Guards a list of unused caches, by the CPU on which their threads ended. A fork takes the lists
+/// in order.
 pub(crate) const UNUSED: u8 = 4;
-/// A thread cache: `base`, `floor` and `limit` of its stacks, capacities, arrays. The owner's slow
-/// path waits for it, a thief only tries it. A thief calls membarrier under it; a refill may call
+/// Guards a thread cache: `base`, `floor` and `limit` of its stacks, capacities, arrays. The owner's
+/// slow path waits for it, a thief only tries it. A thief calls membarrier under it; a refill may call
 /// `mmap` and `madvise`.
 pub(crate) const CACHE: u8 = 5;
-/// The blocks that wait in a transfer cache, and their limit; malloc and free only try it.
+/// Guards the blocks that wait in a transfer cache, and their limit. malloc and free only try it.
 pub(crate) const TRANSFER: u8 = 6;
-/// A bin's state, and the headers and bitmaps of its slabs. A second bin of the same class, in a
-/// higher shard, may be locked under it.
+/// Guards a bin and the headers and bitmaps of its slabs. A second bin of the same class, in a higher
+/// shard, may be locked under it.
 pub(crate) const BIN: u8 = 7;
-/// How far the arena is committed. `mmap`, and `madvise` on new units, are called under it.
+/// Guards how far the arena is committed. `mmap`, and `madvise` on new units, are called under it.
 pub(crate) const GROWTH: u8 = 8;
-/// The table of blocks outside the arena. The table's own memory is mapped under it.
+/// Guards the table of blocks outside the arena, whose own memory is mapped under it.
 pub(crate) const HUGE: u8 = 9;
-/// Free runs; free, dirty and old bits; the records of free runs; the claim of a large block.
+/// Guards free runs and their records, the free, dirty and old bits, and the claim of a large block.
 pub(crate) const PAGES: u8 = 10;
 
 /// The name of a rank, for messages.
