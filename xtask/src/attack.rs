@@ -32,26 +32,36 @@ const AT_ONCE: [(&str, &str); 12] = [
     ("HZ3_PURGE_DELAY_MS", "0"),
 ];
 
-/// Attacks every policy, or `only` that one, for `minutes` altogether.
-pub(crate) fn run(minutes: u32, seed: u64, only: Option<&str>) -> Result {
+/// Slow paths between two validations of the heap while a library that checks itself is attacked.
+const VALIDATE: &str = "200";
+
+/// Attacks every policy, or `only` that one, for `minutes` altogether; the program runs on the
+/// library that checks itself if `checked`.
+pub(crate) fn run(minutes: u32, seed: u64, only: Option<&str>, checked: bool) -> Result {
     let policies: Vec<_> =
         POLICIES.into_iter().filter(|name| only.is_none_or(|o| o == *name)).collect();
     if policies.is_empty() {
         return Err(Failure::new(format!("there is no such policy; there are {POLICIES:?}")));
     }
-    shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
+    let library = if checked {
+        shell::checked_library()?
+    } else {
+        shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
+        shell::target().join("release/libhz3.so")
+    };
     let program = compile()?;
     let share = u64::from(minutes) * 60 / policies.len() as u64 / 2;
     let mut table = Vec::new();
     for policy in policies {
         for (place, command) in [
             ("heap", heap(policy, seed, share)),
-            ("process", process(&program, policy, seed, share)),
+            ("process", process(&program, &library, checked, (policy, seed, share))),
         ] {
             let counts = attack(command).map_err(|failure| {
                 failure.during(&format!(
                     "attack on policy {policy}, seed {seed}, {place}; again: \
-                     cargo xtask attack --policy {policy} --seed {seed}"
+                     cargo xtask attack --policy {policy} --seed {seed}{}",
+                    if checked { " --checked" } else { "" }
                 ))
             })?;
             table.push(format!("{policy:<8} {place:<8} {counts}"));
@@ -83,11 +93,19 @@ fn heap(policy: &str, seed: u64, seconds: u64) -> Command {
     command
 }
 
-fn process(program: &Path, policy: &str, seed: u64, seconds: u64) -> Command {
+fn process(
+    program: &Path,
+    library: &Path,
+    checked: bool,
+    (policy, seed, seconds): (&str, u64, u64),
+) -> Command {
     let mut command = shell::program(program);
     command.arg(seed.to_string()).arg((seconds * 1000).to_string());
     command.envs(AT_ONCE).env("HZ3_POLICY", policy);
-    command.env("LD_PRELOAD", shell::target().join("release/libhz3.so"));
+    if checked {
+        command.env("HZ3_VALIDATE", VALIDATE);
+    }
+    command.env("LD_PRELOAD", library);
     command
 }
 

@@ -97,7 +97,12 @@ enum Chore {
         /// Attack only this policy
         #[arg(long, value_name = "NAME")]
         policy: Option<String>,
+        /// Run the program on the library that checks itself
+        #[arg(long)]
+        checked: bool,
     },
+    /// Builds target/checked/libhz3-check.so, a library that ends a program when hz3 itself is wrong
+    CheckedLibrary,
     /// Runs what takes hours: all of Miri, long attacks and storms, the check build, other targets
     Nightly {
         /// First install what is missing: Debian packages (needs root), Rust's nightly, targets
@@ -169,7 +174,13 @@ fn run(chore: Chore) -> Result {
         Chore::Misuse => misuse::run(),
         Chore::Docs => docs::run(),
         Chore::Numbers => numbers::run(),
-        Chore::Attack { minutes, seed, policy } => attack::run(minutes, seed, policy.as_deref()),
+        Chore::Attack { minutes, seed, policy, checked } => {
+            attack::run(minutes, seed, policy.as_deref(), checked)
+        }
+        Chore::CheckedLibrary => {
+            println!("{}", shell::checked_library()?.display());
+            Ok(())
+        }
         Chore::Targets { musl } => targets::run(musl),
         Chore::Miri { short, tree_borrows, filter } => {
             let extent = if short { nightly::Extent::Short } else { nightly::Extent::Full };

@@ -43,6 +43,19 @@ pub(crate) fn quick_release(command: &mut Command, directory: &str) {
         .env("CARGO_TARGET_DIR", target().join(directory));
 }
 
+/// Builds `libhz3-check.so`, the library that checks itself, and returns its path.
+pub(crate) fn checked_library() -> Result<PathBuf> {
+    let build = ["build", "--profile", "checked", "--package", "hz3-c", "--features", "check"];
+    run(&mut cargo(&build))?;
+    let built = target().join("checked/libhz3.so");
+    let library = built.with_file_name("libhz3-check.so");
+    // Programs may have the last one mapped: a new file takes its place.
+    let fresh = built.with_file_name("libhz3-check.so.new");
+    std::fs::copy(&built, &fresh)?;
+    std::fs::rename(&fresh, &library)?;
+    Ok(library)
+}
+
 /// Says what is run, runs it, fails when it fails.
 pub(crate) fn run(command: &mut Command) -> Result {
     announce(command);

@@ -41,8 +41,14 @@ mod throw;
 /// A bug in the allocator: nothing can be done that would not make it worse.
 #[cfg(all(not(test), any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[panic_handler]
-fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
-    hz3_alloc::raw::fatal("internal error: the allocator panicked", 0)
+fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
+    #[cfg(feature = "check")]
+    hz3_alloc::raw::panicked(info);
+    #[cfg(not(feature = "check"))]
+    {
+        let _ = info;
+        hz3_alloc::raw::fatal("internal error: the allocator panicked", 0)
+    }
 }
 
 /// Unoptimized builds contain parts of `core` that name this function of `std`. Nobody unwinds

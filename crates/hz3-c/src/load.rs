@@ -1,12 +1,13 @@
 //! What happens when the library is loaded.
 //!
-//! The core registers its fork handlers at the process's first allocation. In the child of a
-//! `fork`, handlers run in the order of registration, before it in the reverse order: ours, which
-//! hold every lock, must be the innermost. So we allocate before the constructors of other
-//! libraries can register theirs (`-z initfirst` in build.rs has us called first).
+//! The core registers its fork handlers when its heap starts. In the child of a `fork`, handlers
+//! run in the order of registration, before it in the reverse order: ours, which hold every lock,
+//! must be the innermost. So we start the heap before the constructors of other libraries can
+//! register theirs (`-z initfirst` in build.rs has us called first).
+
+use hz3_alloc::raw;
 
 use crate::caller;
-use crate::posix::{allocate, release};
 
 /// The dynamic linker and the C start-up code call what this section points to.
 #[used]
@@ -14,6 +15,6 @@ use crate::posix::{allocate, release};
 static ON_LOAD: extern "C" fn() = on_load;
 
 extern "C" fn on_load() {
-    release(allocate(1));
+    raw::start();
     caller::learn();
 }

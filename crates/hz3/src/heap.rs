@@ -12,7 +12,7 @@ use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 use crate::cache::refill::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
-use crate::central::blocks::BadBlock;
+
 use crate::central::{self, Central};
 use crate::options::Config;
 use crate::os::fatal::{fatal, fatal_small};
@@ -96,6 +96,7 @@ impl<O: Os> Heap<O> {
         // SAFETY: the caller's promise.
         unsafe { self.registry.release(cache, self.below()) };
         self.reclaim.thread_ended(self.below());
+        self.central.end_if_faulty();
     }
 
     /// A block of at least `size` bytes, aligned to 16.
@@ -147,8 +148,13 @@ impl<O: Os> Heap<O> {
     /// # Safety
     /// The cache is the calling thread's, and a pop of the class has just failed.
     unsafe fn refill(&self, cache: &ThreadCache, class: SizeClass) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's promise, and below a pop that has just failed.
-        let refill = || unsafe { cache.refill(self.below(), class) }.and_then(NonNull::new);
+        let refill = || {
+            // SAFETY: the caller's promise, and below a pop that has just failed.
+            let block = unsafe { cache.refill(self.below(), class) };
+            // Growth takes capacity from other classes, whose blocks went back.
+            self.central.end_if_faulty();
+            block.and_then(NonNull::new)
+        };
         let again = || {
             // SAFETY: the cache is the calling thread's.
             let block = unsafe { cache.stack(class).pop() };
@@ -235,8 +241,8 @@ impl<O: Os> Heap<O> {
             }
             return Ok(());
         }
-        if !Central::is_block_start(&self.segments, class, offset) {
-            central::refuse(BadBlock::NoBlockStart, class, block.addr());
+        if let Err(reason) = Central::check_in_use(&self.segments, class, offset) {
+            central::refuse(reason, class, block.addr());
         }
         match front {
             Front::Cache(cache) => {
@@ -250,6 +256,7 @@ impl<O: Os> Heap<O> {
                 self.central.put(&self.segments, class, &[AtomicPtr::new(block)]);
             }
         }
+        self.central.end_if_faulty();
         Ok(())
     }
 
@@ -286,7 +293,9 @@ impl<O: Os> Heap<O> {
     /// Empties every cache, retires every empty slab, and gives free pages back to the system
     /// until at most `keep` bytes of them may hold memory. Returns the bytes given back.
     pub(crate) fn collect(&self, front: Front<'_>, keep: usize) -> usize {
-        self.reclaim.collect(self.layers(front), keep)
+        let given_back = self.reclaim.collect(self.layers(front), keep);
+        self.central.end_if_faulty();
+        given_back
     }
 
     /// One tick of the default policy, or one epoch of an experiment.
@@ -294,7 +303,9 @@ impl<O: Os> Heap<O> {
     /// # Safety
     /// The front is the calling thread's.
     pub(crate) unsafe fn tick(&self, front: Front<'_>) -> Next {
-        self.reclaim.tick(self.layers(front))
+        let next = self.reclaim.tick(self.layers(front));
+        self.central.end_if_faulty();
+        next
     }
 
     /// After a slow path, with no lock held: sees to it that memory is looked after.
@@ -304,6 +315,7 @@ impl<O: Os> Heap<O> {
     #[inline]
     pub(crate) unsafe fn after_slow_path(&self, front: Front<'_>) {
         self.reclaim.after_slow_path(self.layers(front));
+        self.central.end_if_faulty();
     }
 
     /// Whether [`Heap::after_slow_path`] is due after a large block went into the caller's cache alone.
@@ -315,11 +327,14 @@ impl<O: Os> Heap<O> {
     /// As [`Heap::after_slow_path`], for a thread that has just given its cache back.
     pub(crate) fn after_thread_end(&self) {
         self.reclaim.after_thread_end(self.layers(Front::Direct));
+        self.central.end_if_faulty();
     }
 
     /// A turn of the reclaimer's thread. Returns whether it goes on.
     pub(crate) fn reclaimer_turn(&self, turns: &mut Turns) -> bool {
-        self.reclaim.thread_turn(self.layers(Front::Direct), turns)
+        let goes_on = self.reclaim.thread_turn(self.layers(Front::Direct), turns);
+        self.central.end_if_faulty();
+        goes_on
     }
 
     /// The trim of a process without a reclaimer, for tests.
@@ -329,6 +344,7 @@ impl<O: Os> Heap<O> {
     #[cfg(test)]
     pub(crate) unsafe fn trim(&self, front: Front<'_>, counts_slabs: bool) {
         self.reclaim.trim(self.layers(front), counts_slabs);
+        self.central.end_if_faulty();
     }
 
     /// Takes every lock, in lock order, so that a fork finds the heap at rest.
@@ -351,6 +367,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn bury_other_threads(&self, own: Option<&ThreadCache>) {
         self.reclaim.forget_other_threads();
         self.registry.bury_all_but(own, self.below());
+        self.central.end_if_faulty();
     }
 
     /// Empties a cache as a thief does, for tests.
@@ -363,9 +380,19 @@ impl<O: Os> Heap<O> {
     /// be at rest.
     #[cfg(test)]
     pub(crate) fn validate(&self) {
+        self.validate_at_work(None);
+        self.validate_statistics();
+    }
+
+    /// As [`Heap::validate`], for a thread without locks beside others that are at work: what holds at
+    /// rest only is left out. `own` is the caller's cache.
+    #[cfg(any(test, feature = "check"))]
+    pub(crate) fn validate_at_work(&self, own: Option<&ThreadCache>) {
         self.segments.validate();
         self.central.validate(&self.segments);
-        self.registry.validate();
-        self.validate_statistics();
+        self.registry.validate(own);
+        if let Some(own) = own {
+            own.validate(self.below());
+        }
     }
 }

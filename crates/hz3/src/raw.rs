@@ -11,8 +11,16 @@ pub use crate::heap::Foreign;
 use crate::os::Os;
 pub use crate::os::fatal::fatal;
 use crate::os::fatal::fatal_size;
+#[cfg(feature = "check")]
+pub use crate::os::fatal::panicked;
 use crate::os::linux::Linux;
 use crate::{hot, thread};
+
+/// Makes the heap now, instead of at the first allocation, and registers what hz3 does around a fork.
+/// Without memory for it the first allocation tries again.
+pub fn start() {
+    thread::start();
+}
 
 /// The fast path of malloc; `miss` is called with the size when the thread's cache cannot serve.
 ///

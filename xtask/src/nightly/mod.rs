@@ -26,10 +26,13 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     if install {
         setup::everything()?;
     }
-    let attack = move || attack::run(minutes, 1, None);
-    let steps: [(&str, &dyn Fn() -> Result); 9] = [
+    let attack = move || attack::run(minutes, 1, None, false);
+    let checked_attack = move || attack::run(minutes, 2, None, true);
+    let steps: [(&str, &dyn Fn() -> Result); 11] = [
         ("core, check build", &core_check_build),
         ("C API, check build", &c_check_build),
+        ("programs, check build", &programs_check_build),
+        ("attack, check build", &checked_attack),
         ("storms", &storms),
         ("targets", &|| targets::run(true)),
         ("loom", &|| test::loom(PREEMPTIONS)),
@@ -45,7 +48,7 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
         let outcome = step();
         let seconds = start.elapsed().as_secs();
         let note = outcome.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
-        table.push(format!("{name:<20} {seconds:>6} s  {note}"));
+        table.push(format!("{name:<22} {seconds:>6} s  {note}"));
         if outcome.is_err() {
             failed.push(*name);
         }
@@ -70,6 +73,13 @@ fn core_check_build() -> Result {
 fn c_check_build() -> Result {
     let mut command = shell::cargo(&["test", "--package", "hz3-c", "--features", "check"]);
     counts::some(command.args(["--", "--skip", "exports::"])).map(drop)
+}
+
+/// Real programs on a library that checks itself.
+fn programs_check_build() -> Result {
+    let library = shell::checked_library()?;
+    let mut command = shell::cargo(&["test", "--package", "hz3-programs"]);
+    counts::some(command.env("PRELOAD_UNDER_TEST", library)).map(drop)
 }
 
 fn storms() -> Result {

@@ -54,6 +54,30 @@ static void stay(int signal)
     (void)signal;
 }
 
+static void *work(void *unused)
+{
+    for (int turn = 0; turn < 2000; turn++) {
+        void *blocks[64];
+        for (int i = 0; i < 64; i++) {
+            blocks[i] = malloc(200);
+        }
+        for (int i = 0; i < 64; i++) {
+            free(blocks[i]);
+        }
+    }
+    return unused;
+}
+
+/* One that waits for a thread which wants every lock of the block's class. */
+static void leave_after_a_thread(int signal)
+{
+    pthread_t thread;
+    (void)signal;
+    pthread_create(&thread, NULL, work, NULL);
+    pthread_join(thread, NULL);
+    _exit(7);
+}
+
 /* Leaves what the cache holds to the reclaimer, which has enough to do to be there. */
 static void wait_for_the_reclaimer(void)
 {
@@ -95,6 +119,11 @@ static void abuse(const char *how)
         other = malloc(200);
         free(block);
         free(other);
+    } else if (!strcmp(how, "never-handed-out")) {
+        /* In the same slab, far behind what any cache got of it. */
+        free(tell(block + 200 * 208));
+    } else if (!strcmp(how, "size-0")) {
+        *(char *)tell(malloc(0)) = 1;
     } else if (!strcmp(how, "interior-aligned")) {
         free(tell(block + 16));
     } else if (!strcmp(how, "interior-of-long")) {
@@ -111,6 +140,17 @@ static void abuse(const char *how)
         free(tell(block));
         collect();
         free(block);
+    } else if (!strcmp(how, "double-flushed")) {
+        /* Deep in the cache when it is freed again, so only the flush sees it. */
+        char *blocks[400];
+        signal(SIGABRT, leave_after_a_thread);
+        for (int i = 0; i < 400; i++) {
+            blocks[i] = malloc(200);
+        }
+        for (int i = 0; i < 300; i++) {
+            free(blocks[i]);
+        }
+        free(blocks[100]);
     } else if (!strncmp(how, "double-stolen", 13)) {
         signal(SIGABRT, strstr(how, "leave") ? leave : strstr(how, "stay") ? stay : SIG_DFL);
         free(tell(block));

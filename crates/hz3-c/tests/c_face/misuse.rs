@@ -21,6 +21,7 @@ fn addresses_inside_a_block() {
     dies_of("misaligned", "inside");
     dies_of("interior-aligned", "inside a block: 208 bytes, no block starts here");
     dies_of("interior-of-long", "inside a block: 20480 bytes, no block starts here");
+    dies_of("never-handed-out", "a block that was never handed out: 208 bytes, free in its slab");
     dies_of("large-interior", "no block");
     dies_of("huge-interior", "no block");
 }
@@ -57,6 +58,15 @@ fn addresses_that_no_allocator_gives_out() {
     dies_of("realloc-stack", "in a stack");
     dies_of("global", "in the data");
     dies_of("misaligned-foreign", "misaligned");
+}
+
+/// What a flush finds wrong ends the program when the flush holds no lock any more: a handler of
+/// SIGABRT may wait for threads that want the same locks.
+#[test]
+fn a_handler_of_sigabrt_may_wait_for_other_threads() {
+    let outcome = run(preloaded(program("misuse.c", Link::None)).arg("double-flushed"));
+    assert_eq!(outcome.status.code(), Some(7), "{outcome}");
+    assert!(outcome.stderr.starts_with("hz3: double free: 208 bytes"), "{outcome}");
 }
 
 /// What the reclaimer finds wrong ends the program as what another thread finds does, though its own

@@ -4,6 +4,8 @@ use core::sync::atomic::Ordering;
 
 use super::capacity::Shortage;
 use super::refill::Below;
+#[cfg(any(test, feature = "check"))]
+use super::refill::check_block;
 use super::{Counts, Policy, ThreadCache};
 use crate::base::size_class::SizeClass;
 use crate::os::lock::Guard;
@@ -109,6 +111,10 @@ impl<O: Os> Owned<'_, O> {
         let room = unsafe { stack.room() };
         let batch = &room[..self.policy.capacity.batch(class).min(room.len())];
         let count = self.below.central.fetch(self.below.segments, class, batch);
+        #[cfg(any(test, feature = "check"))]
+        for slot in &batch[..count] {
+            check_block(self.below, class, slot.load(Ordering::Relaxed));
+        }
         stack.raise(count);
     }
 

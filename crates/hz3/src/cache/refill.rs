@@ -2,12 +2,14 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::capacity::Shortage;
+use super::capacity::{Shortage, most};
 use super::owned::Owned;
 use super::steal::{Claim, Slot};
 use super::{Counts, Policy, ThreadCache};
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
+#[cfg(any(test, feature = "check"))]
+use crate::base::units::ChunkIndex;
 use crate::base::units::wide;
 use crate::central::Central;
 use crate::os::Os;
@@ -54,6 +56,7 @@ impl ThreadCache {
         let stack = self.stack(class);
         stack.undo_pop();
         owned.open(class);
+        let is_first = owned.policy.capacity.of(class) == 0;
         if stack.len() == 0 {
             // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
             unsafe { stack.compact() };
@@ -69,6 +72,10 @@ impl ThreadCache {
         let block = unsafe { stack.pop() };
         if block.is_none() {
             stack.undo_pop();
+        }
+        if is_first {
+            // The first free of every class is a miss, which looks the block up in its slab.
+            stack.shut();
         }
         block
     }
@@ -214,11 +221,49 @@ impl ThreadCache {
     pub(crate) fn cached_block_bytes(&self) -> u64 {
         let stack_bytes = |class: SizeClass| {
             let stack = self.stack(class);
-            // A sentinel's or a racing stack's length may be nonsense; its capacity bounds it.
-            wide(stack.len().min(stack.capacity()) * class.block_bytes())
+            // A racing stack's length may be nonsense; what it holds at most bounds it.
+            wide(stack.len().min(most(class.block_bytes())) * class.block_bytes())
         };
         SizeClass::all().map(stack_bytes).sum()
     }
+}
+
+#[cfg(any(test, feature = "check"))]
+impl ThreadCache {
+    /// Checks I-2 as far as the cache's lock, which the caller holds, keeps it still: the owner may pop
+    /// and push meanwhile.
+    pub(super) fn validate_stacks(&self) {
+        for class in SizeClass::all() {
+            self.stack(class).validate_ends(most(class.block_bytes()));
+        }
+    }
+
+    /// Checks I-2 of the calling thread's own cache, and of each block in it that it is of the
+    /// stack's class and in use as far as its slab knows (I-7); panics on a breach.
+    pub(crate) fn validate<O: Os>(&self, below: Below<'_, O>) {
+        let policy = self.policy.lock();
+        for class in SizeClass::all() {
+            let stack = self.stack(class);
+            assert!(stack.len() <= most(class.block_bytes()), "I-2: blocks of {class:?}");
+            let granted = policy.capacity.of(class);
+            assert!(stack.capacity() <= granted, "I-2: limit of {class:?}");
+            // SAFETY: the calling thread owns the cache and holds its lock.
+            for slot in unsafe { stack.blocks() } {
+                check_block(below, class, slot.load(Ordering::Relaxed));
+            }
+        }
+    }
+}
+
+/// Checks that a block that is in no slab's bitmap is one of `class`; panics on a breach of I-7.
+#[cfg(any(test, feature = "check"))]
+pub(super) fn check_block<O: Os>(below: Below<'_, O>, class: SizeClass, block: *mut u8) {
+    let offset = below.segments.arena().offset_of(block.addr());
+    let offset = offset.unwrap_or_else(|| panic!("I-7: {block:?} is not in the arena"));
+    let found = below.segments.tables().class(ChunkIndex::of_offset(offset));
+    assert_eq!(found, class, "I-7: the class of {block:?}");
+    let state = Central::check_in_use(below.segments, class, offset);
+    assert_eq!(state, Ok(()), "I-7: {block:?}, of {class:?}");
 }
 
 /// Puts blocks back into their slabs and leaves the slots as they are, as putting sorts its batch.

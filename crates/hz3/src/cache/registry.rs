@@ -7,6 +7,8 @@ use super::{CACHE_BYTES, ThreadCache};
 use crate::base::list::List;
 use crate::base::units::widen;
 use crate::options::Config;
+#[cfg(any(test, feature = "check"))]
+use crate::os::held;
 use crate::os::lock::Lock;
 use crate::os::{Os, rank};
 
@@ -232,11 +234,26 @@ impl Registry {
         self.publication.release();
     }
 
-    /// Checks the sum of what the caches may hold; panics when it is wrong. They must be at rest.
-    #[cfg(test)]
-    pub(crate) fn validate(&self) {
-        let sum: u64 = self.iter().map(|cache| cache.policy.lock().capacity.granted_bytes()).sum();
-        assert_eq!(self.granted.load(Ordering::Relaxed), sum, "bytes granted");
+    /// Checks the sum of what the caches may hold, I-2 of all stacks as far as their owners leave them
+    /// alone, and that `own`, the caller's cache, is one of the registry's (I-1); panics on a
+    /// breach. Other threads may be at work.
+    #[cfg(any(test, feature = "check"))]
+    pub(crate) fn validate(&self, own: Option<&ThreadCache>) {
+        // A signal handler that comes meanwhile must not wait for these locks, which are uncounted.
+        held::begin_operation();
+        self.acquire_all();
+        let mut granted = 0;
+        for cache in self.iter() {
+            // SAFETY: `acquire_all` took the lock, which `release_all` ends.
+            granted += unsafe { cache.policy.held_value() }.capacity.granted_bytes();
+            cache.validate_stacks();
+        }
+        let sum = self.granted.load(Ordering::Relaxed);
+        let is_known = own.is_none_or(|own| self.iter().any(|other| core::ptr::eq(own, other)));
+        self.release_all();
+        held::end_operation();
+        assert_eq!(sum, granted, "bytes granted");
+        assert!(is_known, "I-1: a cache that is not in the registry");
     }
 
     /// In a forked child: takes the caches of the threads that did not come along, all but `own`.

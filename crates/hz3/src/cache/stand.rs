@@ -82,6 +82,6 @@ impl Stand {
     pub(crate) fn validate(&self) {
         self.segments.validate();
         self.central.validate(&self.segments);
-        self.registry.validate();
+        self.registry.validate(None);
     }
 }

@@ -45,10 +45,11 @@
 //! are the owner's, those from `top` to `limit` are room, those below `base` are dead. `base`,
 //! `floor` and `limit` change only under the cache's lock. Two exceptions pass: after a lost pop
 //! `top` is one too low until `undo_pop`, and between `claim` and `settle` `base` is at the old
-//! top, so every pop loses. `limit` of a closed stack is a former `top`: until the owner opens the
-//! stack, pushes that did not see it may have added blocks above it, within the array. Before every
-//! array lie two slots of padding. While there are blocks, `newest` is the slot below `top`. A
-//! sentinel's stack has no slots: `base` is the highest address and `limit` the lowest.
+//! top, so every pop loses. `limit` of a closed stack is a former `top`, or the floor until the
+//! first free of the class: until the owner opens the stack, blocks may lie above it, within the
+//! array. Before every array lie two slots of padding. While there are blocks, `newest` is the slot
+//! below `top`. A sentinel's stack has no slots: `base` is the highest address and `limit` the
+//! lowest.
 
 #[cfg(all(loom, test))]
 mod models;
@@ -255,6 +256,40 @@ impl Stack {
         distance(self.base.load(Ordering::Relaxed), self.top.load(Ordering::Relaxed))
     }
 
+    /// Owner, under the lock: the blocks, oldest first. Checks I-2 exactly.
+    ///
+    /// # Safety
+    /// The caller is the owner and holds the lock, and neither pops nor pushes while it uses the
+    /// slice.
+    #[cfg(any(test, feature = "check"))]
+    #[cfg(not(loom))]
+    pub(crate) unsafe fn blocks(&self) -> &[Slot] {
+        let base = self.base.load(Ordering::Relaxed);
+        let top = self.top.load(Ordering::Relaxed);
+        assert!(base <= top, "I-2: top below base");
+        if base == top {
+            return &[];
+        }
+        // SAFETY: I-2: the stack holds a block, so there is a slot below `top`.
+        let newest = unsafe { read_own(top.wrapping_sub(1)) };
+        assert_eq!(self.newest.get(), newest, "I-2: the newest block");
+        // SAFETY: I-2: the slots from `base` to `top` exist and hold blocks.
+        unsafe { core::slice::from_raw_parts(base, self.len()) }
+    }
+
+    /// Under the lock: checks of I-2 what the owner's pops and pushes leave alone; `most` is the
+    /// length of the class's longest array.
+    #[cfg(any(test, feature = "check"))]
+    #[cfg(not(loom))]
+    pub(crate) fn validate_ends(&self, most: usize) {
+        let floor = self.floor.load(Ordering::Relaxed);
+        let base = self.base.load(Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed);
+        let end = floor.wrapping_add(most);
+        assert!(floor <= base && base <= end, "I-2: base outside of the array");
+        assert!(floor <= limit && limit <= end, "I-2: limit outside of the array");
+    }
+
     /// Number of blocks that the stack may hold.
     pub(crate) fn capacity(&self) -> usize {
         distance(self.floor.load(Ordering::Relaxed), self.limit.load(Ordering::Relaxed))
@@ -334,6 +369,12 @@ impl Stack {
     /// and so in the array, but perhaps above the new one, until the owner opens the stack.
     pub(crate) fn close(&self) {
         self.limit.store(self.top.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Owner, under the lock: takes all room away, also that of blocks which are popped from now on.
+    #[cfg(not(loom))]
+    pub(crate) fn shut(&self) {
+        self.limit.store(self.floor.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Owner, under the lock: at most `capacity` blocks from now on; also opens a closed stack. All

@@ -92,6 +92,12 @@ impl BinState {
     pub(crate) fn slabs(&self) -> u32 {
         self.slabs
     }
+
+    /// Number of empty slabs of the bin.
+    #[cfg(any(test, feature = "check"))]
+    pub(super) fn empty(&self) -> u32 {
+        self.empty
+    }
 }
 
 impl BinView<'_> {

@@ -34,6 +34,10 @@ pub(crate) enum BadBlock {
     NoBlockStart,
     /// The block lies in the slab already.
     AlreadyFree,
+    /// The slab is gone, which it cannot be as long as a block of it is in use.
+    NoSlab,
+    /// As `AlreadyFree`, noticed at the free itself: the block may never have left its slab.
+    NotInUse,
 }
 
 /// The page of the slab in which a block starts.
@@ -100,6 +104,12 @@ impl<'a> Blocks<'a> {
     /// One bit a block; set when the block is free in the slab.
     fn bits(&self) -> &'a [AtomicU64] {
         &self.words()[..words_for(widen(self.class.capacity()))]
+    }
+
+    /// Whether a block lies in the slab; a hint without the lock of the slab's bin.
+    pub(super) fn is_free(&self, block: u32) -> bool {
+        let word = self.words()[widen(block / u64::BITS)].load(Ordering::Relaxed);
+        word & (1 << (block % u64::BITS)) != 0
     }
 
     /// Makes every block free.
@@ -173,7 +183,8 @@ impl<'a> Blocks<'a> {
     /// at `start`. Returns how many; the caller then sets the count ([`Slab::set_free`]), once it
     /// has taken the slab out of the order that depends on it.
     ///
-    /// By I-7 a block that is in the program's hands or a cache's is not in the bitmap.
+    /// By I-7 a block that is in the program's hands or a cache's is not in the bitmap. One that is
+    /// ends the part that is put back; in front it is an error, and nothing is changed.
     pub(crate) fn put(&self, start: usize, batch: &[Slot]) -> Result<u32, (BadBlock, usize)> {
         let (words, divisor, size) = (self.words(), self.class.divisor(), self.class.block_bytes());
         let mut done = 0;
@@ -184,6 +195,9 @@ impl<'a> Blocks<'a> {
                 break;
             }
             let Some(block) = divisor.block_at(offset) else {
+                if done > 0 {
+                    break;
+                }
                 return Err((BadBlock::NoBlockStart, address));
             };
             let (word, bit) = (&words[widen(block / u64::BITS)], block % u64::BITS);
@@ -202,6 +216,9 @@ impl<'a> Blocks<'a> {
             };
             let free = word.load(Ordering::Relaxed);
             if free & row != 0 {
+                if done > 0 {
+                    break;
+                }
                 let twice = widen(block - bit + (free & row).trailing_zeros());
                 return Err((BadBlock::AlreadyFree, start + twice * size));
             }
@@ -279,7 +296,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// Checks I-6: the count is the number of set bits.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self) {
         let set: u32 =
             self.bits().iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();

@@ -25,17 +25,20 @@ pub(crate) mod transfer;
 
 use core::ptr::NonNull;
 
+#[cfg(any(test, feature = "check"))]
+use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
 use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, wide, widen};
 use crate::options::Config;
 use crate::os::fatal::fatal_small;
-use crate::os::{Os, Refused, Span};
+use crate::os::lock::Lock;
+use crate::os::{Os, Refused, Span, rank};
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
 use bin::{Bin, BinState, BinView, Put, Retired};
 use blocks::{BadBlock, Blocks};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use slab::Slab;
 use transfer::{Settled, Transfers};
 
@@ -63,6 +66,9 @@ pub(crate) struct Central {
     /// Bytes of all slabs that were opened, and of those that gave their runs back, so far.
     opened: AtomicU64,
     dissolved: AtomicU64,
+    /// The first block that could not be put back, and whether there is one.
+    fault: Lock<Option<(BadBlock, SizeClass, usize)>, { rank::FAULT }>,
+    is_faulty: AtomicBool,
 }
 
 // SAFETY: the pointer is fixed at start and leads to bins, which are `Sync`.
@@ -97,12 +103,18 @@ pub(crate) struct FreeBytes {
     pub(crate) dissolved: u64,
 }
 
-/// Ends the process because a free does not fit the slab.
+/// Ends the process because a free does not fit the slab. The caller holds no lock: a handler of
+/// SIGABRT may wait for threads that want it.
 #[cold]
 pub(crate) fn refuse(reason: BadBlock, class: SizeClass, address: usize) -> ! {
     let bytes = class.block_bytes();
     match reason {
+        BadBlock::NoSlab => fatal_small("double free", bytes, "of a slab that is gone", address),
         BadBlock::AlreadyFree => fatal_small("double free", bytes, "free in its slab", address),
+        BadBlock::NotInUse => {
+            let reason = "double free, or free of a block that was never handed out";
+            fatal_small(reason, bytes, "free in its slab", address)
+        }
         BadBlock::NoBlockStart => {
             fatal_small("free of an address inside a block", bytes, "no block starts here", address)
         }
@@ -127,6 +139,8 @@ impl Central {
             shards,
             opened: AtomicU64::new(0),
             dissolved: AtomicU64::new(0),
+            fault: Lock::new(None),
+            is_faulty: AtomicBool::new(false),
         })
     }
 
@@ -305,9 +319,45 @@ impl Central {
         grouping::group(class, batch);
         let mut rest = batch;
         while let Some(slot) = rest.first() {
-            let first = Self::locate(segments, class, slot.load(Ordering::Relaxed));
+            let block = slot.load(Ordering::Relaxed);
+            let Some(first) = Self::locate(segments, class, block) else {
+                self.note_fault(BadBlock::NoSlab, class, block.addr());
+                rest = &rest[1..];
+                continue;
+            };
             let shard = Slab::of(segments.tables(), first).shard();
             rest = &rest[..self.put_shard(segments, class, shard, rest)];
+        }
+    }
+
+    /// Notes that a block cannot be put back. The first fault ends the process as soon as the thread
+    /// that noticed it holds no lock; the block is in nobody's hands until then.
+    #[cold]
+    fn note_fault(&self, reason: BadBlock, class: SizeClass, address: usize) {
+        let mut fault = self.fault.lock();
+        fault.get_or_insert((reason, class, address));
+        // Under the lock, as a fault that is taken leaves none behind.
+        self.is_faulty.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the process if a block could not be put back. The caller holds no lock.
+    #[inline]
+    pub(crate) fn end_if_faulty(&self) {
+        if self.is_faulty.load(Ordering::Relaxed) {
+            self.end_of_fault();
+        }
+    }
+
+    #[cold]
+    fn end_of_fault(&self) {
+        // One thread takes it: the others, which a handler of SIGABRT may wait for, go on.
+        let fault = {
+            let mut fault = self.fault.lock();
+            self.is_faulty.store(false, Ordering::Relaxed);
+            fault.take()
+        };
+        if let Some((reason, class, address)) = fault {
+            refuse(reason, class, address);
         }
     }
 
@@ -327,7 +377,11 @@ impl Central {
         let (mut at, mut kept) = (0, 0);
         while let Some(slot) = batch.get(at) {
             let block = slot.load(Ordering::Relaxed);
-            let first = Self::locate(segments, class, block);
+            let Some(first) = Self::locate(segments, class, block) else {
+                self.note_fault(BadBlock::NoSlab, class, block.addr());
+                at += 1;
+                continue;
+            };
             // While the lock of a slab's bin is held, the slab stays in that bin.
             if Slab::of(tables, first).shard() != shard {
                 batch[kept].store(block, Ordering::Relaxed);
@@ -343,38 +397,49 @@ impl Central {
                         self.give_back(segments, class, retired);
                     }
                     if count == 0 {
-                        refuse(BadBlock::NoBlockStart, class, block.addr());
+                        self.note_fault(BadBlock::NoBlockStart, class, block.addr());
+                        at += 1;
                     }
                 }
-                Err((reason, address)) => refuse(reason, class, address),
+                Err((reason, address)) => {
+                    self.note_fault(reason, class, address);
+                    at += 1;
+                }
             }
         }
         kept
     }
 
-    /// The first chunk of a block's slab.
-    fn locate<O: Os>(segments: &Segments<O>, class: SizeClass, block: *mut u8) -> ChunkIndex {
+    /// The first chunk of a block's slab; `None` where there is no slab of the class.
+    fn locate<O: Os>(
+        segments: &Segments<O>,
+        class: SizeClass,
+        block: *mut u8,
+    ) -> Option<ChunkIndex> {
         let offset = block.addr() - segments.arena().base().addr().get();
         let chunk = ChunkIndex::of_offset(offset);
-        if segments.tables().class(chunk) != class {
-            // The slab of a cached block cannot go away unless the block was freed twice.
-            let bytes = class.block_bytes();
-            fatal_small("double free", bytes, "of a slab that is gone", block.addr());
-        }
-        Slab::first_chunk(segments.tables(), chunk)
+        let tables = segments.tables();
+        (tables.class(chunk) == class).then(|| Slab::first_chunk(tables, chunk))
     }
 
-    /// Whether a block of the class starts at an offset in the arena, of which the caller knows the
-    /// class.
-    pub(crate) fn is_block_start<O: Os>(
+    /// Whether a block of the class can be freed that starts at an offset in the arena, of which the
+    /// caller knows the class. Exact for a block that the caller may free: nobody else changes its
+    /// bit. A wrong one may pass when another thread takes or puts back that block meanwhile.
+    pub(crate) fn check_in_use<O: Os>(
         segments: &Segments<O>,
         class: SizeClass,
         offset: usize,
-    ) -> bool {
-        let first = Slab::first_chunk(segments.tables(), ChunkIndex::of_offset(offset));
+    ) -> Result<(), BadBlock> {
+        let tables = segments.tables();
+        let first = Slab::first_chunk(tables, ChunkIndex::of_offset(offset));
         let inside = wide(offset.wrapping_sub(first.offset()));
         let divisor = class.divisor();
-        divisor.covers(inside) && divisor.block_at(inside).is_some()
+        let block = if divisor.covers(inside) { divisor.block_at(inside) } else { None };
+        let block = block.ok_or(BadBlock::NoBlockStart)?;
+        if Blocks::of(tables, first, class).is_free(block) {
+            return Err(BadBlock::NotInUse);
+        }
+        Ok(())
     }
 
     fn give_back<O: Os>(&self, segments: &Segments<O>, class: SizeClass, retired: Retired) {
@@ -444,45 +509,47 @@ impl Central {
         for (shard, class) in self.cells() {
             self.bin(shard, class).state.acquire();
         }
+        self.fault.acquire();
     }
 
     /// Releases what [`Central::acquire_all`] took, perhaps in a forked child.
     pub(crate) fn release_all(&self) {
+        self.fault.release();
         for (shard, class) in self.cells() {
             self.bin(shard, class).state.release();
         }
         self.transfers.release_all();
     }
 
-    /// Checks I-6 of every slab, and that the bins' counts are the sums over their slabs.
-    #[cfg(test)]
+    /// Checks I-6 of every slab, and that the bins' counts are the sums over their slabs; panics on a
+    /// breach. Other threads may be at work.
+    #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate<O: Os>(&self, segments: &Segments<O>) {
         let tables = segments.tables();
-        self.acquire_all();
-        let mut free = std::vec![0u64; self.shards * CLASSES];
-        let mut slabs = std::vec![0u32; self.shards * CLASSES];
         let end = segments.arena().frontier().chunk().get();
-        let mut chunk = 1;
-        while chunk < end {
-            let class = tables.class(ChunkIndex::new(chunk));
-            if class == SizeClass::NONE {
-                chunk += 1;
-                continue;
-            }
-            let slab = Slab::of(tables, ChunkIndex::new(chunk));
-            Blocks::of(tables, ChunkIndex::new(chunk), class).validate();
-            let cell = slab.shard() * CLASSES + class.index();
-            free[cell] += u64::from(slab.free());
-            slabs[cell] += 1;
-            chunk += class.slab_chunks();
-        }
-        self.release_all();
+        let slab_chunks = || (1..end).map(ChunkIndex::new);
+        let classes: ClassSet = slab_chunks().map(|chunk| tables.published_class(chunk)).collect();
         for (shard, class) in self.cells() {
             let bin = self.bin(shard, class);
             let state = bin.state.lock();
-            let cell = shard * CLASSES + class.index();
-            assert_eq!(bin.free_blocks(), free[cell], "I-6: free blocks of {class:?}");
-            assert_eq!(state.slabs(), slabs[cell], "I-6: slabs of {class:?}");
+            if !classes.has(class) && state.slabs() == 0 {
+                continue;
+            }
+            // A slab that its creator has not entered yet is empty, as is one that just left: so
+            // the empty ones are those that the bin counts.
+            let (mut used_slabs, mut used_free) = (0, 0);
+            for chunk in slab_chunks().filter(|&chunk| tables.published_class(chunk) == class) {
+                let slab = Slab::of(tables, chunk);
+                if slab.starts_here() && slab.shard() == shard && slab.free() < class.capacity() {
+                    Blocks::of(tables, chunk, class).validate();
+                    used_slabs += 1;
+                    used_free += u64::from(slab.free());
+                }
+            }
+            let empty = u64::from(state.empty());
+            let free = used_free + empty * u64::from(class.capacity());
+            assert_eq!(bin.free_blocks(), free, "I-6: free blocks of {class:?}");
+            assert_eq!(u64::from(state.slabs()), used_slabs + empty, "I-6: slabs of {class:?}");
         }
     }
 }

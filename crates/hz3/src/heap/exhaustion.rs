@@ -61,6 +61,7 @@ impl<O: Os> Heap<O> {
         let result = attempt();
         let failed_at_ms = if result.is_some() { u64::MAX } else { now_ms };
         self.exhaustion.note(failed_at_ms, self.segments.account().returns());
+        self.central.end_if_faulty();
         result
     }
 

@@ -40,6 +40,9 @@ pub struct Config {
     pub(crate) populate: bool,
     pub(crate) limit: Limit,
     pub(crate) limit_mode: LimitMode,
+    /// Slow paths from one validation of the heap to the next (`HZ3_VALIDATE`); 0: there is none.
+    #[cfg(feature = "check")]
+    pub(crate) validate: Within<0, 1_000_000_000>,
 }
 
 /// What the heap may hold: live blocks, free memory that has not gone back, its tables.
@@ -119,6 +122,8 @@ impl Config {
             populate: true,
             limit: Limit::None,
             limit_mode: LimitMode::Fail,
+            #[cfg(feature = "check")]
+            validate: DEFAULT_VALIDATE,
         }
     }
 
@@ -233,6 +238,8 @@ impl Config {
 }
 
 const DEFAULT_TICK_MS: Within<1, 60_000> = Within::new(125).unwrap();
+#[cfg(feature = "check")]
+const DEFAULT_VALIDATE: Within<0, 1_000_000_000> = Within::new(1000).unwrap();
 
 impl Default for Config {
     fn default() -> Config {

@@ -62,8 +62,14 @@ const EXPERIMENTS: [Setting; 12] = [
 #[cfg(not(feature = "experiments"))]
 const EXPERIMENTS: [Setting; 0] = [];
 
+/// The option of a library that checks itself.
+#[cfg(feature = "check")]
+const CHECKS: [Setting; 1] = [setting("VALIDATE", "slow paths", |config| &mut config.validate)];
+#[cfg(not(feature = "check"))]
+const CHECKS: [Setting; 0] = [];
+
 fn options() -> impl Iterator<Item = &'static Setting> {
-    OPTIONS.iter().chain(&EXPERIMENTS)
+    OPTIONS.iter().chain(&EXPERIMENTS).chain(&CHECKS)
 }
 
 /// Applies one entry of the environment, `NAME=value`, if it is meant for hz3.

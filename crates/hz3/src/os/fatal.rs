@@ -2,8 +2,8 @@
 
 use core::fmt::Write;
 
-use super::held;
 use super::syscall::syscall;
+use super::{held, order};
 use crate::base::line::Line;
 
 /// Ends the process because the program broke a rule of the heap: one line on stderr that names
@@ -28,10 +28,22 @@ pub(crate) fn fatal_size(size: usize, block_bytes: usize, address: usize) -> ! {
     ))
 }
 
+/// Ends the process because of a panic: the line has its message and its place.
+#[cfg(feature = "check")]
+#[cold]
+pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
+    let (file, line) = info.location().map_or(("", 0), |place| (place.file(), place.line()));
+    die(format_args!("internal error: {} ({file}:{line})", info.message()))
+}
+
 fn die(what: core::fmt::Arguments<'_>) -> ! {
     let mut line = Line::<256>::new();
     // `Line` never fails; it cuts.
-    let _ = writeln!(line, "hz3: {what}");
+    let _ = match order::held_name() {
+        None => writeln!(line, "hz3: {what}"),
+        // In a build that checks itself.
+        Some(lock) => writeln!(line, "hz3: {what} (`abort` while `{lock}` is held)"),
+    };
     let bytes = line.as_bytes();
     let [file, start] =
         [libc::STDERR_FILENO.cast_unsigned() as usize, bytes.as_ptr().expose_provenance()];

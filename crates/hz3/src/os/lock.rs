@@ -162,6 +162,16 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         }
     }
 
+    /// The value, for a caller that took the lock by [`Lock::acquire`].
+    ///
+    /// # Safety
+    /// The caller holds the lock as long as the reference lives.
+    #[cfg(any(test, feature = "check"))]
+    pub(crate) unsafe fn held_value(&self) -> &T {
+        // SAFETY: nobody else has the lock, by the caller's promise.
+        unsafe { &*self.value.get() }
+    }
+
     /// Releases a lock taken by [`Lock::acquire`], perhaps by the parent of this process.
     pub(crate) fn release(&self) {
         // Release pairs with every acquire above.

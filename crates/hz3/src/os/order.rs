@@ -34,12 +34,22 @@ pub(crate) fn may_call(what: &str) {
     this::may_call(what);
 }
 
+/// Before the process ends because of a fault: the name of a lock that an allocation wants and that
+/// the thread holds. A handler of SIGABRT may wait for threads that wait for it.
+#[inline(always)]
+pub(super) fn held_name() -> Option<&'static str> {
+    this::held_name()
+}
+
 #[cfg(not(any(test, feature = "check")))]
 mod unchecked {
     pub(super) fn may_wait_for(_rank: u8, _lock: usize) {}
     pub(super) fn taken(_rank: u8, _lock: usize) {}
     pub(super) fn released(_lock: usize) {}
     pub(super) fn may_call(_what: &str) {}
+    pub(super) fn held_name() -> Option<&'static str> {
+        None
+    }
 }
 
 #[cfg(any(test, feature = "check"))]
@@ -98,9 +108,19 @@ mod checked {
         held.count -= 1;
     }
 
+    /// Whether no allocation waits for a lock of this rank.
+    fn is_outside(rank: u8) -> bool {
+        rank == rank::AGEING || rank == rank::PURGING
+    }
+
+    pub(super) fn held_name() -> Option<&'static str> {
+        let held = held();
+        let mut ranks = held.locks[..held.count].iter().map(|&(rank, _)| rank);
+        ranks.find(|&rank| !is_outside(rank)).map(rank::name)
+    }
+
     pub(super) fn may_call(what: &str) {
         let held = held();
-        let is_outside = |rank: u8| rank == rank::AGEING || rank == rank::PURGING;
         for &(present, lock) in &held.locks[..held.count] {
             if !is_outside(present) {
                 report("calls", what, present, lock);

@@ -35,11 +35,13 @@ pub(crate) const GROWTH: u8 = 8;
 pub(crate) const HUGE: u8 = 9;
 /// Guards free runs and their records, the free, dirty and old bits, and the claim of a large block.
 pub(crate) const PAGES: u8 = 10;
+/// A fault of the program's that ends the process when no lock is held any more.
+pub(crate) const FAULT: u8 = 11;
 
 /// The name of a rank, for messages.
 #[cfg(any(test, feature = "check"))]
 pub(super) fn name(rank: u8) -> &'static str {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "start",
         "ageing",
         "purging",
@@ -51,6 +53,7 @@ pub(super) fn name(rank: u8) -> &'static str {
         "growth",
         "huge blocks",
         "pages",
+        "fault",
     ];
     NAMES.get(usize::from(rank)).copied().unwrap_or("of no rank")
 }

@@ -303,6 +303,11 @@ impl<O: Os> Arena<O> {
         self.extend_tables(growth, run.end())?;
         // SAFETY: the run lies between the frontier and the window's end: never committed.
         unsafe { self.os.commit(self.span(run))? };
+        #[cfg(all(any(test, feature = "check"), not(loom)))]
+        for page in [run.start, run.last()] {
+            let pages = self.tables.record(page).pages();
+            assert_eq!(pages, Pages::ZERO, "I-4: the fresh record of {page:?}");
+        }
         // Release pairs with the acquire load in `frontier`.
         self.frontier.store(run.end().get(), Ordering::Release);
         Ok(run)

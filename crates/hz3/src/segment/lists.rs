@@ -127,7 +127,7 @@ impl Lists {
     }
 
     /// Number of entries of all lists; one walk over each.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "check"))]
     pub(super) fn count(&self, tables: &Tables) -> u64 {
         let count = core::cell::Cell::new(0);
         for list in 0..LISTS {

@@ -114,6 +114,13 @@ impl Tables {
         })
     }
 
+    /// Whether no page of a run is free.
+    #[cfg(all(any(test, feature = "check"), not(loom)))]
+    pub(super) fn is_all_taken(&self, run: Run) -> bool {
+        parts(run)
+            .all(|part| bits::count(&self.segment(part.segment).free, part.start, part.pages) == 0)
+    }
+
     /// Whether a run of free pages has dirty ones that are not of an age.
     pub(super) fn has_dirty_of_other_age(&self, run: Run, age: Age) -> bool {
         parts(run).any(|part| {
@@ -130,7 +137,7 @@ impl Tables {
     }
 
     /// How many pages of a run are free, and how many of those dirty.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "check"))]
     pub(super) fn free_and_dirty(&self, run: Run) -> (u32, u32) {
         parts(run).fold((0, 0), |(free, dirty), part| {
             let meta = self.segment(part.segment);

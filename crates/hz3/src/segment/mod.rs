@@ -307,7 +307,7 @@ impl<O: Os> Segments<O> {
     }
 
     /// Checks the invariants of the layer; panics on a breach.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self) {
         let heap = self.pages.lock();
         heap.validate(self.tables(), Arena::<O>::first_page(), self.arena.frontier());

@@ -122,6 +122,8 @@ impl PageHeap {
 
     /// Takes `run` out of the free run `free` that contains it.
     fn cut(&mut self, tables: &Tables, free: Run, run: Run) {
+        #[cfg(all(any(test, feature = "check"), not(loom)))]
+        assert!(tables.is_all_free(run), "I-3: {run:?} has an owner already");
         self.remove(tables, free);
         let before = run.start - free.start;
         if before > Pages::ZERO {
@@ -178,6 +180,8 @@ impl PageHeap {
     /// Takes a run back and joins it with its free neighbours. Its first `touched` pages are
     /// dirty now; the others are as dirty as they were when it was taken.
     pub(crate) fn give(&mut self, tables: &Tables, run: Run, touched: Pages, frontier: PageIndex) {
+        #[cfg(all(any(test, feature = "check"), not(loom)))]
+        assert!(tables.is_all_taken(run), "I-3: {run:?} is free already, in part at least");
         self.free += u64::from(run.pages.get());
         self.dirty += u64::from(tables.mark_free(run, touched));
         let mut joined = run;
@@ -208,7 +212,7 @@ impl PageHeap {
 
     /// Checks I-5 over the whole heap: free bits, boundary tags and counts agree, and no two
     /// free runs touch.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self, tables: &Tables, first: PageIndex, frontier: PageIndex) {
         let (mut free, mut dirty, mut entries) = (0u64, 0u64, 0u64);
         let mut at = first;

@@ -77,7 +77,7 @@ impl Tables {
     }
 
     /// Checks I-9 of the units below `frontier`.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "check"))]
     pub(super) fn validate_units(&self, frontier: PageIndex) {
         let all = Run::new(PageIndex::new(0), frontier - PageIndex::new(0));
         for unit in units_inside(all).into_iter().flat_map(units_touched) {

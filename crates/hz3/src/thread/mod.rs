@@ -6,6 +6,8 @@
 //! exit, with the thread's cache already in place, because both registrations may allocate.
 
 mod cgroup;
+#[cfg(feature = "check")]
+mod check;
 mod emergency;
 mod environment;
 mod errno;
@@ -87,6 +89,8 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     let heap = Heap::create(Linux, config).ok()?;
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
     reclaimer::prepare();
+    #[cfg(feature = "check")]
+    check::configure(config);
     let mut key: libc::pthread_key_t = 0;
     // SAFETY: the destructor is a function of this program; the call allocates nothing.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(on_thread_exit)) } == 0 {
@@ -105,6 +109,15 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
 pub(crate) fn configure(config: &Config) {
     if existing_heap().is_none() && !shut::is_shut() {
         GLOBAL.start.lock().get_or_insert(*config);
+    }
+}
+
+/// Makes the heap, if that is still to be done, and the calling thread's cache.
+pub(crate) fn start() {
+    if !shut::is_shut()
+        && let Some(heap) = heap()
+    {
+        front(heap);
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) fn poll(heap: &'static Heap<Linux>) {
     let front = word::own().map_or(Front::Direct, Front::Cache);
     // SAFETY: the front is this thread's, which has left its slow path.
     unsafe { heap.after_slow_path(front) };
+    #[cfg(feature = "check")]
+    super::check::after_slow_path(heap);
 }
 
 /// As [`poll`], after a large block went into the cache of the calling thread, and nowhere else.
