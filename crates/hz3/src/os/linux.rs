@@ -281,8 +281,11 @@ impl Os for Linux {
         order::may_call("mremap");
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
         let address: *mut c_void = span.start.as_ptr().cast();
+        // With DONTUNMAP the kernel takes the fifth argument for a wish, and refuses one that is no
+        // page. The C library passes on whatever its register holds.
+        let anywhere: *mut c_void = core::ptr::null_mut();
         // SAFETY: the caller owns the range; on failure it stays as it is.
-        let moved = unsafe { libc::mremap(address, span.bytes, span.bytes, flags) };
+        let moved = unsafe { libc::mremap(address, span.bytes, span.bytes, flags, anywhere) };
         if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
     }
 
@@ -343,5 +346,32 @@ impl Os for Linux {
         Self::membarrier(MEMBARRIER_PRIVATE_EXPEDITED)
             || (Self::membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED)
                 && Self::membarrier(MEMBARRIER_PRIVATE_EXPEDITED))
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64", not(miri), not(loom)))]
+mod tests {
+    use super::{Linux, Os, Span};
+
+    /// The C library hands the kernel the register of an argument that is not given, whatever it holds.
+    #[test]
+    fn a_range_moves_out_whatever_a_register_holds() {
+        let bytes = 64 * Linux.page_size();
+        let start = Linux.map(bytes, Linux.page_size()).expect("a mapping");
+        let span = Span { start, bytes };
+        for garbage in [1usize, 4097, usize::MAX] {
+            // SAFETY: the mapping is this test's and that long.
+            unsafe { start.write_bytes(7, bytes) };
+            // SAFETY: the register is declared lost.
+            unsafe { core::arch::asm!("mov r8, {}", in(reg) garbage, out("r8") _) };
+            // SAFETY: the range is this test's.
+            let moved = unsafe { Linux.move_out(span) }.expect("Linux 5.7 or later");
+            // SAFETY: the memory lies there now.
+            assert_eq!(unsafe { moved.read() }, 7);
+            // SAFETY: the mapping was just made, and nobody uses it.
+            unsafe { Linux.unmap(Span { start: moved, bytes }) };
+        }
+        // SAFETY: as above.
+        unsafe { Linux.unmap(span) };
     }
 }
