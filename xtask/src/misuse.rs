@@ -163,7 +163,7 @@ fn page(program: &Path, allocators: &[Allocator]) -> Result<String> {
          | the program | {} |\n|---|{}\n{table}\n\
          - \"says why\": a line on stderr, then the process ends.\n\
          - \"crashes\": the processor stops the process (SIGSEGV or SIGBUS); nothing is said.\n\
-         - \"goes on\": nobody noticed, and what happens later depends on the program.\n\n\
+         - \"goes on\": nothing was noticed; what happens later depends on the program.\n\n\
          hz3 keeps no guard bytes: it does not notice writes past the end of a block, or to a freed\n\
          block. Use a sanitizer for those. A double free in a cache is seen at the free that looks\n\
          at the cache, at the latest when the blocks return to their slab. The first free of each\n\

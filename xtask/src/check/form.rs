@@ -1,4 +1,4 @@
-//! The form of the pages: how wide, how long a sentence, how much altogether.
+//! The form of the pages: how wide, how long a sentence, which words, how much altogether.
 
 use super::Finding;
 use super::source::{Tree, has_extension};
@@ -7,6 +7,9 @@ use super::source::{Tree, has_extension};
 const WIDTH: usize = 100;
 /// Words of a sentence.
 const SENTENCE: usize = 30;
+/// Words of a dialect of our own; the field has others (eventcount, adopt, mark dirty, target).
+const OURS: [&str; 9] =
+    ["doze", "nudge", "soil", "bury", "ledger", "laboratory", "whoever", "if you like", "by hand,"];
 /// Words of all pages together.
 const ALTOGETHER: usize = 15_000;
 /// Bytes of the page that a newcomer reads first.
@@ -56,6 +59,14 @@ fn page(file: &str, text: &str, findings: &mut Vec<Finding>) {
         }
         if !prose {
             continue;
+        }
+        let lower = format!(" {} ", line.to_lowercase());
+        for word in OURS.iter().filter(|word| lower.contains(&format!(" {word} "))) {
+            findings.push(Finding::new(
+                file,
+                index + 1,
+                format!("\"{word}\" is a word of our own"),
+            ));
         }
         for word in plain(line).split_whitespace() {
             if sentence == 0 {
@@ -111,6 +122,12 @@ mod tests {
         let sixteen = "word ".repeat(16);
         let expected = "docs/a.md:2: a sentence of more than 30 words";
         assert_eq!(of(&format!("One.\n{sixteen}\n{sixteen}\n")), [expected]);
+    }
+
+    #[test]
+    fn words_of_a_dialect_are_found() {
+        assert_eq!(of("A ledger of it.\n"), ["docs/a.md:1: \"ledger\" is a word of our own"]);
+        assert_eq!(of("A soiled page, `nudge`.\n"), [""; 0]);
     }
 
     #[test]
