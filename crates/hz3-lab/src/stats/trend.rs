@@ -52,7 +52,7 @@ fn slopes(values: &[f64]) -> impl Iterator<Item = f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workloads::kit::random::Random;
+    use crate::workloads::support::random::Random;
 
     #[test]
     fn one_value_far_off_does_not_move_the_slope() {

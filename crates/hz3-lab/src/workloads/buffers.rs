@@ -1,13 +1,13 @@
 //! What do large buffers cost that one thread fills and another one frees?
 
 use super::Work;
-use super::kit::block::{Block, Fault};
-use super::kit::gate::Gate;
-use super::kit::heap::Heap;
-use super::kit::random::Random;
-use super::kit::ring::{Putter, Ring, Taker};
-use super::kit::sizes::Sizes;
-use super::kit::team::{self, Share, Tally};
+use super::support::block::{Block, Fault};
+use super::support::gate::Gate;
+use super::support::heap::Heap;
+use super::support::random::Random;
+use super::support::ring::{Putter, Ring, Taker};
+use super::support::sizes::Sizes;
+use super::support::team::{self, Share, Tally};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;

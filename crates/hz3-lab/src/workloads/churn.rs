@@ -1,13 +1,13 @@
 //! What does a short life of a thread cost: create, a thousand operations, free everything, exit, join?
 
 use super::Work;
-use super::kit::block::Fault;
-use super::kit::heap::Heap;
-use super::kit::random::Random;
-use super::kit::short_thread;
-use super::kit::sizes::Sizes;
-use super::kit::slots::{Slots, Turn};
-use super::kit::team::{self, Share, Tally};
+use super::support::block::Fault;
+use super::support::heap::Heap;
+use super::support::random::Random;
+use super::support::short_thread;
+use super::support::sizes::Sizes;
+use super::support::slots::{Slots, Turn};
+use super::support::team::{self, Share, Tally};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;

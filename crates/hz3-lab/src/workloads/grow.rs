@@ -1,9 +1,9 @@
 //! What does a block cost that grows by doubling? (realloc to 1 GiB; every new page is touched)
 
 use super::Work;
-use super::kit::block::Fault;
-use super::kit::heap::Heap;
-use super::kit::team::{self, Share, Tally};
+use super::support::block::Fault;
+use super::support::heap::Heap;
+use super::support::team::{self, Share, Tally};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;

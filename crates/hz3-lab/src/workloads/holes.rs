@@ -4,12 +4,12 @@
 //! with each other, all written; every twentieth stays.
 
 use super::Work;
-use super::kit::block::{Block, Extent, Fault, Unsized};
-use super::kit::floor;
-use super::kit::heap::Heap;
-use super::kit::mapped::Mapped;
-use super::kit::phases::Phases;
-use super::kit::team::{Tally, broken};
+use super::support::block::{Block, Extent, Fault, Unsized};
+use super::support::floor;
+use super::support::heap::Heap;
+use super::support::mapped::Mapped;
+use super::support::phases::Phases;
+use super::support::team::{Tally, broken};
 use super::outside;
 use crate::failure::Result;
 use clap::Args;

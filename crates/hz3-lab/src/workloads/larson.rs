@@ -4,13 +4,13 @@
 //! the lane goes on with the same set, so it frees what dead threads have allocated.
 
 use super::Work;
-use super::kit::block::Fault;
-use super::kit::heap::Heap;
-use super::kit::random::Random;
-use super::kit::short_thread;
-use super::kit::sizes::Sizes;
-use super::kit::slots::{Slots, Turn};
-use super::kit::team::{self, Share, Tally};
+use super::support::block::Fault;
+use super::support::heap::Heap;
+use super::support::random::Random;
+use super::support::short_thread;
+use super::support::sizes::Sizes;
+use super::support::slots::{Slots, Turn};
+use super::support::team::{self, Share, Tally};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;

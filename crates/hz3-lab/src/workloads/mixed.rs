@@ -1,11 +1,11 @@
 //! What does a malloc or free cost when sizes and lifetimes are random? (the benchmark loop of the C hz3)
 
 use super::Work;
-use super::kit::heap::Heap;
-use super::kit::random::Random;
-use super::kit::sizes::Sizes;
-use super::kit::slots::{Slots, Turn};
-use super::kit::team::{self, Share, Tally};
+use super::support::heap::Heap;
+use super::support::random::Random;
+use super::support::sizes::Sizes;
+use super::support::slots::{Slots, Turn};
+use super::support::team::{self, Share, Tally};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;

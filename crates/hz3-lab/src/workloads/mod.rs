@@ -1,4 +1,4 @@
-//! What `hz3 bench` can do. Each workload is one file, written over [`kit::heap::Heap`], so that the same
+//! What `hz3 bench` can do. Each workload is one file, written over [`support::heap::Heap`], so that the same
 //! code runs on the malloc under test, with a clock around its calls, and on no allocator at all.
 
 mod buffers;
@@ -6,7 +6,7 @@ mod burst_idle;
 mod churn;
 mod grow;
 mod holes;
-pub(crate) mod kit;
+pub(crate) mod support;
 mod larson;
 mod mixed;
 pub(crate) mod outside;
@@ -16,8 +16,8 @@ mod waves;
 mod xfer;
 
 use crate::failure::Result;
-use kit::heap::Heap;
-use kit::team::Tally;
+use support::heap::Heap;
+use support::team::Tally;
 use serde::Serialize;
 
 /// Exit code when the allocator failed a workload's check.

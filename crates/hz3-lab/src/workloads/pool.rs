@@ -1,11 +1,11 @@
 //! What do many blocked threads hold that each touched every size once?
 
 use super::Work;
-use super::kit::block::{Block, Fault};
-use super::kit::heap::Heap;
-use super::kit::mapped::Mapped;
-use super::kit::phases::Phases;
-use super::kit::team::{self, Share, Tally};
+use super::support::block::{Block, Fault};
+use super::support::heap::Heap;
+use super::support::mapped::Mapped;
+use super::support::phases::Phases;
+use super::support::team::{self, Share, Tally};
 use super::outside;
 use crate::failure::Result;
 use clap::Args;

@@ -5,15 +5,15 @@
 //! 0.1 % compare well.
 
 use super::Work;
-use super::kit::block::{Block, Fault};
-use super::kit::gate::Gate;
-use super::kit::heap::Heap;
-use super::kit::mapped::Mapped;
-use super::kit::random::Random;
-use super::kit::ring::{Putter, Ring, Taker};
-use super::kit::sizes::Sizes;
-use super::kit::slots::Turn;
-use super::kit::team::{self, Share, Tally};
+use super::support::block::{Block, Fault};
+use super::support::gate::Gate;
+use super::support::heap::Heap;
+use super::support::mapped::Mapped;
+use super::support::random::Random;
+use super::support::ring::{Putter, Ring, Taker};
+use super::support::sizes::Sizes;
+use super::support::slots::Turn;
+use super::support::team::{self, Share, Tally};
 use crate::failure::{Failure, Result};
 use clap::Args;
 use serde::Serialize;

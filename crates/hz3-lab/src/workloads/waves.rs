@@ -2,13 +2,13 @@
 //! does the next burst pay for that?
 
 use super::Work;
-use super::kit::block::{Block, Fault};
-use super::kit::heap::Heap;
-use super::kit::mapped::Mapped;
-use super::kit::phases::Phases;
-use super::kit::random::Random;
-use super::kit::sizes::Sizes;
-use super::kit::team::{Tally, broken};
+use super::support::block::{Block, Fault};
+use super::support::heap::Heap;
+use super::support::mapped::Mapped;
+use super::support::phases::Phases;
+use super::support::random::Random;
+use super::support::sizes::Sizes;
+use super::support::team::{Tally, broken};
 use super::outside;
 use crate::failure::Result;
 use clap::Args;

@@ -1,13 +1,13 @@
 //! What does it cost when half of the threads only allocate and the other half only free?
 
 use super::Work;
-use super::kit::block::Fault;
-use super::kit::gate::Gate;
-use super::kit::heap::Heap;
-use super::kit::random::Random;
-use super::kit::ring::{Putter, Ring, Taker};
-use super::kit::sizes::Sizes;
-use super::kit::team::{self, Share, Tally};
+use super::support::block::Fault;
+use super::support::gate::Gate;
+use super::support::heap::Heap;
+use super::support::random::Random;
+use super::support::ring::{Putter, Ring, Taker};
+use super::support::sizes::Sizes;
+use super::support::team::{self, Share, Tally};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;

@@ -5,8 +5,8 @@ mod report;
 use crate::cli::BenchArgs;
 use crate::failure::Result;
 use crate::measure::clock::monotonic_ms;
-use crate::workloads::kit::heap::{Nothing, Plain, Timed};
-use crate::workloads::kit::team::Tally;
+use crate::workloads::support::heap::{Nothing, Plain, Timed};
+use crate::workloads::support::team::Tally;
 use crate::workloads::{Visitor, Work};
 use report::Report;
 

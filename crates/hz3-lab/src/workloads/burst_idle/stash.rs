@@ -2,12 +2,12 @@
 
 use super::BurstIdle;
 use crate::failure::Result;
-use crate::workloads::kit::block::{Block, Fault};
-use crate::workloads::kit::floor;
-use crate::workloads::kit::heap::Heap;
-use crate::workloads::kit::mapped::Mapped;
-use crate::workloads::kit::random::Random;
-use crate::workloads::kit::sizes::Sizes;
+use crate::workloads::support::block::{Block, Fault};
+use crate::workloads::support::floor;
+use crate::workloads::support::heap::Heap;
+use crate::workloads::support::mapped::Mapped;
+use crate::workloads::support::random::Random;
+use crate::workloads::support::sizes::Sizes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type Stash = Mapped<Option<Block>>;

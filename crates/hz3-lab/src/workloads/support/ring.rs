@@ -87,7 +87,7 @@ impl Taker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workloads::kit::heap::{Heap, Plain};
+    use crate::workloads::support::heap::{Heap, Plain};
 
     #[test]
     fn a_full_ring_hands_back_and_order_is_kept() {

@@ -73,7 +73,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workloads::kit::heap::Plain;
+    use crate::workloads::support::heap::Plain;
 
     #[test]
     fn operations_are_counted_and_everything_comes_back() {

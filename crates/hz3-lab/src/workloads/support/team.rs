@@ -137,7 +137,7 @@ pub(crate) fn broken(fault: Fault) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workloads::kit::heap::Plain;
+    use crate::workloads::support::heap::Plain;
 
     #[test]
     fn shares_are_added_up() {
