@@ -3,12 +3,12 @@
 use super::cases::{Case, What};
 use crate::counts;
 use crate::failure::{Failure, Result};
-use crate::measure::feed::Input;
 use crate::measure::job::{self, Job, Outcome, Streams, Tee};
 use crate::measure::load::Load;
 use crate::measure::sample::Sample;
 use crate::measure::sampler::{Ends, Plan};
 use crate::measure::signals::Interruption;
+use crate::measure::stdin::Input;
 use crate::peers::{Peer, complaint};
 use crate::stats;
 use serde::{Deserialize, Serialize};

@@ -1,12 +1,12 @@
 //! One run of a command: started, watched, waited for.
 
 use super::clock::monotonic_ms;
-use super::feed::Input;
 use super::load::{Load, Meter};
-pub(crate) use super::pump::Tee;
-use super::pump::{Output, Pump};
+pub(crate) use super::relay::Tee;
+use super::relay::{Output, Relay};
 use super::sampler::{Plan, Sampler, Series};
 use super::signals::Interruption;
+use super::stdin::Input;
 use super::tree::{Before, Tree};
 use super::wait::{self, Cost};
 use crate::failure::{CANNOT_EXECUTE, Failure, NOT_FOUND, Result};
@@ -89,7 +89,7 @@ pub(crate) struct Running<'a> {
     start: Instant,
     meter: Meter,
     sampler: Sampler,
-    pump: Option<Pump>,
+    relay: Option<Relay>,
     streams: Streams<'a>,
 }
 
@@ -118,8 +118,8 @@ pub(crate) fn start<'a>(
     let mut child = command.spawn().map_err(|e| cannot_start(job, &e))?;
     let pid = i32::try_from(child.id()).map_err(|e| Failure::io("use the process number", e))?;
     let sampler = Sampler::start(Tree::of(pid, before), start, plan, signals.clone());
-    let pump = start_pump(&mut child, &mut streams)?;
-    Ok(Running { pid, started_ms, start, meter, sampler, pump, streams })
+    let relay = start_relay(&mut child, &mut streams)?;
+    Ok(Running { pid, started_ms, start, meter, sampler, relay, streams })
 }
 
 impl Running<'_> {
@@ -134,7 +134,7 @@ impl Running<'_> {
         let wall = self.start.elapsed();
         let load = self.meter.stop(cost.cpu);
         let series = self.sampler.finish();
-        let output = self.pump.map(|pump| finish_pump(pump, &mut self.streams)).transpose()?;
+        let output = self.relay.map(|relay| finish_relay(relay, &mut self.streams)).transpose()?;
         Ok(Outcome { status, started_ms: self.started_ms, wall, cost, load, series, output })
     }
 }
@@ -160,22 +160,25 @@ fn prepare(job: &Job, streams: &Streams<'_>) -> Result<Command> {
     Ok(command)
 }
 
-fn start_pump(child: &mut std::process::Child, streams: &mut Streams<'_>) -> Result<Option<Pump>> {
+fn start_relay(
+    child: &mut std::process::Child,
+    streams: &mut Streams<'_>,
+) -> Result<Option<Relay>> {
     let Streams::Keep { input, tee } = streams else { return Ok(None) };
-    let feed = match std::mem::replace(*input, Input::Device) {
-        Input::Stream(feed) => Some(feed),
+    let replay = match std::mem::replace(*input, Input::Device) {
+        Input::Stream(replay) => Some(replay),
         other => {
             **input = other;
             None
         }
     };
-    Pump::start(child, feed, *tee).map(Some)
+    Relay::start(child, replay, *tee).map(Some)
 }
 
-fn finish_pump(pump: Pump, streams: &mut Streams<'_>) -> Result<Output> {
-    let (output, feed) = pump.finish()?;
-    if let (Streams::Keep { input, .. }, Some(feed)) = (streams, feed) {
-        **input = Input::Stream(feed);
+fn finish_relay(relay: Relay, streams: &mut Streams<'_>) -> Result<Output> {
+    let (output, replay) = relay.finish()?;
+    if let (Streams::Keep { input, .. }, Some(replay)) = (streams, replay) {
+        **input = Input::Stream(replay);
     }
     Ok(output)
 }

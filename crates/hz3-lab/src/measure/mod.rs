@@ -3,15 +3,15 @@
 pub(crate) mod capture;
 mod cgroup;
 pub(crate) mod clock;
-pub(crate) mod feed;
 pub(crate) mod job;
 pub(crate) mod listening;
 pub(crate) mod load;
-mod pump;
+mod relay;
 pub(crate) mod sample;
 pub(crate) mod sampler;
 pub(crate) mod series_csv;
 pub(crate) mod signals;
+pub(crate) mod stdin;
 pub(crate) mod summary;
 pub(crate) mod tree;
 mod wait;

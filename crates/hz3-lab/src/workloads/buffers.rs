@@ -1,13 +1,13 @@
 //! What do large buffers cost that one thread fills and another one frees?
 
 use super::Work;
+use super::support::barrier::AbortableBarrier;
 use super::support::block::{Block, Fault};
-use super::support::gate::Gate;
 use super::support::heap::Heap;
 use super::support::random::Random;
 use super::support::ring::{Putter, Ring, Taker};
 use super::support::sizes::Sizes;
-use super::support::team::{self, Share, Tally};
+use super::support::threads::{self, Share, Totals};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -44,14 +44,14 @@ impl Buffers {
         heap: &mut H,
         mut onward: Putter<'_>,
         mut random: Random,
-        gate: &Gate,
+        barrier: &AbortableBarrier,
     ) -> Result<(), Fault> {
         for _ in 0..self.count {
             let mut block = heap.allocate(self.sizes.draw(&mut random))?;
             block.stamp_pages(0);
             while let Err(back) = onward.put(block) {
                 block = back;
-                if gate.has_failed() {
+                if barrier.is_aborted() {
                     return heap.release(block);
                 }
                 std::thread::yield_now();
@@ -65,14 +65,14 @@ impl Buffers {
         &self,
         heap: &mut H,
         mut incoming: Taker<'_>,
-        gate: &Gate,
+        barrier: &AbortableBarrier,
     ) -> Result<u64, Fault> {
         let mut bytes = 0;
         for _ in 0..self.count {
             let block: Block = loop {
                 match incoming.take() {
                     Some(block) => break block,
-                    None if gate.has_failed() => return Err(Fault::Abandoned),
+                    None if barrier.is_aborted() => return Err(Fault::Abandoned),
                     None => std::thread::yield_now(),
                 }
             };
@@ -87,28 +87,31 @@ impl Buffers {
 impl Work for Buffers {
     const TIGHT: bool = false;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         let rings = (0..self.pairs).map(|_| Ring::new(self.ring as usize));
         let mut rings = rings.collect::<Result<Vec<_>>>()?;
         let lanes = rings.iter_mut().flat_map(|ring| {
             let (putter, taker) = ring.ends();
             [Lane::Produces(putter), Lane::Consumes(taker)]
         });
-        let (mut tally, bytes) = team::run(lanes.collect(), |index, heap: &mut H, lane, gate| {
-            let mut share = Share { operations: self.count, ..Share::default() };
-            match lane {
-                Lane::Produces(onward) => {
-                    self.produce(heap, onward, Random::for_thread(self.seed, index), gate)?;
+        let (mut totals, bytes) =
+            threads::run(lanes.collect(), |index, heap: &mut H, lane, barrier| {
+                let mut share = Share { operations: self.count, ..Share::default() };
+                match lane {
+                    Lane::Produces(onward) => {
+                        self.produce(heap, onward, Random::for_thread(self.seed, index), barrier)?;
+                    }
+                    Lane::Consumes(incoming) => {
+                        share.special = self.consume(heap, incoming, barrier)?
+                    }
                 }
-                Lane::Consumes(incoming) => share.special = self.consume(heap, incoming, gate)?,
-            }
-            Ok(share)
-        })?;
-        tally.note(
+                Ok(share)
+            })?;
+        totals.note(
             "gib_per_s",
-            bytes as f64 / tally.elapsed.as_secs_f64().max(1e-9) / (1u64 << 30) as f64,
+            bytes as f64 / totals.elapsed.as_secs_f64().max(1e-9) / (1u64 << 30) as f64,
         );
-        Ok(tally)
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

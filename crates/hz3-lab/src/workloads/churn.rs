@@ -7,7 +7,7 @@ use super::support::random::Random;
 use super::support::short_thread;
 use super::support::sizes::Sizes;
 use super::support::slots::{Slots, Turn};
-use super::support::team::{self, Share, Tally};
+use super::support::threads::{self, Share, Totals};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -53,10 +53,10 @@ impl Churn {
 impl Work for Churn {
     const TIGHT: bool = true;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         let slots = (0..self.threads).map(|_| Slots::new(self.slots));
         let lanes = slots.collect::<Result<Vec<_>>>()?;
-        let (mut tally, threads) = team::run(lanes, |index, heap: &mut H, mut slots, _| {
+        let (mut totals, threads) = threads::run(lanes, |index, heap: &mut H, mut slots, _| {
             let mut random = Random::for_thread(self.seed, index);
             let mut operations = 0;
             for _ in 0..self.generations {
@@ -64,9 +64,9 @@ impl Work for Churn {
             }
             Ok(Share { operations, special: self.generations.into(), end: None })
         })?;
-        tally.note("threads_created", threads);
-        tally.note("threads_per_s", threads as f64 / tally.elapsed.as_secs_f64().max(1e-9));
-        Ok(tally)
+        totals.note("threads_created", threads);
+        totals.note("threads_per_s", threads as f64 / totals.elapsed.as_secs_f64().max(1e-9));
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

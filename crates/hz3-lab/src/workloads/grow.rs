@@ -3,7 +3,7 @@
 use super::Work;
 use super::support::block::Fault;
 use super::support::heap::Heap;
-use super::support::team::{self, Share, Tally};
+use super::support::threads::{self, Share, Totals};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -45,15 +45,15 @@ impl Grow {
 impl Work for Grow {
     const TIGHT: bool = false;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
-        let (tally, _) = team::run(vec![()], |_, heap: &mut H, (), _| {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
+        let (totals, _) = threads::run(vec![()], |_, heap: &mut H, (), _| {
             let mut share = Share::default();
             for _ in 0..self.rounds {
                 share.operations += self.round(heap)?;
             }
             Ok(share)
         })?;
-        Ok(tally)
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

@@ -4,13 +4,13 @@
 //! with each other, all written; every twentieth stays.
 
 use super::Work;
+use super::outside;
 use super::support::block::{Block, Extent, Fault, Unsized};
 use super::support::floor;
 use super::support::heap::Heap;
 use super::support::mapped::Mapped;
 use super::support::phases::Phases;
-use super::support::team::{Tally, broken};
-use super::outside;
+use super::support::threads::{Totals, check_failure};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -93,42 +93,42 @@ impl Blocks {
 impl Work for Holes {
     const TIGHT: bool = false;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         let mut heap = H::open(0)?;
         let mut phases = Phases::new(3);
         let mut blocks = Blocks { places: Mapped::new(self.rows * ROW.len(), || None)? };
         let start_kb = outside::rss_kb();
         let (filled, fill_s) = phases.during("burst", || blocks.fill(&mut heap));
-        filled.map_err(broken)?;
+        filled.map_err(check_failure)?;
         let peak_kb = outside::rss_kb();
         let (thinned, free_s) = phases.during("free", || self.thin_out(&mut heap, &mut blocks));
-        thinned.map_err(broken)?;
+        thinned.map_err(check_failure)?;
         let live_bytes: usize = blocks.extents().map(|extent| extent.size).sum();
         let survivors = blocks.extents().count();
         phases.during("idle", || std::thread::sleep(Duration::from_secs_f64(self.idle)));
         let idle_kb = outside::rss_kb();
         let floor_kb = floor::floor_kb(blocks.extents())?;
-        blocks.check_and_free(&mut heap).map_err(broken)?;
+        blocks.check_and_free(&mut heap).map_err(check_failure)?;
 
-        let mut tally = Tally {
+        let mut totals = Totals {
             operations: (blocks.places.len() * 2 - survivors) as u64,
             elapsed: Duration::from_secs_f64(fill_s + free_s),
-            ..Tally::default()
+            ..Totals::default()
         };
-        tally.note("start_rss_kb", start_kb);
-        tally.note("floor_kb", floor_kb);
-        tally.note("peak_rss_kb", peak_kb);
-        tally.note("idle_rss_kb", idle_kb);
-        tally.note("live_kb", live_bytes as u64 / 1024);
-        tally.note("survivors", survivors as u64);
+        totals.note("start_rss_kb", start_kb);
+        totals.note("floor_kb", floor_kb);
+        totals.note("peak_rss_kb", peak_kb);
+        totals.note("idle_rss_kb", idle_kb);
+        totals.note("live_kb", live_bytes as u64 / 1024);
+        totals.note("survivors", survivors as u64);
         // The table of blocks is the harness's: no allocator could give it back.
         let harness_kb = (blocks.places.len() * size_of::<Option<Unsized>>()) as u64 / 1024;
         let (idle, peak) = (idle_kb.saturating_sub(harness_kb), peak_kb.saturating_sub(harness_kb));
-        tally.note("harness_kb", harness_kb);
-        tally.note("returned_percent", 100.0 * (1.0 - idle as f64 / peak.max(1) as f64));
-        tally.note("phases", phases.to_json());
-        tally.absorb(heap.into_latency());
-        Ok(tally)
+        totals.note("harness_kb", harness_kb);
+        totals.note("returned_percent", 100.0 * (1.0 - idle as f64 / peak.max(1) as f64));
+        totals.note("phases", phases.to_json());
+        totals.absorb(heap.into_latency());
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

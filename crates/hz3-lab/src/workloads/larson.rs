@@ -10,7 +10,7 @@ use super::support::random::Random;
 use super::support::short_thread;
 use super::support::sizes::Sizes;
 use super::support::slots::{Slots, Turn};
-use super::support::team::{self, Share, Tally};
+use super::support::threads::{self, Share, Totals};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -41,10 +41,10 @@ pub(crate) struct Larson {
 impl Work for Larson {
     const TIGHT: bool = true;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         let slots = (0..self.threads).map(|_| Slots::new(self.slots));
         let lanes = slots.collect::<Result<Vec<_>>>()?;
-        let (mut tally, threads) = team::run(lanes, |index, heap: &mut H, mut slots, _| {
+        let (mut totals, threads) = threads::run(lanes, |index, heap: &mut H, mut slots, _| {
             let mut random = Random::for_thread(self.seed, index);
             let mut operations = 0;
             for _ in 0..self.generations {
@@ -59,8 +59,8 @@ impl Work for Larson {
             operations += slots.clear(heap)?;
             Ok(Share { operations, special: self.generations.into(), end: None })
         })?;
-        tally.note("threads_created", threads);
-        Ok(tally)
+        totals.note("threads_created", threads);
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

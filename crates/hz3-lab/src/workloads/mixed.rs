@@ -5,7 +5,7 @@ use super::support::heap::Heap;
 use super::support::random::Random;
 use super::support::sizes::Sizes;
 use super::support::slots::{Slots, Turn};
-use super::support::team::{self, Share, Tally};
+use super::support::threads::{self, Share, Totals};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -49,10 +49,11 @@ struct Turns {
 }
 
 impl Turns {
-    fn run<H: Heap>(&self, sizes: Sizes) -> Result<Tally> {
+    fn run<H: Heap>(&self, sizes: Sizes) -> Result<Totals> {
         let slots = (0..self.threads).map(|_| Slots::new(self.slots));
-        let (tally, _) =
-            team::run(slots.collect::<Result<Vec<_>>>()?, |index, heap: &mut H, mut slots, _| {
+        let (totals, _) = threads::run(
+            slots.collect::<Result<Vec<_>>>()?,
+            |index, heap: &mut H, mut slots, _| {
                 let mut random = Random::for_thread(self.seed, index);
                 let mut operations = 0;
                 for _ in 0..self.ops {
@@ -60,8 +61,9 @@ impl Turns {
                 }
                 operations += slots.clear(heap)?;
                 Ok(Share { operations, ..Share::default() })
-            })?;
-        Ok(tally)
+            },
+        )?;
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {
@@ -72,7 +74,7 @@ impl Turns {
 impl Work for Mixed {
     const TIGHT: bool = true;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         self.turns.run::<H>(self.sizes)
     }
 
@@ -84,7 +86,7 @@ impl Work for Mixed {
 impl Work for Dist {
     const TIGHT: bool = true;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         self.turns.run::<H>(Sizes::Application)
     }
 

@@ -6,19 +6,19 @@ mod burst_idle;
 mod churn;
 mod grow;
 mod holes;
-pub(crate) mod support;
 mod larson;
 mod mixed;
 pub(crate) mod outside;
 mod pool;
 mod remote;
+pub(crate) mod support;
 mod waves;
 mod xfer;
 
 use crate::failure::Result;
-use support::heap::Heap;
-use support::team::Tally;
 use serde::Serialize;
+use support::heap::Heap;
+use support::threads::Totals;
 
 /// Exit code when the allocator failed a workload's check.
 pub(crate) const CHECK_FAILED: u8 = 1;
@@ -26,7 +26,7 @@ pub(crate) const CHECK_FAILED: u8 = 1;
 /// What all workloads can do.
 pub(crate) trait Work: Sized {
     /// One pass.
-    fn pass<H: Heap>(&self) -> Result<Tally>;
+    fn pass<H: Heap>(&self) -> Result<Totals>;
 
     /// The same with fewer operations and no idle time, for the pass that takes latencies.
     fn shorter(&self) -> Self;

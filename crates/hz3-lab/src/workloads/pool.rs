@@ -1,12 +1,12 @@
 //! What do many blocked threads hold that each touched every size once?
 
 use super::Work;
+use super::outside;
 use super::support::block::{Block, Fault};
 use super::support::heap::Heap;
 use super::support::mapped::Mapped;
 use super::support::phases::Phases;
-use super::support::team::{self, Share, Tally};
-use super::outside;
+use super::support::threads::{self, Share, Totals};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -59,16 +59,16 @@ impl Pool {
 impl Work for Pool {
     const TIGHT: bool = false;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         let held = (0..self.threads).map(|_| Mapped::new(self.blocks, || None));
         let lanes = held.collect::<Result<Vec<_>>>()?;
         let phases = Mutex::new(Phases::new(1));
         let (busy_kb, idle_kb) = (AtomicU64::new(0), AtomicU64::new(0));
         let start_kb = outside::rss_kb();
-        let (mut tally, _) = team::run(lanes, |index, heap: &mut H, mut held, gate| {
+        let (mut totals, _) = threads::run(lanes, |index, heap: &mut H, mut held, barrier| {
             let done = self.touch(heap, &mut held);
             let end = Some(Instant::now());
-            gate.meet();
+            barrier.wait();
             if index == 0 {
                 busy_kb.store(outside::rss_kb(), Ordering::Relaxed);
                 // Nobody else ever takes this lock, nor panics with it.
@@ -77,15 +77,15 @@ impl Work for Pool {
                 idle_kb.store(outside::rss_kb(), Ordering::Relaxed);
             }
             // All others are blocked here while the first one sleeps.
-            gate.meet();
+            barrier.wait();
             Ok(Share { operations: done?, special: 0, end })
         })?;
-        tally.note("start_rss_kb", start_kb);
-        tally.note("busy_rss_kb", busy_kb.into_inner());
-        tally.note("idle_rss_kb", idle_kb.into_inner());
+        totals.note("start_rss_kb", start_kb);
+        totals.note("busy_rss_kb", busy_kb.into_inner());
+        totals.note("idle_rss_kb", idle_kb.into_inner());
         let phases = phases.into_inner().unwrap_or_else(PoisonError::into_inner);
-        tally.note("phases", phases.to_json());
-        Ok(tally)
+        totals.note("phases", phases.to_json());
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

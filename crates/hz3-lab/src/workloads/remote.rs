@@ -5,15 +5,15 @@
 //! 0.1 % compare well.
 
 use super::Work;
+use super::support::barrier::AbortableBarrier;
 use super::support::block::{Block, Fault};
-use super::support::gate::Gate;
 use super::support::heap::Heap;
 use super::support::mapped::Mapped;
 use super::support::random::Random;
 use super::support::ring::{Putter, Ring, Taker};
 use super::support::sizes::Sizes;
 use super::support::slots::Turn;
-use super::support::team::{self, Share, Tally};
+use super::support::threads::{self, Share, Totals};
 use crate::failure::{Failure, Result};
 use clap::Args;
 use serde::Serialize;
@@ -100,7 +100,7 @@ impl Remote {
         heap: &mut H,
         lane: &mut Lane<'_>,
         random: &mut Random,
-        gate: &Gate,
+        barrier: &AbortableBarrier,
     ) -> Result<Counts, Fault> {
         let mut counts = Counts::default();
         for _ in 0..self.ops {
@@ -129,7 +129,7 @@ impl Remote {
                 *slot = Some(heap.allocate(self.sizes.draw(random))?);
             }
             counts.turns += 1;
-            if counts.turns.is_multiple_of(4096) && gate.has_failed() {
+            if counts.turns.is_multiple_of(4096) && barrier.is_aborted() {
                 break;
             }
         }
@@ -140,7 +140,7 @@ impl Remote {
 impl Work for Remote {
     const TIGHT: bool = true;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         let rings = (0..self.threads).map(|_| Ring::new(self.ring as usize));
         let mut rings = rings.collect::<Result<Vec<_>>>()?;
         let (putters, mut takers): (Vec<_>, Vec<_>) = rings.iter_mut().map(Ring::ends).unzip();
@@ -151,28 +151,29 @@ impl Work for Remote {
         });
         let lanes = lanes.collect::<Result<Vec<_>>>()?;
         let refused = std::sync::atomic::AtomicU64::new(0);
-        let (mut tally, passed_on) = team::run(lanes, |index, heap: &mut H, mut lane, gate| {
-            let mut random = Random::for_thread(self.seed, index);
-            let done = self.turns(heap, &mut lane, &mut random, gate);
-            if done.is_err() {
-                gate.fail();
-            }
-            gate.meet();
-            let counts = done?;
-            while let Some(block) = lane.incoming.take() {
-                heap.release(block)?;
-            }
-            for slot in lane.slots.iter_mut() {
-                slot.take().map_or(Ok(()), |block| heap.release(block))?;
-            }
-            refused.fetch_add(counts.refused, std::sync::atomic::Ordering::Relaxed);
-            Ok(Share { operations: counts.turns, special: counts.passed_on, end: None })
-        })?;
+        let (mut totals, passed_on) =
+            threads::run(lanes, |index, heap: &mut H, mut lane, barrier| {
+                let mut random = Random::for_thread(self.seed, index);
+                let done = self.turns(heap, &mut lane, &mut random, barrier);
+                if done.is_err() {
+                    barrier.abort();
+                }
+                barrier.wait();
+                let counts = done?;
+                while let Some(block) = lane.incoming.take() {
+                    heap.release(block)?;
+                }
+                for slot in lane.slots.iter_mut() {
+                    slot.take().map_or(Ok(()), |block| heap.release(block))?;
+                }
+                refused.fetch_add(counts.refused, std::sync::atomic::Ordering::Relaxed);
+                Ok(Share { operations: counts.turns, special: counts.passed_on, end: None })
+            })?;
         let refused = refused.into_inner();
         let wanted = (passed_on + refused).max(1) as f64;
-        tally.note("passed_on", passed_on);
-        tally.note("fallback_percent", refused as f64 / wanted * 100.0);
-        Ok(tally)
+        totals.note("passed_on", passed_on);
+        totals.note("fallback_percent", refused as f64 / wanted * 100.0);
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

@@ -2,14 +2,14 @@
 //! does the next burst pay for that?
 
 use super::Work;
+use super::outside;
 use super::support::block::{Block, Fault};
 use super::support::heap::Heap;
 use super::support::mapped::Mapped;
 use super::support::phases::Phases;
 use super::support::random::Random;
 use super::support::sizes::Sizes;
-use super::support::team::{Tally, broken};
-use super::outside;
+use super::support::threads::{Totals, check_failure};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -80,7 +80,7 @@ impl Waves {
 impl Work for Waves {
     const TIGHT: bool = false;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         let mut heap = H::open(0)?;
         let mut random = Random::for_thread(self.seed, 0);
         let mut blocks = Mapped::new(self.blocks, || None)?;
@@ -94,7 +94,7 @@ impl Work for Waves {
                 let due = Instant::now() + Duration::from_millis(wave.interval_ms);
                 let burst = || self.burst(&mut heap, &mut blocks, &mut random);
                 let (done, seconds) = phases.during("burst", burst);
-                done.map_err(broken)?;
+                done.map_err(check_failure)?;
                 sum_s += seconds;
                 max_s = max_s.max(seconds);
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -109,15 +109,15 @@ impl Work for Waves {
                 mean_trough_rss_kb: trough_kb / u64::from(wave.bursts),
             });
         }
-        let mut tally = Tally {
+        let mut totals = Totals {
             operations: 2 * self.blocks as u64 * u64::from(bursts),
             elapsed: Duration::from_secs_f64(busy_s),
-            ..Tally::default()
+            ..Totals::default()
         };
-        tally.note("waves", serde_json::to_value(summaries).unwrap_or_default());
-        tally.note("phases", phases.to_json());
-        tally.absorb(heap.into_latency());
-        Ok(tally)
+        totals.note("waves", serde_json::to_value(summaries).unwrap_or_default());
+        totals.note("phases", phases.to_json());
+        totals.absorb(heap.into_latency());
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

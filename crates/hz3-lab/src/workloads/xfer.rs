@@ -1,13 +1,13 @@
 //! What does it cost when half of the threads only allocate and the other half only free?
 
 use super::Work;
+use super::support::barrier::AbortableBarrier;
 use super::support::block::Fault;
-use super::support::gate::Gate;
 use super::support::heap::Heap;
 use super::support::random::Random;
 use super::support::ring::{Putter, Ring, Taker};
 use super::support::sizes::Sizes;
-use super::support::team::{self, Share, Tally};
+use super::support::threads::{self, Share, Totals};
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -43,13 +43,13 @@ impl Xfer {
         heap: &mut H,
         mut onward: Putter<'_>,
         mut random: Random,
-        gate: &Gate,
+        barrier: &AbortableBarrier,
     ) -> Result<u64, Fault> {
         for done in 0..self.blocks {
             let mut block = heap.allocate(self.sizes.draw(&mut random))?;
             while let Err(back) = onward.put(block) {
                 block = back;
-                if gate.has_failed() {
+                if barrier.is_aborted() {
                     heap.release(block)?;
                     return Ok(done);
                 }
@@ -63,13 +63,13 @@ impl Xfer {
         &self,
         heap: &mut H,
         mut incoming: Taker<'_>,
-        gate: &Gate,
+        barrier: &AbortableBarrier,
     ) -> Result<u64, Fault> {
         for _ in 0..self.blocks {
             let block = loop {
                 match incoming.take() {
                     Some(block) => break block,
-                    None if gate.has_failed() => return Err(Fault::Abandoned),
+                    None if barrier.is_aborted() => return Err(Fault::Abandoned),
                     None => std::thread::yield_now(),
                 }
             };
@@ -82,24 +82,24 @@ impl Xfer {
 impl Work for Xfer {
     const TIGHT: bool = true;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
+    fn pass<H: Heap>(&self) -> Result<Totals> {
         let rings = (0..self.pairs).map(|_| Ring::new(self.ring as usize));
         let mut rings = rings.collect::<Result<Vec<_>>>()?;
         let lanes = rings.iter_mut().flat_map(|ring| {
             let (putter, taker) = ring.ends();
             [Lane::Allocates(putter), Lane::Frees(taker)]
         });
-        let (tally, _) = team::run(lanes.collect(), |index, heap: &mut H, lane, gate| {
+        let (totals, _) = threads::run(lanes.collect(), |index, heap: &mut H, lane, barrier| {
             let operations = match lane {
                 Lane::Allocates(onward) => {
                     let random = Random::for_thread(self.seed, index);
-                    self.allocate(heap, onward, random, gate)?
+                    self.allocate(heap, onward, random, barrier)?
                 }
-                Lane::Frees(incoming) => self.free(heap, incoming, gate)?,
+                Lane::Frees(incoming) => self.free(heap, incoming, barrier)?,
             };
             Ok(Share { operations, ..Share::default() })
         })?;
-        Ok(tally)
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

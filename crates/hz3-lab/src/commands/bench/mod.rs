@@ -6,7 +6,7 @@ use crate::cli::BenchArgs;
 use crate::failure::Result;
 use crate::measure::clock::monotonic_ms;
 use crate::workloads::support::heap::{Nothing, Plain, Timed};
-use crate::workloads::support::team::Tally;
+use crate::workloads::support::threads::Totals;
 use crate::workloads::{Visitor, Work};
 use report::Report;
 
@@ -30,11 +30,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
 /// What the passes came to.
 #[derive(Debug)]
 pub(crate) struct Passes {
-    throughput: Tally,
+    throughput: Totals,
     /// When the throughput passes ended, on the system's monotonic clock.
     measured_until_ms: f64,
-    harness: Option<Tally>,
-    latency: Option<Tally>,
+    harness: Option<Totals>,
+    latency: Option<Totals>,
 }
 
 struct Run {
@@ -45,7 +45,7 @@ struct Run {
 
 impl Run {
     /// The fastest throughput pass.
-    fn fastest<W: Work>(&self, work: &W) -> Result<Tally> {
+    fn fastest<W: Work>(&self, work: &W) -> Result<Totals> {
         let mut fastest = work.pass::<Plain>()?;
         for _ in 1..if W::TIGHT { self.best_of } else { 1 } {
             let pass = work.pass::<Plain>()?;

@@ -4,9 +4,9 @@ use super::Passes;
 use crate::failure::{Failure, Result};
 use crate::text;
 use crate::workloads::Workload;
+use crate::workloads::outside;
 use crate::workloads::support::heap::Latency;
 use crate::workloads::support::histogram::{Histogram, Percentiles};
-use crate::workloads::outside;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -39,7 +39,7 @@ impl Report {
         let Passes { throughput, measured_until_ms, harness, latency } = passes;
         let parameters =
             serde_json::to_value(workload).map_err(|e| Failure::io("write the parameters", e))?;
-        let latency = latency.and_then(|tally| tally.latency);
+        let latency = latency.and_then(|totals| totals.latency);
         let figures = |which: fn(&Latency) -> &Histogram| {
             let histogram = latency.as_ref().map(which);
             (histogram.and_then(Histogram::percentiles), histogram.map(Histogram::curve))
@@ -54,7 +54,7 @@ impl Report {
             seconds: throughput.elapsed.as_secs_f64(),
             ops_per_s: throughput.rate(),
             ns_per_op: 1e9 / throughput.rate(),
-            harness_ns_per_op: harness.map(|tally| 1e9 / tally.rate()),
+            harness_ns_per_op: harness.map(|totals| 1e9 / totals.rate()),
             malloc_ns,
             free_ns,
             malloc_curve: malloc_curve.unwrap_or_default(),

@@ -9,9 +9,9 @@ mod verdict;
 
 use crate::cli::RunArgs;
 use crate::failure::{Failure, Result, WRONG_USAGE};
-use crate::measure::feed::Input;
 use crate::measure::job::Tee;
 use crate::measure::signals::Interruption;
+use crate::measure::stdin::Input;
 use crate::peers::{self, Peer};
 use crate::{measure, preload, text};
 use indicatif::ProgressBar;

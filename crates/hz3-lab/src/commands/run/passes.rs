@@ -2,10 +2,10 @@
 
 use crate::counts::{self, Counts};
 use crate::failure::{Failure, Result};
-use crate::measure::feed::Input;
 use crate::measure::job::{self, Job, Outcome, Running, Streams, Tee};
 use crate::measure::sampler::{Ends, Plan};
 use crate::measure::signals::Interruption;
+use crate::measure::stdin::Input;
 use crate::preload;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -87,9 +87,9 @@ struct Gated(Child);
 impl Gated {
     fn start(command: &str) -> Result<Self> {
         // The first shell waits for a line, then becomes the one that runs the load.
-        let gate = "read -r go && exec sh -c \"$1\" < /dev/null";
+        let script = "read -r go && exec sh -c \"$1\" < /dev/null";
         Command::new("sh")
-            .args(["-c", gate, "load", command])
+            .args(["-c", script, "load", command])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -108,8 +108,8 @@ impl Gated {
         }
         let failed = |e| Failure::io("run the load", e);
         let start = Instant::now();
-        if let Some(mut gate) = self.0.stdin.take().filter(|_| !is_over()) {
-            gate.write_all(b"go\n").map_err(failed)?;
+        if let Some(mut stdin) = self.0.stdin.take().filter(|_| !is_over()) {
+            stdin.write_all(b"go\n").map_err(failed)?;
         }
         let output = self.0.stdout.take();
         let reader = std::thread::spawn(move || {

@@ -4,25 +4,25 @@
 //! the survivors; then the process idles. The judge of the memory is a watcher outside (`hz3 watch`); the
 //! resident sets reported here are for orientation.
 
+mod blocks;
 mod dump;
 mod idle;
-mod stash;
 
 use super::Work;
+use super::outside;
+use super::support::barrier::AbortableBarrier;
 use super::support::block::Fault;
-use super::support::gate::Gate;
 use super::support::heap::Heap;
 use super::support::phases::Phases;
 use super::support::random::Random;
 use super::support::sizes::Sizes;
-use super::support::team::{self, Share, Tally, broken};
-use super::outside;
+use super::support::threads::{self, Share, Totals, check_failure};
 use crate::failure::{Failure, Result};
+use blocks::BurstBlocks;
 use clap::Args;
 use dump::{Dump, Level};
 use idle::{Idle, Window};
 use serde::Serialize;
-use stash::Stashes;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -141,19 +141,19 @@ impl BurstIdle {
     }
 
     /// New threads every cycle; the process's first thread conducts.
-    fn with_passing_threads<H: Heap>(&self, stashes: &Stashes, log: &mut Log) -> Result<Tally> {
-        let mut all = Tally::default();
+    fn with_passing_threads<H: Heap>(&self, blocks: &BurstBlocks, log: &mut Log) -> Result<Totals> {
+        let mut all = Totals::default();
         for cycle in 0..self.cycles {
             let times = Mutex::new((0.0, 0.0));
             let lanes = vec![(); self.threads as usize];
             let phases = Mutex::new(&mut log.phases);
-            let (tally, _) = team::run(lanes, |index, heap: &mut H, (), gate| {
+            let (totals, _) = threads::run(lanes, |index, heap: &mut H, (), barrier| {
                 let conducts = index == 0;
-                let burst = together(conducts, gate, &phases, "burst", || {
-                    stashes.fill(heap, index, self.random(cycle, index))
+                let burst = together(conducts, barrier, &phases, "burst", || {
+                    blocks.fill(heap, index, self.random(cycle, index))
                 });
-                let free = together(conducts, gate, &phases, "free", || {
-                    stashes.thin_out(heap, index, self.choice(cycle, index))
+                let free = together(conducts, barrier, &phases, "free", || {
+                    blocks.thin_out(heap, index, self.choice(cycle, index))
                 });
                 if conducts {
                     *lock(&times) = (burst.1, free.1);
@@ -161,17 +161,17 @@ impl BurstIdle {
                 Ok(Share { operations: burst.0? + free.0?, ..Share::default() })
             })?;
             let (burst_s, free_s) = *lock(&times);
-            log.rest(stashes, burst_s, free_s);
-            let survivors = stashes.check_and_free_all(&mut H::open(0)?).map_err(broken)?;
-            all.operations += tally.operations + survivors;
+            log.rest(blocks, burst_s, free_s);
+            let survivors = blocks.check_and_free_all(&mut H::open(0)?).map_err(check_failure)?;
+            all.operations += totals.operations + survivors;
             all.elapsed += Duration::from_secs_f64(burst_s + free_s);
-            all.absorb(tally.latency);
+            all.absorb(totals.latency);
         }
         Ok(all)
     }
 
     /// The same threads throughout; one more conducts, so that all that allocated are blocked while idle.
-    fn with_lasting_threads<H: Heap>(&self, stashes: &Stashes, log: &mut Log) -> Result<Tally> {
+    fn with_lasting_threads<H: Heap>(&self, blocks: &BurstBlocks, log: &mut Log) -> Result<Totals> {
         let threads = self.threads as usize;
         let lanes = vec![(); threads + 1];
         let log = Mutex::new(log);
@@ -179,31 +179,31 @@ impl BurstIdle {
             Shape::Remote => (index + 1) % threads,
             Shape::Exit | Shape::Stay => index,
         };
-        let (mut tally, _) = team::run(lanes, |index, heap: &mut H, (), gate| {
+        let (mut totals, _) = threads::run(lanes, |index, heap: &mut H, (), barrier| {
             let mut results = Vec::with_capacity(3 * self.cycles as usize);
             for cycle in 0..self.cycles {
                 if index == threads {
-                    conduct(&mut lock(&log), stashes, gate);
+                    conduct(&mut lock(&log), blocks, barrier);
                     continue;
                 }
-                // A fault is looked at only after the last meeting: the others wait for this thread.
-                results.push(stashes.fill(heap, index, self.random(cycle, index)));
-                gate.meet();
+                // A fault is reported only after the last wait, because the others wait for this thread.
+                results.push(blocks.fill(heap, index, self.random(cycle, index)));
+                barrier.wait();
                 let theirs = frees(index);
-                results.push(stashes.thin_out(heap, theirs, self.choice(cycle, theirs)));
-                gate.meet();
+                results.push(blocks.thin_out(heap, theirs, self.choice(cycle, theirs)));
+                barrier.wait();
                 // Here the conductor idles, and everybody else is blocked.
-                gate.meet();
-                results.push(stashes.check_and_free(heap, theirs));
-                // Nobody fills a stash again that a neighbour has yet to empty.
-                gate.meet();
+                barrier.wait();
+                results.push(blocks.check_and_free(heap, theirs));
+                // Without this wait a thread could refill slots that its neighbour has not emptied yet.
+                barrier.wait();
             }
             let operations = results.into_iter().sum::<Result<u64, Fault>>()?;
             Ok(Share { operations, ..Share::default() })
         })?;
         let busy: f64 = lock(&log).cycles.iter().map(|cycle| cycle.burst_s + cycle.free_s).sum();
-        tally.elapsed = Duration::from_secs_f64(busy);
-        Ok(tally)
+        totals.elapsed = Duration::from_secs_f64(busy);
+        Ok(totals)
     }
 
     fn random(&self, cycle: u32, index: usize) -> Random {
@@ -219,21 +219,21 @@ impl BurstIdle {
 
 impl Log {
     /// Idles, and writes the cycle down.
-    fn rest(&mut self, stashes: &Stashes, burst_s: f64, free_s: f64) {
+    fn rest(&mut self, blocks: &BurstBlocks, burst_s: f64, free_s: f64) {
         let cycle = self.cycles.len() + 1;
         let (idle, _) = self.phases.during("idle", || self.idle.spend(cycle));
         self.cycles.push(Cycle { burst_s, free_s, idle });
-        self.floor_kb = stashes.floor_kb().ok();
+        self.floor_kb = blocks.floor_kb().ok();
     }
 }
 
-/// The conductor's part of a cycle: the four meetings, and the idle time before the third.
-fn conduct(log: &mut Log, stashes: &Stashes, gate: &Gate) {
-    let ((), burst_s) = log.phases.during("burst", || gate.meet());
-    let ((), free_s) = log.phases.during("free", || gate.meet());
-    log.rest(stashes, burst_s, free_s);
-    gate.meet();
-    gate.meet();
+/// The conductor's part of a cycle: the four waits, and the idle time before the third.
+fn conduct(log: &mut Log, blocks: &BurstBlocks, barrier: &AbortableBarrier) {
+    let ((), burst_s) = log.phases.during("burst", || barrier.wait());
+    let ((), free_s) = log.phases.during("free", || barrier.wait());
+    log.rest(blocks, burst_s, free_s);
+    barrier.wait();
+    barrier.wait();
 }
 
 /// A panic ends the program, so no lock is ever poisoned in it.
@@ -241,18 +241,18 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// All threads do `work` between two meetings; the conductor writes the part down.
+/// All threads do `work` between two waits; the conductor writes the part down.
 fn together<T>(
     conducts: bool,
-    gate: &Gate,
+    barrier: &AbortableBarrier,
     phases: &Mutex<&mut Phases>,
     name: &'static str,
     work: impl FnOnce() -> T,
 ) -> (T, f64) {
-    gate.meet();
+    barrier.wait();
     let work_and_meet = || {
         let result = work();
-        gate.meet();
+        barrier.wait();
         result
     };
     if conducts { lock(phases).during(name, work_and_meet) } else { (work_and_meet(), 0.0) }
@@ -261,21 +261,21 @@ fn together<T>(
 impl Work for BurstIdle {
     const TIGHT: bool = false;
 
-    fn pass<H: Heap>(&self) -> Result<Tally> {
-        let stashes = Stashes::new(self)?;
+    fn pass<H: Heap>(&self) -> Result<Totals> {
+        let blocks = BurstBlocks::new(self)?;
         let mut log = self.log()?;
         let start_kb = outside::rss_kb();
-        let mut tally = match self.shape {
-            Shape::Exit => self.with_passing_threads::<H>(&stashes, &mut log)?,
-            Shape::Stay | Shape::Remote => self.with_lasting_threads::<H>(&stashes, &mut log)?,
+        let mut totals = match self.shape {
+            Shape::Exit => self.with_passing_threads::<H>(&blocks, &mut log)?,
+            Shape::Stay | Shape::Remote => self.with_lasting_threads::<H>(&blocks, &mut log)?,
         };
-        tally.note("epoch_force", log.idle.can_force());
-        tally.note("start_rss_kb", start_kb);
-        tally.note("floor_kb", log.floor_kb);
-        tally.note("harness_kb", stashes.bytes() / 1024);
-        tally.note("cycles", serde_json::to_value(&log.cycles).unwrap_or_default());
-        tally.note("phases", log.phases.to_json());
-        Ok(tally)
+        totals.note("epoch_force", log.idle.can_force());
+        totals.note("start_rss_kb", start_kb);
+        totals.note("floor_kb", log.floor_kb);
+        totals.note("harness_kb", blocks.bytes() / 1024);
+        totals.note("cycles", serde_json::to_value(&log.cycles).unwrap_or_default());
+        totals.note("phases", log.phases.to_json());
+        Ok(totals)
     }
 
     fn shorter(&self) -> Self {

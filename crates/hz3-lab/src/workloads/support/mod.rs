@@ -1,9 +1,9 @@
 //! What workloads are made of. Nothing in here allocates while a workload is timed, except for the
 //! calls that are the workload.
 
+pub(crate) mod barrier;
 pub(crate) mod block;
 pub(crate) mod floor;
-pub(crate) mod gate;
 pub(crate) mod heap;
 pub(crate) mod histogram;
 pub(crate) mod mapped;
@@ -13,4 +13,4 @@ pub(crate) mod ring;
 pub(crate) mod short_thread;
 pub(crate) mod sizes;
 pub(crate) mod slots;
-pub(crate) mod team;
+pub(crate) mod threads;

@@ -1,8 +1,8 @@
-//! The thread between us and a command's standard streams: feeds its input, keeps its output, and
-//! passes the output through when asked to.
+//! The thread that relays a command's standard streams: it writes the input, keeps the output, and
+//! passes the output on when asked to.
 
 use super::capture::Capture;
-use super::feed::{self, Feed};
+use super::stdin::{self, StdinReplay};
 use crate::failure::{Failure, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -52,16 +52,20 @@ impl Tee {
     }
 }
 
-/// A running pump.
+/// A relay thread that runs beside the command.
 #[derive(Debug)]
-pub(crate) struct Pump {
+pub(crate) struct Relay {
     ended: Arc<OwnedFd>,
-    thread: JoinHandle<Result<(Output, Option<Box<Feed>>)>>,
+    thread: JoinHandle<Result<(Output, Option<Box<StdinReplay>>)>>,
 }
 
-impl Pump {
+impl Relay {
     /// Takes over the piped streams of `child`.
-    pub(crate) fn start(child: &mut Child, feed: Option<Box<Feed>>, tee: Tee) -> Result<Self> {
+    pub(crate) fn start(
+        child: &mut Child,
+        replay: Option<Box<StdinReplay>>,
+        tee: Tee,
+    ) -> Result<Self> {
         let failed = |e: Errno| Failure::io("prepare the command's streams", e);
         let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(failed)?);
         if let Some(stdin) = &child.stdin {
@@ -69,8 +73,8 @@ impl Pump {
             rustix::fs::fcntl_setfl(stdin, rustix::fs::OFlags::NONBLOCK).map_err(failed)?;
         }
         let wires = Wires {
-            feed,
-            fed: 0,
+            replay,
+            replayed: 0,
             stdin: child.stdin.take(),
             stdout: Reader::new(child.stdout.take(), tee.stdout())?,
             stderr: Reader::new(child.stderr.take(), tee.stderr())?,
@@ -80,8 +84,8 @@ impl Pump {
         Ok(Self { ended, thread })
     }
 
-    /// Says that the command has ended; returns its output and the feed for the next run.
-    pub(crate) fn finish(self) -> Result<(Output, Option<Box<Feed>>)> {
+    /// Tells the relay that the command has ended. Returns the output, and the replay for the next run.
+    pub(crate) fn finish(self) -> Result<(Output, Option<Box<StdinReplay>>)> {
         rustix::io::write(&*self.ended, &1u64.to_ne_bytes())
             .map_err(|e| Failure::io("stop reading the command's output", e))?;
         self.thread.join().unwrap_or_else(|_| Err(Failure::new("reading the output panicked")))
@@ -119,8 +123,8 @@ impl<S: Read> Reader<S> {
 }
 
 struct Wires {
-    feed: Option<Box<Feed>>,
-    fed: u64,
+    replay: Option<Box<StdinReplay>>,
+    replayed: u64,
     stdin: Option<ChildStdin>,
     stdout: Reader<ChildStdout>,
     stderr: Reader<ChildStderr>,
@@ -137,7 +141,7 @@ enum Wire {
 }
 
 impl Wires {
-    fn run(mut self, ended: &OwnedFd) -> Result<(Output, Option<Box<Feed>>)> {
+    fn run(mut self, ended: &OwnedFd) -> Result<(Output, Option<Box<StdinReplay>>)> {
         let mut deadline = None;
         while !self.is_done(deadline) {
             for wire in self.ready(ended, deadline)? {
@@ -153,7 +157,7 @@ impl Wires {
                 }
             }
         }
-        Ok((Output { stdout: self.stdout.kept, stderr: self.stderr.kept }, self.feed))
+        Ok((Output { stdout: self.stdout.kept, stderr: self.stderr.kept }, self.replay))
     }
 
     fn is_done(&self, deadline: Option<Instant>) -> bool {
@@ -174,9 +178,9 @@ impl Wires {
         if let Some(pipe) = &self.stderr.pipe {
             add(Wire::Stderr, PollFd::new(pipe, PollFlags::IN));
         }
-        if let (Some(pipe), Some(feed)) = (&self.stdin, &self.feed) {
-            if feed.must_read(self.fed) {
-                add(Wire::Source, PollFd::from_borrowed_fd(feed::source(), PollFlags::IN));
+        if let (Some(pipe), Some(replay)) = (&self.stdin, &self.replay) {
+            if replay.must_read(self.replayed) {
+                add(Wire::Source, PollFd::from_borrowed_fd(stdin::source(), PollFlags::IN));
                 // No events asked for: only the command's closing of its end is reported.
                 add(Wire::Stdin, PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::empty()));
             } else {
@@ -191,25 +195,25 @@ impl Wires {
     }
 
     fn read_input(&mut self) -> Result<()> {
-        self.feed.as_mut().map_or(Ok(()), |feed| feed.read_on())
+        self.replay.as_mut().map_or(Ok(()), |replay| replay.read_on())
     }
 
     fn write_input(&mut self) -> Result<()> {
         let mut buffer = [0; 1 << 14];
-        let (Some(pipe), Some(feed)) = (&mut self.stdin, &mut self.feed) else { return Ok(()) };
-        let known = feed.known(self.fed, &mut buffer)?;
+        let (Some(pipe), Some(replay)) = (&mut self.stdin, &mut self.replay) else { return Ok(()) };
+        let known = replay.known(self.replayed, &mut buffer)?;
         if known == 0 {
             // The input is at its end, or the command has closed its own: either way no more is due.
             self.stdin = None;
             return Ok(());
         }
         match pipe.write(&buffer[..known]) {
-            Ok(written) => self.fed += written as u64,
+            Ok(written) => self.replayed += written as u64,
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
             // The command does not want the rest; that is its right.
             Err(_) => self.stdin = None,
         }
-        if feed.is_end(self.fed) {
+        if replay.is_end(self.replayed) {
             self.stdin = None;
         }
         Ok(())

@@ -1,14 +1,14 @@
 //! A workload's threads: started together, timed together, their results added up.
 
+use super::barrier::AbortableBarrier;
 use super::block::Fault;
-use super::gate::Gate;
 use super::heap::{Heap, Latency};
 use crate::failure::{Failure, Result};
 use std::time::{Duration, Instant};
 
 /// What a pass of a workload came to.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Totals {
     /// Calls of malloc and free (and realloc), each one operation.
     pub(crate) operations: u64,
     /// From the first thread's start to the last one's end, idle times excluded.
@@ -19,7 +19,7 @@ pub(crate) struct Tally {
     pub(crate) latency: Option<Latency>,
 }
 
-impl Tally {
+impl Totals {
     /// Adds a named figure.
     pub(crate) fn note(&mut self, name: &str, value: impl Into<serde_json::Value>) {
         self.details.insert(name.to_owned(), value.into());
@@ -43,7 +43,7 @@ impl Tally {
     }
 }
 
-/// What one member of a team did.
+/// The operations of one thread.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Share {
     /// Its operations.
@@ -55,12 +55,12 @@ pub(crate) struct Share {
 }
 
 /// Runs one thread for each of `lanes`. All set up first, then start at once; each does `work` with its
-/// index, its own heap, its lane, and the gate. The sum of the `special` counts is returned beside.
+/// index, its own heap, its lane, and the barrier. The sum of the `special` counts is returned beside.
 pub(crate) fn run<H: Heap, L: Send>(
     lanes: Vec<L>,
-    work: impl Fn(usize, &mut H, L, &Gate) -> Result<Share, Fault> + Sync,
-) -> Result<(Tally, u64)> {
-    let gate = Gate::new(lanes.len());
+    work: impl Fn(usize, &mut H, L, &AbortableBarrier) -> Result<Share, Fault> + Sync,
+) -> Result<(Totals, u64)> {
+    let barrier = AbortableBarrier::new(lanes.len());
     let heaps = (0..lanes.len()).map(H::open).collect::<Result<Vec<H>>>()?;
     let ends: Vec<End<H>> = std::thread::scope(|scope| {
         let threads: Vec<_> = lanes
@@ -68,8 +68,8 @@ pub(crate) fn run<H: Heap, L: Send>(
             .zip(heaps)
             .enumerate()
             .map(|(index, (lane, heap))| {
-                let (gate, work) = (&gate, &work);
-                scope.spawn(move || member(index, heap, lane, gate, work))
+                let (barrier, work) = (&barrier, &work);
+                scope.spawn(move || run_one(index, heap, lane, barrier, work))
             })
             .collect();
         threads.into_iter().map(join).collect::<Result<_>>()
@@ -78,7 +78,7 @@ pub(crate) fn run<H: Heap, L: Send>(
     add_up(ends)
 }
 
-/// How a member of a team ended.
+/// How one thread ended.
 struct End<H> {
     done: Result<Share, Fault>,
     start: Instant,
@@ -86,19 +86,19 @@ struct End<H> {
     heap: H,
 }
 
-fn member<H: Heap, L>(
+fn run_one<H: Heap, L>(
     index: usize,
     mut heap: H,
     lane: L,
-    gate: &Gate,
-    work: impl Fn(usize, &mut H, L, &Gate) -> Result<Share, Fault>,
+    barrier: &AbortableBarrier,
+    work: impl Fn(usize, &mut H, L, &AbortableBarrier) -> Result<Share, Fault>,
 ) -> End<H> {
-    gate.meet();
+    barrier.wait();
     let start = Instant::now();
-    let done = work(index, &mut heap, lane, gate);
+    let done = work(index, &mut heap, lane, barrier);
     let stop = Instant::now();
     if done.is_err() {
-        gate.fail();
+        barrier.abort();
     }
     End { done, start, stop, heap }
 }
@@ -107,29 +107,29 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T> {
     thread.join().map_err(|_| Failure::new("a thread of the workload panicked"))
 }
 
-fn add_up<H: Heap>(ends: Vec<End<H>>) -> Result<(Tally, u64)> {
+fn add_up<H: Heap>(ends: Vec<End<H>>) -> Result<(Totals, u64)> {
     let faults = ends.iter().filter_map(|end| end.done.err());
-    // Most threads of a failed team only stopped because of the one that failed.
+    // Most threads of a failed run stop only because another one failed.
     if let Some(fault) = faults.min_by_key(|fault| *fault == Fault::Abandoned) {
-        return Err(broken(fault));
+        return Err(check_failure(fault));
     }
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     let mut special = 0;
     let start = ends.iter().map(|end| end.start).min();
     let mut last = None;
     for End { done, stop, heap, .. } in ends {
-        let share = done.map_err(broken)?;
-        tally.operations += share.operations;
+        let share = done.map_err(check_failure)?;
+        totals.operations += share.operations;
         special += share.special;
         last = last.max(share.end.or(Some(stop)));
-        tally.absorb(heap.into_latency());
+        totals.absorb(heap.into_latency());
     }
-    tally.elapsed = start.zip(last).map(|(start, end)| end - start).unwrap_or_default();
-    Ok((tally, special))
+    totals.elapsed = start.zip(last).map(|(start, end)| end - start).unwrap_or_default();
+    Ok((totals, special))
 }
 
 /// A fault as the failure of the program.
-pub(crate) fn broken(fault: Fault) -> Failure {
+pub(crate) fn check_failure(fault: Fault) -> Failure {
     Failure::new(format!("the allocator failed the workload's check: {fault}"))
         .with_code(crate::workloads::CHECK_FAILED)
 }
@@ -141,20 +141,20 @@ mod tests {
 
     #[test]
     fn shares_are_added_up() {
-        let (tally, special) = run::<Plain, u64>(vec![1, 2, 3], |index, _, lane, _| {
+        let (totals, special) = run::<Plain, u64>(vec![1, 2, 3], |index, _, lane, _| {
             Ok(Share { operations: lane, special: index as u64, end: None })
         })
         .unwrap();
-        assert_eq!((tally.operations, special), (6, 3));
+        assert_eq!((totals.operations, special), (6, 3));
     }
 
     #[test]
-    fn the_fault_of_one_thread_is_the_teams() {
-        let failure = run::<Plain, u32>(vec![0, 1], |_, _, lane, gate| {
+    fn a_fault_of_one_thread_fails_the_run() {
+        let failure = run::<Plain, u32>(vec![0, 1], |_, _, lane, barrier| {
             if lane == 1 {
                 return Err(Fault::Exhausted { size: 77 });
             }
-            while !gate.has_failed() {
+            while !barrier.is_aborted() {
                 std::thread::yield_now();
             }
             Err(Fault::Abandoned)

@@ -10,42 +10,43 @@ use crate::workloads::support::random::Random;
 use crate::workloads::support::sizes::Sizes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-type Stash = Mapped<Option<Block>>;
+type Slots = Mapped<Option<Block>>;
 
-/// One stash a thread. A lock each, as a neighbour may empty it; it is never contended.
-pub(super) struct Stashes {
-    each: Vec<Mutex<Stash>>,
+/// The slots of each thread, behind a lock because a neighbour may empty them. The lock is never
+/// contended.
+pub(super) struct BurstBlocks {
+    each: Vec<Mutex<Slots>>,
     sizes: Sizes,
     keep: u32,
     keep_hold: bool,
 }
 
-impl Stashes {
-    /// Empty stashes; the total is split over the threads, the first ones take what does not divide.
+impl BurstBlocks {
+    /// Maps empty slots. The total is split over the threads; the first threads take the remainder.
     pub(super) fn new(bench: &BurstIdle) -> Result<Self> {
         let (share, rest) = (bench.total / bench.threads, bench.total % bench.threads);
-        let stashes = (0..bench.threads).map(|i| {
+        let blocks = (0..bench.threads).map(|i| {
             let len = share + u32::from(i < rest);
             Mapped::new(len as usize, || None).map(Mutex::new)
         });
         Ok(Self {
-            each: stashes.collect::<Result<_>>()?,
+            each: blocks.collect::<Result<_>>()?,
             sizes: bench.sizes,
             keep: bench.keep,
             keep_hold: bench.keep_hold,
         })
     }
 
-    /// The least that the survivors can occupy, in KiB.
+    /// Returns the least memory that the survivors can occupy, in KiB.
     pub(super) fn floor_kb(&self) -> Result<u64> {
-        let stashes: Vec<_> = (0..self.each.len()).map(|index| self.lock(index)).collect();
-        floor::floor_kb(stashes.iter().flat_map(|stash| stash.iter().flatten().map(Block::extent)))
+        let blocks: Vec<_> = (0..self.each.len()).map(|index| self.lock(index)).collect();
+        floor::floor_kb(blocks.iter().flat_map(|slots| slots.iter().flatten().map(Block::extent)))
     }
 
-    /// The harness's own memory.
+    /// Returns the bytes that the slots themselves occupy.
     pub(super) fn bytes(&self) -> u64 {
-        let slots: usize = (0..self.each.len()).map(|i| self.lock(i).len()).sum();
-        (slots * size_of::<Option<Block>>()) as u64
+        let count: usize = (0..self.each.len()).map(|i| self.lock(i).len()).sum();
+        (count * size_of::<Option<Block>>()) as u64
     }
 
     /// Allocates the share of thread `index` and writes every byte of it. Returns the operations.
@@ -55,17 +56,17 @@ impl Stashes {
         index: usize,
         mut random: Random,
     ) -> Result<u64, Fault> {
-        let mut stash = self.lock(index);
-        for place in stash.iter_mut() {
+        let mut slots = self.lock(index);
+        for place in slots.iter_mut() {
             let mut block = heap.allocate(self.sizes.draw(&mut random))?;
             block.fill();
             *place = Some(block);
         }
-        Ok(stash.len() as u64)
+        Ok(slots.len() as u64)
     }
 
-    /// Frees all but the survivors in the stash of thread `index`; and then those too, unless they are to
-    /// be held through the idle time.
+    /// Frees all blocks of thread `index` but the survivors, and then the survivors too, unless they
+    /// are to stay through the idle time.
     pub(super) fn thin_out<H: Heap>(
         &self,
         heap: &mut H,
@@ -73,38 +74,38 @@ impl Stashes {
         mut random: Random,
     ) -> Result<u64, Fault> {
         let mut operations = 0;
-        let mut stash = self.lock(index);
-        for place in stash.iter_mut().filter(|_| random.below(100) >= self.keep) {
+        let mut slots = self.lock(index);
+        for place in slots.iter_mut().filter(|_| random.below(100) >= self.keep) {
             if let Some(block) = place.take() {
                 heap.release(block)?;
                 operations += 1;
             }
         }
         if !self.keep_hold {
-            operations += empty(heap, &mut stash)?;
+            operations += drain(heap, &mut slots)?;
         }
         Ok(operations)
     }
 
-    /// Checks every byte of what survived in the stash of thread `index` and frees it.
+    /// Checks every byte of the survivors of thread `index` and frees them.
     pub(super) fn check_and_free<H: Heap>(&self, heap: &mut H, index: usize) -> Result<u64, Fault> {
-        empty(heap, &mut self.lock(index))
+        drain(heap, &mut self.lock(index))
     }
 
-    /// The same for all stashes.
+    /// Checks and frees the survivors of all threads.
     pub(super) fn check_and_free_all<H: Heap>(&self, heap: &mut H) -> Result<u64, Fault> {
         (0..self.each.len()).map(|index| self.check_and_free(heap, index)).sum()
     }
 
-    fn lock(&self, index: usize) -> MutexGuard<'_, Stash> {
-        // A panic ends the program, so no lock is ever poisoned in it.
+    fn lock(&self, index: usize) -> MutexGuard<'_, Slots> {
+        // A panic ends the program, so no later caller sees a poisoned lock.
         self.each[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn empty<H: Heap>(heap: &mut H, stash: &mut Stash) -> Result<u64, Fault> {
+fn drain<H: Heap>(heap: &mut H, slots: &mut Slots) -> Result<u64, Fault> {
     let mut operations = 0;
-    for block in stash.iter_mut().filter_map(Option::take) {
+    for block in slots.iter_mut().filter_map(Option::take) {
         block.check_all()?;
         heap.release(block)?;
         operations += 1;

@@ -17,12 +17,12 @@ pub(crate) enum Input {
     /// A regular file: every run opens it anew at the place where we found it.
     File(u64),
     /// A pipe or socket: what the first run read is kept for the others.
-    Stream(Box<Feed>),
+    Stream(Box<StdinReplay>),
 }
 
 /// A stream that is read on demand and remembered.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct StdinReplay {
     kept: File,
     length: u64,
     ended: bool,
@@ -40,7 +40,7 @@ impl Input {
             }
             FileType::Fifo | FileType::Socket => {
                 let kept = tempfile::tempfile().map_err(|e| failed(&e))?;
-                Ok(Self::Stream(Box::new(Feed { kept, length: 0, ended: false })))
+                Ok(Self::Stream(Box::new(StdinReplay { kept, length: 0, ended: false })))
             }
             _ => Ok(Self::Device),
         }
@@ -64,7 +64,7 @@ impl Input {
     }
 }
 
-impl Feed {
+impl StdinReplay {
     /// The bytes from `at` on that are known already; empty when the stream must be read.
     pub(crate) fn known(&mut self, at: u64, buffer: &mut [u8]) -> Result<usize> {
         if at >= self.length {
@@ -100,7 +100,7 @@ impl Feed {
     }
 }
 
-/// The descriptor that [`Feed::read_on`] reads.
+/// The descriptor that [`StdinReplay::read_on`] reads.
 pub(crate) fn source<'a>() -> BorrowedFd<'a> {
     rustix::stdio::stdin()
 }
