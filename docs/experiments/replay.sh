@@ -34,7 +34,7 @@ for policy in s57b2 s58 s60 s61 s62 s64 s64-p1a s64-p1b s64-p1c; do
         fi
         status=0
         target/release/hz3 ab --baseline "$baseline" --candidate "$policy" --quick --rounds 10 \
-            -w "$burst" -w "$remote" --record "$name" --ledger target/experiments \
+            -w "$burst" -w "$remote" --record "$name" --log target/experiments \
             --out "target/replay/$name.json" --force || status=$?
         # 0, 1, 3 and 4 are verdicts.
         case $status in

@@ -71,7 +71,7 @@ enum Chore {
         #[arg(long, value_name = "PATH", conflicts_with = "bless")]
         library: Option<PathBuf>,
     },
-    /// Measures what hz3 costs beside other allocators, and fails when a bar is missed
+    /// Measures what hz3 costs beside other allocators, and fails when a target is missed
     Cost {
         /// Repetitions of every measurement; the median counts
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..))]

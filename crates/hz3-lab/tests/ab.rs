@@ -78,17 +78,17 @@ fn the_same_on_both_sides_does_not_get_a_claim_of_less_memory() {
 
 #[test]
 fn an_experiment_is_recorded_indexed_and_replayed() {
-    let ledger = tempfile::tempdir().unwrap();
+    let log = tempfile::tempdir().unwrap();
     let marks = "<!-- recorded: written by hz3 ab --record -->\nold\n<!-- end of recorded -->\n";
-    let by_hand = format!("# By hand\n\n{marks}the end\n");
-    std::fs::write(ledger.path().join("README.md"), by_hand).unwrap();
-    let place = ["--ledger", ledger.path().to_str().unwrap()];
+    let written = format!("# Manual\n\n{marks}the end\n");
+    std::fs::write(log.path().join("README.md"), written).unwrap();
+    let place = ["--log", log.path().to_str().unwrap()];
     let first = ["-w", LOOP, "--candidate", "SPIN=40", "--claim", "nothing"];
     let noted = ["--record", "first", "--why", "is | slow slow?"];
     let output = ab(&[&first[..], &COUNTED, &noted, &place].concat());
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
 
-    let page = std::fs::read_to_string(ledger.path().join("first.md")).unwrap();
+    let page = std::fs::read_to_string(log.path().join("first.md")).unwrap();
     for part in [
         "# first: NO-GO",
         "is | slow slow?",
@@ -99,7 +99,7 @@ fn an_experiment_is_recorded_indexed_and_replayed() {
     ] {
         assert!(page.contains(part), "{part} is missing from\n{page}");
     }
-    let path = ledger.path().join("first.json");
+    let path = log.path().join("first.json");
     let recorded: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let side = &recorded["record"]["peers"][1];
     assert_eq!(side["library"], "libaltered_malloc.so", "it lies outside the working directory");
@@ -107,13 +107,13 @@ fn an_experiment_is_recorded_indexed_and_replayed() {
     let replayed = ab(&[&again[..], &place].concat());
     assert_eq!(replayed.status.code(), Some(1), "{}", stderr(&replayed));
     let again: Value =
-        serde_json::from_slice(&std::fs::read(ledger.path().join("second.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(log.path().join("second.json")).unwrap()).unwrap();
     assert_eq!(again["record"]["trials"].as_array().unwrap().len(), 12);
     assert_eq!(again["record"]["measure"], "instructions");
     assert_eq!(again["criteria"]["claim"], "nothing");
 
-    let index = std::fs::read_to_string(ledger.path().join("README.md")).unwrap();
-    assert!(index.starts_with("# By hand\n") && index.ends_with("the end\n"), "{index}");
+    let index = std::fs::read_to_string(log.path().join("README.md")).unwrap();
+    assert!(index.starts_with("# Manual\n") && index.ends_with("the end\n"), "{index}");
     assert!(
         index.contains("[first](first.md)") && index.contains("[second](second.md)"),
         "{index}"

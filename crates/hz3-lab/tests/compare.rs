@@ -177,7 +177,7 @@ fn a_bar_that_is_missed_is_named_and_gives_exit_code_3() {
     assert!(stdout(&missed).contains("missed: 16-2048, geometric mean."), "{}", stdout(&missed));
     let met = judge(150.0);
     assert_eq!(met.status.code(), Some(0), "{}{}", stdout(&met), stderr(&met));
-    assert!(stdout(&met).contains("2 of 3 bars met."), "{}", stdout(&met));
+    assert!(stdout(&met).contains("2 of 3 targets met."), "{}", stdout(&met));
 }
 
 #[test]

@@ -59,7 +59,7 @@ enum Quantity {
 
 /// What is asked of the two medians.
 #[derive(Debug, Clone, Copy)]
-enum Bar {
+enum Target {
     /// hz3 has at least this multiple of the other's.
     AtLeast(f64),
     /// hz3 has at most this multiple of the other's.
@@ -74,7 +74,7 @@ pub(super) struct Row {
     name: &'static str,
     unit: &'static str,
     quantity: Quantity,
-    bar: Bar,
+    target: Target,
     /// hz3 and what it is measured beside.
     libraries: [Option<PathBuf>; 2],
     found: [Vec<f64>; 2],
@@ -82,11 +82,11 @@ pub(super) struct Row {
 
 /// All rows, nothing measured yet.
 pub(super) fn rows(subject: &Path, tcmalloc: &Path) -> Vec<Row> {
-    let row = |name, unit, quantity, bar, beside: Option<&Path>| Row {
+    let row = |name, unit, quantity, target, beside: Option<&Path>| Row {
         name,
         unit,
         quantity,
-        bar,
+        target,
         libraries: [Some(subject.to_owned()), beside.map(Path::to_owned)],
         found: [Vec::new(), Vec::new()],
     };
@@ -98,49 +98,49 @@ pub(super) fn rows(subject: &Path, tcmalloc: &Path) -> Vec<Row> {
             "16..2048 bytes, 1 thread, beside tcmalloc",
             per_second,
             small("1"),
-            Bar::AtLeast(1.0),
+            Target::AtLeast(1.0),
             Some(tcmalloc),
         ),
         row(
             "16..2048 bytes, 2 threads, beside tcmalloc",
             per_second,
             small("2"),
-            Bar::AtLeast(1.0),
+            Target::AtLeast(1.0),
             Some(tcmalloc),
         ),
         row(
             "4096..32768 bytes, 1 thread, beside tcmalloc",
             per_second,
             large("1"),
-            Bar::AtLeast(0.5),
+            Target::AtLeast(0.5),
             Some(tcmalloc),
         ),
         row(
             "4096..32768 bytes, 2 threads, beside tcmalloc",
             per_second,
             large("2"),
-            Bar::AtLeast(0.5),
+            Target::AtLeast(0.5),
             Some(tcmalloc),
         ),
         row(
             "a thread with 100 blocks, beside glibc",
             "us",
             Quantity::Threads,
-            Bar::AtMost(1.0),
+            Target::AtMost(1.0),
             None,
         ),
         row(
             "start and end of an idle program, beside glibc",
             "ms",
             Quantity::StartUp,
-            Bar::More(1.0),
+            Target::More(1.0),
             None,
         ),
         row(
             "resident set of an idle program, beside glibc",
             "KiB",
             Quantity::Resident,
-            Bar::More(1024.0),
+            Target::More(1024.0),
             None,
         ),
     ]
@@ -164,31 +164,35 @@ impl Row {
         Ok(())
     }
 
-    /// Prints the line; the name when the bar is missed.
+    /// Prints the line; the name when the target is missed.
     pub(super) fn report(&self) -> Option<String> {
         let [Some(own), Some(other)] = [median(&self.found[0]), median(&self.found[1])] else {
             return Some(format!("{} was not measured", self.name));
         };
-        let (met, relation, bar) = self.bar.judge(own, other);
+        let (met, relation, target) = self.target.judge(own, other);
         let verdict = if met { "met" } else { "MISSED" };
         let (name, unit) = (self.name, self.unit);
         println!(
-            "| {name} | {own:.2} {unit} | {other:.2} {unit} | {relation} | {bar} | {verdict} |"
+            "| {name} | {own:.2} {unit} | {other:.2} {unit} | {relation} | {target} | {verdict} |"
         );
         (!met).then(|| self.name.to_owned())
     }
 }
 
-impl Bar {
-    /// Whether it's met, how the two stand to each other, and the bar itself in words.
+impl Target {
+    /// Whether it's met, how the two stand to each other, and the target itself in words.
     fn judge(self, own: f64, other: f64) -> (bool, String, String) {
         let ratio = own / other;
         match self {
-            Self::AtLeast(bar) => (ratio >= bar, format!("{ratio:.3}"), format!("at least {bar}")),
-            Self::AtMost(bar) => (ratio <= bar, format!("{ratio:.3}"), format!("at most {bar}")),
-            Self::More(bar) => {
+            Self::AtLeast(target) => {
+                (ratio >= target, format!("{ratio:.3}"), format!("at least {target}"))
+            }
+            Self::AtMost(target) => {
+                (ratio <= target, format!("{ratio:.3}"), format!("at most {target}"))
+            }
+            Self::More(target) => {
                 let more = own - other;
-                (more <= bar, format!("{more:+.2}"), format!("at most {bar} more"))
+                (more <= target, format!("{more:+.2}"), format!("at most {target} more"))
             }
         }
     }
@@ -242,12 +246,12 @@ mod tests {
 
     #[test]
     fn bars_are_met_on_the_bar_and_missed_beyond() {
-        assert!(Bar::AtLeast(1.0).judge(10.0, 10.0).0);
-        assert!(!Bar::AtLeast(1.0).judge(9.9, 10.0).0);
-        assert!(Bar::AtMost(1.0).judge(9.9, 10.0).0);
-        assert!(!Bar::AtMost(1.0).judge(10.1, 10.0).0);
-        assert!(Bar::More(1.0).judge(2.0, 1.0).0);
-        assert!(!Bar::More(1.0).judge(2.1, 1.0).0);
+        assert!(Target::AtLeast(1.0).judge(10.0, 10.0).0);
+        assert!(!Target::AtLeast(1.0).judge(9.9, 10.0).0);
+        assert!(Target::AtMost(1.0).judge(9.9, 10.0).0);
+        assert!(!Target::AtMost(1.0).judge(10.1, 10.0).0);
+        assert!(Target::More(1.0).judge(2.0, 1.0).0);
+        assert!(!Target::More(1.0).judge(2.1, 1.0).0);
     }
 
     #[test]

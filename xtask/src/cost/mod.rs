@@ -1,7 +1,7 @@
-//! What hz3 costs beside other allocators: every bar that the design sets, measured in one run.
+//! What hz3 costs beside other allocators: every target that the design sets, measured in one run.
 //!
 //! Each row is a small C program, run on both allocators in turn, again and again; the median of the
-//! repetitions counts, and what counts of two medians is their ratio (or difference, where the bar is
+//! repetitions counts, and what counts of two medians is their ratio (or difference, where the target is
 //! one). All rows are interleaved, so that a slow minute of the machine falls on both.
 
 mod measure;
@@ -14,7 +14,7 @@ use hz3_programs::{Failure, Result, packages};
 use crate::shell;
 use measure::{Programs, Row};
 
-/// Measures all rows and prints the table; fails when a bar is missed.
+/// Measures all rows and prints the table; fails when a target is missed.
 pub(crate) fn run(repetitions: u32, library: Option<&Path>) -> Result {
     let subject = match library {
         Some(path) => std::fs::canonicalize(path)?,
@@ -30,7 +30,7 @@ pub(crate) fn run(repetitions: u32, library: Option<&Path>) -> Result {
         }
     }
     println!(
-        "| measured | hz3 | beside | ratio or difference | bar | |\n|---|---|---|---|---|---|"
+        "| measured | hz3 | beside | ratio or difference | target | |\n|---|---|---|---|---|---|"
     );
     let mut missed: Vec<String> = rows.iter().filter_map(Row::report).collect();
     missed.extend(metadata(&programs, &subject)?);
@@ -50,7 +50,7 @@ fn built() -> Result<PathBuf> {
 /// The share of hz3's own tables in a heap of 1 GiB of small blocks. The name of the row if it's too large.
 fn metadata(programs: &Programs, subject: &Path) -> Result<Option<String>> {
     /// Percent of the heap.
-    const BAR: f64 = 2.0;
+    const TARGET: f64 = 2.0;
     let name = "metadata of 1 GiB in 64-byte blocks";
     let text = programs.output("metadata", Some(subject), &[])?;
     let json: toml::Table = as_toml(&text).parse()?;
@@ -65,11 +65,11 @@ fn metadata(programs: &Programs, subject: &Path) -> Result<Option<String>> {
         )));
     }
     let share = to_float(metadata) / to_float(allocated) * 100.0;
-    let verdict = if share <= BAR { "met" } else { "MISSED" };
+    let verdict = if share <= TARGET { "met" } else { "MISSED" };
     println!(
-        "| {name} | {metadata} B | {allocated} B | {share:.2} % | at most {BAR} % | {verdict} |"
+        "| {name} | {metadata} B | {allocated} B | {share:.2} % | at most {TARGET} % | {verdict} |"
     );
-    Ok((share > BAR).then(|| name.to_owned()))
+    Ok((share > TARGET).then(|| name.to_owned()))
 }
 
 /// A flat JSON object of numbers as TOML, which the chores read already.

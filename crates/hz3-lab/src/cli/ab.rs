@@ -15,7 +15,7 @@ whole interval, NO DIFFERENCE when no change is seen and every interval lies ins
 UNCERTAIN otherwise. With fewer than 6 rounds there is no interval, so the verdict is UNCERTAIN.";
 
 pub(super) const NOTES: &str = "\
-The two sides are settings: `default` for none, NAME for HZ3_POLICY=NAME, or
+Baseline and candidate are settings: `default` for none, NAME for HZ3_POLICY=NAME, or
 VARIABLE=VALUE, several with colons between. With --lib each side has a library
 of its own.
 
@@ -35,7 +35,7 @@ to run, so a change of a few per cent shows in a few rounds on any machine, howe
 but an instruction is not a time: what waits for memory or for a lock is not seen.
 
 --record NAME writes NAME.md, NAME.json and the index README.md into the directory
-hz3-experiments, or that of --ledger; `hz3 ab --replay hz3-experiments/NAME.json` measures
+hz3-experiments, or that of --log; `hz3 ab --replay hz3-experiments/NAME.json` measures
 the same again. A library below the working directory is recorded by its path from
 there, another one by its file's name alone: to replay that, name it with --lib.
 
@@ -93,7 +93,7 @@ pub(crate) struct AbArgs {
     #[command(flatten)]
     pub(crate) criteria: CriteriaArgs,
 
-    /// Write the experiment into the directory of experiments under this name
+    /// Write the experiment into the experiment log under this name
     #[arg(long, value_name = "NAME", value_parser = file_name)]
     pub(crate) record: Option<String>,
 
@@ -101,15 +101,15 @@ pub(crate) struct AbArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) why: String,
 
-    /// The directory of experiments
-    #[arg(long, value_name = "DIR", default_value = "hz3-experiments")]
-    pub(crate) ledger: PathBuf,
+    /// The directory of the experiment log
+    #[arg(long, alias = "ledger", value_name = "DIR", default_value = "hz3-experiments")]
+    pub(crate) log: PathBuf,
 
     /// Where the trials go; the CSV gets the same name
     #[arg(short, long, value_name = "FILE", default_value = "hz3-ab.json")]
     pub(crate) out: PathBuf,
 
-    /// Go on with the trials in --out; sides and cases are those of its beginning, the criteria are given anew
+    /// Go on with the trials in --out; contenders and cases are those of the first start; the criteria are given anew
     #[arg(long, conflicts_with_all = ["baseline", "candidate", "lib", "workloads", "commands", "quick", "normal", "thorough", "rounds", "latency", "seed", "replay", "measure"])]
     pub(crate) resume: bool,
 

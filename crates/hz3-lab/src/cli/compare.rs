@@ -58,10 +58,10 @@ hz3 is not among them) and what was found:
            of at most 1.05 times the smallest of jemalloc, tcmalloc and mimalloc.
 
 Exit status:
-  0    every trial succeeded, and every bar of the suite is met
+  0    every trial succeeded, and every target of the suite is met
   1    a trial failed (the table says which)
   2    wrong usage
-  3    a bar of the suite is missed
+  3    a target of the suite is missed
   125  hz3 itself failed
   130  interrupted; go on with --resume
 
@@ -86,7 +86,7 @@ pub(crate) struct CompareArgs {
     #[arg(short, long = "workload", value_name = "LINE")]
     pub(crate) workloads: Vec<String>,
 
-    /// A set of cases with the bars that hz3 must meet
+    /// A set of cases with the targets that hz3 must meet
     #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["workloads", "commands"])]
     pub(crate) suite: Option<Suite>,
 

@@ -11,7 +11,7 @@ use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::trial::Measure;
 use crate::failure::{Failure, Result};
 use crate::measure::signals::Interruption;
-use crate::peers::{Missing, Roster};
+use crate::peers::{Candidates, Missing};
 use crate::{measure, preload, text};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,8 +72,8 @@ fn plan(args: &DemoArgs) -> Result<Record> {
     if args.allocators.is_empty() {
         preload::find(None)?;
     }
-    let roster = Roster::find(&args.peers.extra)?;
-    let selection = roster.select(&args.allocators)?;
+    let candidates = Candidates::find(&args.peers.extra)?;
+    let selection = candidates.select(&args.allocators)?;
     if selection.peers.len() < 2 {
         return Err(Failure::new("there is nothing to compare with")
             .with_remedy("`hz3 peers` says how to get allocators"));

@@ -2,12 +2,12 @@
 
 use crate::cli::PeersArgs;
 use crate::failure::{Failure, Result};
-use crate::peers::{self, Roster, Selection};
+use crate::peers::{self, Candidates, Selection};
 use crate::text;
 
 /// Lists the allocators.
 pub(crate) fn run(args: &PeersArgs) -> Result<u8> {
-    let Selection { peers, missing } = Roster::find(&args.peers.extra)?.select(&args.names)?;
+    let Selection { peers, missing } = Candidates::find(&args.peers.extra)?.select(&args.names)?;
     if args.json {
         let object = serde_json::json!({ "present": peers, "missing": missing });
         text::out::line(&object.to_string())?;

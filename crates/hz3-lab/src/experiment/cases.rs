@@ -19,7 +19,7 @@ pub(crate) enum Level {
     Thorough,
 }
 
-/// A set of cases with its bars.
+/// A set of cases with its targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Suite {

@@ -3,12 +3,12 @@
 
 pub(crate) mod analysis;
 pub(crate) mod cases;
+pub(crate) mod decision;
 pub(crate) mod machine;
 mod progress;
 pub(crate) mod record;
 pub(crate) mod schedule;
 pub(crate) mod session;
-pub(crate) mod standing;
 pub(crate) mod suites;
 pub(crate) mod trial;
 pub(crate) mod verdict;

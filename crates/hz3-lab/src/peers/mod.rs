@@ -6,7 +6,7 @@ mod probe;
 mod spec;
 
 pub(crate) use probe::{probe, report_own};
-pub(crate) use spec::{Roster, Selection, digest, settings};
+pub(crate) use spec::{Candidates, Selection, digest, settings};
 
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;

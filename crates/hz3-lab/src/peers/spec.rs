@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// All allocators that can be named: the known ones, and those given by `--peer`.
 #[derive(Debug)]
-pub(crate) struct Roster {
+pub(crate) struct Candidates {
     /// Name and library, `None` for the C library.
     present: Vec<(String, Option<PathBuf>)>,
     absent: Vec<Missing>,
@@ -23,7 +23,7 @@ pub(crate) struct Selection {
     pub(crate) missing: Vec<Missing>,
 }
 
-impl Roster {
+impl Candidates {
     /// Looks for the known allocators, and adds `extra` ones, each `NAME=PATH`. A known name with a path
     /// takes the known one's place.
     pub(crate) fn find(extra: &[String]) -> Result<Self> {
@@ -31,23 +31,23 @@ impl Roster {
             std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
         let directories = known::directories(&exe);
         let named = extra.iter().map(|spec| named(spec)).collect::<Result<Vec<_>>>()?;
-        let mut roster = Self { present: Vec::new(), absent: Vec::new() };
+        let mut candidates = Self { present: Vec::new(), absent: Vec::new() };
         for known in &KNOWN {
             let name = known.name.to_owned();
             if named.iter().any(|(other, _)| *other == name) {
                 continue;
             }
             if known.files.is_empty() {
-                roster.present.push((name, None));
+                candidates.present.push((name, None));
             } else if let Some(library) = known::locate(known.files, &directories) {
-                roster.present.push((name, Some(preload::usable(&library)?)));
+                candidates.present.push((name, Some(preload::usable(&library)?)));
             } else {
                 let remedy = known.remedy.to_owned();
-                roster.absent.push(Missing { name, remedy });
+                candidates.absent.push(Missing { name, remedy });
             }
         }
-        roster.present.extend(named.into_iter().map(|(name, path)| (name, Some(path))));
-        Ok(roster)
+        candidates.present.extend(named.into_iter().map(|(name, path)| (name, Some(path))));
+        Ok(candidates)
     }
 
     /// The allocators called `names`, or all known ones when there are none. `NAME:VAR=VALUE:VAR=VALUE` is
@@ -177,13 +177,13 @@ mod tests {
     #[test]
     fn an_absent_allocator_is_missing_and_an_unknown_one_an_error() {
         let absent = Missing { name: "gone".to_owned(), remedy: "install it".to_owned() };
-        let roster = Roster { present: vec![], absent: vec![absent] };
-        let selection = roster.select(&["gone:X=1".to_owned()]).unwrap();
+        let candidates = Candidates { present: vec![], absent: vec![absent] };
+        let selection = candidates.select(&["gone:X=1".to_owned()]).unwrap();
         assert_eq!(selection.missing[0].name, "gone:X=1");
         assert_eq!(selection.missing[0].remedy, "install it");
-        let error = roster.select(&["nobody".to_owned()]).unwrap_err().to_string();
+        let error = candidates.select(&["nobody".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("nobody") && error.contains("gone"), "{error}");
-        let typo = roster.select(&["gnoe".to_owned()]).unwrap_err();
+        let typo = candidates.select(&["gnoe".to_owned()]).unwrap_err();
         assert!(typo.to_string().contains("did you mean `gone`") && typo.code() == 2, "{typo}");
     }
 

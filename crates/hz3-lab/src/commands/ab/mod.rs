@@ -1,17 +1,17 @@
 //! `hz3 ab`.
 
+mod contenders;
 mod experiment;
-mod ledger;
+mod log;
 mod page;
-mod sides;
 
 use super::compare::{check_cases, may_write_results};
 use crate::cli::AbArgs;
 use crate::experiment::cases::Level;
+use crate::experiment::decision::Decision;
 use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record, own_command};
 use crate::experiment::session::{self, Ended, Limits};
-use crate::experiment::standing::Standing;
 use crate::experiment::verdict::{Criteria, Verdict};
 use crate::failure::Result;
 use crate::files;
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
         may_write_results(&args.out, args.effort.force)?;
     }
     if let Some(name) = &args.record {
-        files::may_write(&args.ledger.join(format!("{name}.json")), args.effort.force)?;
+        files::may_write(&args.log.join(format!("{name}.json")), args.effort.force)?;
     }
     let (mut record, criteria, why) = match &args.replay {
         Some(path) => replayed(path, args)?,
@@ -59,8 +59,8 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
         return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
     }
     if args.record.is_some() {
-        sides::make_portable(&mut experiment.record.peers)?;
-        let written = ledger::write(&args.ledger, &experiment)?;
+        contenders::make_portable(&mut experiment.record.peers)?;
+        let written = log::write(&args.log, &experiment)?;
         eprintln!("recorded in {}", written.display());
     }
     Ok(exit_code(&experiment))
@@ -70,11 +70,11 @@ fn exit_code(experiment: &Experiment) -> u8 {
     if experiment.record.failures().next().is_some() {
         return TRIAL_FAILED;
     }
-    match experiment.verdict.standing {
-        Standing::Go => 0,
-        Standing::NoGo => 1,
-        Standing::Uncertain => 3,
-        Standing::NoDifference => 4,
+    match experiment.verdict.decision {
+        Decision::Go => 0,
+        Decision::NoGo => 1,
+        Decision::Uncertain => 3,
+        Decision::NoDifference => 4,
     }
 }
 
@@ -98,7 +98,7 @@ fn plan(args: &AbArgs) -> Result<Record> {
         latency: args.latency,
         suite: None,
         base: 0,
-        peers: sides::both(&args.lib, &args.baseline, &args.candidate)?,
+        peers: contenders::both(&args.lib, &args.baseline, &args.candidate)?,
         missing: Vec::new(),
         cases,
         trials: Vec::new(),
@@ -107,22 +107,22 @@ fn plan(args: &AbArgs) -> Result<Record> {
 
 /// The experiment in `path`, to be measured anew; `--lib` puts other libraries in place of its own.
 fn replayed(path: &Path, args: &AbArgs) -> Result<(Record, Criteria, String)> {
-    let old = ledger::read(path)?;
+    let old = log::read(path)?;
     let mut record = old.record;
     record.trials.clear();
     record.machine = Machine::here();
-    sides::find_again(&mut record.peers, &args.lib)?;
+    contenders::find_again(&mut record.peers, &args.lib)?;
     Ok((record, old.criteria, old.why))
 }
 
 fn to_json(experiment: &Experiment) -> serde_json::Value {
     let (record, verdict) = (&experiment.record, &experiment.verdict);
     serde_json::json!({
-        "verdict": verdict.standing.word(),
+        "verdict": verdict.decision.word(),
         "reason": verdict.reason,
         "findings": verdict.findings,
         "trials": record.trials.len(),
         "failures": record.failures().count(),
-        "sides": record.peers,
+        "contenders": record.peers,
     })
 }

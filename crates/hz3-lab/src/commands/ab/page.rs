@@ -1,4 +1,4 @@
-//! An experiment for people: in the terminal, as a page of the ledger, as a line of its index.
+//! An experiment for people: in the terminal, as a page of the experiment log, as a line of its index.
 
 use super::experiment::Experiment;
 use crate::experiment::cases::What;
@@ -26,13 +26,13 @@ pub(super) fn terminal(experiment: &Experiment) -> String {
     let _ = write!(out, "claim: {}\n\n", experiment.criteria.claim.words());
     let mut findings = text::table::plain(&["criterion", "found", "wanted", ""], 4);
     for f in &verdict.findings {
-        findings.add_row([&f.criterion, &f.found, &f.wanted, f.standing.word()]);
+        findings.add_row([&f.criterion, &f.found, &f.wanted, f.decision.word()]);
     }
     out += &findings.trim_fmt();
     for (case, peer, reason) in experiment.record.failures() {
         let _ = write!(out, "\nFAILED: {} on {}: {reason}", case.name, peer.name);
     }
-    let _ = write!(out, "\n\n{}: {}.", verdict.standing.word(), verdict.reason);
+    let _ = write!(out, "\n\n{}: {}.", verdict.decision.word(), verdict.reason);
     out
 }
 
@@ -69,11 +69,11 @@ fn change(estimate: Option<&Estimate>) -> [String; 2] {
     }
 }
 
-/// The page of the ledger.
+/// Writes the page of an experiment as Markdown.
 pub(super) fn markdown(experiment: &Experiment, record_path: &Path) -> String {
     let Experiment { name, why, verdict, record, .. } = experiment;
-    let mut out = format!("# {name}: {}\n\n", verdict.standing.word());
-    let _ = write!(out, "**Verdict:** {}: {}.\n\n", verdict.standing.word(), verdict.reason);
+    let mut out = format!("# {name}: {}\n\n", verdict.decision.word());
+    let _ = write!(out, "**Verdict:** {}: {}.\n\n", verdict.decision.word(), verdict.reason);
     let _ = write!(out, "**Claim:** {}.\n\n", experiment.criteria.claim.words());
     if let Some(load) = record.load() {
         let _ = write!(out, "{load}\n\n");
@@ -87,9 +87,9 @@ pub(super) fn markdown(experiment: &Experiment, record_path: &Path) -> String {
         &["", ""],
         record.machine.facts().iter().map(|(k, v)| vec![(*k).to_owned(), v.clone()]),
     );
-    let sides = record.peers.iter().map(side);
+    let contenders = record.peers.iter().map(contender);
     out += "\n";
-    out += &markdown_table(&["side", "library", "version, digest", "settings"], sides);
+    out += &markdown_table(&["contender", "library", "version, digest", "settings"], contenders);
     let _ = write!(
         out,
         "\n{} rounds at most, level {:?}, seed {}. Speed is in {}.\n\n",
@@ -110,16 +110,16 @@ pub(super) fn markdown(experiment: &Experiment, record_path: &Path) -> String {
     out += &markdown_table(&HEADS, rows(experiment).into_iter().map(Vec::from));
     out += "\n";
     let findings = verdict.findings.iter().map(|f| {
-        vec![f.criterion.clone(), f.found.clone(), f.wanted.clone(), f.standing.word().to_owned()]
+        vec![f.criterion.clone(), f.found.clone(), f.wanted.clone(), f.decision.word().to_owned()]
     });
-    out += &markdown_table(&["criterion", "found", "wanted", "standing"], findings);
+    out += &markdown_table(&["criterion", "found", "wanted", "verdict"], findings);
     for (case, peer, reason) in record.failures() {
         let _ = write!(out, "\nFailed: {} on {}: {reason}\n", case.name, peer.name);
     }
     out
 }
 
-fn side(peer: &Peer) -> Vec<String> {
+fn contender(peer: &Peer) -> Vec<String> {
     let file = peer.library.as_deref().and_then(Path::file_name).unwrap_or_default();
     let settings: Vec<String> =
         peer.environment.iter().map(|(name, value)| format!("`{name}={value}`")).collect();
@@ -130,11 +130,11 @@ fn side(peer: &Peer) -> Vec<String> {
     vec![peer.name.clone(), library, format!("{version}, {digest}"), settings]
 }
 
-/// Where the ledger's page has the index of the recorded experiments.
+/// Where the page of the experiment log has the index of the recorded experiments.
 const INDEX_BEGIN: &str = "<!-- recorded: written by hz3 ab --record -->\n";
 const INDEX_END: &str = "<!-- end of recorded -->\n";
 
-/// The ledger's page with a new index; what stands around the index stays as it is.
+/// Returns the page of the experiment log with a new index. The text around the index stays.
 pub(super) fn with_index(page: Option<&str>, experiments: &[Experiment]) -> String {
     let index = index(experiments);
     let page = page.unwrap_or("# Experiments\n");
@@ -155,7 +155,7 @@ fn index(experiments: &[Experiment]) -> String {
         vec![
             date,
             format!("[{name}]({name}.md)"),
-            verdict.standing.word().to_owned(),
+            verdict.decision.word().to_owned(),
             verdict.reason.clone(),
             experiment.why.clone(),
         ]

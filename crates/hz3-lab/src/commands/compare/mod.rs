@@ -1,7 +1,7 @@
 //! `hz3 compare`.
 
-mod scorecard;
 mod tables;
+mod targets;
 
 use crate::cli::{CompareArgs, parse};
 use crate::experiment::analysis::Analysis;
@@ -16,7 +16,7 @@ use crate::files;
 use crate::measure;
 use crate::measure::signals::Interruption;
 
-use crate::peers::{Peer, Roster, Selection};
+use crate::peers::{Candidates, Peer, Selection};
 use crate::text;
 use std::path::Path;
 
@@ -24,8 +24,8 @@ pub(super) use tables::{all as tables, sentence};
 
 /// Exit code when a trial failed.
 const TRIAL_FAILED: u8 = 1;
-/// Exit code when a bar of the suite is missed.
-const BAR_MISSED: u8 = 3;
+/// Exit code when a target of the suite is missed.
+const TARGET_MISSED: u8 = 3;
 
 /// Measures, or goes on measuring, and prints the tables.
 pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     } else {
         let mut out = tables::all(&record, &analysis);
         if let Some(suite) = record.suite {
-            out += &scorecard::all(&record, &analysis, suite, &lines);
+            out += &targets::all(&record, &analysis, suite, &lines);
         }
         let (json, csv) = files::json_and_csv(&args.out);
         text::out::line(&format!("{out}\nresults: {} and {}", json.display(), csv.display()))?;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     Ok(if record.failures().next().is_some() {
         TRIAL_FAILED
     } else if lines.iter().any(|line| line.met == Some(false)) {
-        BAR_MISSED
+        TARGET_MISSED
     } else {
         0
     })
@@ -102,11 +102,11 @@ fn plan(args: &CompareArgs) -> Result<Record> {
         }
         cases
     };
-    let roster = Roster::find(&args.peers.extra)?;
-    let mut selection = roster.select(&args.allocators)?;
+    let candidates = Candidates::find(&args.peers.extra)?;
+    let mut selection = candidates.select(&args.allocators)?;
     let variants = args.suite.filter(|_| args.allocators.is_empty()).map(Suite::variants);
     for variant in variants.unwrap_or_default() {
-        let Selection { peers, missing } = roster.select(&[(*variant).to_owned()])?;
+        let Selection { peers, missing } = candidates.select(&[(*variant).to_owned()])?;
         selection.peers.extend(peers);
         selection.missing.extend(missing);
     }
@@ -156,7 +156,7 @@ fn json(record: &Record, analysis: &Analysis, lines: &[Line]) -> Result<String> 
             "base": record.peers[record.base].name,
             "missing": record.missing,
             "analysis": analysis,
-            "bars": lines,
+            "targets": lines,
         }))
     };
     write().map(|value| value.to_string()).map_err(|e| Failure::io("write JSON", e))

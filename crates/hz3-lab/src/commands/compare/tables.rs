@@ -185,10 +185,10 @@ fn memory_sentence(
     };
     let parts: Vec<String> =
         [list("less", &less), list("more", &more)].into_iter().flatten().collect();
-    let standing = if parts.is_empty() {
+    let comparison = if parts.is_empty() {
         "no difference to the others was seen".to_owned()
     } else {
         parts.join("; ")
     };
-    Some(format!("{what}: {standing}."))
+    Some(format!("{what}: {comparison}."))
 }

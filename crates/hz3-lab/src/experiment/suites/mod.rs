@@ -1,4 +1,4 @@
-//! Named sets of cases with bars that hz3 must meet: what is judged, and on which cases.
+//! Named sets of cases with targets that hz3 must meet: what is judged, and on which cases.
 
 mod reclaim;
 mod speed;

@@ -18,16 +18,16 @@ const REFERENCE: &str = "mimalloc3:MIMALLOC_PURGE_DELAY=0";
 const GROWTH_KB: f64 = 16.0;
 const MIB: f64 = 1024.0;
 
-/// A case and its bar.
+/// A case and its target.
 struct Row {
     name: &'static str,
     line: &'static str,
-    bar: Bar,
+    target: Target,
 }
 
 /// How much may be resident.
 #[derive(Clone, Copy)]
-enum Bar {
+enum Target {
     /// What the reference keeps in this case, and so many KiB.
     Reference(f64),
     /// No growth from cycle to cycle.
@@ -44,57 +44,57 @@ const ROWS: [Row; 12] = [
     Row {
         name: "threads exit",
         line: "burst-idle --cycles 4 --idle 1.05 --shape exit",
-        bar: Bar::Reference(2.0 * MIB),
+        target: Target::Reference(2.0 * MIB),
     },
     Row {
         name: "threads blocked",
         line: "burst-idle --cycles 4 --idle 1.05 --shape stay",
-        bar: Bar::Reference(2.0 * MIB),
+        target: Target::Reference(2.0 * MIB),
     },
     Row {
         name: "freed by another",
         line: "burst-idle --cycles 4 --idle 1.05 --shape remote",
-        bar: Bar::Reference(2.0 * MIB),
+        target: Target::Reference(2.0 * MIB),
     },
     Row {
         name: "threads exit: growth",
         line: "burst-idle --cycles 24 --idle 1.05 --shape exit",
-        bar: Bar::Steady,
+        target: Target::Steady,
     },
     Row {
         name: "threads blocked: growth",
         line: "burst-idle --cycles 24 --idle 1.05 --shape stay",
-        bar: Bar::Steady,
+        target: Target::Steady,
     },
     Row {
         name: "freed by another: growth",
         line: "burst-idle --cycles 24 --idle 1.05 --shape remote",
-        bar: Bar::Steady,
+        target: Target::Steady,
     },
-    Row { name: "200 blocked", line: "pool --idle 1.05", bar: Bar::Start(16.0 * MIB) },
+    Row { name: "200 blocked", line: "pool --idle 1.05", target: Target::Start(16.0 * MIB) },
     Row {
         name: "3 million small",
         line: "burst-idle --total 3000000 --sizes 16-128 --cycles 1 --idle 1.05 --shape stay",
-        bar: Bar::Start(8.0 * MIB),
+        target: Target::Start(8.0 * MIB),
     },
     Row {
         name: "8,000 buffers",
         line: "burst-idle --total 8000 --sizes 32768-524288 --cycles 1 --idle 1.05 --shape stay",
-        bar: Bar::Start(8.0 * MIB),
+        target: Target::Start(8.0 * MIB),
     },
     Row {
         name: "5 % of 512-2048",
         line: "burst-idle --total 300000 --sizes 512-2048 --threads 1 --keep 5 --keep-hold \
                --cycles 1 --idle 1.05 --shape stay",
-        bar: Bar::Floor(1.10),
+        target: Target::Floor(1.10),
     },
     Row {
         name: "5 % of 64-1024, 4 threads",
         line: "burst-idle --total 600000 --sizes 64-1024 --threads 4 --keep 5 --keep-hold \
                --cycles 1 --idle 1.05 --shape stay",
-        bar: Bar::Floor(1.10),
+        target: Target::Floor(1.10),
     },
-    Row { name: "holes", line: "holes --idle 1.05", bar: Bar::Returned(76.0) },
+    Row { name: "holes", line: "holes --idle 1.05", target: Target::Returned(76.0) },
 ];
 
 /// Its cases. None is about speed.
@@ -106,7 +106,7 @@ pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
     });
     let case = |row: &Row| {
         // Its cycles are its repetitions.
-        let rounds = if matches!(row.bar, Bar::Steady) { 1 } else { rounds };
+        let rounds = if matches!(row.target, Target::Steady) { 1 } else { rounds };
         Case::bench(row.name, row.line, false, rounds)
     };
     ROWS.iter().map(case).collect()
@@ -145,15 +145,15 @@ impl Row {
             let met = idle.zip(limit).map(|(idle, limit)| idle <= limit);
             line(kib(idle), format!("at most {}", kib(limit)), beside, met)
         };
-        match self.bar {
-            Bar::Reference(more) => {
+        match self.target {
+            Target::Reference(more) => {
                 let reference = record.peers.iter().position(|peer| peer.name == REFERENCE);
                 let theirs = reference
                     .and_then(|peer| middle(record, (case, peer), |f| f.worst_idle_rss_kb));
                 let beside = format!("{REFERENCE}: {}", kib(theirs));
                 resident(theirs.map(|theirs| theirs + more), beside)
             }
-            Bar::Steady => {
+            Target::Steady => {
                 let ends = |(_, figures): (u32, &Figures)| figures.later_idle_ends_kb().to_vec();
                 let trials: Vec<Vec<f64>> = record.results(case, judged).map(ends).collect();
                 let trend = trend(&trials);
@@ -163,16 +163,16 @@ impl Row {
                 let wanted = format!("not surely above {GROWTH_KB:+.0} KiB a cycle");
                 line(found, wanted, beside, trend.map(|trend| trend.low <= GROWTH_KB))
             }
-            Bar::Start(more) => {
+            Target::Start(more) => {
                 resident(start.map(|start| start + more), format!("start: {}", kib(start)))
             }
-            Bar::Floor(times) => {
+            Target::Floor(times) => {
                 let floor = of(|f| f.floor_kb);
                 let limit = floor.zip(start).map(|(floor, start)| times * floor + start);
                 let beside = format!("floor: {}, start: {}", kib(floor), kib(start));
                 resident(limit, beside)
             }
-            Bar::Returned(percent) => {
+            Target::Returned(percent) => {
                 let peak = of(|f| Some(f.peak_rss_kb));
                 let harness = of(|f| f.harness_kb).unwrap_or(0.0);
                 let returned = idle

@@ -4,8 +4,8 @@
 use super::Line;
 use crate::experiment::analysis::{Analysis, mean_ratio, ratios, values};
 use crate::experiment::cases::{Case, Level};
+use crate::experiment::decision::{Decision, at_least};
 use crate::experiment::record::Record;
-use crate::experiment::standing::{Standing, at_least};
 use crate::stats::estimate::{self, Estimate};
 use crate::text;
 
@@ -49,7 +49,7 @@ const ROWS: [(&str, &str, u32); 17] = [
 const FRUGAL: [&str; 3] = ["jemalloc", "tcmalloc", "mimalloc"];
 const PEAK_LIMIT: f64 = 1.05;
 /// Geometric mean, as a multiple of the best other one.
-const MEAN_BAR: f64 = 1.25;
+const MEAN_TARGET: f64 = 1.25;
 
 /// Its cases; each counts in the mean unless its intervals are too wide.
 pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
@@ -133,18 +133,18 @@ fn mean(record: &Record, analysis: &Analysis, (judged, others): (usize, &[usize]
     Line {
         case: "geometric mean".to_owned(),
         found: times(estimate.as_ref()),
-        wanted: format!("at least x {MEAN_BAR:.2}"),
+        wanted: format!("at least x {MEAN_TARGET:.2}"),
         beside: beside(record, best, None),
-        met: estimate.and_then(|estimate| met(&estimate, MEAN_BAR)),
+        met: estimate.and_then(|estimate| met(&estimate, MEAN_TARGET)),
     }
 }
 
-/// Whether a ratio is at least `bar`, as far as its interval says.
-fn met(ratio: &Estimate, bar: f64) -> Option<bool> {
-    match at_least(ratio, bar) {
-        Standing::Go => Some(true),
-        Standing::NoGo => Some(false),
-        Standing::Uncertain | Standing::NoDifference => None,
+/// Whether a ratio is at least `target`, as far as its interval says.
+fn met(ratio: &Estimate, target: f64) -> Option<bool> {
+    match at_least(ratio, target) {
+        Decision::Go => Some(true),
+        Decision::NoGo => Some(false),
+        Decision::Uncertain | Decision::NoDifference => None,
     }
 }
 

@@ -10,8 +10,8 @@ mod tests;
 
 pub(crate) use changes::{Changes, memory_of};
 
+use super::decision::{Decision, at_least, at_most};
 use super::record::Record;
-use super::standing::{Standing, at_least, at_most};
 use crate::stats::estimate::{Estimate, FEWEST, Interval};
 use serde::{Deserialize, Serialize};
 
@@ -78,13 +78,15 @@ pub(crate) struct Finding {
     /// The change with its interval, as text.
     pub(crate) found: String,
     pub(crate) wanted: String,
-    pub(crate) standing: Standing,
+    #[serde(alias = "standing")]
+    pub(crate) decision: Decision,
 }
 
 /// The judgement.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub(crate) struct Verdict {
-    pub(crate) standing: Standing,
+    #[serde(alias = "standing")]
+    pub(crate) decision: Decision,
     pub(crate) reason: String,
     pub(crate) findings: Vec<Finding>,
 }
@@ -123,35 +125,35 @@ impl Verdict {
     pub(crate) fn of(record: &Record, criteria: &Criteria) -> Self {
         let changes = Changes::of(record);
         let findings = findings(record, &changes, criteria);
-        let by = |standing| findings.iter().find(|finding: &&Finding| finding.standing == standing);
+        let by = |decision| findings.iter().find(|finding: &&Finding| finding.decision == decision);
         let told = |finding: &Finding| {
             format!("{}: {}, wanted {}", finding.criterion, finding.found, finding.wanted)
         };
-        let (standing, reason) = if findings.is_empty() {
-            (Standing::Uncertain, "nothing was measured on both".to_owned())
+        let (decision, reason) = if findings.is_empty() {
+            (Decision::Uncertain, "nothing was measured on both".to_owned())
         } else if changes.are_none(criteria) && criteria.claim != Claim::Nothing {
-            (Standing::NoDifference, changes.resolution())
-        } else if let Some(finding) = by(Standing::NoGo) {
-            (Standing::NoGo, told(finding))
-        } else if let Some(finding) = by(Standing::Uncertain) {
-            (Standing::Uncertain, told(finding))
+            (Decision::NoDifference, changes.resolution())
+        } else if let Some(finding) = by(Decision::NoGo) {
+            (Decision::NoGo, told(finding))
+        } else if let Some(finding) = by(Decision::Uncertain) {
+            (Decision::Uncertain, told(finding))
         } else {
-            (Standing::Go, "every criterion holds".to_owned())
+            (Decision::Go, "every criterion holds".to_owned())
         };
-        Self { standing, reason, findings }
+        Self { decision, reason, findings }
     }
 }
 
 fn findings(record: &Record, changes: &Changes, criteria: &Criteria) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut add = |criterion: &str, found: String, wanted: String, standing| {
-        findings.push(Finding { criterion: criterion.to_owned(), found, wanted, standing });
+    let mut add = |criterion: &str, found: String, wanted: String, decision| {
+        findings.push(Finding { criterion: criterion.to_owned(), found, wanted, decision });
     };
     if let Some(speed) = &changes.speed {
-        let standing = match at_least(speed, criteria.speed_go) {
+        let decision = match at_least(speed, criteria.speed_go) {
             // Between the two limits nothing is decided yet.
-            Standing::NoGo if at_least(speed, criteria.speed_no_go) != Standing::NoGo => {
-                Standing::Uncertain
+            Decision::NoGo if at_least(speed, criteria.speed_no_go) != Decision::NoGo => {
+                Decision::Uncertain
             }
             other => other,
         };
@@ -159,7 +161,7 @@ fn findings(record: &Record, changes: &Changes, criteria: &Criteria) -> Vec<Find
             "{:+.1} % or better, NO-GO at {:+.1} %",
             criteria.speed_go, criteria.speed_no_go
         );
-        add("speed", percent(speed), wanted, standing);
+        add("speed", percent(speed), wanted, decision);
         if criteria.claim == Claim::Speed {
             let wanted = format!("{:+.1} % or better", criteria.speed_gain);
             add("speed claim", percent(speed), wanted, at_least(speed, criteria.speed_gain));
@@ -168,10 +170,10 @@ fn findings(record: &Record, changes: &Changes, criteria: &Criteria) -> Vec<Find
     for (case, (speed, _)) in record.cases.iter().zip(&changes.cases) {
         if let Some(speed) = speed
             && case.is_speed
-            && at_least(speed, criteria.speed_no_go) == Standing::NoGo
+            && at_least(speed, criteria.speed_no_go) == Decision::NoGo
         {
             let wanted = format!("better than {:+.1} %", criteria.speed_no_go);
-            add(&format!("speed of {}", case.name), percent(speed), wanted, Standing::NoGo);
+            add(&format!("speed of {}", case.name), percent(speed), wanted, Decision::NoGo);
         }
     }
     if let Some(memory) = &changes.memory {
@@ -184,8 +186,8 @@ fn findings(record: &Record, changes: &Changes, criteria: &Criteria) -> Vec<Find
     }
     if let Some(growth) = &changes.growth {
         let wanted = format!("at most {:+.0} KiB a cycle", criteria.growth_limit);
-        let standing = at_most(growth, criteria.growth_limit);
-        add("growth of idle memory", plain(growth, " KiB a cycle"), wanted, standing);
+        let decision = at_most(growth, criteria.growth_limit);
+        add("growth of idle memory", plain(growth, " KiB a cycle"), wanted, decision);
     }
     if let Some(calls) = changes.calls.as_ref().filter(|_| criteria.claim == Claim::Calls) {
         add("madvise calls", plain(calls, ""), "fewer".to_owned(), at_most(calls, -1.0));
@@ -196,8 +198,8 @@ fn findings(record: &Record, changes: &Changes, criteria: &Criteria) -> Vec<Find
             let range = interval(latency, |value| format!("{value:.2}"));
             let found = format!("x {:.2} {range}", latency.value);
             let wanted = format!("at most x {:.2}", criteria.latency_limit);
-            let standing = at_most(latency, criteria.latency_limit);
-            add(&format!("p99.9 of {call}"), found, wanted, standing);
+            let decision = at_most(latency, criteria.latency_limit);
+            add(&format!("p99.9 of {call}"), found, wanted, decision);
         }
     }
     findings

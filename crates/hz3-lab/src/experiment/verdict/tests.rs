@@ -40,13 +40,13 @@ fn simulate(seed: u64, change: impl Fn(&mut Figures)) -> Record {
     Record { latency: true, ..record }
 }
 
-fn standings(claim: Claim, change: impl Fn(&mut Figures)) -> Vec<Standing> {
+fn decisions(claim: Claim, change: impl Fn(&mut Figures)) -> Vec<Decision> {
     let criteria = Criteria { claim, ..Criteria::default() };
-    (0..20).map(|seed| Verdict::of(&simulate(seed, &change), &criteria).standing).collect()
+    (0..20).map(|seed| Verdict::of(&simulate(seed, &change), &criteria).decision).collect()
 }
 
-fn share(standings: &[Standing], wanted: Standing) -> usize {
-    standings.iter().filter(|standing| **standing == wanted).count()
+fn share(decisions: &[Decision], wanted: Decision) -> usize {
+    decisions.iter().filter(|decision| **decision == wanted).count()
 }
 
 fn scale(figure: &mut Option<f64>, by: f64) {
@@ -57,41 +57,41 @@ fn scale(figure: &mut Option<f64>, by: f64) {
 fn the_same_against_itself_is_no_difference() {
     // Intervals of 95 % miss in one of twenty runs on average, so eighteen of twenty must cover.
     for claim in [Claim::Memory, Claim::Speed, Claim::Calls] {
-        let standings = standings(claim, |_| ());
-        assert!(share(&standings, Standing::NoDifference) >= 18, "{claim:?}: {standings:?}");
+        let decisions = decisions(claim, |_| ());
+        assert!(share(&decisions, Decision::NoDifference) >= 18, "{claim:?}: {decisions:?}");
     }
-    let regression = standings(Claim::Nothing, |_| ());
-    assert!(share(&regression, Standing::Go) >= 19, "{regression:?}");
+    let regression = decisions(Claim::Nothing, |_| ());
+    assert!(share(&regression, Decision::Go) >= 19, "{regression:?}");
 }
 
 #[test]
 fn five_per_cent_slower_is_caught() {
-    let standings = standings(Claim::Nothing, |figures| scale(&mut figures.speed, 0.95));
-    assert!(share(&standings, Standing::NoGo) >= 19, "{standings:?}");
+    let decisions = decisions(Claim::Nothing, |figures| scale(&mut figures.speed, 0.95));
+    assert!(share(&decisions, Decision::NoGo) >= 19, "{decisions:?}");
 }
 
 #[test]
 fn a_leak_of_64_kib_a_cycle_is_caught() {
-    let standings = standings(Claim::Nothing, |figures| {
+    let decisions = decisions(Claim::Nothing, |figures| {
         figures.growth_kb = figures.growth_kb.map(|growth| growth + 64.0);
     });
-    assert!(share(&standings, Standing::NoGo) >= 19, "{standings:?}");
+    assert!(share(&decisions, Decision::NoGo) >= 19, "{decisions:?}");
 }
 
 #[test]
 fn a_long_tail_is_caught() {
-    let standings = standings(Claim::Nothing, |figures| scale(&mut figures.malloc_p999_ns, 1.7));
-    assert!(share(&standings, Standing::NoGo) >= 19, "{standings:?}");
+    let decisions = decisions(Claim::Nothing, |figures| scale(&mut figures.malloc_p999_ns, 1.7));
+    assert!(share(&decisions, Decision::NoGo) >= 19, "{decisions:?}");
 }
 
 #[test]
 fn claims_are_granted_when_they_hold_and_only_then() {
     let less = |figures: &mut Figures| figures.peak_rss_kb *= 0.8;
-    assert!(share(&standings(Claim::Memory, less), Standing::Go) >= 19);
+    assert!(share(&decisions(Claim::Memory, less), Decision::Go) >= 19);
     let a_little = |figures: &mut Figures| figures.peak_rss_kb *= 0.96;
-    assert!(share(&standings(Claim::Memory, a_little), Standing::NoGo) >= 19);
+    assert!(share(&decisions(Claim::Memory, a_little), Decision::NoGo) >= 19);
     let fewer = |figures: &mut Figures| scale(&mut figures.madvise_calls, 0.5);
-    assert!(share(&standings(Claim::Calls, fewer), Standing::Go) >= 19);
+    assert!(share(&decisions(Claim::Calls, fewer), Decision::Go) >= 19);
     let faster = |figures: &mut Figures| scale(&mut figures.speed, 1.08);
-    assert!(share(&standings(Claim::Speed, faster), Standing::Go) >= 19);
+    assert!(share(&decisions(Claim::Speed, faster), Decision::Go) >= 19);
 }

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 /// How a criterion, or the whole, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Standing {
+pub(crate) enum Decision {
     Go,
     NoGo,
     Uncertain,
     NoDifference,
 }
 
-impl Standing {
+impl Decision {
     /// In words.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -26,20 +26,20 @@ impl Standing {
 }
 
 /// Whether a change is at least `limit`, over its whole interval. Without an interval nothing is certain.
-pub(crate) fn at_least(change: &Estimate, limit: f64) -> Standing {
+pub(crate) fn at_least(change: &Estimate, limit: f64) -> Decision {
     match change.interval {
-        Some(Interval { low, .. }) if low >= limit => Standing::Go,
-        Some(Interval { high, .. }) if high < limit => Standing::NoGo,
-        _ => Standing::Uncertain,
+        Some(Interval { low, .. }) if low >= limit => Decision::Go,
+        Some(Interval { high, .. }) if high < limit => Decision::NoGo,
+        _ => Decision::Uncertain,
     }
 }
 
 /// Whether a change is at most `limit`, over its whole interval.
-pub(crate) fn at_most(change: &Estimate, limit: f64) -> Standing {
+pub(crate) fn at_most(change: &Estimate, limit: f64) -> Decision {
     match change.interval {
-        Some(Interval { high, .. }) if high <= limit => Standing::Go,
-        Some(Interval { low, .. }) if low > limit => Standing::NoGo,
-        _ => Standing::Uncertain,
+        Some(Interval { high, .. }) if high <= limit => Decision::Go,
+        Some(Interval { low, .. }) if low > limit => Decision::NoGo,
+        _ => Decision::Uncertain,
     }
 }
 
@@ -54,14 +54,14 @@ mod tests {
             interval: Some(Interval { low, high }),
             n: 9,
         };
-        assert_eq!(at_least(&change(-1.5, 3.0), -2.0), Standing::Go);
-        assert_eq!(at_least(&change(-2.5, 3.0), -2.0), Standing::Uncertain);
-        assert_eq!(at_least(&change(-9.0, -2.5), -2.0), Standing::NoGo);
-        assert_eq!(at_most(&change(-12.0, -11.0), -10.0), Standing::Go);
-        assert_eq!(at_most(&change(-12.0, -9.0), -10.0), Standing::Uncertain);
-        assert_eq!(at_most(&change(-5.0, 1.0), -10.0), Standing::NoGo);
+        assert_eq!(at_least(&change(-1.5, 3.0), -2.0), Decision::Go);
+        assert_eq!(at_least(&change(-2.5, 3.0), -2.0), Decision::Uncertain);
+        assert_eq!(at_least(&change(-9.0, -2.5), -2.0), Decision::NoGo);
+        assert_eq!(at_most(&change(-12.0, -11.0), -10.0), Decision::Go);
+        assert_eq!(at_most(&change(-12.0, -9.0), -10.0), Decision::Uncertain);
+        assert_eq!(at_most(&change(-5.0, 1.0), -10.0), Decision::NoGo);
         let one_round = Estimate { value: -50.0, interval: None, n: 1 };
-        assert_eq!(at_least(&one_round, -2.0), Standing::Uncertain);
-        assert_eq!(at_most(&one_round, -10.0), Standing::Uncertain);
+        assert_eq!(at_least(&one_round, -2.0), Decision::Uncertain);
+        assert_eq!(at_most(&one_round, -10.0), Decision::Uncertain);
     }
 }

@@ -1,4 +1,4 @@
-//! The two sides of an A/B.
+//! The two contenders of an A/B.
 
 use crate::failure::{Failure, Result};
 use crate::peers::{self, Peer};
@@ -13,19 +13,19 @@ pub(super) fn both(libraries: &[PathBuf], baseline: &str, candidate: &str) -> Re
     let settings = [environment(baseline)?, environment(candidate)?];
     let [first, second] = libraries_of(libraries)?;
     let [baseline, candidate] = settings;
-    Ok(vec![side(0, &first, baseline)?, side(1, &second, candidate)?])
+    Ok(vec![contender(0, &first, baseline)?, contender(1, &second, candidate)?])
 }
 
-/// Looks at the libraries of recorded sides again: they may have been built anew since.
-pub(super) fn find_again(sides: &mut [Peer], libraries: &[PathBuf]) -> Result<()> {
+/// Looks at the libraries of recorded contenders again: they may have been built anew since.
+pub(super) fn find_again(contenders: &mut [Peer], libraries: &[PathBuf]) -> Result<()> {
     let others = if libraries.is_empty() { None } else { Some(libraries_of(libraries)?) };
-    for (i, side) in sides.iter_mut().enumerate() {
-        let recorded = side.library.clone().unwrap_or_default();
+    for (i, contender) in contenders.iter_mut().enumerate() {
+        let recorded = contender.library.clone().unwrap_or_default();
         let library = others.as_ref().map_or(recorded, |others| others[i.min(1)].clone());
         let library = preload::usable(&library).map_err(|failure| {
             failure.with_remedy("the library is gone; name others with --lib A.so B.so")
         })?;
-        identify(side, library)?;
+        identify(contender, library)?;
     }
     Ok(())
 }
@@ -44,7 +44,7 @@ fn libraries_of(named: &[PathBuf]) -> Result<[PathBuf; 2]> {
     }
 }
 
-fn side(index: usize, library: &Path, environment: Vec<(String, String)>) -> Result<Peer> {
+fn contender(index: usize, library: &Path, environment: Vec<(String, String)>) -> Result<Peer> {
     let mut peer = Peer {
         name: NAMES[index].to_owned(),
         library: None,
@@ -56,11 +56,12 @@ fn side(index: usize, library: &Path, environment: Vec<(String, String)>) -> Res
     Ok(peer)
 }
 
-/// Makes the sides fit for the ledger, which others read: a library is named by its path below the working
+/// Makes the libraries portable for the experiment log, which is read on other machines. A library is
+/// named by its path below the working
 /// directory, where [`find_again`] looks for it, or by its file's name alone.
-pub(super) fn make_portable(sides: &mut [Peer]) -> Result<()> {
+pub(super) fn make_portable(contenders: &mut [Peer]) -> Result<()> {
     let here = std::env::current_dir().map_err(|e| Failure::io("find the working directory", e))?;
-    for library in sides.iter_mut().filter_map(|side| side.library.as_mut()) {
+    for library in contenders.iter_mut().filter_map(|contender| contender.library.as_mut()) {
         *library = portable(library, &here);
     }
     Ok(())
@@ -71,16 +72,16 @@ fn portable(library: &Path, here: &Path) -> PathBuf {
     library.strip_prefix(here).map_or_else(|_| name(), Path::to_owned)
 }
 
-/// Fills in what is known of a side's library, by running a process on it.
-fn identify(side: &mut Peer, library: PathBuf) -> Result<()> {
-    side.digest = Some(peers::digest(&library)?);
-    side.library = Some(library);
-    let probed = peers::probe(side)?;
-    if !side.is_origin(&probed.origin) {
+/// Fills in what is known of a contender's library, by running a process on it.
+fn identify(contender: &mut Peer, library: PathBuf) -> Result<()> {
+    contender.digest = Some(peers::digest(&library)?);
+    contender.library = Some(library);
+    let probed = peers::probe(contender)?;
+    if !contender.is_origin(&probed.origin) {
         let from = probed.origin;
-        return Err(Failure::new(format!("{}: malloc still comes from {from}", side.name)));
+        return Err(Failure::new(format!("{}: malloc still comes from {from}", contender.name)));
     }
-    side.version = probed.version;
+    contender.version = probed.version;
     Ok(())
 }
 
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ledger_names_no_place_of_this_machine() {
+    fn the_log_names_no_path_of_this_machine() {
         for (library, expected) in [
             ("/home/me/hz3/target/release/libhz3.so", "target/release/libhz3.so"),
             ("/home/me/hz3-old/libhz3.so", "libhz3.so"),

@@ -1,4 +1,4 @@
-//! The ledger of experiments: one page and one record each, and an index made from the records.
+//! The experiment log: one page and one record each, and an index made from the records.
 
 use super::experiment::Experiment;
 use super::page;
@@ -33,7 +33,7 @@ pub(super) fn write(directory: &Path, experiment: &Experiment) -> Result<PathBuf
     Ok(page)
 }
 
-/// All experiments of the ledger, the newest first.
+/// Reads all experiments of the log, the newest first.
 fn all(directory: &Path) -> Result<Vec<Experiment>> {
     let entries = std::fs::read_dir(directory)
         .map_err(|e| Failure::io(format!("list {}", directory.display()), e))?;

@@ -1,4 +1,4 @@
-//! What a suite wanted and what was found.
+//! The targets of a suite, each with the measured figure.
 
 use crate::experiment::analysis::Analysis;
 use crate::experiment::cases::Suite;
@@ -7,7 +7,7 @@ use crate::experiment::suites::Line;
 use crate::text;
 use std::fmt::Write;
 
-/// The bars, and the charges of the control group for the suite that is about memory.
+/// Prints the targets, and the charges of the control group for the suite that is about memory.
 pub(super) fn all(record: &Record, analysis: &Analysis, suite: Suite, lines: &[Line]) -> String {
     let mut out = String::new();
     if suite == Suite::Reclaim
@@ -41,7 +41,7 @@ fn sentence(lines: &[Line]) -> String {
         .collect();
     let rest =
         if missed.is_empty() { String::new() } else { format!("; missed: {}", missed.join(", ")) };
-    format!("{met} of {} bars met{rest}.", lines.len())
+    format!("{met} of {} targets met{rest}.", lines.len())
 }
 
 /// One row a case that idles; `None` where no charge could be read.
