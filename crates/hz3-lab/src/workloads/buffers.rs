@@ -102,7 +102,7 @@ impl Work for Buffers {
                         self.produce(heap, onward, Random::for_thread(self.seed, index), barrier)?;
                     }
                     Lane::Consumes(incoming) => {
-                        share.special = self.consume(heap, incoming, barrier)?
+                        share.special = self.consume(heap, incoming, barrier)?;
                     }
                 }
                 Ok(share)
