@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
-use crate::cache::refill::Below;
+use crate::cache::below::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
 

@@ -127,11 +127,13 @@ mod segment;
 #[cfg(loom)]
 #[expect(unsafe_code, reason = "views of the arena's tables")]
 mod segment {
+    mod bitmaps;
     mod lists;
     pub(crate) mod meta;
     #[cfg(test)]
     pub(crate) mod models;
     pub(crate) mod pages;
+    mod rows;
     pub(crate) mod tables;
     pub(crate) mod units;
 }

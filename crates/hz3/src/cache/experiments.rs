@@ -2,8 +2,8 @@
 //! S64's dump. Nobody else may lower a capacity while the owner pushes.
 
 use super::ThreadCache;
+use super::below::Below;
 use super::owned::Owned;
-use super::refill::Below;
 use crate::base::size_class::SizeClass;
 use crate::base::units::wide;
 use crate::os::Os;

@@ -9,6 +9,8 @@
 //! touches every class has a few pages here and not its worst case.
 
 #[cfg(not(loom))]
+pub(crate) mod below;
+#[cfg(not(loom))]
 pub(crate) mod capacity;
 #[cfg(all(not(loom), feature = "experiments"))]
 mod experiments;

@@ -2,10 +2,10 @@
 
 use core::sync::atomic::Ordering;
 
-use super::capacity::Shortage;
-use super::refill::Below;
+use super::below::Below;
 #[cfg(any(test, feature = "check"))]
-use super::refill::check_block;
+use super::below::check_block;
+use super::capacity::Shortage;
 use super::{Counts, Policy, ThreadCache};
 use crate::base::size_class::SizeClass;
 use crate::os::lock::Guard;

@@ -1,38 +1,21 @@
 //! The cold half of the thread cache: misses, overflows, and emptying.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
+use super::below::Below;
+#[cfg(any(test, feature = "check"))]
+use super::below::check_block;
 use super::capacity::{Shortage, most};
 use super::owned::Owned;
 use super::steal::{Claim, Slot};
 use super::{Counts, Policy, ThreadCache};
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
-#[cfg(any(test, feature = "check"))]
-use crate::base::units::ChunkIndex;
 use crate::base::units::wide;
-use crate::central::Central;
 use crate::os::Os;
-use crate::segment::Segments;
 
 /// Blocks of a class that are enough for a thread that only frees: each may keep a page resident.
 const ENOUGH_TO_FREE: usize = 32;
-
-/// The layers below the caches.
-pub(crate) struct Below<'a, O> {
-    pub(crate) central: &'a Central,
-    pub(crate) segments: &'a Segments<O>,
-    /// Bytes that all caches may hold together: the sum of what their capacities grant.
-    pub(crate) granted: &'a AtomicU64,
-}
-
-impl<O> Clone for Below<'_, O> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<O> Copy for Below<'_, O> {}
 
 /// The block that is freed is one of the two newest of its class in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,17 +236,6 @@ impl ThreadCache {
             }
         }
     }
-}
-
-/// Checks that a block that is in no slab's bitmap is one of `class`; panics on a breach of I-7.
-#[cfg(any(test, feature = "check"))]
-pub(super) fn check_block<O: Os>(below: Below<'_, O>, class: SizeClass, block: *mut u8) {
-    let offset = below.segments.arena().offset_of(block.addr());
-    let offset = offset.unwrap_or_else(|| panic!("I-7: {block:?} is not in the arena"));
-    let found = below.segments.tables().class(ChunkIndex::of_offset(offset));
-    assert_eq!(found, class, "I-7: the class of {block:?}");
-    let state = Central::check_in_use(below.segments, class, offset);
-    assert_eq!(state, Ok(()), "I-7: {block:?}, of {class:?}");
 }
 
 /// Puts blocks back into their slabs and leaves the slots as they are, as putting sorts its batch.

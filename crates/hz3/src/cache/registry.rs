@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::refill::Below;
+use super::below::Below;
 use super::{CACHE_BYTES, ThreadCache};
 use crate::base::list::List;
 use crate::base::units::widen;

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::ThreadCache;
-use super::refill::Below;
+use super::below::Below;
 use super::registry::Registry;
 use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, Pages, SEGMENT_BYTES, SEGMENT_PAGES};

@@ -36,7 +36,7 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::units::PAGE_BYTES;
-use crate::cache::refill::Below;
+use crate::cache::below::Below;
 use crate::options::Config;
 use crate::os::Os;
 use crate::stats::Stats;

@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use super::source::Layers;
 use super::{Next, Reclaim};
 use crate::cache::ThreadCache;
-use crate::cache::refill::Below;
+use crate::cache::below::Below;
 use crate::options::Config;
 use crate::os::Os;
 use crate::stats::Stats;

@@ -13,7 +13,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::units::{ChunkIndex, PAGE_BYTES, PageIndex, Pages, Run, narrow, wide};
-use crate::cache::refill::Below;
+use crate::cache::below::Below;
 use crate::os::lock::{Guard, Lock};
 use crate::os::{Os, Refused, held, rank};
 use crate::segment::Segments;

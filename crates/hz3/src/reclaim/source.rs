@@ -11,7 +11,7 @@
 
 use super::purge::{Purged, Purger, grain};
 use crate::base::units::{ChunkIndex, wide};
-use crate::cache::refill::Below;
+use crate::cache::below::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
 use crate::central::Central;

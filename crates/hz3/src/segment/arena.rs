@@ -8,8 +8,8 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::lists::{Row, rows_for};
 use super::meta::SegmentMeta;
+use super::rows::{Row, rows_for};
 use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
 use crate::base::units::{
     CHUNK_BYTES, CHUNK_PAGES, CHUNK_SHIFT, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_BYTES,

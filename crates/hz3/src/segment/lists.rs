@@ -13,42 +13,18 @@
 //! misses; an ordered tree of a million runs took forty. The lowest segment that has a fitting run
 //! serves first, so the upper end of the heap empties.
 
-use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
+use super::rows::{
+    EXACT, EXACT_SHIFT, LENGTH_LISTS, LISTS, LONGEST_SHIFT, REGION_ROWS, STEPS_SHIFT, WORD,
+};
 use super::tables::Tables;
 use crate::base::bits;
 use crate::base::size_class::MAX_SLAB_CHUNKS;
 use crate::base::units::{PageIndex, SEGMENT_PAGES, narrow, widen};
 
-/// Lengths up to this many pages have lists of their own: log2.
-const EXACT_SHIFT: u32 = 5;
-const EXACT: u32 = 1 << EXACT_SHIFT;
-/// Lists to a doubling beyond: log2.
-const STEPS_SHIFT: u32 = 3;
-/// From this many pages on all runs are in one list: log2. Hardly a request is longer.
-const LONGEST_SHIFT: u32 = 13;
-const LENGTH_LISTS: usize = (EXACT + ((LONGEST_SHIFT - EXACT_SHIFT) << STEPS_SHIFT)) as usize + 1;
-/// One for each number of chunks that a slab may have, and one for all longer runs.
-const CHUNK_LISTS: usize = MAX_SLAB_CHUNKS as usize + 1;
-/// Number of lists.
-pub(super) const LISTS: usize = LENGTH_LISTS + CHUNK_LISTS;
-/// Segments of a region, and regions of a row: bits of a word.
-const WORD: usize = u64::BITS as usize;
-/// Rows that say which regions have runs: enough for 2^18 segments, 1 TiB.
-const REGION_ROWS: usize = 64;
-
-/// A word for each list.
-pub(super) type Row = [AtomicU64; LISTS];
-/// The heads of a segment's lists: offsets of pages in it plus one, 0 for none.
-pub(super) type Heads = [AtomicU16; LISTS];
-
 /// In place of a link. Page 0 is never free.
 const NIL: u32 = 0;
-
-/// Number of rows that `segments` segments need.
-pub(super) const fn rows_for(segments: usize) -> usize {
-    REGION_ROWS + segments.div_ceil(WORD)
-}
 
 /// The list of the runs of this length, and the shortest length in it.
 fn length_list(pages: u32) -> (usize, u32) {
@@ -287,7 +263,8 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_LISTS, LENGTH_LISTS, LISTS, chunk_list, length_list};
+    use super::super::rows::CHUNK_LISTS;
+    use super::{LENGTH_LISTS, LISTS, chunk_list, length_list};
 
     #[test]
     fn longer_runs_are_never_in_earlier_lists() {

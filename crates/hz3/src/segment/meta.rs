@@ -1,19 +1,14 @@
-//! Segment metadata: which pages are free, dirty and old, and which slabs had traffic.
-
-#[cfg(feature = "experiments")]
-mod experiments;
+//! The layout of a segment's metadata: which pages are free, dirty and old, and which slabs had
+//! traffic. What is done with it is in `bitmaps`.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::lists::Heads;
-use super::tables::Tables;
+use super::rows::Heads;
 use crate::base::bits;
-use crate::base::units::{
-    CHUNK_PAGES, ChunkIndex, PageIndex, Pages, Run, SEGMENT_PAGES, narrow, widen,
-};
+use crate::base::units::{CHUNK_PAGES, SEGMENT_PAGES};
 
 /// Words of a segment's page bitmaps.
-const SEGMENT_WORDS: usize = bits::words_for(SEGMENT_PAGES as usize);
+pub(super) const SEGMENT_WORDS: usize = bits::words_for(SEGMENT_PAGES as usize);
 
 /// Free and dirty bits of one segment's pages.
 ///
@@ -24,20 +19,20 @@ const SEGMENT_WORDS: usize = bits::words_for(SEGMENT_PAGES as usize);
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct SegmentMeta {
-    free: [AtomicU64; SEGMENT_WORDS],
-    dirty: [AtomicU64; SEGMENT_WORDS],
-    old: [AtomicU64; SEGMENT_WORDS],
+    pub(super) free: [AtomicU64; SEGMENT_WORDS],
+    pub(super) dirty: [AtomicU64; SEGMENT_WORDS],
+    pub(super) old: [AtomicU64; SEGMENT_WORDS],
     /// One bit a chunk: the slab that starts there served or took blocks since the last ageing.
-    traffic: AtomicU64,
+    pub(super) traffic: AtomicU64,
     /// The same for the ageing before.
-    settling: AtomicU64,
+    pub(super) settling: AtomicU64,
     /// Pages that were purged and not taken since.
-    purged_pages: AtomicU32,
-    free_pages: AtomicU32,
-    free_dirty_pages: AtomicU32,
+    pub(super) purged_pages: AtomicU32,
+    pub(super) free_pages: AtomicU32,
+    pub(super) free_dirty_pages: AtomicU32,
     /// Epochs since a page was taken or became free.
     #[cfg(feature = "experiments")]
-    untouched: AtomicU32,
+    pub(super) untouched: AtomicU32,
     /// One bit a unit: it is advised (see `segment::advice`). Atomic by itself.
     pub(super) advised: AtomicU32,
     /// The free runs that start here, by list. Guarded like the bitmaps.
@@ -45,11 +40,11 @@ pub(crate) struct SegmentMeta {
 }
 
 impl SegmentMeta {
-    fn free_dirty_word(&self, word: usize) -> u64 {
+    pub(super) fn free_dirty_word(&self, word: usize) -> u64 {
         self.free[word].load(Ordering::Relaxed) & self.dirty[word].load(Ordering::Relaxed)
     }
 
-    fn dirty_bits(&self, word: usize) -> u64 {
+    pub(super) fn dirty_bits(&self, word: usize) -> u64 {
         self.dirty[word].load(Ordering::Relaxed)
     }
 }
@@ -73,297 +68,6 @@ pub(crate) struct Taken {
     pub(crate) dirty: u32,
     /// How many of the others held memory before they were purged.
     pub(crate) purged: u32,
-}
-
-/// Chunks of a segment.
-const CHUNKS: usize = 64;
-
-/// The part of one segment that a range of pages covers.
-struct Part {
-    segment: usize,
-    start: u32,
-    pages: u32,
-}
-
-/// Splits a range of pages at segment borders.
-fn parts(run: Run) -> impl Iterator<Item = Part> {
-    let mut at = run.start.get();
-    let end = run.end().get();
-    core::iter::from_fn(move || {
-        if at == end {
-            return None;
-        }
-        let start = at % SEGMENT_PAGES;
-        let pages = (SEGMENT_PAGES - start).min(end - at);
-        let part = Part { segment: widen(at / SEGMENT_PAGES), start, pages };
-        at += pages;
-        Some(part)
-    })
-}
-
-impl Tables {
-    pub(super) fn is_free(&self, page: PageIndex) -> bool {
-        let segment = self.segment(widen(page.get() / SEGMENT_PAGES));
-        bits::count(&segment.free, page.get() % SEGMENT_PAGES, 1) == 1
-    }
-
-    /// Whether all pages of a run are free.
-    pub(super) fn is_all_free(&self, run: Run) -> bool {
-        parts(run).all(|part| {
-            bits::count(&self.segment(part.segment).free, part.start, part.pages) == part.pages
-        })
-    }
-
-    /// Whether no page of a run is free.
-    #[cfg(all(any(test, feature = "check"), not(loom)))]
-    pub(super) fn is_all_taken(&self, run: Run) -> bool {
-        parts(run)
-            .all(|part| bits::count(&self.segment(part.segment).free, part.start, part.pages) == 0)
-    }
-
-    /// Whether a run of free pages has dirty ones that are not of an age.
-    pub(super) fn has_dirty_of_other_age(&self, run: Run, age: Age) -> bool {
-        parts(run).any(|part| {
-            let meta = self.segment(part.segment);
-            let dirty = bits::count(&meta.dirty, part.start, part.pages);
-            let old = bits::count_both(&meta.dirty, &meta.old, part.start, part.pages);
-            match age {
-                Age::Any => false,
-                Age::Old => old < dirty,
-                #[cfg(feature = "experiments")]
-                Age::Young => old > 0,
-            }
-        })
-    }
-
-    /// How many pages of a run are free, and how many of those dirty.
-    #[cfg(any(test, feature = "check"))]
-    pub(super) fn free_and_dirty(&self, run: Run) -> (u32, u32) {
-        parts(run).fold((0, 0), |(free, dirty), part| {
-            let meta = self.segment(part.segment);
-            let both = bits::count_both(&meta.free, &meta.dirty, part.start, part.pages);
-            (free + bits::count(&meta.free, part.start, part.pages), dirty + both)
-        })
-    }
-
-    /// Makes the free pages of a run dirty. Returns how many became so.
-    pub(super) fn soil(&self, run: Run) -> u32 {
-        let mut soiled = 0;
-        for part in parts(run) {
-            let meta = self.segment(part.segment);
-            let before = bits::count_both(&meta.free, &meta.dirty, part.start, part.pages);
-            bits::set_where(&meta.dirty, &meta.free, part.start, part.pages);
-            let after = bits::count_both(&meta.free, &meta.dirty, part.start, part.pages);
-            add(&meta.free_dirty_pages, after - before);
-            soiled += after - before;
-        }
-        soiled
-    }
-
-    /// Marks the pages free. `touched` leading pages become dirty; the others stay what they
-    /// were. Returns how many of the pages are dirty now.
-    pub(super) fn mark_free(&self, run: Run, touched: Pages) -> u32 {
-        self.set_dirty(Run::new(run.start, touched));
-        let mut dirty = 0;
-        for part in parts(run) {
-            let meta = self.segment(part.segment);
-            bits::set(&meta.free, part.start, part.pages);
-            bits::clear(&meta.old, part.start, part.pages);
-            #[cfg(feature = "experiments")]
-            meta.untouched.store(0, Ordering::Relaxed);
-            let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
-            add(&meta.free_pages, part.pages);
-            add(&meta.free_dirty_pages, part_dirty);
-            dirty += part_dirty;
-        }
-        dirty
-    }
-
-    /// Marks the pages as part of a run.
-    pub(super) fn mark_taken(&self, run: Run) -> Taken {
-        let mut taken = Taken { dirty: 0, purged: 0 };
-        for part in parts(run) {
-            let meta = self.segment(part.segment);
-            bits::clear(&meta.free, part.start, part.pages);
-            #[cfg(feature = "experiments")]
-            meta.untouched.store(0, Ordering::Relaxed);
-            let part_dirty = bits::count(&meta.dirty, part.start, part.pages);
-            sub(&meta.free_pages, part.pages);
-            sub(&meta.free_dirty_pages, part_dirty);
-            taken.dirty += part_dirty;
-            // Which of a segment's clean pages were purged is not known one by one.
-            let clean = part.pages - part_dirty;
-            let purged = clean.min(meta.purged_pages.load(Ordering::Relaxed));
-            sub(&meta.purged_pages, purged);
-            taken.purged += purged;
-        }
-        taken
-    }
-
-    fn set_dirty(&self, run: Run) {
-        for part in parts(run) {
-            bits::set(&self.segment(part.segment).dirty, part.start, part.pages);
-        }
-    }
-
-    /// Notes that pages that are in a run of the caller hold nothing any more.
-    pub(super) fn forget_dirt(&self, run: Run) {
-        for part in parts(run) {
-            bits::clear(&self.segment(part.segment).dirty, part.start, part.pages);
-        }
-    }
-
-    /// As [`Tables::forget_dirt`], after a purge: who takes the pages again pays for it.
-    pub(super) fn set_clean(&self, run: Run) {
-        self.forget_dirt(run);
-        for part in parts(run) {
-            add(&self.segment(part.segment).purged_pages, part.pages);
-        }
-    }
-
-    /// Makes every free dirty page of a segment old.
-    pub(super) fn age(&self, segment: usize) {
-        let meta = self.segment(segment);
-        for (word, old) in meta.old.iter().enumerate() {
-            old.store(meta.free_dirty_word(word), Ordering::Relaxed);
-        }
-    }
-
-    /// How many of a segment's free pages may hold memory and did so at the last ageing already; a
-    /// hint without the lock.
-    pub(super) fn old_pages(&self, segment: usize) -> u32 {
-        let meta = self.segment(segment);
-        let old = |(word, old): (usize, &AtomicU64)| {
-            (meta.free_dirty_word(word) & old.load(Ordering::Relaxed)).count_ones()
-        };
-        meta.old.iter().enumerate().map(old).sum()
-    }
-
-    /// Whether a segment has free pages that may hold memory; a hint without the lock.
-    pub(super) fn has_free_dirty(&self, segment: usize) -> bool {
-        self.segment(segment).free_dirty_pages.load(Ordering::Relaxed) > 0
-    }
-
-    /// Notes that the slab that starts at `chunk` served or took blocks.
-    pub(crate) fn note_traffic(&self, chunk: ChunkIndex) {
-        let traffic = &self.segment(chunk.index() / CHUNKS).traffic;
-        let bit = 1 << (chunk.get() % u64::BITS);
-        // Most batches meet a bit that is set already; those write nothing.
-        if traffic.load(Ordering::Relaxed) & bit == 0 {
-            traffic.fetch_or(bit, Ordering::Relaxed);
-        }
-    }
-
-    /// An ageing of the slabs of a segment: the chunks whose slabs had traffic before the last one
-    /// and none since.
-    pub(super) fn settle(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<> {
-        let meta = self.segment(segment);
-        let mut quiet = 0;
-        if meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0 {
-            let traffic = meta.traffic.swap(0, Ordering::Relaxed);
-            quiet = meta.settling.load(Ordering::Relaxed) & !traffic;
-            meta.settling.store(traffic, Ordering::Relaxed);
-        }
-        core::iter::from_fn(move || {
-            let bit = quiet.trailing_zeros();
-            quiet &= quiet.wrapping_sub(1);
-            (bit < u64::BITS).then(|| ChunkIndex::new(narrow(segment) * u64::BITS + bit))
-        })
-    }
-
-    /// Whether slabs of a segment await another ageing.
-    pub(super) fn is_settling(&self, segment: usize) -> bool {
-        let meta = self.segment(segment);
-        meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0
-    }
-
-    /// How many pages of the run are dirty.
-    pub(super) fn dirty_pages(&self, run: Run) -> u32 {
-        parts(run)
-            .map(|part| bits::count(&self.segment(part.segment).dirty, part.start, part.pages))
-            .sum()
-    }
-
-    /// The first maximal range of dirty pages in `run`, at or after `from`.
-    pub(super) fn next_dirty_range(&self, run: Run, from: PageIndex) -> Option<Run> {
-        let end = run.end().get();
-        let start = self.scan(from.get(), end, SegmentMeta::dirty_bits)?;
-        let stop = self.scan(start, end, |meta, word| !meta.dirty_bits(word)).unwrap_or(end);
-        Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
-    }
-
-    /// The first maximal range of pages that are free and dirty, and old if `age` says so, at or
-    /// after `from` and below `end`, at most `limit` pages of it.
-    pub(super) fn next_free_dirty(
-        &self,
-        from: PageIndex,
-        end: PageIndex,
-        limit: Pages,
-        age: Age,
-    ) -> Option<Run> {
-        let wanted = |meta: &SegmentMeta, word: usize| match age {
-            Age::Any => meta.free_dirty_word(word),
-            Age::Old => meta.free_dirty_word(word) & meta.old[word].load(Ordering::Relaxed),
-            #[cfg(feature = "experiments")]
-            Age::Young => meta.free_dirty_word(word) & !meta.old[word].load(Ordering::Relaxed),
-        };
-        let start = self.scan(from.get(), end.get(), wanted)?;
-        let last = end.get().min(start.saturating_add(limit.get()));
-        let stop = self.scan(start, last, |meta, word| !wanted(meta, word)).unwrap_or(last);
-        Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
-    }
-
-    /// The first page of the free run that `page` lies in.
-    pub(super) fn free_run_start(&self, page: PageIndex) -> PageIndex {
-        let mut at = page.get();
-        loop {
-            let meta = self.segment(widen(at / SEGMENT_PAGES));
-            let word = (at % SEGMENT_PAGES) / bits::WORD_BITS;
-            let below = at % bits::WORD_BITS;
-            // Shift the bit of `at` to the top: leading ones are the free pages up to it.
-            let free = meta.free[widen(word)].load(Ordering::Relaxed) << (63 - below);
-            let run = free.leading_ones();
-            if run <= below || at < bits::WORD_BITS {
-                return PageIndex::new(at + 1 - run);
-            }
-            at -= below + 1;
-            if !self.is_free(PageIndex::new(at)) {
-                return PageIndex::new(at + 1);
-            }
-        }
-    }
-
-    /// The first page in `from..end` whose bit is set in the words that `word_of` gives.
-    fn scan(
-        &self,
-        from: u32,
-        end: u32,
-        word_of: impl Fn(&SegmentMeta, usize) -> u64,
-    ) -> Option<u32> {
-        let mut at = from;
-        while at < end {
-            let segment = at / SEGMENT_PAGES;
-            let meta = self.segment(widen(segment));
-            let words = bits::word_count(SEGMENT_WORDS);
-            let found = bits::next_set(at % SEGMENT_PAGES, words, |word| word_of(meta, word));
-            if let Some(page) = found {
-                let page = segment * SEGMENT_PAGES + page;
-                return (page < end).then_some(page);
-            }
-            at = (segment + 1) * SEGMENT_PAGES;
-        }
-        None
-    }
-}
-
-/// Adds to a counter that one lock protects.
-fn add(counter: &AtomicU32, amount: u32) {
-    counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
-}
-
-/// Subtracts from a counter that one lock protects.
-fn sub(counter: &AtomicU32, amount: u32) {
-    counter.store(counter.load(Ordering::Relaxed) - amount, Ordering::Relaxed);
 }
 
 const _: () = {

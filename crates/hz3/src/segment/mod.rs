@@ -23,6 +23,7 @@
 pub(crate) mod account;
 mod advice;
 pub(crate) mod arena;
+mod bitmaps;
 #[cfg(feature = "experiments")]
 mod experiments;
 mod huge;
@@ -34,6 +35,7 @@ pub(crate) mod meta;
 pub(crate) mod pages;
 mod populate;
 mod purgeable;
+mod rows;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;

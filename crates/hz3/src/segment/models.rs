@@ -12,9 +12,9 @@ use loom::sync::{Arc, Mutex};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::vec::Vec;
 
-use super::lists::{Row, rows_for};
 use super::meta::{Age, SegmentMeta};
 use super::pages::{Fit, PageHeap};
+use super::rows::{Row, rows_for};
 use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
 use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, widen};
 

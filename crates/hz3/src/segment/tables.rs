@@ -20,8 +20,8 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::lists::{Row, rows_for};
 use super::meta::SegmentMeta;
+use super::rows::{Row, rows_for};
 use crate::base::bits;
 use crate::base::size_class::{MAX_BLOCKS, SizeClass};
 use crate::base::units::{CHUNK_PAGES, ChunkIndex, PageIndex, Pages, SEGMENT_PAGES, widen};

@@ -5,7 +5,7 @@ use super::plan::{Plan, QueueRules, ScanRules};
 use super::queue::{Entry, Queue, Queued};
 use super::ranges::Budget;
 use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow, wide};
-use crate::cache::refill::Below;
+use crate::cache::below::Below;
 use crate::os::Os;
 use crate::reclaim::purge::{Purged, Purger};
 use crate::segment::meta::Age;

@@ -18,7 +18,7 @@ use core::sync::atomic::Ordering;
 use super::source::Layers;
 use super::{Next, Reclaim};
 use crate::cache::ThreadCache;
-use crate::cache::refill::Below;
+use crate::cache::below::Below;
 use crate::options::{Config, Policy};
 use crate::os::lock::Lock;
 use crate::os::{Os, held, rank};

@@ -1,0 +1,37 @@
+//! The layers below the caches, as the caches' slow paths get them.
+
+use core::sync::atomic::AtomicU64;
+
+#[cfg(any(test, feature = "check"))]
+use crate::base::size_class::SizeClass;
+use crate::central::Central;
+#[cfg(any(test, feature = "check"))]
+use crate::os::Os;
+use crate::segment::Segments;
+
+/// The layers below the caches.
+pub(crate) struct Below<'a, O> {
+    pub(crate) central: &'a Central,
+    pub(crate) segments: &'a Segments<O>,
+    /// Bytes that all caches may hold together: the sum of what their capacities grant.
+    pub(crate) granted: &'a AtomicU64,
+}
+
+impl<O> Clone for Below<'_, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Below<'_, O> {}
+
+/// Checks that a block that is in no slab's bitmap is one of `class`; panics on a breach of I-7.
+#[cfg(any(test, feature = "check"))]
+pub(super) fn check_block<O: Os>(below: Below<'_, O>, class: SizeClass, block: *mut u8) {
+    let offset = below.segments.arena().offset_of(block.addr());
+    let offset = offset.unwrap_or_else(|| panic!("I-7: {block:?} is not in the arena"));
+    let found = below.segments.class_at(offset);
+    assert_eq!(found, class, "I-7: the class of {block:?}");
+    let state = Central::check_in_use(below.segments, class, offset);
+    assert_eq!(state, Ok(()), "I-7: {block:?}, of {class:?}");
+}
