@@ -4,10 +4,9 @@ use core::ffi::{c_int, c_void};
 
 use hz3_alloc::raw;
 
-use crate::caller::{free_cold, malloc_cold};
-use crate::posix::{
-    aligned, aligned_rounding, keeping_errno, posix_memalign, release, resize, zeroed,
-};
+use crate::errno::keeping_errno;
+use crate::misses::{free_cold, malloc_cold};
+use crate::posix::{aligned, aligned_rounding, posix_memalign, release, resize, zeroed};
 use crate::{foreign, report};
 
 /// `realloc` for `count` elements of `size` bytes; `ENOMEM` when the product overflows.

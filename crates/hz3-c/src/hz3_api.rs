@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 
 use hz3_alloc::raw;
 
-use crate::posix::keeping_errno;
+use crate::errno::keeping_errno;
 
 /// No text is longer than this, in bytes; a caller may give more room, `SIZE_MAX` even.
 const LONGEST: usize = 1 << 16;

@@ -5,11 +5,15 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`posix`] | `malloc` to `posix_memalign`; `errno` |
+//! | [`posix`] | `malloc` to `posix_memalign` |
+//! | [`misses`] | `malloc` and `free` where the thread's cache cannot serve |
+//! | [`errno`] | `errno`, and what a request does to it |
 //! | [`gnu`] | what glibc adds: `memalign`, `malloc_usable_size`, `reallocarray`, the `__libc_` names |
 //! | [`report`] | what glibc tells about the heap: `mallinfo2`, `malloc_info`, `malloc_stats`, `mallopt` |
 //! | [`cxx`] | operators `new` and `delete` |
+//! | [`attempts`] | `operator new` without memory: handler, exception |
 //! | [`throw`] | the frames that C++ exceptions pass through |
+//! | [`runtime`] | the C++ runtime of the process, if it has one |
 //! | [`foreign`] | blocks that another allocator gave out |
 //! | [`lookup`] | functions that the process may or may not have |
 //! | [`caller`] | whether the program called, or the C library |
@@ -18,9 +22,12 @@
 
 #![no_std]
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod attempts;
 mod caller;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cxx;
+mod errno;
 mod foreign;
 mod gnu;
 mod hz3_api;
@@ -30,8 +37,11 @@ mod load;
     expect(dead_code, reason = "the C++ operators look the rest up")
 )]
 mod lookup;
+mod misses;
 mod posix;
 mod report;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod runtime;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod throw;
 

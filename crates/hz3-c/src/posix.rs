@@ -1,4 +1,4 @@
-//! The allocation functions of ISO C and POSIX, and `errno`.
+//! The allocation functions of ISO C and POSIX.
 //!
 //! `malloc` and `free` are the core's fast path and a jump to a cold function, nothing else. The
 //! cold functions keep `errno` as it was, except for `ENOMEM` on exhaustion.
@@ -8,104 +8,12 @@ use core::ptr;
 
 use hz3_alloc::raw;
 
-use crate::caller::{free_cold, malloc_cold, start_wanted_reclaimer};
+use crate::errno::{or_enomem, request, set_errno};
 use crate::foreign;
-
-/// The largest request, as in glibc: the difference of two pointers into a block fits `ptrdiff_t`.
-const MAX_REQUEST: usize = isize::MAX.cast_unsigned();
+use crate::misses::{free_cold, free_within, malloc_cold, malloc_within};
 
 /// What every block is aligned to, whatever was asked.
 const MIN_ALIGN: usize = 16;
-
-/// Runs `call` and puts `errno` back: system calls inside may change it.
-pub(crate) fn keeping_errno<T>(call: impl FnOnce() -> T) -> T {
-    // SAFETY: the C library returns the address of this thread's errno, valid while it runs.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: `errno` is this thread's, see above.
-    let before = unsafe { errno.read() };
-    let result = call();
-    // SAFETY: `errno` is this thread's, see above.
-    unsafe { errno.write(before) };
-    result
-}
-
-/// Sets this thread's `errno`.
-pub(crate) fn set_errno(value: c_int) {
-    // SAFETY: the C library returns the address of this thread's errno, valid while it runs.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: `errno` is this thread's, see above.
-    unsafe { errno.write(value) };
-}
-
-/// Runs an allocation of `size` bytes; NULL, with `errno` untouched, where it can't be had.
-fn request(size: usize, allocate: impl FnOnce() -> *mut u8) -> *mut c_void {
-    if size > MAX_REQUEST {
-        return ptr::null_mut();
-    }
-    keeping_errno(allocate).cast()
-}
-
-/// Turns a failure into NULL with `ENOMEM`.
-fn or_enomem(block: *mut c_void) -> *mut c_void {
-    if block.is_null() {
-        set_errno(libc::ENOMEM);
-    }
-    block
-}
-
-/// `malloc` where the thread's cache has nothing, called by the code at `caller`. Follows a miss of
-/// the fast path, only.
-pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
-    if let Some(block) = raw::malloc_large(size) {
-        return block;
-    }
-    malloc_slowly(size, caller)
-}
-
-/// [`malloc_from`] where the thread freed no such block lately.
-#[inline(never)]
-fn malloc_slowly(size: usize, caller: usize) -> *mut u8 {
-    let block = malloc_within(size);
-    start_wanted_reclaimer(caller);
-    block
-}
-
-/// As [`malloc_from`], within a function that is not known to have been called by the program.
-#[cold]
-#[inline(never)]
-pub(crate) fn malloc_within(size: usize) -> *mut u8 {
-    // SAFETY: this is what the fast path's misses call, with their size.
-    or_enomem(request(size, || unsafe { raw::malloc_miss(size) })).cast()
-}
-
-/// `free` where the thread's cache can't take the block, or the pointer isn't a small block, called
-/// by the code at `caller`. Follows a miss of the fast path, only.
-pub(crate) extern "C" fn free_from(block: *mut u8, caller: usize) {
-    // SAFETY: `block` is what the program passed to free; the core checks it.
-    if !unsafe { raw::free_large(block) } {
-        free_slowly(block, caller);
-    }
-}
-
-/// [`free_from`] where the thread does not keep the block.
-#[inline(never)]
-fn free_slowly(block: *mut u8, caller: usize) {
-    free_within(block);
-    keeping_errno(|| start_wanted_reclaimer(caller));
-}
-
-/// As [`free_from`], within a function that is not known to have been called by the program.
-#[cold]
-#[inline(never)]
-pub(crate) fn free_within(block: *mut u8) {
-    keeping_errno(|| {
-        // SAFETY: `block` is what the program passed to free; the core checks it.
-        if unsafe { raw::free_miss(block) }.is_err() {
-            // SAFETY: as above, and the core says that the block isn't ours.
-            unsafe { foreign::free(block) };
-        }
-    });
-}
 
 /// `malloc`, for callers that aren't the hot path.
 #[inline(never)]

@@ -6,8 +6,8 @@ use core::mem::MaybeUninit;
 
 use hz3_alloc::Stats;
 
+use crate::errno::keeping_errno;
 use crate::hz3_api::Text;
-use crate::posix::keeping_errno;
 
 /// glibc's `struct mallinfo2`. What hz3 puts where is written at [`mallinfo2`].
 #[derive(Debug)]

@@ -8,7 +8,7 @@
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 
-use crate::cxx;
+use crate::runtime;
 
 /// What [`guarded_call`] returns, in two registers.
 #[derive(Debug)]
@@ -19,132 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) returned: usize,
 }
 
-/// The cold half of `operator new(size)`, after its fast path has missed.
-#[cold]
-#[unsafe(naked)]
-pub(crate) extern "C" fn new_cold(_size: usize) -> *mut u8 {
-    #[cfg(target_arch = "x86_64")]
-    naked_asm!(
-        ".cfi_startproc",
-        "push rdi",
-        ".cfi_def_cfa_offset 16",
-        "call {after_miss}",
-        "pop rdi",
-        ".cfi_def_cfa_offset 8",
-        "test rax, rax",
-        "jne 2f",
-        "xor esi, esi",
-        "jmp {new_or_throw}",
-        "2:",
-        "ret",
-        ".cfi_endproc",
-        after_miss = sym cxx::after_miss,
-        new_or_throw = sym new_or_throw,
-    );
-    #[cfg(target_arch = "aarch64")]
-    naked_asm!(
-        ".cfi_startproc",
-        "stp x29, x30, [sp, #-32]!",
-        ".cfi_def_cfa_offset 32",
-        ".cfi_offset x29, -32",
-        ".cfi_offset x30, -24",
-        "str x0, [sp, #16]",
-        "bl {after_miss}",
-        "ldr x1, [sp, #16]",
-        "ldp x29, x30, [sp], #32",
-        ".cfi_def_cfa_offset 0",
-        ".cfi_restore x29",
-        ".cfi_restore x30",
-        "cbnz x0, 2f",
-        "mov x0, x1",
-        "mov x1, xzr",
-        "b {new_or_throw}",
-        "2:",
-        "ret",
-        ".cfi_endproc",
-        after_miss = sym cxx::after_miss,
-        new_or_throw = sym new_or_throw,
-    );
-}
-
-/// Allocates; as long as that fails, calls what [`cxx::next_step`] names: the program's new
-/// handler, or the function that throws `bad_alloc`. Exceptions leave from here to the caller.
-/// `align` 0 asks for nothing in particular.
-#[cold]
-#[unsafe(naked)]
-pub(crate) extern "C" fn new_or_throw(_size: usize, _align: usize) -> *mut u8 {
-    #[cfg(target_arch = "x86_64")]
-    naked_asm!(
-        ".cfi_startproc",
-        "push rbx",
-        ".cfi_def_cfa_offset 16",
-        ".cfi_offset rbx, -16",
-        "push rbp",
-        ".cfi_def_cfa_offset 24",
-        ".cfi_offset rbp, -24",
-        "sub rsp, 8",
-        ".cfi_def_cfa_offset 32",
-        "mov rbx, rdi",
-        "mov rbp, rsi",
-        "2:",
-        "mov rdi, rbx",
-        "mov rsi, rbp",
-        "call {attempt}",
-        "test rax, rax",
-        "jne 3f",
-        "mov rdi, rbp",
-        "call {next_step}",
-        "call rax",
-        "jmp 2b",
-        "3:",
-        "add rsp, 8",
-        ".cfi_def_cfa_offset 24",
-        "pop rbp",
-        ".cfi_def_cfa_offset 16",
-        "pop rbx",
-        ".cfi_def_cfa_offset 8",
-        "ret",
-        ".cfi_endproc",
-        attempt = sym cxx::attempt,
-        next_step = sym cxx::next_step,
-    );
-    #[cfg(target_arch = "aarch64")]
-    naked_asm!(
-        ".cfi_startproc",
-        "stp x29, x30, [sp, #-32]!",
-        ".cfi_def_cfa_offset 32",
-        ".cfi_offset x29, -32",
-        ".cfi_offset x30, -24",
-        "stp x19, x20, [sp, #16]",
-        ".cfi_offset x19, -16",
-        ".cfi_offset x20, -8",
-        "mov x29, sp",
-        "mov x19, x0",
-        "mov x20, x1",
-        "2:",
-        "mov x0, x19",
-        "mov x1, x20",
-        "bl {attempt}",
-        "cbnz x0, 3f",
-        "mov x0, x20",
-        "bl {next_step}",
-        "blr x0",
-        "b 2b",
-        "3:",
-        "ldp x19, x20, [sp, #16]",
-        "ldp x29, x30, [sp], #32",
-        ".cfi_def_cfa_offset 0",
-        "ret",
-        ".cfi_endproc",
-        attempt = sym cxx::attempt,
-        next_step = sym cxx::next_step,
-    );
-}
-
-/// The three arguments of `__cxa_throw`: the exception, its type, its destructor.
-pub(crate) type Exception = [*mut c_void; 3];
-
-/// Throws the exception that [`cxx::make_bad_alloc`] makes.
+/// Throws the exception that [`runtime::make_bad_alloc`] makes.
 #[cold]
 #[unsafe(naked)]
 pub(crate) extern "C" fn throw_bad_alloc() -> ! {
@@ -161,7 +36,7 @@ pub(crate) extern "C" fn throw_bad_alloc() -> ! {
         "call rax",
         "ud2",
         ".cfi_endproc",
-        make = sym cxx::make_bad_alloc,
+        make = sym runtime::make_bad_alloc,
     );
     #[cfg(target_arch = "aarch64")]
     naked_asm!(
@@ -179,7 +54,7 @@ pub(crate) extern "C" fn throw_bad_alloc() -> ! {
         "blr x3",
         "brk #1",
         ".cfi_endproc",
-        make = sym cxx::make_bad_alloc,
+        make = sym runtime::make_bad_alloc,
     );
 }
 
@@ -245,7 +120,7 @@ unsafe extern "C" fn landing() {
         ".cfi_def_cfa_offset 8",
         "ret",
         ".cfi_endproc",
-        swallow = sym cxx::swallow,
+        swallow = sym runtime::swallow,
     );
     #[cfg(target_arch = "aarch64")]
     naked_asm!(
@@ -260,7 +135,7 @@ unsafe extern "C" fn landing() {
         ".cfi_def_cfa_offset 0",
         "ret",
         ".cfi_endproc",
-        swallow = sym cxx::swallow,
+        swallow = sym runtime::swallow,
     );
 }
 
@@ -287,7 +162,7 @@ unsafe extern "C" fn catch_everything(
     if actions & UA_FORCE_UNWIND != 0 {
         return URC_CONTINUE_UNWIND;
     }
-    let Some(unwinder) = cxx::unwinder() else {
+    let Some(unwinder) = runtime::unwinder() else {
         return URC_CONTINUE_UNWIND;
     };
     if actions & UA_SEARCH_PHASE != 0 {
