@@ -91,9 +91,10 @@ fn plain(line: &str) -> String {
     parts.map(|(index, part)| if index % 2 == 0 { part } else { "x" }).collect()
 }
 
-/// Words of a text: what stands between blanks and has a letter.
+/// Words of a text outside its code: what stands between blanks and has a letter.
 fn count(text: &str) -> usize {
-    text.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic)).count()
+    let prose = text.split("```").step_by(2).flat_map(str::split_whitespace);
+    prose.filter(|word| word.chars().any(char::is_alphabetic)).count()
 }
 
 #[cfg(test)]

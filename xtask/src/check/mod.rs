@@ -7,6 +7,7 @@ mod form;
 mod internals;
 mod invariants;
 mod layers;
+mod options;
 mod orderings;
 pub(crate) mod source;
 mod unsafety;
@@ -31,13 +32,14 @@ impl Finding {
 
 type Check = fn(&Tree) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
     ("layers: calls go down only", layers::check),
     ("documents name what exists", documents::check),
     ("pages are short, and so are their sentences", form::check),
     ("figures are those of the recordings", figures::check),
     ("invariants are stated and cited", invariants::check),
     ("docs/internals.md is made of the code", internals::check),
+    ("pages and options name each other", options::check),
     ("orderings say what they pair with", orderings::check),
     ("policy files are safe code", unsafety::check),
     ("public items are those of crates/hz3/api.txt", api::check),

@@ -18,6 +18,8 @@ use tables::TABLES;
 
 const BEGIN: &str = "<!-- numbers: ";
 const END: &str = "<!-- end of numbers -->";
+/// What stands below figures that are older than the allocator.
+const NOTE: &str = "The allocator has changed since.";
 /// What a change of makes figures older than the code.
 const CODE: &str = "crates/hz3/src";
 
@@ -27,7 +29,8 @@ pub(crate) fn run() -> Result {
     let listing = shell::capture(shell::program("git").args(["ls-files", "*.md"]))?;
     for page in listing.lines() {
         let Some(text) = read(page) else { continue };
-        let renewed = renew(&text, read).map_err(|error| error.during(page))?;
+        let renewed =
+            renew(&text, read, |commit, _| is_older(commit)).map_err(|error| error.during(page))?;
         if renewed != text {
             fs::write(shell::root().join(page), renewed)?;
             println!("wrote {page}");
@@ -49,7 +52,7 @@ pub(crate) fn stale<'a>(
 ) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (page, text) in pages.filter(|(_, text)| text.contains(BEGIN)) {
-        match renew(text, read) {
+        match renew(text, read, |_, old| old.contains(NOTE)) {
             Ok(renewed) if renewed == text => {}
             Ok(_) => found.push((page.to_owned(), "figures differ from the CSV".to_owned())),
             Err(error) => found.push((page.to_owned(), error.to_string())),
@@ -64,22 +67,28 @@ pub(crate) fn stale<'a>(
     found
 }
 
-/// Returns the page with every table written anew.
-fn renew(page: &str, read: impl Fn(&str) -> Option<String> + Copy) -> Result<String> {
+/// Returns the page with every table written anew. `is_older` says of a commit, and of the text that
+/// stood there, whether the figures are older than the allocator.
+fn renew(
+    page: &str,
+    read: impl Fn(&str) -> Option<String> + Copy,
+    is_older: impl Fn(&str, &str) -> bool,
+) -> Result<String> {
     let mut parts = page.split(BEGIN);
     let mut renewed = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let broken = || Failure::new("a table of numbers without its end");
         let (name, rest) = part.split_once(" -->\n").ok_or_else(broken)?;
-        let (_, after) = rest.split_once(END).ok_or_else(broken)?;
+        let (old, after) = rest.split_once(END).ok_or_else(broken)?;
         let table = TABLES.iter().find(|table| table.name == name);
         let table = table.ok_or_else(|| Failure::new(format!("no table `{name}`")))?;
         let recording = open(table.source, read)?;
         let facts = ["date", "commit", "cpu"].map(|fact| recording.fact(fact));
         let date = facts[0].split(' ').next().unwrap_or_default();
+        let note = if is_older(facts[1], old) { format!(" {NOTE}") } else { String::new() };
         let _ = write!(
             renewed,
-            "{BEGIN}{name} -->\n\n{}\nMeasured on {date} at commit {}, {}.\n\n{END}",
+            "{BEGIN}{name} -->\n\n{}\nMeasured on {date} at commit {}, {}.{note}\n\n{END}",
             (table.make)(&recording),
             facts[1],
             facts[2]
@@ -93,6 +102,11 @@ fn open(source: &str, read: impl Fn(&str) -> Option<String>) -> Result<Recording
     let file = format!("docs/benchmarks/{source}.csv");
     let text = read(&file).ok_or_else(|| Failure::new(format!("{file} is missing")))?;
     Recording::parse(&text).map_err(|error| error.during(&file))
+}
+
+/// Whether the allocator has changed since a commit.
+fn is_older(commit: &str) -> bool {
+    !age(commit).ends_with(" is")
 }
 
 /// Says how many commits changed the allocator since the one that was measured.
@@ -121,11 +135,14 @@ mod tests {
     #[test]
     fn a_table_is_written_and_stays_as_it_is() {
         let page = "before\n<!-- numbers: speed -->\nold\n<!-- end of numbers -->\nafter\n";
-        let renewed = renew(page, read).unwrap();
+        let renewed = renew(page, read, |_, _| false).unwrap();
         let expected = "before\n<!-- numbers: speed -->\n\n| | hz3 |\n|---|---|\n| a | **2,000** |\n\n\
             Measured on 2026-01-02 at commit abc, a CPU.\n\n<!-- end of numbers -->\nafter\n";
         assert_eq!(renewed, expected);
-        assert_eq!(renew(&renewed, read).unwrap(), expected);
+        assert_eq!(renew(&renewed, read, |_, _| false).unwrap(), expected);
+        let noted = renew(page, read, |commit, _| commit == "abc").unwrap();
+        assert!(noted.contains("a CPU. The allocator has changed since.\n"), "{noted}");
+        assert_eq!(stale([("p.md", &*noted)].into_iter(), read), []);
         assert_eq!(stale([("p.md", expected)].into_iter(), read), []);
         let found = stale([("p.md", page)].into_iter(), read);
         assert_eq!(found, [("p.md".to_owned(), "figures differ from the CSV".to_owned())]);
@@ -133,7 +150,8 @@ mod tests {
 
     #[test]
     fn an_unknown_table_and_a_missing_end_are_errors() {
-        assert!(renew("<!-- numbers: x -->\n<!-- end of numbers -->", read).is_err());
-        assert!(renew("<!-- numbers: speed -->\n", read).is_err());
+        let renew = |page| renew(page, read, |_, _| false);
+        assert!(renew("<!-- numbers: x -->\n<!-- end of numbers -->").is_err());
+        assert!(renew("<!-- numbers: speed -->\n").is_err());
     }
 }
