@@ -1,8 +1,8 @@
 //! Correctness under attack, for minutes: every policy in turn, with every delay at zero.
 //!
-//! Two attacks a policy, each for half of its time. In crate hz3 threads attack one heap whose system
-//! refuses purges, and the heap is validated in the end (`crates/hz3/src/tests/attack.rs`). Under
-//! `libhz3.so` a program's threads come and go, it forks, and its madvise fails at random
+//! Two attacks a policy, each for half of its time. In crate hz3 threads attack one heap whose
+//! system refuses purges, and the heap is validated in the end (`crates/hz3/src/tests/attack.rs`).
+//! Under `libhz3.so` a program's threads come and go, it forks, and its madvise fails at random
 //! (`crates/hz3-c/tests/c/attack.c`).
 
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use crate::shell;
 const POLICIES: [&str; 11] =
     ["default", "off", "s57b2", "s58", "s60", "s61", "s62", "s64", "s64-p1a", "s64-p1b", "s64-p1c"];
 
-/// Every delay at zero, no budget; ticks as often as may be. Options of steps that a policy does not
-/// have say nothing to it.
+/// Every delay at zero, no budget; ticks as often as may be. Options of steps that a policy does
+/// not have say nothing to it.
 const AT_ONCE: [(&str, &str); 12] = [
     ("HZ3_TICK", "1"),
     ("HZ3_EPOCH_INTERVAL", "1"),

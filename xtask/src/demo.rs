@@ -1,4 +1,5 @@
-//! The README's main command: builds hz3 and its benchmark tool, then compares it with what is here.
+//! The README's main command: builds hz3 and its benchmark tool, then compares it with what is
+//! here.
 
 use hz3_programs::Result;
 
@@ -7,8 +8,8 @@ use crate::shell;
 /// The allocators that Debian 12 packages.
 const PEERS: [&str; 3] = ["libjemalloc2", "libtcmalloc-minimal4", "libmimalloc2.0"];
 
-/// Builds the library and the benchmark tool in release, and runs `hz3 demo`; first installs the allocators
-/// that Debian has, if that was asked for.
+/// Builds the library and the benchmark tool in release, and runs `hz3 demo`; first installs the
+/// allocators that Debian has, if that was asked for.
 pub(crate) fn run(with_peers: bool) -> Result {
     println!("Building hz3 takes a few minutes; the comparison then says how long it takes.");
     if with_peers {

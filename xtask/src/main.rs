@@ -57,6 +57,14 @@ enum Chore {
     },
     /// Checks that the picture is true: layers, documents, invariants, orderings, unsafe code
     Check,
+    /// Lists what the rules of language find in comments and pages
+    Prose {
+        /// Show the findings of this place, such as crates/hz3, not only their numbers
+        place: Option<String>,
+        /// Lower the accepted numbers in xtask/prose.txt to those of today
+        #[arg(long, conflicts_with = "place")]
+        shrink: bool,
+    },
     /// Takes today's public items of crate hz3 over into crates/hz3/api.txt
     Api,
     /// Counts the instructions of malloc and free against the golden figure
@@ -166,6 +174,7 @@ fn run(chore: Chore) -> Result {
             nightly::run(install, only.as_deref(), minutes)
         }
         Chore::Check => check::run(),
+        Chore::Prose { place, shrink } => check::prose::run(place.as_deref(), shrink),
         Chore::Api => check::api::accept(),
         Chore::Fastpath { bless, why, library } => {
             fastpath::run(library.as_deref(), why.filter(|_| bless).as_deref())

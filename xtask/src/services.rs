@@ -1,4 +1,5 @@
-//! Keeps the services of packages from starting while they are installed, and from being enabled then.
+//! Keeps the services of packages from starting while they are installed, and from being enabled
+//! then.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +15,8 @@ const REFUSES: &str = "#!/bin/sh\nexit 101\n";
 
 /// While this lives, no package starts a service.
 pub(crate) struct Quiet {
-    /// Whether the policy is ours to remove. Containers often have one of their own that refuses too.
+    /// Whether the policy is ours to remove. Containers often have one of their own that refuses
+    /// too.
     ours: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What the tests and chores need beyond a Rust toolchain and gcc. It is installed only when that is
-//! asked for, after a line that says what and how much.
+//! Installs the needs of tests and chores beyond a Rust toolchain and gcc. Nothing is installed
+//! unless asked for, after a line that says what and how much.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,7 +26,8 @@ pub(crate) fn everything() -> Result {
     rust()
 }
 
-/// Installs the Debian packages whose files are missing; no service of theirs is left enabled or running.
+/// Installs the Debian packages whose files are missing; no service of theirs is left enabled or
+/// running.
 pub(crate) fn debian() -> Result {
     let missing = packages::missing();
     if missing.is_empty() {
@@ -65,8 +66,8 @@ fn apt(arguments: &[&str]) -> Result {
     shell::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-/// The packages with their versions that a simulated run would add. A line with a version in brackets
-/// before the parenthesis is an upgrade.
+/// The packages with their versions that a simulated run would add. A line with a version in
+/// brackets before the parenthesis is an upgrade.
 fn new_packages(simulated: &str) -> Vec<(&str, &str)> {
     let lines = simulated.lines().filter_map(|line| line.strip_prefix("Inst "));
     lines

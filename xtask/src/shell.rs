@@ -20,7 +20,8 @@ pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
-/// A program in the root of the workspace, without what `cargo run` put into the environment for us.
+/// A program in the root of the workspace, without what `cargo run` put into the environment for
+/// us.
 pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(name);
     command.current_dir(root()).env_remove("LD_LIBRARY_PATH");

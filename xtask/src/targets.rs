@@ -1,6 +1,6 @@
-//! Other targets: checks for musl, aarch64, riscv64 and s390x, a static musl program that runs, and the
-//! proof that crate hz3 needs no C compiler. riscv64 and s390x have no reclaimer, and leave the operators
-//! of C++ to the C++ runtime.
+//! Other targets: checks for musl, aarch64, riscv64 and s390x, a static musl program that runs, and
+//! the proof that crate hz3 needs no C compiler. riscv64 and s390x have no reclaimer, and leave the
+//! operators of C++ to the C++ runtime.
 
 use std::env;
 use std::fs;
@@ -48,8 +48,9 @@ fn is_dynamic(headers: &str) -> bool {
     headers.lines().any(|line| line.trim_start().starts_with("INTERP"))
 }
 
-/// Builds crate hz3 from nothing with a `cc` that links (rustc needs that for build scripts) and refuses
-/// to compile, and with no other compiler in reach; and looks that no dependency is one that compiles C.
+/// Builds crate hz3 from nothing with a `cc` that links (rustc needs that for build scripts) and
+/// refuses to compile, and with no other compiler in reach; and looks that no dependency is one
+/// that compiles C.
 fn without_compiler() -> Result {
     let tree = ["tree", "--package", "hz3", "--edges", "normal,build", "--prefix", "none"];
     let tree = shell::capture(&mut shell::cargo(&tree))?;

@@ -70,8 +70,8 @@ impl Suite {
         })
     }
 
-    /// Runs the suite to its end, but for the tests in `without`; the second half says what is wrong, if
-    /// anything is.
+    /// Runs the suite to its end, but for the tests in `without`; the second half says what is
+    /// wrong, if anything is.
     fn run(&self, without: &Lacking) -> Result<(Counts, Option<String>)> {
         let mut command = self.command();
         if !without.is_empty() {
@@ -84,14 +84,14 @@ impl Suite {
     }
 }
 
-/// Runs every suite (or those whose name contains `only`) and prints the counts. Tests whose programs are
-/// not on this machine are installed first if `install`, and else named and left out.
+/// Runs every suite (or those whose name contains `only`) and prints the counts. Tests whose
+/// programs are not on this machine are installed first if `install`, and else named and left out.
 pub(crate) fn run(install: bool, only: Option<&str>) -> Result {
     if install {
         setup::debian()?;
     }
     announce_missing();
-    // The library that the C face and the programs are tested with is the one that is shipped.
+    // The C API and the programs are tested with the library that is shipped.
     shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
     let mut table =
         vec!["suite                            passed  failed  not run  seconds".to_owned()];

@@ -1,10 +1,10 @@
-//! What hz3 says of itself: the JSON lines that its processes append at exit.
+//! The statistics of hz3: JSON lines that its processes append at exit.
 
 use crate::failure::{Failure, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The part of hz3's statistics line that is added up here.
+/// The fields of a statistics line that are added up.
 #[derive(Debug, Deserialize)]
 struct Line {
     requests: u64,
@@ -14,15 +14,15 @@ struct Line {
 /// The sums over all processes that wrote a line.
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy, Serialize)]
 pub(crate) struct Counts {
-    /// Processes that wrote a line; one that was killed or called `_exit` writes none.
+    /// Processes that wrote a line. A process that is killed or calls `_exit` writes none.
     pub(crate) processes: usize,
     /// Allocation calls that these processes made.
     pub(crate) requests: u64,
-    /// Calls of madvise that they made, where they say.
+    /// Calls of madvise, if the lines have them.
     pub(crate) madvise_calls: Option<u64>,
 }
 
-/// Reads the statistics file. No file, or an empty one, means that hz3 served nothing.
+/// Reads the statistics file. A missing or empty file means that hz3 served nothing.
 pub(crate) fn read(path: &Path) -> Result<Counts> {
     match std::fs::read_to_string(path) {
         Ok(text) => sum(&text),

@@ -4,19 +4,19 @@ use std::fmt;
 
 /// Exit code of wrong usage.
 pub(crate) const WRONG_USAGE: u8 = 2;
-/// Exit code of hz3's own failures, as `env` and `timeout` use it.
+/// Exit code of hz3's own failures, the same as that of `env` and `timeout`.
 pub(crate) const OWN_FAILURE: u8 = 125;
 /// Exit code for a command that exists but cannot be executed.
 pub(crate) const CANNOT_EXECUTE: u8 = 126;
 /// Exit code for a command that does not exist.
 pub(crate) const NOT_FOUND: u8 = 127;
-/// Exit code when the reader of the standard output has gone: 128 + SIGPIPE.
+/// Exit code when the reader of standard output has closed it: 128 + SIGPIPE.
 pub(crate) const BROKEN_PIPE: u8 = 141;
 
-/// A result whose error already reads as a message.
+/// A result whose error is a complete message.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// An error with its exit code and, where there is one, the way out; all in one line.
+/// An error message in one line, with an exit code and an optional remedy.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
@@ -25,17 +25,17 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure of hz3 itself.
+    /// Creates a failure of hz3 itself.
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { code: OWN_FAILURE, what: what.into(), remedy: None }
     }
 
-    /// Wrong usage: nothing was started.
+    /// Creates a failure for wrong usage, before anything was started.
     pub(crate) fn usage(what: impl Into<String>) -> Self {
         Self::new(what).with_code(WRONG_USAGE)
     }
 
-    /// The name `word` for a `kind` of thing is unknown; there are `names`.
+    /// Creates a failure for an unknown `word`; suggests the nearest of `names`.
     pub(crate) fn unknown<'a>(
         kind: &str,
         word: &str,
@@ -54,7 +54,7 @@ impl Failure {
         Self { code, what: String::new(), remedy: None }
     }
 
-    /// A failed system call or file operation: what was tried, and the system's reason.
+    /// Creates a failure of a system call or file operation: the action and the system's reason.
     pub(crate) fn io(tried: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self::new(format!("cannot {tried}: {error}"))
     }
@@ -66,7 +66,7 @@ impl Failure {
         self
     }
 
-    /// Adds what the user can do about it.
+    /// Adds a remedy.
     #[must_use]
     pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
@@ -78,7 +78,7 @@ impl Failure {
         self.code
     }
 
-    /// Whether there is nothing to say.
+    /// Returns whether there is no message.
     pub(crate) fn is_quiet(&self) -> bool {
         self.what.is_empty()
     }

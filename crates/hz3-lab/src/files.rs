@@ -1,7 +1,7 @@
-//! Writing results without destroying anything.
+//! Writes results without destroying other files.
 //!
-//! A plain file of ours is replaced by renaming, so that a reader never sees half of it. Whatever else has
-//! the name (a link, a device, a pipe, another user's file) stays what it is: the bytes go through it.
+//! A regular file of ours is replaced by renaming, so that a reader never sees half of it. A link,
+//! a device, a pipe or another user's file stays, and the bytes are written through it.
 
 use crate::failure::{Failure, Result};
 use std::fs::{File, Metadata, OpenOptions};
@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Fails when `path` has contents that `force` does not give up.
+/// Fails if `path` has contents, unless `force` is set.
 pub(crate) fn may_write(path: &Path, force: bool) -> Result<()> {
     let exists = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
     if exists && !force {
@@ -25,13 +25,13 @@ pub(crate) fn create(path: &Path, force: bool) -> Result<File> {
     File::create(path).map_err(|e| Failure::io(format!("write {}", path.display()), e))
 }
 
-/// Whether both paths lead to the same file.
+/// Returns whether both paths lead to the same file.
 pub(crate) fn are_same(a: &Path, b: &Path) -> bool {
     let identity = |path: &Path| Some(std::fs::metadata(path).ok()?).map(|f| (f.dev(), f.ino()));
     identity(a).is_some_and(|identity_of_a| identity(b) == Some(identity_of_a))
 }
 
-/// Makes `bytes` the contents of `path`, or sends them through what is no plain file of ours.
+/// Writes `bytes` to `path`, by renaming a new file over it or through it.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |e: std::io::Error| Failure::io(format!("write {}", path.display()), e);
     let written = match std::fs::symlink_metadata(path) {
@@ -43,7 +43,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     written.map_err(failed)
 }
 
-/// Whether renaming another file over this one changes nothing but its contents.
+/// Returns whether renaming a new file over this one changes nothing but the contents.
 fn is_ours(found: &Metadata) -> bool {
     found.is_file() && found.nlink() == 1 && found.uid() == rustix::process::geteuid().as_raw()
 }
@@ -66,8 +66,8 @@ fn through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-/// The two files of results that `--out` names: `x.json` and `x.csv`, whichever of them, or `x` and `x.csv`
-/// when the name has another ending.
+/// Returns the JSON and the CSV file of `--out`: `x.json` and `x.csv` for either of these names,
+/// `x` and `x.csv` for another name.
 pub(crate) fn json_and_csv(out: &Path) -> (PathBuf, PathBuf) {
     let ending = out.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     if ending == "json" || ending == "csv" {

@@ -1,4 +1,4 @@
-//! Finding an allocator library and composing `LD_PRELOAD`.
+//! Finds an allocator library and composes `LD_PRELOAD`.
 
 use crate::failure::{Failure, Result};
 use std::ffi::{OsStr, OsString};
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 
 /// The file names of hz3's library: as cargo builds it, and as packages install it.
 pub(crate) const LIBRARIES: [&str; 2] = ["libhz3.so", "libhz3.so.0"];
-/// Directories that may have it, from the directory of this program: beside it, where a build of both
-/// puts it, and where an installation does.
+/// Directories searched for it, relative to that of this program: the same, a build's, an
+/// installation's.
 const DIRECTORIES: [&str; 4] = ["", "../release", "../lib", DEBIAN_DIRECTORY];
 #[cfg(target_arch = "aarch64")]
 const DEBIAN_DIRECTORY: &str = "../lib/aarch64-linux-gnu";
 #[cfg(not(target_arch = "aarch64"))]
 const DEBIAN_DIRECTORY: &str = "../lib/x86_64-linux-gnu";
-/// What the loader reads.
+/// The variable that the loader reads.
 pub(crate) const VARIABLE: &str = "LD_PRELOAD";
-/// The command that builds it.
+/// The command that builds the library.
 pub(crate) const BUILD: &str = "cargo build --release -p hz3-c";
 
-/// The library to preload: the one that was named, or `libhz3.so` where a build or a package puts it.
+/// Returns the named library, or `libhz3.so` where a build or a package puts it.
 pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
     let exe = std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
     match named {
@@ -46,8 +46,8 @@ fn find_beside(exe: &Path) -> Result<PathBuf> {
     .with_remedy(format!("build it with `{BUILD}`, or name a library with --lib PATH")))
 }
 
-/// Checks that the loader will take `path`, and makes it absolute: the command may change its
-/// directory before it starts a child of its own.
+/// Checks that the loader accepts `path`, and makes it absolute because the command may change its
+/// directory before it starts a child.
 pub(crate) fn usable(path: &Path) -> Result<PathBuf> {
     let full = path.canonicalize().map_err(|e| {
         Failure::io(format!("use the library {}", path.display()), e)
@@ -66,7 +66,7 @@ pub(crate) fn usable(path: &Path) -> Result<PathBuf> {
     Ok(full)
 }
 
-/// What to call the allocator in `library`: `hz3`, or the file's name up to its first dot.
+/// Names the allocator in `library`: `hz3`, or the file name up to its first dot.
 pub(crate) fn name(library: &Path) -> String {
     let file = library.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
     let stem = file.split('.').next().unwrap_or_default();
@@ -80,14 +80,14 @@ fn is_shared_object(path: &Path) -> bool {
         && magic == *b"\x7fELF"
 }
 
-/// `LD_PRELOAD` for a run on the system's malloc: what the user has set, without hz3.
-/// `None` means that the variable must not be set.
+/// Returns `LD_PRELOAD` for the system's malloc: the user's value without hz3. `None` means that
+/// the variable must not be set.
 pub(crate) fn without_hz3(current: Option<&OsStr>) -> Option<OsString> {
     let kept: Vec<&[u8]> = entries(current).filter(|entry| !is_hz3(entry)).collect();
     (!kept.is_empty()).then(|| OsStr::from_bytes(&kept.join(&b':')).to_owned())
 }
 
-/// `LD_PRELOAD` for a run on `library`: the library first, then what the user has set.
+/// Returns `LD_PRELOAD` for a run on `library`: the library first, then the user's value.
 pub(crate) fn with_library(library: &Path, current: Option<&OsStr>) -> OsString {
     let mut value = library.as_os_str().to_owned();
     if let Some(rest) = without_hz3(current) {

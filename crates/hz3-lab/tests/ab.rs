@@ -19,14 +19,14 @@ fn ab(words: &[&str]) -> Output {
     command.arg("--lib").arg(library("altered_malloc")).args(words).output().expect("hz3 starts")
 }
 
-/// What judges speed here counts instructions, which hardly depend on the machine's load.
+/// Speed is judged by counting instructions here, because counts hardly depend on the load.
 const COUNTED: [&str; 4] = ["--measure", "instructions", "--rounds", "6"];
 
 #[test]
 fn the_same_on_both_sides_is_no_difference() {
-    // The kernel's count of resident pages lags by up to 32 a processor: a growth of 21 KiB a cycle is
-    // one such step within four values. The interval of six rounds is as wide as the rounds scatter,
-    // and one of them had four steps.
+    // The kernel's count of resident pages lags by up to 32 a processor: a growth of 21 KiB a cycle
+    // is one such step within four values. The interval of six rounds is as wide as the rounds
+    // scatter, and one of them had four steps.
     let words = ["-w", LOOP, "-w", CYCLES, "--claim", "memory", "--growth-limit", "128"];
     let output = ab(&[&words[..], &COUNTED].concat());
     let text = stdout(&output);

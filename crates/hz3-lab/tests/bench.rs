@@ -1,4 +1,5 @@
-//! `hz3 bench`: every workload in small, and its checks against an allocator that is broken on purpose.
+//! `hz3 bench`: every workload in small, and its checks against an allocator that is broken on
+//! purpose.
 
 mod common;
 

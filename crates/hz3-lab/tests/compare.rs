@@ -159,7 +159,8 @@ fn a_bar_that_is_missed_is_named_and_gives_exit_code_3() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("r.json");
     run(&out, &["-a", "glibc", "-a", "own", "-w", SMALL, "--rounds", "6"]);
-    // What was found is put in by hand, under the name of a case of the suite; the first is judged.
+    // The test writes the figures itself, under the name of a case of the suite; the first is
+    // judged.
     let judge = |speed: f64| {
         let mut record = record(&out);
         record["suite"] = "speed".into();

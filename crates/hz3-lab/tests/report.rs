@@ -1,4 +1,5 @@
-//! `hz3 report`: the page stands alone, shows everything, and a browser has nothing to complain about.
+//! `hz3 report`: the page stands alone, shows everything, and a browser has nothing to complain
+//! about.
 
 mod common;
 
@@ -104,8 +105,8 @@ fn chromium() -> PathBuf {
         .expect("this test opens the page in a browser: apt-get install chromium")
 }
 
-/// Opens the page in a browser with a profile of its own: what is left of an earlier one may still hold
-/// the lock on its profile.
+/// Opens the page in a browser with a profile of its own: what is left of an earlier one may still
+/// hold the lock on its profile.
 fn open(page: &Path, words: &[&str]) -> std::process::Output {
     let profile = tempfile::tempdir().expect("a directory");
     Command::new(chromium())

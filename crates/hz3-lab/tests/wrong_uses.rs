@@ -1,11 +1,11 @@
-//! Wrong uses: exit code 2, one line on the standard error that names the fault, and nothing was started or
-//! written.
+//! Wrong uses: exit code 2, one line on the standard error that names the fault, and nothing was
+//! started or written.
 
 mod common;
 
 use common::{hz3, library, stderr, stdout};
 
-/// What is typed after `hz3`, and what the line must contain.
+/// The words after `hz3`, and the text that the line must contain.
 const WRONG: &[(&str, &str)] = &[
     // Names.
     ("rnu -- true", "'run'"),
@@ -51,7 +51,7 @@ const WRONG: &[(&str, &str)] = &[
     ("watch --pss-every often -- true", "often"),
     ("watch --pid x", "x"),
     ("watch --pid 4194999", "no process has the number 4194999"),
-    // What does not go together, or is missing.
+    // Options that exclude each other, or that are missing.
     ("run", "<CMD>"),
     ("watch", "<CMD>"),
     ("bench", "subcommand"),

@@ -1,5 +1,6 @@
-//! rpmalloc, in the version that the registry has (of 2020). It wants to be told of every thread: a call asks
-//! whether its thread is known, and `pthread_create` is wrapped so that a thread's end is told too.
+//! rpmalloc, in the version that the registry has (of 2020). It wants to be told of every thread: a
+//! call asks whether its thread is known, and `pthread_create` is wrapped so that a thread's end is
+//! told too.
 
 use rpmalloc_sys as rp;
 use std::sync::atomic::{AtomicPtr, Ordering};

@@ -1,13 +1,16 @@
-//! Other allocators as preload libraries, one example each: the C library's names over an allocator's own.
+//! Other allocators as preload libraries, one example each: the C library's names over an
+//! allocator's own.
 //!
 //! ```text
 //! cargo build --release --examples --manifest-path crates/hz3-peers/Cargo.toml --target-dir target
 //! ```
 //!
-//! puts `libhz3_peer_*.so` into `target/release/examples`, where `hz3 peers` finds them. Each call goes
-//! through one jump more than in a library that its authors build; that is about a nanosecond a pair.
+//! puts `libhz3_peer_*.so` into `target/release/examples`, where `hz3 peers` finds them. Each call
+//! goes through one jump more than in a library that its authors build; that is about a nanosecond
+//! a pair.
 
-/// Defines the C library's allocation functions over those of an allocator, and the name of its version.
+/// Defines the C library's allocation functions over those of an allocator, and the name of its
+/// version.
 #[macro_export]
 macro_rules! preload {
     (

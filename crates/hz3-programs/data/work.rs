@@ -51,7 +51,7 @@ fn main() {
         })
         .collect();
     drop(sender);
-    // What the workers made is freed here.
+    // The results of the workers are freed here.
     let mut counts: HashMap<u64, usize> = HashMap::new();
     let mut window = VecDeque::new();
     for (n, words) in receiver {

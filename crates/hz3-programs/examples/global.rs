@@ -1,5 +1,5 @@
-//! A program with hz3 as its global allocator, for targets on which nothing is preloaded: static musl.
-//! It allocates in every way Rust has, from several threads, and checks that hz3 served it.
+//! A program with hz3 as its global allocator, for targets on which nothing is preloaded: static
+//! musl. It allocates in every way Rust has, from several threads, and checks that hz3 served it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc;

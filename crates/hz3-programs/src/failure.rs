@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What went wrong, in words. Its `Debug` is the message too, since that is what a test prints.
+/// An error message. Its `Debug` output is the message too, because a failed test prints that.
 pub struct Failure(String);
 
 /// The result of a step of a test.

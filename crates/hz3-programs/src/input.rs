@@ -1,4 +1,5 @@
-//! Deterministic input for the programs: the same bytes in every run, nothing that compresses to nothing.
+//! Deterministic input for the programs: the same bytes in every run, nothing that compresses to
+//! nothing.
 
 /// A small generator of pseudo-random numbers (xorshift64*), the same on every machine.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! Real programs on hz3: what they need, how they are started, how it is proved that hz3 served them.
+//! Real programs on hz3: what they need, how they are started, how it is proved that hz3 served
+//! them.
 //!
 //! A test does some real work with a program twice in the same directory, first on the system's
 //! allocator, then with the library under test preloaded, and compares what came out:
@@ -13,9 +14,9 @@
 //! }
 //! ```
 //!
-//! Three things are demanded of every run with the library besides equal output: each process that
-//! the test starts really mapped the library, at least the stated number of processes served
-//! allocations from it (their statistics say so), and nobody wrote a line that begins with `hz3:`.
+//! A run with the library must also meet three conditions besides equal output. Each process that
+//! the test starts mapped the library. At least the stated number of processes served allocations
+//! from it, as their statistics say. No process wrote a line that begins with `hz3:`.
 //!
 //! `PRELOAD_UNDER_TEST=/path/to/other.so` runs the same tests on another allocator, which tells
 //! apart a fault of hz3 and a fault of a test.

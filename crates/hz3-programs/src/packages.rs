@@ -1,5 +1,5 @@
-//! The Debian packages that the tests and the chores need, in one table. They are named as in Debian 12
-//! and 13; where a name has the version of Python in it, the table has a `*`.
+//! The Debian packages that the tests and the chores need, in one table. They are named as in
+//! Debian 12 and 13; where a name has the version of Python in it, the table has a `*`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +12,8 @@ use crate::{Failure, Result};
 pub struct Tool {
     /// The name by which tests ask for it.
     pub name: &'static str,
-    /// Where the package puts it. Absolute, so that a version manager's shim is never tested instead.
+    /// Where the package puts it. Absolute, so that a version manager's shim is never tested
+    /// instead.
     path: &'static str,
     /// The Debian package.
     package: &'static str,
@@ -40,7 +41,8 @@ fn versioned(name: &str) -> String {
     if name.contains('*') { name.replace('*', python_version()) } else { name.to_owned() }
 }
 
-/// The version of `/usr/bin/python3` or, where that is not installed, of the one that would be: "3.11".
+/// The version of `/usr/bin/python3` or, where that is not installed, of the one that would be:
+/// "3.11".
 fn python_version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
@@ -85,11 +87,11 @@ pub const TOOLS: &[Tool] = &[
     tool("sort", "/usr/bin/sort", "coreutils"),
     tool("sqlite3", "/usr/bin/sqlite3", "sqlite3"),
     tool("xz", "/usr/bin/xz", "xz-utils"),
-    // What those programs work on.
+    // Inputs of those programs.
     tool("json.hpp", "/usr/include/nlohmann/json.hpp", "nlohmann-json3-dev"),
     tool("regrtest", "/usr/lib/python*/test/test_pickle.py", "libpython*-testsuite"),
     tool("stb", "/usr/include/stb/stb_image.h", "libstb-dev"),
-    // What the chores and tests measure with, look with, and compare against.
+    // Tools that the chores and tests measure with, inspect with, and compare against.
     tool("gdb", "/usr/bin/gdb", "gdb"),
     tool("objdump", "/usr/bin/objdump", "binutils"),
     tool("tcmalloc", "/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),

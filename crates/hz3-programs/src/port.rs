@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{Failure, Result};
 
-/// Below the range from which Linux gives ports to outgoing connections (32768 and up), so that no
-/// client of another test can take the port between this call and the server's own.
+/// Below the range that Linux gives to outgoing connections (32768 and up). No client of another
+/// test can therefore take the port between this call and the server's bind.
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 12_000;
 

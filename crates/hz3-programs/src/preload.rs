@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 
 use crate::{Failure, Result};
 
-/// Names another library to run the tests on. Not called `HZ3_...`: hz3 warns of names it does not know.
+/// Names another library to run the tests on. Not called `HZ3_...`: hz3 warns of names it does not
+/// know.
 const OVERRIDE: &str = "PRELOAD_UNDER_TEST";
 
 /// A preload library.
@@ -20,8 +21,8 @@ pub struct Preload {
 }
 
 impl Preload {
-    /// The library that this test run is about: `target/release/libhz3.so`, built now if it is out of
-    /// date, or what `PRELOAD_UNDER_TEST` names.
+    /// The library that this test run is about: `target/release/libhz3.so`, built now if it is out
+    /// of date, or what `PRELOAD_UNDER_TEST` names.
     ///
     /// # Errors
     /// When it can't be built or found.

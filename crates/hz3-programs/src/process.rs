@@ -25,7 +25,7 @@ pub struct Run<'site> {
     logs: PathBuf,
 }
 
-/// What a program left behind.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Output {
     /// Its standard output.

@@ -19,8 +19,8 @@ pub struct Site {
     mapped: Cell<bool>,
 }
 
-/// Runs `work` on the system's allocator and on the library under test; what it returns must be equal.
-/// At least `processes` processes must have been served by the library.
+/// Runs `work` on the system's allocator and on the library under test; what it returns must be
+/// equal. At least `processes` processes must have been served by the library.
 ///
 /// # Errors
 /// When `work` fails, the outputs differ, or the library was not in use.

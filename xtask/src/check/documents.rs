@@ -59,7 +59,7 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
 }
 
-/// What is wrong with a link to a file of this repository.
+/// Returns the fault of a link to a file of this repository, if it has one.
 fn broken(tree: &Tree, document: &str, link: &str) -> Option<String> {
     let path = link.split('#').next()?;
     if path.is_empty() || path.contains("://") {
@@ -84,7 +84,7 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// What is wrong with a term, if it names a path or a function and that is not there.
+/// Returns the fault of a term that names a missing path or function.
 fn fault(tree: &Tree, known: &BTreeSet<String>, document: &str, term: &str) -> Option<String> {
     if term.contains(char::is_whitespace) || ELSEWHERE.iter().any(|start| term.starts_with(start)) {
         return None;

@@ -1,12 +1,12 @@
-//! The invariants `I-1`, `I-2`, ...: each that code cites is stated once, at the head of the file that
-//! keeps it, and each that is stated is cited.
+//! The invariants `I-1`, `I-2`, ...: each that code cites is stated once, at the head of the file
+//! that keeps it, and each that is stated is cited.
 
 use std::collections::BTreeMap;
 
 use super::Finding;
 use super::source::{Tree, has_extension};
 
-/// What begins the paragraph of a file's head that states an invariant.
+/// The beginning of the paragraph that states an invariant in the head of a file.
 const STATEMENT: &str = "//! **I-";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

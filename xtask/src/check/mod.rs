@@ -9,6 +9,7 @@ mod invariants;
 mod layers;
 mod options;
 mod orderings;
+pub(crate) mod prose;
 pub(crate) mod source;
 mod unsafety;
 
@@ -36,6 +37,7 @@ const CHECKS: [(&str, Check); 10] = [
     ("layers: calls go down only", layers::check),
     ("documents name what exists", documents::check),
     ("pages are short, and so are their sentences", form::check),
+    ("comments keep the rules of language", prose::check),
     ("figures are those of the recordings", figures::check),
     ("invariants are stated and cited", invariants::check),
     ("docs/internals.md is made of the code", internals::check),
@@ -60,7 +62,7 @@ pub(crate) fn run() -> Result {
     if faults == 0 { Ok(()) } else { Err(Failure::new(format!("{faults} structural faults"))) }
 }
 
-/// The lines of what a check found, for its tests.
+/// Formats findings for the tests of the checks.
 #[cfg(test)]
 fn lines(findings: &[Finding]) -> Vec<String> {
     findings.iter().map(|found| format!("{}: {}", found.place, found.what)).collect()

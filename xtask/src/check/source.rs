@@ -62,7 +62,8 @@ pub(super) fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found == extension)
 }
 
-/// Rust code with every comment and every string and character literal blanked. Lines and columns stay.
+/// Rust code with every comment and every string and character literal blanked. Lines and columns
+/// stay.
 pub(super) fn code(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

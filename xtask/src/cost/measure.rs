@@ -44,7 +44,7 @@ impl Programs {
     }
 }
 
-/// What one run gives.
+/// The quantity that one run gives.
 #[derive(Debug, Clone, Copy)]
 enum Quantity {
     /// Steps per second of the loop with this many threads and these sizes; more is better.
@@ -57,7 +57,7 @@ enum Quantity {
     Resident,
 }
 
-/// What is asked of the two medians.
+/// The condition on the two medians.
 #[derive(Debug, Clone, Copy)]
 enum Target {
     /// hz3 has at least this multiple of the other's.
@@ -147,8 +147,8 @@ pub(super) fn rows(subject: &Path, tcmalloc: &Path) -> Vec<Row> {
 }
 
 impl Row {
-    /// Measures both allocators, a short run of one after a short run of the other; which of the two
-    /// begins is the caller's choice.
+    /// Measures both allocators, a short run of one after a short run of the other; which of the
+    /// two begins is the caller's choice.
     pub(super) fn repeat(&mut self, programs: &Programs, reverse: bool) -> Result {
         let mut found = [Vec::new(), Vec::new()];
         for _ in 0..self.quantity.rounds() {

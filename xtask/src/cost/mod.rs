@@ -1,8 +1,8 @@
-//! What hz3 costs beside other allocators: every target that the design sets, measured in one run.
+//! The cost of hz3 beside other allocators: every target of the design, measured in one run.
 //!
-//! Each row is a small C program, run on both allocators in turn, again and again; the median of the
-//! repetitions counts, and what counts of two medians is their ratio (or difference, where the target is
-//! one). All rows are interleaved, so that a slow minute of the machine falls on both.
+//! Each row is a small C program, run on both allocators in turn, again and again; the median of
+//! the repetitions counts, and what counts of two medians is their ratio (or difference, where the
+//! target is one). All rows are interleaved, so that a slow minute of the machine falls on both.
 
 mod measure;
 mod median;
@@ -47,7 +47,8 @@ fn built() -> Result<PathBuf> {
     Ok(shell::target().join("release/libhz3.so"))
 }
 
-/// The share of hz3's own tables in a heap of 1 GiB of small blocks. The name of the row if it's too large.
+/// The share of hz3's own tables in a heap of 1 GiB of small blocks. The name of the row if it's
+/// too large.
 fn metadata(programs: &Programs, subject: &Path) -> Result<Option<String>> {
     /// Percent of the heap.
     const TARGET: f64 = 2.0;

@@ -13,7 +13,7 @@ use crate::{setup, shell};
 /// The version of every package: all members of the workspace share it.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What was built for a platform.
+/// The files built for a platform.
 #[derive(Debug)]
 pub(super) struct Built {
     /// The shared library, stripped.

@@ -1,4 +1,4 @@
-//! What lies where below a prefix.
+//! The places of installed files below a prefix.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,9 +1,9 @@
 //! Links the shared library as it is shipped.
 //!
-//! cargo's own link gives no symbol versions: rustc passes a version script of its own, and a second
-//! one is refused. So the shipped library is linked from the archive, which holds the same objects:
-//! with a numbered soname, with a version for what only hz3 has, and with the versions that the
-//! oldest supported glibc has instead of those of this machine.
+//! cargo's own link gives no symbol versions: rustc passes a version script of its own, and a
+//! second one is refused. So the shipped library is linked from the archive, which holds the same
+//! objects: with a numbered soname, with a version for what only hz3 has, and with the versions
+//! that the oldest supported glibc has instead of those of this machine.
 
 use std::fmt::Write as _;
 use std::fs;

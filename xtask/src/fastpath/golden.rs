@@ -65,7 +65,7 @@ impl Golden {
         Ok(())
     }
 
-    /// What grew beyond the last figure. Fewer instructions are fine, and said.
+    /// Lists the figures that grew beyond the last ones. Fewer instructions are reported and pass.
     pub(super) fn compare(&self, found: &Figure) -> Result<Vec<String>> {
         let Some(Entry { figure: golden, .. }) = self.figure.last() else {
             return Err(Failure::new("there is no golden figure yet: --bless --why REASON"));

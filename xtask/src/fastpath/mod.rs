@@ -1,10 +1,10 @@
 //! Counts the instructions of the fast paths of malloc and free in libhz3.so.
 //!
 //! A small program allocates and frees one size ten thousand times under callgrind, which says how
-//! often each single instruction ran. Those that ran at least once a pair are the hit path: counting
-//! them is exact and the same in every run, since start-up and warm-up run far less often. The
-//! disassembly of these instructions shows what kind they are: a call, a locked instruction or a
-//! division on the hit path is a fault whatever the count.
+//! often each single instruction ran. Those that ran at least once a pair are the hit path:
+//! counting them is exact and the same in every run, since start-up and warm-up run far less often.
+//! The disassembly of these instructions shows what kind they are: a call, a locked instruction or
+//! a division on the hit path is a fault whatever the count.
 
 mod golden;
 mod path;

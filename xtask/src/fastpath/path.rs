@@ -19,7 +19,7 @@ pub(super) struct HitPath {
     pub(super) instructions: u32,
     branches: u32,
     memory: u32,
-    /// What must not be on a hit path and is.
+    /// Instructions that a hit path must not contain, as found.
     pub(super) faults: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Symbols {
 }
 
 impl HitPath {
-    /// What ran in every one of the calls of `name` by the program of pairs.
+    /// Returns the instructions that ran in every call of `name` by the program of pairs.
     pub(super) fn of(
         name: &str,
         symbols: &Symbols,
@@ -62,7 +62,8 @@ impl HitPath {
         pairs: u32,
     ) -> Result<Self> {
         let ((address, size), names) = symbols.function(name)?;
-        // Half of the pairs is far above what start-up and warm-up call and tolerates none of a miss.
+        // Half of the pairs is far above what start-up and warm-up call and tolerates none of a
+        // miss.
         let hot = hottest(profile, &names, address, u64::from(pairs) / 2)?;
         let mut objdump = shell::program(packages::find("objdump")?.path());
         objdump.args(["--disassemble", "--no-show-raw-insn"]).arg(library);
@@ -108,7 +109,8 @@ impl HitPath {
     }
 }
 
-/// The addresses (as in the file) of the instructions of a function that ran at least `least` times.
+/// The addresses (as in the file) of the instructions of a function that ran at least `least`
+/// times.
 fn hottest(profile: &Profile, names: &[&str], entry: u64, least: u64) -> Result<Vec<u64>> {
     let mut hot: Vec<u64> = Vec::new();
     for (function, costs) in profile {
@@ -117,8 +119,8 @@ fn hottest(profile: &Profile, names: &[&str], entry: u64, least: u64) -> Result<
         }
     }
     hot.sort_unstable();
-    // Callgrind gives addresses in the file or in memory; these differ by whole pages, and every call
-    // runs the first instruction, which is the lowest of a function.
+    // Callgrind gives addresses in the file or in memory; these differ by whole pages, and every
+    // call runs the first instruction, which is the lowest of a function.
     let Some(&first) = hot.first() else {
         return Err(Failure::new(format!("{}: the program never called it", names.join(", "))));
     };

@@ -32,7 +32,8 @@ pub(super) fn take(
     Ok(parse(&fs::read_to_string(out)?))
 }
 
-/// Reads callgrind's format as far as it is asked for here: no compression, positions are addresses.
+/// Reads callgrind's format as far as it is asked for here: no compression, positions are
+/// addresses.
 fn parse(text: &str) -> Profile {
     let mut profile = Profile::new();
     let mut function = None;

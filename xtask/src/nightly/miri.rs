@@ -9,8 +9,8 @@ use hz3_programs::{Failure, Result};
 use super::cargo;
 use crate::{counts, setup, shell};
 
-/// Parts of the tests for each of Miri's processes: several, as some tests take a hundred times as long as
-/// others, and few, as the start of each takes seconds.
+/// Parts of the tests for each of Miri's processes: several, as some tests take a hundred times as
+/// long as others, and few, as the start of each takes seconds.
 const PARTS: usize = 6;
 
 /// How many of the tests run.
@@ -21,7 +21,8 @@ pub(crate) enum Extent {
     Full,
 }
 
-/// The modules whose unsafe code touches memory by itself; the tests of whole heaps take the most time.
+/// The modules whose unsafe code touches memory by itself; the tests of whole heaps take the most
+/// time.
 const SHORT: [&str; 7] =
     ["base::", "cache::", "central::", "heap::", "os::", "segment::", "thread::"];
 
@@ -31,8 +32,8 @@ impl Extent {
     }
 }
 
-/// Runs the tests of crate hz3 under Miri: in as many processes as there are processors, as one process
-/// interprets one thread at a time.
+/// Runs the tests of crate hz3 under Miri: in as many processes as there are processors, as one
+/// process interprets one thread at a time.
 pub(crate) fn miri(extent: Extent, tree_borrows: bool, filter: Option<&str>) -> Result {
     setup::require_nightly(&["miri", "rust-src"])?;
     // The tests read no file and no clock, but proptest asks for the working directory.
@@ -67,7 +68,7 @@ pub(crate) fn miri(extent: Extent, tree_borrows: bool, filter: Option<&str>) -> 
             let names: Vec<&str> = tests.iter().copied().skip(part).step_by(parts).collect();
             let words = ["--exact", "-Zunstable-options", "--report-time"];
             let counts = counts::some(harness(&words).args(names))?;
-            // What is ignored under Miri says why in its source.
+            // A test that is ignored under Miri gives the reason in its source.
             done += counts.passed + counts.ignored;
         }
     };

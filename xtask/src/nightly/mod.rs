@@ -1,4 +1,4 @@
-//! What takes too long for every change: the long forms of what the gate does in short.
+//! The long forms of the gate's steps, which take too long for every change.
 
 mod miri;
 mod tsan;
@@ -20,8 +20,8 @@ const TSAN_SECONDS: u32 = 300;
 /// Preemptions of a thread that loom tries; 2 in the gate.
 const PREEMPTIONS: u32 = 3;
 
-/// Runs every step (or those whose name contains `only`), also after a failure. All policies together
-/// are attacked for `minutes`.
+/// Runs every step (or those whose name contains `only`), also after a failure. All policies
+/// together are attacked for `minutes`.
 pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     if install {
         setup::everything()?;
@@ -69,7 +69,8 @@ fn core_check_build() -> Result {
     counts::some(&mut shell::cargo(&["test", "--package", "hz3", "--features", "check"])).map(drop)
 }
 
-/// C and C++ programs on a library that checks itself. Its code is not the one that `exports` describes.
+/// C and C++ programs on a library that checks itself. Its code is not the one that `exports`
+/// describes.
 fn c_check_build() -> Result {
     let mut command = shell::cargo(&["test", "--package", "hz3-c", "--features", "check"]);
     counts::some(command.args(["--", "--skip", "exports::"])).map(drop)

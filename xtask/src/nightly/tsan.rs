@@ -7,8 +7,8 @@ use crate::{counts, setup, shell};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Runs the tests of crate hz3 whose name contains `stress`; then, if `attack` says for how many seconds,
-/// an attack on the default policy.
+/// Runs the tests of crate hz3 whose name contains `stress`; then, if `attack` says for how many
+/// seconds, an attack on the default policy.
 pub(crate) fn tsan(attack: Option<u32>) -> Result {
     setup::require_nightly(&["rust-src"])?;
     watched(None)?;

@@ -18,9 +18,9 @@ use tables::TABLES;
 
 const BEGIN: &str = "<!-- numbers: ";
 const END: &str = "<!-- end of numbers -->";
-/// What stands below figures that are older than the allocator.
+/// The line below figures that are older than the allocator.
 const NOTE: &str = "The allocator has changed since.";
-/// What a change of makes figures older than the code.
+/// The paths whose change makes figures older than the code.
 const CODE: &str = "crates/hz3/src";
 
 /// Writes all tables and the picture, and says how old the figures are.

@@ -1,4 +1,4 @@
-//! What `hz3 compare` recorded: the head and the trials of one CSV.
+//! A recording of `hz3 compare`: the head and the trials of one CSV.
 
 use hz3_programs::{Failure, Result};
 

@@ -159,7 +159,7 @@ fn medians(
             Best::Least => a.total_cmp(b),
             Best::Most => b.total_cmp(a),
         };
-        // What reads the same as the best value is as good.
+        // A value that reads the same as the best one counts as best too.
         let first = values.iter().flatten().copied().min_by(order).map(text);
         let _ = write!(table, "| {} |", case.trim_end_matches(GROWTH));
         for value in values {

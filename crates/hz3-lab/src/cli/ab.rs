@@ -70,8 +70,8 @@ pub(crate) struct AbArgs {
     #[arg(long, value_names = ["A.so", "B.so"], num_args = 1..=2)]
     pub(crate) lib: Vec<PathBuf>,
 
-    /// A standard case, or a line for `hz3 bench` (several times) [default: small, medium, mixed, remote,
-    /// burst-idle, cycles]
+    /// A standard case, or a line for `hz3 bench` (several times) [default: small, medium, mixed,
+    /// remote, burst-idle, cycles]
     #[arg(short, long = "workload", value_name = "LINE")]
     pub(crate) workloads: Vec<String>,
 
@@ -82,7 +82,7 @@ pub(crate) struct AbArgs {
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
 
-    /// What speed is measured in
+    /// The unit of speed
     #[arg(long, value_enum, default_value_t = Measure::Time)]
     pub(crate) measure: Measure,
 
@@ -109,7 +109,8 @@ pub(crate) struct AbArgs {
     #[arg(short, long, value_name = "FILE", default_value = "hz3-ab.json")]
     pub(crate) out: PathBuf,
 
-    /// Go on with the trials in --out; contenders and cases are those of the first start; the criteria are given anew
+    /// Continue with the trials in --out. Contenders and cases stay as they were; the criteria are
+    /// given anew
     #[arg(long, conflicts_with_all = ["baseline", "candidate", "lib", "workloads", "commands", "quick", "normal", "thorough", "rounds", "latency", "seed", "replay", "measure"])]
     pub(crate) resume: bool,
 
@@ -122,16 +123,16 @@ pub(crate) struct AbArgs {
     pub(crate) json: bool,
 }
 
-/// The limits.
+/// The limits of the verdict.
 #[derive(Debug, Args)]
 pub(crate) struct CriteriaArgs {
-    /// What the candidate claims to be better at
+    /// The quantity that the candidate claims to improve
     #[arg(long, value_enum, default_value = "memory")]
     pub(crate) claim: Claim,
     /// Change of speed, in per cent, that is still GO
     #[arg(long, value_name = "PERCENT", default_value_t = -2.0, allow_negative_numbers = true)]
     pub(crate) speed_go: f64,
-    /// Change of speed, in per cent, at which it is NO-GO
+    /// Change of speed, in per cent, below which it is NO-GO
     #[arg(long, value_name = "PERCENT", default_value_t = -3.0, allow_negative_numbers = true)]
     pub(crate) speed_no_go: f64,
     /// Change of memory that a claim of memory must reach
@@ -146,14 +147,14 @@ pub(crate) struct CriteriaArgs {
     /// Growth of idle memory, in KiB a cycle, that is still GO
     #[arg(long, value_name = "KIB", default_value_t = 16.0)]
     pub(crate) growth_limit: f64,
-    /// With --latency: times as long as the baseline's that the 99.9th percentile of malloc and of free
-    /// may be
+    /// With --latency: the largest ratio to the baseline of the 99.9th percentiles of malloc and of
+    /// free
     #[arg(long, value_name = "FACTOR", default_value_t = 1.5)]
     pub(crate) latency_limit: f64,
 }
 
 impl CriteriaArgs {
-    /// As the judge wants them.
+    /// Converts the options to the criteria of the verdict.
     pub(crate) fn criteria(&self) -> Criteria {
         Criteria {
             claim: self.claim,

@@ -50,12 +50,12 @@ pub(crate) struct BenchArgs {
     #[arg(long, global = true)]
     pub(crate) no_harness: bool,
 
-    /// Make the throughput pass this often and report the fastest: what else the machine does only ever
-    /// adds time. Workloads that are not about nanoseconds make one pass in any case
+    /// Repeat the throughput pass and report the fastest, because other work on the machine only
+    /// adds time. Workloads of long operations make one pass in any case
     #[arg(long, value_name = "N", default_value_t = 1, global = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) best_of: u32,
 
-    /// What to run
+    /// The workload to run
     #[command(subcommand)]
     pub(crate) workload: Workload,
 }

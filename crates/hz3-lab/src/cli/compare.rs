@@ -109,7 +109,7 @@ pub(crate) struct CompareArgs {
     #[arg(short, long, value_name = "FILE", default_value = "hz3-compare.json")]
     pub(crate) out: PathBuf,
 
-    /// Go on with the results in --out; allocators and cases are those of its beginning
+    /// Continue with the results in --out; allocators and cases stay as they were
     #[arg(long, conflicts_with_all = ["allocators", "extra", "workloads", "suite", "commands", "base", "quick", "normal", "thorough", "rounds", "latency", "seed"])]
     pub(crate) resume: bool,
 
@@ -132,16 +132,16 @@ pub(crate) struct EffortArgs {
     #[arg(long, group = "level")]
     pub(crate) thorough: bool,
 
-    /// Rounds, whatever the level says. Memory cases take part in all of them, except those that judge growth:
-    /// their cycles are their repetitions
+    /// Rounds, in place of the level's number. Cases that judge growth run once, because their
+    /// cycles are the repetitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
 
-    /// Start of the random order
+    /// Seed of the random order
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Begin no further round after this time; what is measured until then counts
+    /// Start no further round after this time; the results so far count
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) time: Option<Duration>,
 

@@ -27,8 +27,8 @@ pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
 
-    /// Where the page goes; the results get the same name with .json and .csv [default: hz3-demo.html, or
-    /// the first free one of hz3-demo-2.html and so on]
+    /// Where the page goes; the results get the same name with .json and .csv [default:
+    /// hz3-demo.html, or the first free one of hz3-demo-2.html and so on]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 

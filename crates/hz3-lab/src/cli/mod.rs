@@ -1,4 +1,4 @@
-//! What the user may say.
+//! The command line of `hz3`.
 
 mod ab;
 mod bench;
@@ -45,7 +45,7 @@ Man pages:   hz3 man --dir ~/.local/share/man/man1";
 #[command(name = "hz3", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_long_help = NOTES)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The subcommand to run.
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -14,8 +14,8 @@ pub(crate) struct CompletionsArgs {
 /// The options of `hz3 man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Write a page for hz3 and one for each subcommand into this directory, instead of the first page to
-    /// the standard output
+    /// Write a page for hz3 and one for each subcommand into this directory, instead of the first
+    /// page to the standard output
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Wrong usage in one line.
+//! Reports wrong usage in one line.
 
 use super::{BenchArgs, Cli, Command};
 use crate::failure::{Failure, Result};
@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 
-/// The command line of this process; help and the version are printed, and `None` says that.
+/// Parses the command line of this process. Returns `None` after printing help or the version.
 pub(crate) fn own() -> Result<Option<Cli>> {
     match Cli::try_parse() {
         Ok(cli) => Ok(Some(cli)),
@@ -19,7 +19,8 @@ pub(crate) fn own() -> Result<Option<Cli>> {
             crate::text::out::bytes(text.as_bytes())?;
             Ok(None)
         }
-        // hz3 alone shows its help; a subcommand without its own one is wrong usage like any other.
+        // `hz3` alone shows its help; a subcommand without its arguments is wrong usage like any
+        // other.
         Err(error)
             if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
                 && std::env::args_os().count() > 1 =>
@@ -34,7 +35,7 @@ pub(crate) fn own() -> Result<Option<Cli>> {
     }
 }
 
-/// A line for `hz3 bench`, as it is given to `--workload`.
+/// Parses a line for `hz3 bench`, as it is given to `--workload`.
 pub(crate) fn bench(words: &[String]) -> Result<BenchArgs> {
     let line = words.join(" ");
     let all = ["hz3", "bench"].into_iter().chain(words.iter().map(String::as_str));
@@ -49,14 +50,14 @@ pub(crate) fn bench(words: &[String]) -> Result<BenchArgs> {
     }
 }
 
-/// The names of all workloads.
+/// Lists the names of all workloads.
 pub(crate) fn workloads() -> Vec<String> {
     let command = Cli::command();
     let bench = command.find_subcommand("bench").map(clap::Command::get_subcommands);
     bench.into_iter().flatten().map(|workload| workload.get_name().to_owned()).collect()
 }
 
-/// An error in one line, with the nearest name of a subcommand where clap itself sees none near enough.
+/// Formats an error in one line, with the nearest subcommand if clap suggests none.
 fn explained(error: &clap::Error) -> String {
     let line = one_line(&error.render().to_string());
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
@@ -72,7 +73,7 @@ fn explained(error: &clap::Error) -> String {
     }
 }
 
-/// The text of an error without its usage, in one line.
+/// Returns the text of an error without its usage, in one line.
 fn one_line(error: &str) -> String {
     let said = error.lines().map(str::trim).take_while(|line| {
         !line.starts_with("Usage:") && !line.starts_with("For more information")

@@ -74,8 +74,8 @@ pub(crate) struct RunArgs {
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     pub(crate) duration: Option<Duration>,
 
-    /// Start this shell command when the server listens on a socket (at the latest after 10 s), and end the
-    /// pass when it ends. Its time and its last line are reported
+    /// Start this shell command when the server listens on a socket (at the latest after 10 s), and
+    /// end the pass when it ends. Its time and its last line are reported
     #[arg(long, value_name = "CMD")]
     pub(crate) load: Option<String>,
 

@@ -1,4 +1,4 @@
-//! Values with units, as they are typed.
+//! Values with units on the command line.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ const UNITS: [(&str, f64); 5] =
     [("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("m", 60.0), ("h", 3600.0)];
 const LONGEST_S: f64 = 30.0 * 86_400.0;
 
-/// A time span above 0: a number with `ms`, `s`, `min` or `h`; without a unit it is seconds.
+/// Parses a time span above 0: a number with `ms`, `s`, `min` or `h`; seconds without a unit.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     span_in(text, "s")
 }
 
-/// The same; without a unit it is milliseconds.
+/// Parses a time span as [`span`] does; milliseconds without a unit.
 pub(super) fn span_ms(text: &str) -> Result<Duration, String> {
     span_in(text, "ms")
 }

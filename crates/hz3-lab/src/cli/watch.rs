@@ -61,7 +61,7 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Watch this process, which runs already, instead of a command
+    /// Watch this running process instead of a command
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), conflicts_with_all = ["command", "lib"])]
     pub(crate) pid: Option<i32>,
 

@@ -16,9 +16,9 @@ use crate::{measure, preload, text};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A trial takes a few seconds; one that takes this long hangs.
+/// A trial takes a few seconds. After this time it counts as hung.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What a round of one allocator takes on 2 cores.
+/// Seconds of one round of one allocator, on 2 cores.
 const SECONDS_EACH: f64 = 5.5;
 /// Measures, prints, and writes the page.
 pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
     Ok(u8::from(record.failures().next().is_some()))
 }
 
-/// The page's file: the one that was named, or one that does not exist yet.
+/// Returns the named page, or the first default name that no file has yet.
 fn place(args: &DemoArgs) -> PathBuf {
     args.out.clone().unwrap_or_else(|| {
         let mut names = std::iter::once("hz3-demo.html".to_owned())
@@ -58,7 +58,7 @@ fn place(args: &DemoArgs) -> PathBuf {
     })
 }
 
-/// Says how to get the allocators that Debian has and that are not here.
+/// Prints how to install the allocators that Debian has and this machine lacks.
 fn offer(missing: &[Missing]) {
     const INSTALL: &str = "apt-get install ";
     let packages: Vec<&str> =

@@ -1,9 +1,9 @@
-//! What `hz3 --version` says about the library.
+//! The library in the output of `hz3 --version`.
 
 use crate::peers::{self, Peer};
 use crate::preload;
 
-/// The library that commands run on unless another one is named, and its version.
+/// Describes the library that commands run on by default, and its version.
 pub(crate) fn library() -> String {
     let Ok(path) = preload::find(None) else {
         return format!("none found; build it with `{}`", preload::BUILD);

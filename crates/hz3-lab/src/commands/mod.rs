@@ -1,4 +1,4 @@
-//! One module a subcommand.
+//! One module per subcommand.
 
 mod ab;
 mod bench;
@@ -16,7 +16,7 @@ pub(crate) use library::library;
 use crate::cli::Command;
 use crate::failure::Result;
 
-/// Does what the user asked for; the value is the exit code.
+/// Runs the subcommand and returns the exit code.
 pub(crate) fn dispatch(command: Command) -> Result<u8> {
     match command {
         Command::Compare(args) => compare::run(&args),

@@ -1,4 +1,4 @@
-//! `hz3 completions` and `hz3 man`: both are made from the same description as `--help`.
+//! `hz3 completions` and `hz3 man`, made from the description that `--help` prints.
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::failure::{Failure, Result};
@@ -24,7 +24,7 @@ pub(crate) fn man(args: &ManArgs) -> Result<u8> {
     };
     let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let subcommands = visible.map(|sub| {
-        // clap wants names that live as long as the program; these few do.
+        // clap wants names that live as long as the program. Leaking these few is harmless.
         let name: &'static str = format!("hz3-{}", sub.get_name()).leak();
         sub.clone().name(name).bin_name(name.replace('-', " "))
     });

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &PeersArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Says who this process's allocator is.
+/// Prints which allocator serves this process.
 pub(crate) fn probe() -> Result<u8> {
     let line =
         serde_json::to_string(&peers::report_own()).map_err(|e| Failure::io("write JSON", e))?;

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The resident set over time, if the file is the CSV of `hz3 watch`.
+/// Reads the resident set over time if the file is a CSV of `hz3 watch`.
 fn watched(path: &Path) -> Result<Option<Vec<(f64, u64)>>> {
     let bytes =
         std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))?;

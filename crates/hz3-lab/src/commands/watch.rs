@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Watches; the exit code is the command's.
+/// Watches until the end. Returns the exit code of the command.
 pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
     let library = args.lib.as_deref().map(preload::usable).transpose()?;
     if let Some(pid) = args.pid
@@ -54,13 +54,13 @@ fn command(args: &WatchArgs, library: Option<&Path>, plan: Plan) -> Result<u8> {
     Ok(outcome.exit_code())
 }
 
-/// How often to look whether a process that is not ours has ended.
+/// Interval at which a process that is not our child is checked for its end.
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn attached(args: &WatchArgs, pid: i32, plan: Plan) -> Result<u8> {
     let signals = Interruption::watch()?;
     let start = Instant::now();
-    // The signals end the watch, not the process.
+    // A signal ends the watch, not the process.
     let sampler = Sampler::start(Tree::attached(pid), start, plan, Interruption::none());
     let is_over = || args.duration.is_some_and(|limit| start.elapsed() >= limit);
     while is_running(pid) && signals.signal().is_none() && !is_over() && !sampler.is_finished() {
@@ -74,13 +74,13 @@ fn attached(args: &WatchArgs, pid: i32, plan: Plan) -> Result<u8> {
     Ok(signals.exit_code().unwrap_or(0))
 }
 
-/// Whether the process runs; a zombie does not.
+/// Returns whether the process runs; a zombie does not.
 fn is_running(pid: i32) -> bool {
     let state = procfs::process::Process::new(pid).and_then(|process| process.stat());
     state.is_ok_and(|stat| stat.state != 'Z' && stat.state != 'X')
 }
 
-/// Where the samples go, opened before the command starts: a wrong path must not cost the measurement.
+/// Opens the output before the command starts, so that a wrong path does not cost the measurement.
 fn sink(path: &Path, force: bool) -> Result<Sink> {
     let is_stdout = path == Path::new("-");
     let out: Box<dyn std::io::Write + Send> =
@@ -99,7 +99,7 @@ fn sink(path: &Path, force: bool) -> Result<Sink> {
 struct Report {
     out: String,
     wall_s: f64,
-    /// What is known of a command that ended.
+    /// The figures of a command that ended.
     #[serde(flatten)]
     end: Option<End>,
     quantities: Vec<Summary>,
@@ -111,7 +111,7 @@ struct End {
     exit_code: u8,
     cpu_s: f64,
     faults: u64,
-    /// The kernel's figure for the largest single process.
+    /// Peak of the largest single process, from the kernel (`ru_maxrss`).
     max_rss_kb: u64,
 }
 

@@ -1,8 +1,8 @@
-//! From trials to statements: medians, ratios to the base with intervals, geometric means.
+//! Medians, ratios to the base with intervals, and geometric means of a record.
 //!
-//! A ratio is taken within a round, where both trials ran close to each other in time. The geometric mean
-//! is taken within a round, too, over all cases that count, so that its interval comes from the rounds in
-//! the same way as that of a single case.
+//! A ratio is taken within a round, where both trials ran close to each other in time. The
+//! geometric mean over the counted cases is taken within a round too. Its interval therefore comes
+//! from the rounds in the same way as that of a single case.
 
 use super::record::Record;
 use super::trial::Figures;
@@ -10,11 +10,11 @@ use crate::stats::estimate::{self, Estimate, FEWEST};
 use crate::stats::median;
 use serde::Serialize;
 
-/// A case whose interval is wider than this factor, on any allocator, has no speed to speak of: it runs at
-/// two speeds, or other work disturbed it.
+/// A case whose interval is wider than this factor on any allocator does not count in the mean,
+/// because it runs at two speeds or other work disturbed it.
 const WIDEST: f64 = 1.5;
 
-/// What came of one case on one allocator.
+/// The results of one case on one allocator.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Cell {
     /// Median speed.
@@ -32,10 +32,10 @@ pub(crate) struct Cell {
     pub(crate) failures: usize,
 }
 
-/// Everything that a record says.
+/// The analysis of a record.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Analysis {
-    /// By case, then by allocator.
+    /// Indexed by case, then by allocator.
     pub(crate) cells: Vec<Vec<Cell>>,
     /// By allocator: the geometric mean of its speed ratios, over how many cases.
     pub(crate) overall: Vec<Option<(Estimate, usize)>>,
@@ -46,7 +46,7 @@ pub(crate) struct Analysis {
 /// Values by round.
 pub(crate) type ByRound = Vec<(u32, f64)>;
 
-/// A figure of one allocator against the same of another, round by round.
+/// Pairs a figure of one allocator with the same figure of another, round by round.
 pub(crate) fn ratios(
     record: &Record,
     case: usize,
@@ -57,7 +57,7 @@ pub(crate) fn ratios(
     all.into_iter().filter(|(_, ratio)| ratio.is_finite() && *ratio > 0.0).collect()
 }
 
-/// `relate(ours, theirs)` in each round that has both.
+/// Applies `relate(ours, theirs)` in each round that has both.
 pub(crate) fn paired(
     record: &Record,
     case: usize,
@@ -74,13 +74,13 @@ pub(crate) fn paired(
     record.results(case, peer).filter_map(related).collect()
 }
 
-/// The values alone.
+/// Returns the values without their rounds.
 pub(crate) fn values(by_round: &[(u32, f64)]) -> Vec<f64> {
     by_round.iter().map(|(_, value)| *value).collect()
 }
 
-/// The geometric mean of the cases' ratios in each round that has all of them, and its interval. Cases
-/// without any value do not count.
+/// The geometric mean of the cases' ratios in each round that has all of them, and its interval.
+/// Cases without any value do not count.
 pub(crate) fn mean_ratio(cases: &[ByRound]) -> Option<Estimate> {
     let count = cases.iter().filter(|case| !case.is_empty()).count() as f64;
     let logarithms: Vec<ByRound> = cases
@@ -90,7 +90,7 @@ pub(crate) fn mean_ratio(cases: &[ByRound]) -> Option<Estimate> {
     estimate::difference(&sums(&logarithms)).map(|mean| mean.map(f64::exp))
 }
 
-/// The sum over the cases in each round that has all of them; cases without any value do not count.
+/// Sums the cases in each round that has all of them. Cases without any value do not count.
 pub(crate) fn sums(cases: &[ByRound]) -> Vec<f64> {
     let mut present = cases.iter().filter(|case| !case.is_empty());
     let Some(first) = present.next() else { return Vec::new() };
@@ -126,7 +126,7 @@ impl Analysis {
         Self { cells, overall, unsteady }
     }
 
-    /// Whether every ratio of speeds is known within `factor`, from the low to the high end.
+    /// Returns whether every ratio of speeds is known within `factor`, from low to high end.
     pub(crate) fn is_narrow(&self, record: &Record, factor: f64) -> bool {
         let speeds = record.cases.iter().zip(&self.cells).filter(|(case, _)| case.is_speed);
         let mut ratios = speeds.flat_map(|(_, cells)| cells).filter_map(|cell| cell.ratio);
@@ -158,13 +158,13 @@ fn cell(record: &Record, case: usize, peer: usize) -> Cell {
     }
 }
 
-/// How two allocators stand to each other in one figure, as far as the rounds can say.
+/// The relation of two allocators in one figure, as far as the rounds can tell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Relation {
     /// The interval of the ratio lies below 1, or above it.
     Less(Estimate),
     More(Estimate),
-    /// It holds 1.
+    /// The interval contains 1.
     NotSeen(Estimate),
     /// There are too few rounds for an interval.
     TooFew,
@@ -182,7 +182,7 @@ impl Relation {
     }
 }
 
-/// Why so few rounds say nothing, for messages.
+/// Explains for messages that so few rounds give no interval.
 pub(crate) fn rounds_needed(rounds: usize) -> String {
     let plural = if rounds == 1 { "" } else { "s" };
     format!("{rounds} round{plural}, and an interval needs {FEWEST}")

@@ -1,9 +1,9 @@
-//! What is measured: the standard cases in three levels of effort, workloads of one's own, and commands.
+//! The cases: standard ones in three levels of effort, workloads by option, and commands.
 
 use crate::failure::{Failure, Result};
 use serde::{Deserialize, Serialize};
 
-/// The rounds without which there is no interval.
+/// The least number of rounds that gives an interval.
 const ROUNDS_FOR_AN_INTERVAL: u32 = 6;
 const _: () = assert!(ROUNDS_FOR_AN_INTERVAL as usize >= crate::stats::estimate::FEWEST);
 
@@ -23,7 +23,7 @@ pub(crate) enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Suite {
-    /// What is still resident one second after a program has freed nearly everything
+    /// The resident set one second after a program has freed nearly everything
     Reclaim,
     /// Speed on seventeen loops beside the best of the others, and the peak of memory
     Speed,
@@ -32,30 +32,30 @@ pub(crate) enum Suite {
 /// One case: a workload of `hz3 bench` with its options, or a command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Case {
-    /// What it is called in tables.
+    /// Its name in tables.
     pub(crate) name: String,
-    /// What runs.
+    /// The workload or command that runs.
     pub(crate) what: What,
-    /// Whether its speed counts in the geometric mean: not of a case that idles, nor of one whose speed is
-    /// the scheduler's.
+    /// Whether its speed counts in the geometric mean. It does not if the case idles or if the
+    /// scheduler decides its speed.
     pub(crate) is_speed: bool,
-    /// It takes part in this many rounds at most.
+    /// The largest number of rounds that it takes part in.
     pub(crate) rounds: u32,
 }
 
-/// What a case runs.
+/// The work of a case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum What {
     /// The words after `hz3 bench`.
     Bench(Vec<String>),
-    /// A command line for the shell; its speed is one over its wall time.
+    /// A command line for the shell. Its speed is the inverse of its wall time.
     Command(String),
 }
 
 impl Level {
-    /// Rounds in which every allocator runs every speed case once. Seven are what it takes until two runs of
-    /// the same build agree within 3 %: `docs/benchmarks/agreement.md`.
+    /// Rounds in which every allocator runs every speed case once. Two runs of one build agree
+    /// within 3 % from seven rounds on: `docs/benchmarks/agreement.md`.
     pub(crate) fn rounds(self) -> u32 {
         match self {
             Self::Quick => 7,
@@ -104,8 +104,8 @@ impl Level {
             ("larson", format!("larson --generations {}", k / 200)),
             ("churn", format!("churn --generations {}", k / 5)),
         ];
-        // Its threads wait for each other: what it measures is mostly the scheduler, and two runs
-        // differ by half. It is shown, and does not count.
+        // The scheduler decides the speed of this case, because its threads wait for each other.
+        // Two runs differ by half, so it is shown but not counted.
         let buffers =
             Case::bench("buffers", &format!("buffers --buffers {k}"), false, self.rounds());
         let memory = [
@@ -119,8 +119,8 @@ impl Level {
         speed.into_iter().chain([buffers]).chain(memory).collect()
     }
 
-    /// The cases of an A/B: random sizes in three ranges, remote frees, a burst that is freed and idles, and
-    /// short cycles in which a leak would add up.
+    /// The cases of an A/B: random sizes in three ranges, remote frees, a burst that is freed and
+    /// idles, and short cycles in which a leak would add up.
     pub(crate) fn standard_ab(self) -> Vec<Case> {
         let chosen = ["small", "medium", "mixed", "remote", "burst-idle"];
         let standard = self.standard().into_iter().filter(|c| chosen.contains(&c.name.as_str()));
@@ -133,8 +133,8 @@ impl Level {
         cases
     }
 
-    /// The cases that were asked for, or the standard ones. A word that names a standard case is that;
-    /// anything else is a line for `hz3 bench`.
+    /// Returns the requested cases, or the standard ones if none is requested. A word that names a
+    /// standard case selects it; anything else is a line for `hz3 bench`.
     pub(crate) fn cases(
         self,
         standard: Vec<Case>,
@@ -165,7 +165,7 @@ impl Level {
 }
 
 impl Case {
-    /// A workload of `hz3 bench`, given as a line.
+    /// Builds a case from a line for `hz3 bench`.
     pub(crate) fn bench(name: &str, line: &str, is_speed: bool, rounds: u32) -> Self {
         let words = line.split_whitespace().map(str::to_owned).collect();
         Self { name: name.to_owned(), what: What::Bench(words), is_speed, rounds }

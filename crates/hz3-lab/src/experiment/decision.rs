@@ -1,9 +1,9 @@
-//! Whether a measured figure keeps to a limit, over its whole interval.
+//! Decides whether a measured figure keeps to a limit over its whole interval.
 
 use crate::stats::estimate::{Estimate, Interval};
 use serde::{Deserialize, Serialize};
 
-/// How a criterion, or the whole, stands.
+/// The decision on one criterion, or on all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Decision {
@@ -14,7 +14,6 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    /// In words.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Go => "GO",
@@ -25,7 +24,7 @@ impl Decision {
     }
 }
 
-/// Whether a change is at least `limit`, over its whole interval. Without an interval nothing is certain.
+/// Decides whether a change is at least `limit`. Without an interval it is uncertain.
 pub(crate) fn at_least(change: &Estimate, limit: f64) -> Decision {
     match change.interval {
         Some(Interval { low, .. }) if low >= limit => Decision::Go,
@@ -34,7 +33,7 @@ pub(crate) fn at_least(change: &Estimate, limit: f64) -> Decision {
     }
 }
 
-/// Whether a change is at most `limit`, over its whole interval.
+/// Decides whether a change is at most `limit`. Without an interval it is uncertain.
 pub(crate) fn at_most(change: &Estimate, limit: f64) -> Decision {
     match change.interval {
         Some(Interval { high, .. }) if high <= limit => Decision::Go,

@@ -1,4 +1,4 @@
-//! Where and with what something was measured.
+//! The machine, system and commit of a measurement.
 
 use serde::{Deserialize, Serialize};
 use std::process::Command;
@@ -21,7 +21,7 @@ pub(crate) struct Machine {
     pub(crate) system: String,
     /// Transparent huge pages: `always`, `madvise` or `never`.
     pub(crate) thp: String,
-    /// Size of a page.
+    /// Bytes of a page.
     pub(crate) page_size: usize,
     /// The commit of the working directory's repository, with `+` when files differ from it.
     pub(crate) commit: Option<String>,
@@ -52,7 +52,7 @@ impl Machine {
         }
     }
 
-    /// As pairs for people.
+    /// Returns the facts as pairs of name and value for tables.
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
         vec![
             ("date", self.date.clone()),
@@ -113,7 +113,8 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Seconds since 1970 as `2026-01-09 12:34:56`; the calendar is that of Howard Hinnant's `civil_from_days`.
+/// Seconds since 1970 as `2026-01-09 12:34:56`; the calendar is that of Howard Hinnant's
+/// `civil_from_days`.
 fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, of_era) = (days / 146_097, days % 146_097);

@@ -1,5 +1,5 @@
-//! Measuring allocators against each other: cases times allocators, round after round in shuffled order,
-//! each trial in a process of its own that is watched from outside.
+//! Measuring allocators against each other: cases times allocators, round after round in shuffled
+//! order, each trial in a process of its own that is watched from outside.
 
 pub(crate) mod analysis;
 pub(crate) mod cases;

@@ -1,10 +1,10 @@
-//! How far a session is: a bar on a terminal, a line now and then elsewhere.
+//! Progress of a session: a bar on a terminal, a line now and then elsewhere.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Without a terminal there is a line at the start and then at most one in this time.
+/// Least time between two lines when there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Shows the progress of `total` trials.
@@ -20,7 +20,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of `total` trials `done` are done already.
+    /// Starts at `done` of `total` trials.
     pub(super) fn new(total: usize, done: usize) -> Self {
         let bar = ProgressBar::new(total as u64).with_position(done as u64);
         if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
@@ -30,7 +30,7 @@ impl Progress {
         Self { bar, total, done, last_line, is_first: true }
     }
 
-    /// Shows what is going on.
+    /// Shows a message about the current trial.
     pub(super) fn show(&mut self, message: &str) {
         self.bar.set_message(message.to_owned());
         if let Some(last) = &mut self.last_line
@@ -42,18 +42,18 @@ impl Progress {
         self.is_first = false;
     }
 
-    /// One more is done.
+    /// Counts one more trial as done.
     pub(super) fn step(&mut self) {
         self.done += 1;
         self.bar.inc(1);
     }
 
-    /// Writes a line beside the bar.
+    /// Writes a line above the bar.
     pub(super) fn line(&self, text: &str) {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! What was planned and what was found, on disk: JSON to go on with, CSV to calculate with.
+//! The plan and the results of an experiment on disk: JSON for resuming, CSV for calculating.
 
 use super::cases::{Case, Level, Suite};
 use super::machine::Machine;
@@ -15,16 +15,16 @@ use std::path::Path;
 /// An experiment with the results so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// So that later versions can tell.
+    /// Version of the format, for later readers.
     pub(crate) format: u32,
     pub(crate) machine: Machine,
-    /// The command line that began it.
+    /// The command line that started it.
     #[serde(default)]
     pub(crate) command: Option<String>,
     pub(crate) level: Level,
     pub(crate) rounds: u32,
     pub(crate) seed: u64,
-    /// What speed is measured in.
+    /// The unit of speed.
     #[serde(default)]
     pub(crate) measure: Measure,
     /// Whether every round takes latencies, and not only the first one.
@@ -33,10 +33,10 @@ pub(crate) struct Record {
     /// The suite whose cases these are.
     #[serde(default)]
     pub(crate) suite: Option<Suite>,
-    /// The allocator that the others are compared with: an index of `peers`.
+    /// Index in `peers` of the allocator that the others are compared with.
     pub(crate) base: usize,
     pub(crate) peers: Vec<Peer>,
-    /// What was asked for and is not here.
+    /// The requested allocators that are not installed.
     pub(crate) missing: Vec<Missing>,
     pub(crate) cases: Vec<Case>,
     pub(crate) trials: Vec<Trial>,
@@ -45,18 +45,18 @@ pub(crate) struct Record {
 /// The format that this program writes.
 pub(crate) const FORMAT: u32 = 1;
 
-/// One trial and what came of it.
+/// One trial with its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Trial {
     #[serde(flatten)]
     pub(crate) slot: Slot,
-    /// Seconds it took altogether.
+    /// Seconds of the whole trial.
     pub(crate) took_s: f64,
-    /// The figures, or what went wrong.
+    /// The figures, or the reason of the failure.
     pub(crate) result: std::result::Result<Figures, String>,
 }
 
-/// The command line of this process, as it can be typed again.
+/// Returns the command line of this process, quoted so that a shell can run it again.
 pub(crate) fn own_command() -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+%@".contains(c);
     let quoted = |word: String| {
@@ -84,7 +84,8 @@ impl Record {
         Ok(record)
     }
 
-    /// Writes the record to the files of `out`, see [`files::json_and_csv`]; a device gets the JSON alone.
+    /// Writes the record to the files of `out`, see [`files::json_and_csv`]. A device gets the JSON
+    /// alone.
     pub(crate) fn save(&self, out: &Path) -> Result<()> {
         let (json, csv) = files::json_and_csv(out);
         let record = serde_json::to_vec(self).map_err(|e| Failure::io("write JSON", e))?;
@@ -97,13 +98,13 @@ impl Record {
         files::write(&csv, &table)
     }
 
-    /// What else the machine did during the trials, in a sentence.
+    /// Summarises the other load of the machine during the trials in a sentence.
     pub(crate) fn load(&self) -> Option<String> {
         let figures = self.trials.iter().filter_map(|trial| trial.result.as_ref().ok());
         load::sentence(figures.filter_map(|figures| figures.load.as_ref()), self.machine.cpus)
     }
 
-    /// The results of one case on one allocator, by round.
+    /// Returns the results of one case on one allocator, by round.
     pub(crate) fn results(
         &self,
         case: usize,
@@ -113,7 +114,7 @@ impl Record {
         trials.filter_map(|trial| Some((trial.slot.round, trial.result.as_ref().ok()?)))
     }
 
-    /// The trials that failed, with the reason.
+    /// Returns the failed trials with their reasons.
     pub(crate) fn failures(&self) -> impl Iterator<Item = (&Case, &Peer, &str)> {
         self.trials.iter().filter_map(|trial| {
             let reason = trial.result.as_ref().err()?;
@@ -135,7 +136,8 @@ impl Record {
         writeln!(out, "# speed: {}", self.measure.unit())?;
         for peer in &self.peers {
             let version = peer.version.as_deref().unwrap_or("?");
-            // Where it lay says nothing to a reader elsewhere; the digest tells builds apart.
+            // Paths mean nothing on another machine, so the record names the file alone; the digest
+            // tells builds apart.
             let file = peer.library.as_deref().and_then(Path::file_name).unwrap_or_default();
             let library = file.display();
             let digest = peer.digest.as_deref().unwrap_or("-");
@@ -234,7 +236,7 @@ impl Record {
 
 #[cfg(test)]
 impl Record {
-    /// What a session would have recorded if every trial had found what `figures` says.
+    /// Builds the record of a session in which every trial returned `figures`.
     pub(crate) fn simulated(
         names: &[&str],
         cases: Vec<Case>,

@@ -1,7 +1,7 @@
-//! The order of the trials: every round goes through all cases in an order drawn anew and, within a case,
-//! through all allocators. Their order is drawn for every second round and turned round for the next one, so
-//! that of any two allocators each goes first in half of the rounds. Whatever the machine does at a time
-//! falls on all allocators alike.
+//! The order of the trials. Every round goes through all cases in a new random order and, within a
+//! case, through all allocators. Their order is drawn for every second round and reversed in the
+//! next one, so each allocator of a pair goes first in half of the rounds. A disturbance of the
+//! machine therefore affects all allocators alike.
 
 use super::cases::Case;
 use rand::SeedableRng;
@@ -20,7 +20,7 @@ pub(crate) struct Slot {
     pub(crate) peer: usize,
 }
 
-/// All trials in order; the same seed gives the same order.
+/// Returns all trials in order. The same seed gives the same order.
 pub(crate) fn order(cases: &[Case], peers: usize, rounds: u32, seed: u64) -> Vec<Slot> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut slots = Vec::new();

@@ -1,4 +1,4 @@
-//! Going through the trials: progress, interruption, saving, going on later.
+//! Runs the trials: progress, interruption, saving, resuming.
 
 use super::analysis::Analysis;
 use super::cases::{Case, What};
@@ -19,28 +19,28 @@ use std::time::{Duration, Instant};
 pub(crate) enum Ended {
     /// All trials are done.
     Complete,
-    /// A signal came; what was measured is kept.
+    /// A signal came; the results so far are kept.
     Interrupted,
 }
 
-/// How long things may take.
+/// Time limits of a session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// A trial that takes longer is killed and counts as failed.
     pub(crate) trial: Duration,
-    /// After this time no further round begins.
+    /// No further round starts after this time.
     pub(crate) session: Option<Duration>,
 }
 
-/// It is looked for narrow intervals after this many rounds only: who looks after every round stops at an
-/// interval that is narrow by chance.
+/// Narrow intervals are looked for only after these numbers of rounds. A test after every round
+/// would often stop at an interval that is narrow by chance.
 const LOOK_EVERY: u32 = 10;
 
 /// Rounds end when every interval of a speed is narrower than this, from low to high.
 const NARROW: f64 = 1.02;
 
-/// Runs what is not yet in `record`, saving to `path` as it goes. A record without any trial is warmed up
-/// first.
+/// Runs the trials that `record` lacks and saves to `path` after each. Warms up first if the record
+/// has no trial.
 pub(crate) fn run(
     record: &mut Record,
     path: &Path,
@@ -70,7 +70,7 @@ pub(crate) fn run(
         let left = left(record, &todo[i..]);
         progress.show(&format!("{left} left, {} on {}", case.name, peer.name));
         let start = Instant::now();
-        // The first round also takes latencies and series: they are for pictures, not for verdicts.
+        // The first round also takes latencies and series, which serve pictures, not verdicts.
         let result = runner.run(case, peer, slot.round == 0).map_err(|failure| failure.to_string());
         if signals.signal().is_some() {
             progress.finish();
@@ -88,7 +88,7 @@ pub(crate) fn run(
     Ok(Ended::Complete)
 }
 
-/// A record that can be gone on with: its allocators are still what they were.
+/// Reads a record for resuming and checks that its allocators have not changed.
 pub(crate) fn resume(path: &Path) -> Result<Record> {
     let record = Record::read(&files::json_and_csv(path).0)?;
     for peer in &record.peers {
@@ -107,9 +107,9 @@ pub(crate) fn resume(path: &Path) -> Result<Record> {
     Ok(record)
 }
 
-/// Runs each command, and the first workload, once on every allocator: what is read from the disk for the
-/// first time, and a processor that slept, slow down no counted trial. What fails here fails again later and
-/// is reported then.
+/// Runs each command, and the first workload, once on every allocator without counting it. Cold
+/// files and a sleeping processor would otherwise slow down the first counted trials. A failure
+/// here is ignored because the counted trial fails again and reports it.
 fn warm_up(record: &Record, runner: &Runner<'_>, progress: &mut Progress) {
     let is_command = |case: &&Case| matches!(case.what, What::Command(_));
     let workload = record.cases.iter().find(|case| case.is_speed && !is_command(case));
@@ -124,15 +124,15 @@ fn warm_up(record: &Record, runner: &Runner<'_>, progress: &mut Progress) {
     }
 }
 
-/// Whether further rounds would tell nothing new: all cases that are left are about speed, and every speed
-/// is known well.
+/// Returns whether further rounds would add nothing: all remaining cases are about speed, and every
+/// speed is known well.
 fn is_settled(record: &Record, todo: &[Slot]) -> bool {
     todo.iter().all(|slot| record.cases[slot.case].is_speed)
         && Analysis::of(record).is_narrow(record, NARROW)
 }
 
-/// How long the trials still take, judging by those that are done; a case that has not run yet counts like
-/// the average of all.
+/// Estimates the time of the remaining trials from those that are done. A case that has not run yet
+/// counts like the average of all.
 fn left(record: &Record, todo: &[Slot]) -> String {
     let all = mean(record.trials.iter());
     let expected = |slot: &Slot| {

@@ -17,13 +17,13 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-/// Counts the instructions of what follows, and writes only their sum, to standard error.
+/// Options for callgrind that count the instructions and write only their sum, to standard error.
 const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
 
-/// The C hz3's sampling interval.
+/// The sampling interval of the C hz3.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// What speed is measured in.
+/// The unit of speed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Measure {
@@ -35,7 +35,7 @@ pub(crate) enum Measure {
 }
 
 impl Measure {
-    /// What the figures of speed are.
+    /// Names the unit of the speed figures.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Time => "operations a second",
@@ -43,7 +43,7 @@ impl Measure {
         }
     }
 
-    /// Passes of a tight loop within a trial, of which the fastest counts.
+    /// Passes of a tight loop within a trial. The fastest counts.
     fn best_of(self) -> &'static str {
         match self {
             Self::Time => "5",
@@ -52,12 +52,12 @@ impl Measure {
     }
 }
 
-/// What one trial found.
+/// The figures of one trial.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 pub(crate) struct Figures {
-    /// Operations a second; for a command, runs a second.
+    /// Operations per second; for a command, runs per second.
     pub(crate) speed: Option<f64>,
-    /// Operations of the throughput pass, where the workload says it.
+    /// Operations of the throughput pass, if the workload reports them.
     #[serde(default)]
     pub(crate) operations: Option<f64>,
     /// Wall and CPU time of the whole process in seconds.
@@ -65,48 +65,49 @@ pub(crate) struct Figures {
     pub(crate) cpu_s: f64,
     /// Page faults.
     pub(crate) faults: u64,
-    /// Largest resident set of the whole process, as [`Outcome::peak_rss_kb`] says, and the mean of the looks.
+    /// Largest resident set of the whole process, as [`Outcome::peak_rss_kb`] says, and the mean of
+    /// the looks.
     pub(crate) peak_rss_kb: f64,
     pub(crate) mean_rss_kb: Option<f64>,
-    /// Resident set at the end of the last idle time, the largest at the end of any, all of them in their
-    /// order, and how much they grew from cycle to cycle.
+    /// Resident set in KiB: at the end of the last idle time; the largest end; all ends in order;
+    /// and their growth per cycle.
     pub(crate) idle_rss_kb: Option<f64>,
     #[serde(default)]
     pub(crate) worst_idle_rss_kb: Option<f64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) idle_ends_kb: Vec<f64>,
     pub(crate) growth_kb: Option<f64>,
-    /// Resident set before the workload's first allocation, as the process itself saw it.
+    /// Resident set before the workload's first allocation, as the process itself read it.
     #[serde(default)]
     pub(crate) start_rss_kb: Option<f64>,
-    /// The pages that the survivors lie in.
+    /// The pages that contain survivors, in KiB.
     #[serde(default)]
     pub(crate) floor_kb: Option<f64>,
-    /// The benchmark's own table of blocks, in KiB, where it says how long that is.
+    /// The benchmark's own table of blocks, in KiB, if it reports one.
     pub(crate) harness_kb: Option<f64>,
-    /// What was charged to the control group: at most, and at the end of the last idle time.
+    /// Charge of the control group in KiB: the largest, and at the end of the last idle time.
     #[serde(default)]
     pub(crate) peak_cgroup_kb: Option<f64>,
     #[serde(default)]
     pub(crate) idle_cgroup_kb: Option<f64>,
-    /// hz3's own count of madvise calls.
+    /// Calls of madvise, as hz3 counted them.
     pub(crate) madvise_calls: Option<f64>,
-    /// The 99.9th percentile of the latencies, where they were taken.
+    /// The 99.9th percentile of the latencies, if they were taken.
     #[serde(default)]
     pub(crate) malloc_p999_ns: Option<f64>,
     #[serde(default)]
     pub(crate) free_p999_ns: Option<f64>,
-    /// What else the machine did.
+    /// The other load of the machine.
     #[serde(default)]
     pub(crate) load: Option<Load>,
     /// Latencies in nanoseconds and their curves, for pictures.
     pub(crate) latency: Option<Latency>,
-    /// Resident set over time, where that was asked for.
+    /// Resident set over time, if requested.
     pub(crate) series: Option<Series>,
 }
 
 impl Figures {
-    /// The ends of the idle times but the first: its cycle also fills caches and tables, once.
+    /// Returns the ends of the idle times but the first, whose cycle also fills caches and tables.
     pub(crate) fn later_idle_ends_kb(&self) -> &[f64] {
         self.idle_ends_kb.get(1..).unwrap_or_default()
     }
@@ -136,7 +137,7 @@ pub(crate) struct Phase {
     pub(crate) end_ms: f64,
 }
 
-/// The part of `hz3 bench --json` that is needed here.
+/// The part of `hz3 bench --json` that a trial reads.
 #[derive(Debug, Deserialize)]
 struct BenchReport {
     allocator: String,
@@ -163,9 +164,9 @@ struct Details {
 /// How to run trials.
 #[derive(Debug)]
 pub(crate) struct Runner<'a> {
-    /// Ended by this.
+    /// The signal that ended the session.
     pub(crate) signals: &'a Interruption,
-    /// A trial that takes longer is killed and counts as failed.
+    /// Time after which a trial is killed and counts as failed.
     pub(crate) limit: Duration,
     pub(crate) measure: Measure,
     /// Whether every trial takes latencies.
@@ -173,8 +174,8 @@ pub(crate) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs `case` on `peer`; with `detailed`, takes latencies in any case, and keeps their curves and the
-    /// series for pictures. An error is one of the trial: the others can go on.
+    /// Runs `case` on `peer`. With `detailed`, always takes latencies, and keeps the curves and
+    /// series for pictures. An error concerns this trial only.
     pub(crate) fn run(&self, case: &Case, peer: &Peer, detailed: bool) -> Result<Figures> {
         let directory = tempfile::Builder::new()
             .prefix("hz3-trial-")
@@ -217,7 +218,7 @@ impl Runner<'_> {
         }
         if self.measure == Measure::Instructions {
             let instructions = instructions(&mut outcome)?;
-            // Of a command, one operation is the whole run.
+            // The whole run of a command is one operation.
             figures.speed = Some(figures.operations.unwrap_or(1.0) / instructions * 1e6);
         }
         if detailed && figures.series.is_none() {
@@ -249,8 +250,8 @@ impl Runner<'_> {
     }
 }
 
-/// Whether the command had the library; one that was over before it could be seen has the benefit of the
-/// doubt.
+/// Returns whether the command mapped the library. A command that ended before it could be sampled
+/// counts as having mapped it.
 fn is_served(outcome: &Outcome) -> bool {
     const LOOKS: usize = 5;
     let seen = &outcome.series;
@@ -310,13 +311,13 @@ fn add_report(
     }
     figures.speed = Some(report.ops_per_s);
     figures.operations = Some(report.operations);
-    // The benchmark's phases are on the system's monotonic clock, our samples start at 0.
+    // The benchmark's phases are on the system's monotonic clock; the samples start at 0.
     let shifted = |phase: Phase| Phase {
         start_ms: phase.start_ms - outcome.started_ms,
         end_ms: phase.end_ms - outcome.started_ms,
         name: phase.name,
     };
-    // What the latency pass does to the memory is not part of the picture.
+    // The memory of the latency pass is left out of the picture.
     let until = report.measured_until_ms - outcome.started_ms;
     outcome.series.samples.retain(|sample| sample.until_ms <= until);
     let rss: Vec<f64> = outcome.series.samples.iter().map(|s| s.rss_kb as f64).collect();
@@ -348,7 +349,7 @@ fn add_report(
     Ok(())
 }
 
-/// The last look of each idle phase: one that began and ended in it.
+/// Finds the last sample of each idle phase that began and ended within the phase.
 fn idle_ends<'a>(phases: &[Phase], samples: &'a [Sample]) -> Vec<&'a Sample> {
     let idle = phases.iter().filter(|phase| phase.name == "idle");
     let last_look = |phase: &Phase| {
@@ -359,7 +360,7 @@ fn idle_ends<'a>(phases: &[Phase], samples: &'a [Sample]) -> Vec<&'a Sample> {
     idle.filter_map(last_look).collect()
 }
 
-/// At most this many points of a series are kept, evenly spread.
+/// Thins a series to this many points, evenly spread.
 const POINTS: usize = 600;
 
 fn points(samples: &[Sample]) -> Vec<(f64, u64)> {

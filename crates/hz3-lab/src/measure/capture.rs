@@ -1,4 +1,4 @@
-//! What a command wrote, kept in an unlinked file, and the comparison of two such files.
+//! The output of a command, kept in an unlinked file, and the comparison of two outputs.
 
 use crate::failure::{Failure, Result};
 use std::fs::File;
@@ -11,7 +11,7 @@ pub(crate) struct Capture {
     bytes: u64,
 }
 
-/// Where two captures part.
+/// The first difference of two captures.
 #[derive(Debug, PartialEq, Eq, Clone, Copy, serde::Serialize)]
 pub(crate) struct Difference {
     /// The first line that differs, counted from 1.
@@ -28,13 +28,12 @@ impl Capture {
         Ok(Self { file, bytes: 0 })
     }
 
-    /// Appends `bytes`.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.bytes += bytes.len() as u64;
         self.file.write_all(bytes).map_err(|e| Failure::io("keep the command's output", e))
     }
 
-    /// The first `limit` bytes as text; what is no UTF-8 is replaced.
+    /// Returns the first `limit` bytes as text, with invalid UTF-8 replaced.
     pub(crate) fn text(&mut self, limit: usize) -> Result<String> {
         let mut bytes = Vec::new();
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
@@ -45,7 +44,7 @@ impl Capture {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The first difference to `other`; `None` when both are the same.
+    /// Returns the first difference to `other`; `None` if both are equal.
     pub(crate) fn difference(&mut self, other: &mut Self) -> Result<Option<Difference>> {
         let mut left = self.rewound()?.bytes();
         let mut right = other.rewound()?.bytes();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// The charge in KiB, or `None` where no memory controller can be read.
+/// Returns the charge in KiB; `None` if no memory controller can be read.
 pub(crate) fn current_kb() -> Option<u64> {
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let file = FILE.get_or_init(|| locate(&std::fs::read_to_string("/proc/self/cgroup").ok()?));
@@ -11,8 +11,8 @@ pub(crate) fn current_kb() -> Option<u64> {
     Some(bytes / 1024)
 }
 
-/// The first of the possible files that exists: version 2, version 1, and either of them seen from
-/// inside a container, where the group is mounted as the root.
+/// Finds the first possible file that exists: version 2, version 1, and each of them as seen inside
+/// a container, where the group is mounted as the root.
 fn locate(membership: &str) -> Option<PathBuf> {
     candidates(membership).into_iter().find(|file| file.is_file())
 }

@@ -1,8 +1,8 @@
-//! The one clock that a watcher and the watched share.
+//! The clock that the measuring and the measured process share.
 
 use std::time::Duration;
 
-/// The system-wide monotonic clock in milliseconds.
+/// Returns milliseconds of the system-wide monotonic clock.
 pub(crate) fn monotonic_ms() -> f64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Duration::try_from(now).map_or(0.0, |since| since.as_secs_f64() * 1e3)

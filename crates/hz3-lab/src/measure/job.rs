@@ -1,4 +1,4 @@
-//! One run of a command: started, watched, waited for.
+//! Starts a command, samples it, and waits for it.
 
 use super::clock::monotonic_ms;
 use super::load::{Load, Meter};
@@ -15,7 +15,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// What to run: a program, its arguments, and changes to the environment.
+/// A command to run: a program, its arguments, and changes to the environment.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     /// The program (looked up in `PATH`) and its arguments; at least one word.
@@ -24,12 +24,12 @@ pub(crate) struct Job {
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
 }
 
-/// What to do with the command's standard streams.
+/// The standard streams of the command.
 #[derive(Debug)]
 pub(crate) enum Streams<'a> {
-    /// The command has ours.
+    /// The command inherits ours.
     Inherit,
-    /// Input from `input`; output is kept, and passed through as `tee` says.
+    /// Input comes from `input`; output is kept, and passed on as `tee` says.
     Keep { input: &'a mut Input, tee: Tee },
 }
 
@@ -42,36 +42,36 @@ pub(crate) struct Outcome {
     pub(crate) started_ms: f64,
     /// Time from just before the start to the end.
     pub(crate) wall: Duration,
-    /// What the kernel says it cost.
+    /// The cost that the kernel accounts to it.
     pub(crate) cost: Cost,
-    /// What else the machine did.
+    /// The other load of the machine.
     pub(crate) load: Load,
-    /// What the sampler saw.
+    /// The samples.
     pub(crate) series: Series,
-    /// What it wrote, where that was kept.
+    /// The output, if it was kept.
     pub(crate) output: Option<Output>,
 }
 
 impl Outcome {
-    /// The largest resident set: of the whole tree as sampled, or of one process as the kernel knows
-    /// it, which is exact but does not see two processes at once.
+    /// Returns the largest resident set in KiB: of the whole tree as sampled, or of one process as
+    /// the kernel knows it. The kernel's figure is exact but does not see two processes at once.
     pub(crate) fn peak_rss_kb(&self) -> u64 {
         let sampled = self.series.samples.iter().map(|sample| sample.rss_kb).max();
         sampled.unwrap_or(0).max(self.cost.max_rss_kb)
     }
 
-    /// The resident set at the last look before the end.
+    /// Returns the resident set at the last sample, in KiB.
     pub(crate) fn last_rss_kb(&self) -> Option<u64> {
         self.series.samples.last().map(|sample| sample.rss_kb)
     }
 
-    /// The exit code as a shell gives it: 128 and the number for a signal.
+    /// Returns the exit code as a shell gives it: 128 plus the number for a signal.
     pub(crate) fn exit_code(&self) -> u8 {
         let code = self.status.code().or_else(|| self.status.signal().map(|signal| 128 + signal));
         code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
     }
 
-    /// How the command ended, in a word: `0`, `3`, `signal 11`.
+    /// Describes the end of the command in a word: `0`, `3`, `signal 11`.
     pub(crate) fn exit_word(&self) -> String {
         match (self.status.code(), self.status.signal()) {
             (Some(code), _) => code.to_string(),
@@ -81,7 +81,7 @@ impl Outcome {
     }
 }
 
-/// A command that runs.
+/// A running command.
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
     pid: i32,
@@ -93,7 +93,7 @@ pub(crate) struct Running<'a> {
     streams: Streams<'a>,
 }
 
-/// Runs `job` to its end.
+/// Starts `job` and waits for its end.
 pub(crate) fn run(
     job: &Job,
     plan: Plan,
@@ -103,7 +103,6 @@ pub(crate) fn run(
     start(job, plan, streams, signals)?.finish()
 }
 
-/// Starts `job`.
 pub(crate) fn start<'a>(
     job: &Job,
     plan: Plan,
@@ -123,12 +122,11 @@ pub(crate) fn start<'a>(
 }
 
 impl Running<'_> {
-    /// The number of the command's first process.
+    /// Returns the process id of the command's first process.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Waits for the end.
     pub(crate) fn finish(mut self) -> Result<Outcome> {
         let (status, cost) = wait::wait(self.pid)?;
         let wall = self.start.elapsed();
@@ -153,9 +151,9 @@ fn prepare(job: &Job, streams: &Streams<'_>) -> Result<Command> {
     if let Streams::Keep { input, .. } = streams {
         command.stdin(input.stdio()?).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    // SAFETY: the closure does nothing at all, so it is safe after a fork. It is here because with
-    // one the standard library starts the child by `fork`, without it by `posix_spawn`, that is in
-    // our address space; the kernel then counts our own peak as the child's (`ru_maxrss`).
+    // SAFETY: the closure does nothing, so it is safe after a fork. With a closure the standard
+    // library starts the child by `fork`, without one by `posix_spawn`, in our address space. The
+    // kernel would then count our own peak as the child's (`ru_maxrss`).
     unsafe { command.pre_exec(|| Ok(())) };
     Ok(command)
 }

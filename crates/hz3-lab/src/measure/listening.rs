@@ -1,10 +1,10 @@
-//! Whether a process serves: it or a descendant listens on a TCP or Unix socket.
+//! Finds out whether a process or a descendant listens on a TCP or Unix socket.
 
 use super::tree::Tree;
 use procfs::process::{FDTarget, Process};
 use std::collections::HashSet;
 
-/// Whether `root` or a living descendant of it listens.
+/// Returns whether `root` or a living descendant of it listens.
 pub(crate) fn listens(root: i32) -> bool {
     Tree::attached(root).members().into_iter().any(owns_listener)
 }
@@ -22,7 +22,7 @@ fn owns_listener(pid: i32) -> bool {
     !sockets.is_empty() && listeners(&process).any(|inode| sockets.contains(&inode))
 }
 
-/// The sockets that listen in the network namespace of `process`, by inode.
+/// Returns the inodes of the listening sockets in the network namespace of `process`.
 fn listeners(process: &Process) -> impl Iterator<Item = u64> {
     let tcp = process.tcp().into_iter().chain(process.tcp6()).flatten();
     let tcp = tcp.filter(|entry| entry.state == procfs::net::TcpState::Listen);
@@ -30,8 +30,8 @@ fn listeners(process: &Process) -> impl Iterator<Item = u64> {
     tcp.map(|entry| entry.inode).chain(unix_listeners(&unix.unwrap_or_default()))
 }
 
-/// The inodes of the Unix sockets that accept connections. The columns are Num, `RefCount`, Protocol, Flags,
-/// Type, St, Inode and Path.
+/// Returns the inodes of the listening Unix sockets. The columns are Num, `RefCount`, Protocol,
+/// Flags, Type, St, Inode and Path.
 fn unix_listeners(table: &str) -> Vec<u64> {
     /// `__SO_ACCEPTCON`.
     const ACCEPTS: u32 = 1 << 16;

@@ -1,12 +1,12 @@
-//! What else the machine did while something was measured.
+//! The other load of the machine during a measurement.
 
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// The load during one run. What the system does not tell is `None`.
+/// The load during one run. A figure that the system does not give is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Load {
-    /// How long the run took.
+    /// Seconds of the run.
     pub(crate) seconds: f64,
     /// The load average over a minute when the run began.
     pub(crate) average: Option<f64>,
@@ -26,7 +26,7 @@ pub(crate) struct Meter {
     before: Counters,
 }
 
-/// Seconds since the start of the system, and of this process.
+/// Seconds since the start of the system, and since the start of this process.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counters {
     busy: Option<f64>,
@@ -36,13 +36,13 @@ struct Counters {
 }
 
 impl Meter {
-    /// Begins.
+    /// Reads the counters at the start of a run.
     pub(crate) fn start() -> Self {
         let average = read("/proc/loadavg").split(' ').next().and_then(|word| word.parse().ok());
         Self { start: Instant::now(), average, before: Counters::now() }
     }
 
-    /// Ends; the run itself used `cpu`.
+    /// Reads the counters again and returns the load; the run itself used `cpu`.
     pub(crate) fn stop(self, cpu: Duration) -> Load {
         let (before, after) = (self.before, Counters::now());
         let since =
@@ -71,7 +71,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Busy and stolen CPU seconds of all processors since the start of the system.
+/// Returns busy and stolen CPU seconds of all processors since the start of the system.
 fn processors(stat: &str) -> Option<(f64, f64)> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -80,17 +80,19 @@ fn processors(stat: &str) -> Option<(f64, f64)> {
     Some(((user + nice + system + hard + soft) / second, steal / second))
 }
 
-/// Seconds in which some task waited for a processor: `some avg10=0.00 ... total=MICROSECONDS`.
+/// Returns seconds in which some task waited for a processor: `some avg10=0.00 ...
+/// total=MICROSECONDS`.
 fn stalled(pressure: &str) -> Option<f64> {
     let line = pressure.lines().find(|line| line.starts_with("some "))?;
     let (_, total) = line.split_once("total=")?;
     total.trim().parse::<f64>().ok().map(|micros| micros / 1e6)
 }
 
-/// More processors than this, busy with something else in the mean, are other work.
+/// The mean number of processors busy with other work above which a measurement counts as
+/// disturbed.
 const BUSY: f64 = 0.05;
 
-/// What all these runs had beside them, as a sentence, and whether that was other work.
+/// Summarises the load beside all these runs in a sentence, and whether it disturbed them.
 pub(crate) fn sentence<'a>(
     loads: impl Iterator<Item = &'a Load>,
     processors: usize,

@@ -1,4 +1,4 @@
-//! A process watched from outside: started, sampled, waited for, its output kept.
+//! Runs a process, samples it from outside, and keeps its output.
 
 pub(crate) mod capture;
 mod cgroup;

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long after the command's end its left-over children may still write.
+/// Time that left-over children have for their output after the command's end.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// What a run wrote.
+/// The output of a run.
 #[derive(Debug)]
 pub(crate) struct Output {
     /// Standard output.
@@ -25,7 +25,7 @@ pub(crate) struct Output {
     pub(crate) stderr: Capture,
 }
 
-/// Where kept output goes as well.
+/// Destinations of the output besides the capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tee {
     /// Nowhere.
@@ -60,7 +60,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Takes over the piped streams of `child`.
+    /// Takes over the piped streams of `child` and starts the thread.
     pub(crate) fn start(
         child: &mut Child,
         replay: Option<Box<StdinReplay>>,
@@ -69,7 +69,7 @@ impl Relay {
         let failed = |e: Errno| Failure::io("prepare the command's streams", e);
         let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(failed)?);
         if let Some(stdin) = &child.stdin {
-            // Only our end of the pipe; the command's end stays as it is.
+            // This changes our end of the pipe only.
             rustix::fs::fcntl_setfl(stdin, rustix::fs::OFlags::NONBLOCK).map_err(failed)?;
         }
         let wires = Wires {
@@ -84,7 +84,8 @@ impl Relay {
         Ok(Self { ended, thread })
     }
 
-    /// Tells the relay that the command has ended. Returns the output, and the replay for the next run.
+    /// Tells the relay that the command has ended. Returns the output and the replay for the next
+    /// run.
     pub(crate) fn finish(self) -> Result<(Output, Option<Box<StdinReplay>>)> {
         rustix::io::write(&*self.ended, &1u64.to_ne_bytes())
             .map_err(|e| Failure::io("stop reading the command's output", e))?;
@@ -92,7 +93,7 @@ impl Relay {
     }
 }
 
-/// One output stream: its pipe until the end, what it said, and where that goes as well.
+/// One output stream: its pipe until the end, its capture, and its further destination.
 struct Reader<S> {
     pipe: Option<S>,
     kept: Capture,
@@ -104,7 +105,7 @@ impl<S: Read> Reader<S> {
         Ok(Self { pipe, kept: Capture::new()?, tee })
     }
 
-    /// Moves what is ready; the pipe must be readable.
+    /// Moves the bytes that are ready; the pipe must be readable.
     fn transfer(&mut self) -> Result<()> {
         let mut buffer = [0; 1 << 14];
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
@@ -115,7 +116,7 @@ impl<S: Read> Reader<S> {
         let passed =
             self.tee.as_mut().map_or(Ok(()), |tee| tee.write_all(bytes).and_then(|()| tee.flush()));
         if read == 0 || passed.is_err() {
-            // Nobody listens to us any more: by closing the pipe the command learns it too.
+            // The reader of our output has gone. Closing the pipe tells the command.
             self.pipe = None;
         }
         Ok(())
@@ -130,7 +131,7 @@ struct Wires {
     stderr: Reader<ChildStderr>,
 }
 
-/// What a descriptor that became ready is.
+/// The meaning of a descriptor that became ready.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wire {
     Ended,
@@ -165,7 +166,7 @@ impl Wires {
         deadline.is_some_and(|deadline| silent || Instant::now() >= deadline)
     }
 
-    /// Waits until something can be done, and says what.
+    /// Waits until a descriptor is ready and returns all that are.
     fn ready(&self, ended: &OwnedFd, deadline: Option<Instant>) -> Result<Vec<Wire>> {
         let mut watched: Vec<(Wire, PollFd<'_>)> = Vec::with_capacity(5);
         let mut add = |wire, fd| watched.push((wire, fd));
@@ -181,7 +182,7 @@ impl Wires {
         if let (Some(pipe), Some(replay)) = (&self.stdin, &self.replay) {
             if replay.must_read(self.replayed) {
                 add(Wire::Source, PollFd::from_borrowed_fd(stdin::source(), PollFlags::IN));
-                // No events asked for: only the command's closing of its end is reported.
+                // Without requested events, poll reports only that the command closed its end.
                 add(Wire::Stdin, PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::empty()));
             } else {
                 add(Wire::Stdin, PollFd::new(pipe, PollFlags::OUT));
@@ -203,14 +204,14 @@ impl Wires {
         let (Some(pipe), Some(replay)) = (&mut self.stdin, &mut self.replay) else { return Ok(()) };
         let known = replay.known(self.replayed, &mut buffer)?;
         if known == 0 {
-            // The input is at its end, or the command has closed its own: either way no more is due.
+            // The input has ended or the command has closed its end, so nothing more is written.
             self.stdin = None;
             return Ok(());
         }
         match pipe.write(&buffer[..known]) {
             Ok(written) => self.replayed += written as u64,
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-            // The command does not want the rest; that is its right.
+            // The command does not read the rest, which is no error.
             Err(_) => self.stdin = None,
         }
         if replay.is_end(self.replayed) {

@@ -1,4 +1,4 @@
-//! One look at a process tree: what `/proc` says of every process in it, added up.
+//! One sample of a process tree: the sums of the figures in `/proc`.
 
 use super::tree::Tree;
 use procfs::process::{MMapPath, Process};
@@ -9,24 +9,25 @@ use std::time::Instant;
 /// The sums over all living processes of the tree at one moment.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Sample {
-    /// Milliseconds since the start of the command, just before the look.
+    /// Milliseconds from the start of the command to just before the sample.
     pub(crate) t_ms: f64,
-    /// The same just after it. A look takes long when this program has to wait for a processor, and what it
-    /// saw may be of any moment between the two.
+    /// Milliseconds to just after it. A sample takes long when this program waits for a processor,
+    /// and its values may be of any moment between the two.
     #[serde(skip)]
     pub(crate) until_ms: f64,
-    /// Resident set; pages that processes share are counted once for each of them.
+    /// Resident set in KiB. A page that processes share counts once for each of them.
     pub(crate) rss_kb: u64,
     /// Address space.
     pub(crate) vms_kb: u64,
-    /// What only `smaps_rollup` knows; it walks the page tables, so not every sample has it.
+    /// The figures of `smaps_rollup`. Not every sample has them, because reading them walks the
+    /// page tables.
     #[serde(flatten)]
     pub(crate) detail: Option<Detail>,
-    /// Page faults so far, those of finished and awaited children included.
+    /// Page faults so far, including those of children that were waited for.
     pub(crate) faults: u64,
-    /// Processes alive.
+    /// Number of living processes.
     pub(crate) processes: usize,
-    /// Memory charged to the control group of this program, where it can be read.
+    /// KiB charged to the control group of this program, if readable.
     pub(crate) cgroup_kb: Option<u64>,
 }
 
@@ -44,13 +45,13 @@ pub(crate) struct Detail {
     pub(crate) anon_huge_kb: u64,
 }
 
-/// Looks at every process of `tree`, whose root started at `start`. `None` when none is alive any more.
+/// Samples every process of `tree`, whose root started at `start`; `None` if none is alive.
 pub(crate) fn take(tree: &mut Tree, start: Instant, detailed: bool) -> Option<Sample> {
     let now_ms = || start.elapsed().as_secs_f64() * 1e3;
     let mut sum = Sample { t_ms: now_ms(), ..Sample::default() };
     let mut detail = Detail::default();
     for pid in tree.members() {
-        // A process may end between two reads; what is gone has no memory left to count.
+        // A process may end between two reads. It has no memory left to count then.
         let Ok(process) = Process::new(pid) else { continue };
         let Ok(stat) = process.stat() else { continue };
         if stat.rss == 0 {
@@ -81,8 +82,8 @@ fn add_rollup(detail: &mut Detail, process: &Process) {
     }
 }
 
-/// Whether process `pid` has `library` mapped. `None` when that cannot be said: the process is gone, or its
-/// loader is not that far yet. The loader maps what is preloaded before the C library.
+/// Returns whether process `pid` has `library` mapped. `None` if the process is gone or its loader
+/// is not that far yet: the loader maps preloaded libraries before the C library.
 pub(crate) fn maps_library(pid: i32, library: &Path) -> Option<bool> {
     let maps = Process::new(pid).and_then(|process| process.maps()).ok()?;
     let mut files = maps.iter().filter_map(|map| match &map.pathname {
@@ -95,7 +96,7 @@ pub(crate) fn maps_library(pid: i32, library: &Path) -> Option<bool> {
     files.any(|file| is_c_library(file)).then_some(false)
 }
 
-/// Whether this is the file of a C library, by its usual names.
+/// Returns whether this is the file of a C library, by its usual names.
 pub(crate) fn is_c_library(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name.starts_with("libc.so") || name.starts_with("libc-") || name.starts_with("ld-musl")

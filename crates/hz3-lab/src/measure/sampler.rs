@@ -1,4 +1,4 @@
-//! The thread that looks at a running command again and again.
+//! The thread that samples a running command at an interval.
 
 use super::sample::{self, Sample};
 use super::signals::Interruption;
@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often to look, and at what.
+/// The interval and extent of sampling.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Time between two looks.
@@ -34,7 +34,8 @@ pub(crate) struct Plan {
     pub(crate) sink: Option<Sink>,
 }
 
-/// When a command that does not end by itself is asked to, by SIGTERM; [`Ends::GRACE`] later it is killed.
+/// When a command that does not end by itself is asked to, by SIGTERM; [`Ends::GRACE`] later it is
+/// killed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ends {
     /// At this time after its start.
@@ -64,7 +65,7 @@ impl std::fmt::Debug for Sink {
     }
 }
 
-/// What the thread saw.
+/// The samples, and how the command ended.
 #[derive(Debug, Default)]
 pub(crate) struct Series {
     /// The samples in order of time.
@@ -75,7 +76,7 @@ pub(crate) struct Series {
     pub(crate) timed_out: bool,
     /// The command was asked to end, as planned.
     pub(crate) ended: bool,
-    /// What the sink said when it could not take a sample.
+    /// The error of the sink that could not take a sample.
     pub(crate) sink_failure: Option<Failure>,
 }
 
@@ -173,7 +174,8 @@ impl Watch {
         self.series.timed_out |= hangs;
         if hangs || self.asked_at.is_some_and(|asked| asked.elapsed() > Ends::GRACE) {
             let mut told = HashSet::new();
-            // Again as long as there are new ones: a process may have forked while it was not told yet.
+            // Again as long as there are new ones: a process may have forked while it was not told
+            // yet.
             loop {
                 let members = self.tree.members();
                 let fresh: Vec<i32> = members.into_iter().filter(|pid| told.insert(*pid)).collect();

@@ -1,4 +1,4 @@
-//! A series of samples as CSV, written as it comes.
+//! A series of samples as CSV, written sample by sample.
 
 use super::sample::Sample;
 use std::io::Write;
@@ -16,7 +16,7 @@ const COLUMNS: [&str; 10] = [
     "cgroup_kb",
 ];
 
-/// A CSV file that grows; every line is handed to the system at once.
+/// A growing CSV file. Every line goes to the kernel at once.
 pub(crate) struct Series<W: Write>(csv::Writer<W>);
 
 impl<W: Write> Series<W> {
@@ -28,7 +28,7 @@ impl<W: Write> Series<W> {
         Ok(Self(writer))
     }
 
-    /// Writes a line; what was not looked at is empty.
+    /// Writes a line. A figure that was not read is empty.
     pub(crate) fn write(&mut self, sample: &Sample) -> csv::Result<()> {
         let known = |value: Option<u64>| value.map(|v| v.to_string()).unwrap_or_default();
         let detail =
@@ -50,7 +50,7 @@ impl<W: Write> Series<W> {
     }
 }
 
-/// The resident set over time in such a file: milliseconds and KiB. `None` when the text is none.
+/// Reads the resident set over time, in milliseconds and KiB; `None` if the text is no series.
 pub(crate) fn read_rss(text: &str) -> Option<Vec<(f64, u64)>> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     if !reader.headers().ok()?.iter().eq(COLUMNS) {

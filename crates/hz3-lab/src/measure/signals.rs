@@ -1,4 +1,4 @@
-//! Interruption: remembered, passed on to the running command, and turned into an exit code.
+//! Signals: remembered, passed on to the running command, and turned into an exit code.
 
 use crate::failure::{Failure, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -6,12 +6,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The last signal that asked this program to stop.
+/// The last SIGINT, SIGTERM or SIGHUP that this program received.
 #[derive(Debug, Clone)]
 pub(crate) struct Interruption(Arc<AtomicUsize>);
 
 impl Interruption {
-    /// From now on SIGINT, SIGTERM and SIGHUP no longer end this program; they are remembered.
+    /// Installs the handlers: from now on these signals are remembered and do not end this program.
     pub(crate) fn watch() -> Result<Self> {
         let seen = Arc::new(AtomicUsize::new(0));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -22,19 +22,20 @@ impl Interruption {
         Ok(Self(seen))
     }
 
-    /// One that never comes.
+    /// Returns an interruption that never comes.
     pub(crate) fn none() -> Self {
         Self(Arc::new(AtomicUsize::new(0)))
     }
 
-    /// The signal, if one came.
+    /// Returns the last signal.
     pub(crate) fn signal(&self) -> Option<i32> {
-        // Relaxed: the number is the whole message; nothing is published with it.
+        // Relaxed: the number itself is the message; no other data is published with it.
         i32::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|&signal| signal != 0)
     }
 
-    /// Sends a signal that came since `already` on to `root`; returns the last one handled. A SIGINT from
-    /// the keyboard has reached the command already, as it is in the terminal's group with us.
+    /// Sends a signal that came since `already` to `root` and returns it. A SIGINT from the
+    /// keyboard is not sent, because the command is in the terminal's foreground group and has it
+    /// already.
     pub(crate) fn pass_on(&self, root: i32, already: Option<i32>) -> Option<i32> {
         let now = self.signal();
         let keyboard = now == Some(SIGINT) && rustix::termios::isatty(rustix::stdio::stdin());
@@ -43,13 +44,13 @@ impl Interruption {
             && let (Some(signal), Some(pid)) =
                 (now.and_then(Signal::from_named_raw), Pid::from_raw(root))
         {
-            // The command may be gone already; then there is nobody to tell.
+            // The command may be gone already, so the error is ignored.
             let _ = kill_process(pid, signal);
         }
         now
     }
 
-    /// The exit code of a program that the signal ended, as a shell reports it.
+    /// Returns the exit code of a program that the signal ended, as a shell reports it.
     pub(crate) fn exit_code(&self) -> Option<u8> {
         self.signal().and_then(|signal| u8::try_from(128 + signal).ok())
     }

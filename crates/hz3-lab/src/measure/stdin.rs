@@ -1,4 +1,4 @@
-//! The standard input of a command that is run several times: every run reads the same bytes.
+//! Standard input for a command that runs several times. Every run reads the same bytes.
 
 use crate::failure::{Failure, Result};
 use rustix::fs::{FileType, fstat};
@@ -10,17 +10,17 @@ use std::process::Stdio;
 /// Where a command's input comes from.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// None: every run has an empty one.
+    /// No input: every run reads an empty file.
     Nothing,
-    /// A terminal or another device: every run has it as it is.
+    /// A terminal or another device, which every run inherits.
     Device,
-    /// A regular file: every run opens it anew at the place where we found it.
+    /// A regular file, which every run opens anew at this offset.
     File(u64),
-    /// A pipe or socket: what the first run read is kept for the others.
+    /// A pipe or socket. The bytes that the first run reads are kept for the others.
     Stream(Box<StdinReplay>),
 }
 
-/// A stream that is read on demand and remembered.
+/// A stream that is read on demand and kept.
 #[derive(Debug)]
 pub(crate) struct StdinReplay {
     kept: File,
@@ -29,7 +29,7 @@ pub(crate) struct StdinReplay {
 }
 
 impl Input {
-    /// Judges our own standard input.
+    /// Classifies our own standard input.
     pub(crate) fn ours() -> Result<Self> {
         let failed = |e: &dyn std::fmt::Display| Failure::io("look at the standard input", e);
         let Ok(stat) = fstat(rustix::stdio::stdin()) else { return Ok(Self::Device) };
@@ -46,7 +46,7 @@ impl Input {
         }
     }
 
-    /// What to give the next run.
+    /// Returns the standard input for the next run.
     pub(crate) fn stdio(&self) -> Result<Stdio> {
         match self {
             Self::Nothing => Ok(Stdio::null()),
@@ -65,7 +65,7 @@ impl Input {
 }
 
 impl StdinReplay {
-    /// The bytes from `at` on that are known already; empty when the stream must be read.
+    /// Copies kept bytes from `at` on; returns 0 if the stream must be read first.
     pub(crate) fn known(&mut self, at: u64, buffer: &mut [u8]) -> Result<usize> {
         if at >= self.length {
             return Ok(0);
@@ -74,7 +74,7 @@ impl StdinReplay {
         read.map_err(|e| Failure::io("read the kept standard input", e))
     }
 
-    /// Reads on from the stream, which must be ready.
+    /// Reads more of the stream, which must be ready.
     pub(crate) fn read_on(&mut self) -> Result<()> {
         let mut buffer = [0; 1 << 14];
         let read = rustix::io::read(rustix::stdio::stdin(), &mut buffer)
@@ -89,12 +89,12 @@ impl StdinReplay {
         Ok(())
     }
 
-    /// Whether the stream has ended and `at` is its end.
+    /// Returns whether the stream has ended and `at` is its end.
     pub(crate) fn is_end(&self, at: u64) -> bool {
         self.ended && at >= self.length
     }
 
-    /// Whether the byte at `at` has yet to be read from the stream.
+    /// Returns whether the byte at `at` has yet to be read from the stream.
     pub(crate) fn must_read(&self, at: u64) -> bool {
         !self.ended && at >= self.length
     }

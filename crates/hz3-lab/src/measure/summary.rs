@@ -1,15 +1,15 @@
-//! A series of samples in a few numbers a quantity.
+//! Summaries of a series of samples: a few numbers per quantity.
 
 use super::sample::{Detail, Sample};
 use crate::stats::{mean, nearest_rank};
 use serde::Serialize;
 
-/// The numbers of one quantity over time.
+/// The summary of one quantity over time.
 #[derive(Debug, Serialize, PartialEq)]
 pub(crate) struct Summary {
-    /// Which quantity, by its column's name.
+    /// The name of its column.
     pub(crate) quantity: &'static str,
-    /// Looks that read it.
+    /// Number of samples that read it.
     pub(crate) n: usize,
     /// Their mean.
     pub(crate) mean_kb: f64,
@@ -17,11 +17,11 @@ pub(crate) struct Summary {
     pub(crate) max_kb: f64,
     /// The 95th percentile by nearest rank.
     pub(crate) p95_kb: f64,
-    /// The last.
+    /// Value of the last sample.
     pub(crate) last_kb: f64,
 }
 
-/// The summaries of all quantities that were read at least once, the resident set first.
+/// Summarises every quantity that was read at least once, the resident set first.
 pub(crate) fn all(samples: &[Sample]) -> Vec<Summary> {
     let detail =
         |field: fn(&Detail) -> u64| move |sample: &Sample| sample.detail.as_ref().map(field);

@@ -1,9 +1,9 @@
-//! Which processes belong to a command: the one that was started and all it led to.
+//! The processes of a command: its first one and all descendants.
 //!
-//! A process belongs when its parent does. This program is a subreaper (see [`adopt_orphans`]), so a
-//! child whose parent is gone already becomes ours and is still found. A process is judged once, when
-//! it is first seen; later looks only read the directory `/proc`. What ran before the command (among
-//! it what earlier commands left behind) cannot belong.
+//! A process belongs if its parent does. This program is a subreaper (see [`adopt_orphans`]), so a
+//! child whose parent has ended becomes ours and is still found. Each process is judged once, when
+//! it is first seen; later samples only read the directory `/proc`. Processes that ran before the
+//! command, including those that earlier commands left behind, do not belong.
 
 use crate::failure::{Failure, Result};
 use procfs::process::Process;
@@ -18,7 +18,7 @@ pub(crate) struct Tree {
     judged: HashMap<i32, bool>,
 }
 
-/// Makes this process the parent of orphans below it.
+/// Makes this process the parent of its orphaned descendants.
 pub(crate) fn adopt_orphans() -> Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| Failure::io("become the parent of orphaned processes", e))
@@ -29,14 +29,14 @@ pub(crate) fn adopt_orphans() -> Result<()> {
 pub(crate) struct Before(Vec<i32>);
 
 impl Before {
-    /// Everything that runs now.
+    /// Lists all processes that run now.
     pub(crate) fn now() -> Self {
         Self(running().collect())
     }
 }
 
 impl Tree {
-    /// The tree of `root`, which was started after `before` was taken.
+    /// Starts the tree of `root`, which was started after `before` was taken.
     pub(crate) fn of(root: i32, before: Before) -> Self {
         let us = rustix::process::getpid().as_raw_pid();
         let mut judged: HashMap<i32, bool> = before.0.into_iter().map(|pid| (pid, false)).collect();
@@ -44,7 +44,7 @@ impl Tree {
         Self { root, us, judged }
     }
 
-    /// The tree of `root`, which runs already: the process and its descendants of now and later.
+    /// Starts the tree of a running process: `root` and its present and future descendants.
     pub(crate) fn attached(root: i32) -> Self {
         let us = rustix::process::getpid().as_raw_pid();
         let mut judged = HashMap::from([(us, false), (root, true)]);
@@ -68,15 +68,14 @@ impl Tree {
         Self { root, us, judged }
     }
 
-    /// The first process of the tree.
     pub(crate) fn root(&self) -> i32 {
         self.root
     }
 
-    /// The living members now, the root among them if it lives.
+    /// Returns the living members, including the root if it lives.
     pub(crate) fn members(&mut self) -> Vec<i32> {
         let mut running: Vec<i32> = running().collect();
-        // Parents mostly have the lower number, so one ascending pass settles most chains.
+        // Parents usually have the lower number, so one ascending pass settles most chains.
         running.sort_unstable();
         let us = self.us;
         self.judged.retain(|pid, _| running.binary_search(pid).is_ok());
@@ -91,7 +90,7 @@ impl Tree {
         running
     }
 
-    /// Admits every unjudged process with a parent inside; says whether there was one.
+    /// Admits every new process whose parent belongs; returns whether there was one.
     fn admit_children(&mut self, unjudged: &mut Vec<(i32, i32)>) -> bool {
         let before = unjudged.len();
         unjudged.retain(|&(pid, parent)| {

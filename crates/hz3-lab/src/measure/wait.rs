@@ -1,4 +1,4 @@
-//! Waiting for a child together with what it cost (`wait4`).
+//! Waits for a child and returns its resource usage (`wait4`).
 
 use crate::failure::{Failure, Result};
 use std::mem::MaybeUninit;
@@ -6,18 +6,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// What the kernel accounts to a finished child and the descendants that it waited for.
+/// The kernel's accounts of an ended child and the descendants that it waited for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost {
-    /// Time in user and in kernel mode.
+    /// CPU time in user and kernel mode.
     pub(crate) cpu: Duration,
-    /// The largest resident set that any single process of them had.
+    /// Largest resident set of any single process, in KiB.
     pub(crate) max_rss_kb: u64,
     /// Minor and major page faults.
     pub(crate) faults: u64,
 }
 
-/// Waits until child `pid` ends.
+/// Waits until the child `pid` ends.
 pub(crate) fn wait(pid: i32) -> Result<(ExitStatus, Cost)> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();

@@ -1,12 +1,12 @@
-//! What an allocator writes to the standard error when it does not accept a setting.
+//! Finds the lines with which an allocator rejects a setting.
 
 use crate::failure::Failure;
 use crate::text;
 
-/// How such lines begin, by allocator; hz3's also name an option.
+/// The beginnings of such lines, by allocator; a line of hz3 also names an option.
 const BEGINNINGS: [&str; 3] = ["hz3: ", "<jemalloc>: Invalid", "mimalloc: warning"];
 
-/// The first such line.
+/// Returns the first such line.
 pub(crate) fn find(stderr: &str) -> Option<&str> {
     stderr.lines().map(str::trim).find(|line| match line.strip_prefix(BEGINNINGS[0]) {
         Some(rest) => rest.contains("HZ3_"),
@@ -14,7 +14,7 @@ pub(crate) fn find(stderr: &str) -> Option<&str> {
     })
 }
 
-/// The setting of `who` is wrong, as `line` says.
+/// Builds the failure for a rejected setting of `who`.
 pub(crate) fn failure(who: &str, line: &str) -> Failure {
     let failure = Failure::usage(format!("{who}: the allocator does not accept a setting: {line}"));
     match meant(line) {
@@ -23,8 +23,8 @@ pub(crate) fn failure(who: &str, line: &str) -> Failure {
     }
 }
 
-/// The accepted name or value that is nearest to the refused one: the first option in the line, or its
-/// value, against what the rest of the line lists.
+/// Returns the accepted name or value nearest to the rejected one: the first option in the line, or
+/// its value, compared with the names in the rest of the line.
 fn meant(line: &str) -> Option<&str> {
     let start = line.find("HZ3_")?;
     let refused = line[start..].split([' ', ':']).next()?;
@@ -34,7 +34,7 @@ fn meant(line: &str) -> Option<&str> {
         return text::nearest(refused, words);
     };
     let words = rest.split([' ', ',', ';']).filter(|word| !word.is_empty());
-    // Numbers and words of prose are not names that can be mistyped.
+    // Numbers and words of prose are not names that can be misspelt.
     let names = words.filter(|word| word.len() > 2 && word.contains(|c: char| c.is_alphabetic()));
     text::nearest(value, names).filter(|_| value.contains(|c: char| c.is_alphabetic()))
 }

@@ -1,22 +1,22 @@
-//! The allocators that are looked for without being named.
+//! The allocators that are looked for by default.
 
 use crate::preload;
 use std::path::{Path, PathBuf};
 
-/// An allocator with the names of its library and the command that brings it.
+/// An allocator, the file names of its library, and the command that installs it.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) name: &'static str,
-    /// File names, the preferred one first; none means the C library's own malloc.
+    /// File names, preferred first. Empty for the C library's own malloc.
     pub(super) files: &'static [&'static str],
     pub(super) remedy: &'static str,
 }
 
-/// What `cargo` builds from the registry; see the crate's own notes for what is in it.
+/// The libraries that `crates/hz3-peers` builds from crates.io.
 const PEERS: &str = "cargo build --release --examples --manifest-path crates/hz3-peers/Cargo.toml \
                      --target-dir target";
 
-/// All of them, hz3 and the C library first.
+/// All known allocators, hz3 and the C library first.
 pub(super) const KNOWN: [Known; 9] = [
     Known { name: "hz3", files: &preload::LIBRARIES, remedy: preload::BUILD },
     Known { name: "glibc", files: &[], remedy: "" },
@@ -41,7 +41,7 @@ pub(super) const KNOWN: [Known; 9] = [
     Known { name: "rpmalloc", files: &["libhz3_peer_rpmalloc.so"], remedy: PEERS },
 ];
 
-/// Where libraries are looked for: beside this program, then where systems keep them.
+/// Lists the directories to search: that of this program, then the system's.
 pub(super) fn directories(exe: &Path) -> Vec<PathBuf> {
     let beside = exe.parent().unwrap_or(Path::new("."));
     let mut all = vec![beside.to_owned(), beside.join("examples"), beside.join("../lib")];
@@ -60,7 +60,7 @@ pub(super) fn directories(exe: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The first file of these names in these directories.
+/// Returns the first of these files that exists in these directories.
 pub(super) fn locate(files: &[&str], directories: &[PathBuf]) -> Option<PathBuf> {
     let places = files.iter().flat_map(|file| directories.iter().map(move |dir| dir.join(file)));
     places.into_iter().find(|place| place.is_file())

@@ -1,4 +1,4 @@
-//! Which allocators there are: where their libraries lie, which version they are, how to get the rest.
+//! The allocators: where their libraries are, their versions, and how to install missing ones.
 
 pub(crate) mod complaint;
 mod known;
@@ -15,35 +15,35 @@ use std::path::{Path, PathBuf};
 /// An allocator that programs can run on.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// What it is called in tables: `jemalloc`, or `mimalloc:MIMALLOC_PURGE_DELAY=0`.
+    /// Its name in tables: `jemalloc`, or `mimalloc:MIMALLOC_PURGE_DELAY=0`.
     pub(crate) name: String,
     /// The library to preload; `None` is the C library's own malloc.
     pub(crate) library: Option<PathBuf>,
     /// Settings in the environment.
     pub(crate) environment: Vec<(String, String)>,
-    /// What it says of its version.
+    /// The version that the library reports.
     pub(crate) version: Option<String>,
     /// A digest of the library's bytes, so that two builds are told apart.
     pub(crate) digest: Option<String>,
 }
 
-/// An allocator that is not here, and how to get it.
+/// An allocator that is not installed, and how to install it.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// What it would be called.
+    /// The name it would have.
     pub(crate) name: String,
-    /// The command that brings it, or the reason why it cannot be used.
+    /// The command that installs it, or the reason why it cannot be used.
     pub(crate) remedy: String,
 }
 
 impl Peer {
-    /// hz3 in this library, as it is.
+    /// Describes hz3 in this library without settings.
     pub(crate) fn hz3(library: PathBuf) -> Self {
         let name = "hz3".to_owned();
         Self { name, library: Some(library), environment: Vec::new(), version: None, digest: None }
     }
 
-    /// The changes to the environment that put a command on this allocator.
+    /// Returns the changes to the environment that make a command use this allocator.
     pub(crate) fn apply(&self) -> Vec<(OsString, Option<OsString>)> {
         let current = std::env::var_os(crate::preload::VARIABLE);
         let preload = match &self.library {
@@ -55,7 +55,7 @@ impl Peer {
         std::iter::once((crate::preload::VARIABLE.into(), preload)).chain(settings).collect()
     }
 
-    /// Whether a process whose malloc comes from the file `origin` ran on this allocator.
+    /// Returns whether a process whose malloc comes from the file `origin` used this allocator.
     pub(crate) fn is_origin(&self, origin: &str) -> bool {
         let full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         match &self.library {

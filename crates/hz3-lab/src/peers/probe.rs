@@ -1,4 +1,4 @@
-//! Asking an allocator who it is: this program, started anew with the library preloaded, looks at itself.
+//! Identifies an allocator by starting this program again with the library preloaded.
 
 use super::{Peer, complaint};
 use crate::failure::{Failure, Result};
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::process::Command;
 
-/// The hidden subcommand that answers.
+/// The hidden subcommand that the probe runs.
 pub(crate) const SUBCOMMAND: &str = "probe";
 
-/// What a process on an allocator knows.
+/// The answer of a process that runs on the allocator.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Probed {
-    /// The file that malloc comes from.
+    /// The library file that provides malloc.
     pub(crate) origin: String,
-    /// What the allocator says of its version, if it has one of the known ways to say it.
+    /// The version, if the allocator has one of the known functions that report it.
     pub(crate) version: Option<String>,
 }
 
-/// Starts a process on `peer` and asks it. A setting that the allocator does not accept is wrong usage.
+/// Starts a process on `peer` and reads its answer. A rejected setting is wrong usage.
 pub(crate) fn probe(peer: &Peer) -> Result<Probed> {
     let exe = std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
     let mut command = Command::new(exe);
@@ -44,7 +44,7 @@ pub(crate) fn probe(peer: &Peer) -> Result<Probed> {
         .map_err(|e| Failure::io(format!("understand a process on {}", peer.name), e))
 }
 
-/// The answer of the process that was started.
+/// Reports the allocator of this process.
 pub(crate) fn report_own() -> Probed {
     Probed { origin: outside::malloc_origin(), version: own_version() }
 }
@@ -65,7 +65,7 @@ fn symbol(name: &CStr) -> Option<*mut c_void> {
     (!found.is_null()).then_some(found)
 }
 
-/// The text at `text`, up to the first space (jemalloc appends a commit).
+/// Returns the text at `text` up to the first space, because jemalloc appends a commit.
 fn text(text: *const c_char) -> Option<String> {
     if text.is_null() {
         return None;
@@ -83,7 +83,7 @@ fn hz3_version() -> Option<String> {
     text(version())
 }
 
-/// The libraries of the crate `hz3-peers` say it themselves.
+/// Reads the version from the libraries of the crate `hz3-peers`.
 fn peer_version() -> Option<String> {
     let function = symbol(c"hz3_peer_version")?;
     // SAFETY: that crate declares `const char *hz3_peer_version(void)`.
@@ -116,7 +116,7 @@ fn mimalloc_version() -> Option<String> {
     Some(mimalloc_number(version()))
 }
 
-/// 212 is 2.1.2; since version 3 there are two digits for the last parts: 30403 is 3.4.3.
+/// Formats 212 as 2.1.2; from version 3 on, the last parts have two digits: 30403 is 3.4.3.
 fn mimalloc_number(number: c_int) -> String {
     if number >= 10_000 {
         format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100)

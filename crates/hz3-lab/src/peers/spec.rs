@@ -1,4 +1,4 @@
-//! Naming allocators on the command line.
+//! Allocators on the command line.
 
 use super::known::{self, KNOWN};
 use super::{Missing, Peer, probe};
@@ -14,18 +14,18 @@ pub(crate) struct Candidates {
     absent: Vec<Missing>,
 }
 
-/// What was asked for: the allocators that are there, and those that are not.
+/// The requested allocators, present and missing.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
     /// Usable, each probed.
     pub(crate) peers: Vec<Peer>,
-    /// Not usable, with the way out.
+    /// Not usable, with the remedy.
     pub(crate) missing: Vec<Missing>,
 }
 
 impl Candidates {
-    /// Looks for the known allocators, and adds `extra` ones, each `NAME=PATH`. A known name with a path
-    /// takes the known one's place.
+    /// Finds the known allocators and adds `extra` ones, each `NAME=PATH`. A path given for a known
+    /// name replaces the known library.
     pub(crate) fn find(extra: &[String]) -> Result<Self> {
         let exe =
             std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
@@ -50,8 +50,8 @@ impl Candidates {
         Ok(candidates)
     }
 
-    /// The allocators called `names`, or all known ones when there are none. `NAME:VAR=VALUE:VAR=VALUE` is
-    /// the allocator NAME with settings.
+    /// Selects the allocators called `names`, or all known ones if there are none.
+    /// `NAME:VAR=VALUE:VAR=VALUE` is the allocator NAME with settings.
     pub(crate) fn select(&self, names: &[String]) -> Result<Selection> {
         let mut selection = Selection::default();
         if names.is_empty() {
@@ -106,7 +106,7 @@ impl Candidates {
     }
 }
 
-/// `NAME=PATH`.
+/// Parses `NAME=PATH`.
 fn named(spec: &str) -> Result<(String, PathBuf)> {
     match spec.split_once('=') {
         Some((name, path)) if !name.is_empty() && !name.contains(':') => {
@@ -118,7 +118,7 @@ fn named(spec: &str) -> Result<(String, PathBuf)> {
     }
 }
 
-/// `NAME:VAR=VALUE:VAR=VALUE`.
+/// Parses `NAME:VAR=VALUE:VAR=VALUE`.
 fn variant(full: &str) -> Result<(&str, Vec<(String, String)>)> {
     match full.split_once(':') {
         None => Ok((full, Vec::new())),
@@ -131,7 +131,8 @@ fn variant(full: &str) -> Result<(&str, Vec<(String, String)>)> {
     }
 }
 
-/// `VAR=VALUE:VAR=VALUE`. A part without `=` belongs to the value before it: values have colons, too.
+/// Parses `VAR=VALUE:VAR=VALUE`. A part without `=` belongs to the value before it, because values
+/// may contain colons.
 pub(crate) fn settings(text: &str) -> Result<Vec<(String, String)>> {
     let mut settings: Vec<(String, String)> = Vec::new();
     for part in text.split(':') {
@@ -149,7 +150,7 @@ pub(crate) fn settings(text: &str) -> Result<Vec<(String, String)>> {
     Ok(settings)
 }
 
-/// FNV-1a of a file: tells builds apart, and is no protection against anybody.
+/// Returns the FNV-1a hash of a file. It tells builds apart and is no protection against forgery.
 pub(crate) fn digest(path: &Path) -> Result<String> {
     let bytes =
         std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))?;

@@ -1,7 +1,8 @@
 //! A comparison as one self-contained page, and its pictures as files.
 //!
-//! The pictures are SVG written here: no script runs in the page, nothing is loaded, and the colours come
-//! from style variables, so that the same picture serves light and dark, screen and paper.
+//! The pictures are SVG written here: no script runs in the page, nothing is loaded, and the
+//! colours come from style variables, so that the same picture serves light and dark, screen and
+//! paper.
 
 mod page;
 mod plots;
@@ -22,13 +23,13 @@ pub(crate) struct Picture {
     pub(crate) name: String,
     /// Its heading.
     pub(crate) title: String,
-    /// What to see in it, in a sentence.
+    /// The message of the picture, in a sentence.
     pub(crate) caption: String,
     /// The drawing.
     pub(crate) svg: svg::Svg,
 }
 
-/// All pictures that a record has the data for.
+/// Draws all pictures for which a record has the data.
 pub(crate) fn pictures(record: &Record, analysis: &Analysis) -> Vec<Picture> {
     let mut all = Vec::new();
     all.extend(plots::memory::over_time(record));

@@ -1,4 +1,4 @@
-//! The page.
+//! The HTML page.
 
 use super::Picture;
 use super::svg::escape;
@@ -10,7 +10,7 @@ use std::fmt::Write;
 const STYLE: [&str; 3] =
     [include_str!("colours.css"), include_str!("plots.css"), include_str!("page.css")];
 
-/// The whole report as one HTML file.
+/// Writes the whole report as one HTML file.
 pub(crate) fn html(
     record: &Record,
     analysis: &Analysis,
@@ -41,7 +41,7 @@ pub(crate) fn html(
     document("Memory allocators compared", &body)
 }
 
-/// A page with one watch's picture.
+/// Writes a page with the picture of one watch.
 pub(crate) fn watched(picture: &Picture, file: &str) -> String {
     let body = format!(
         "<h1>{}</h1><p class='load'>{}</p><figure>{}<figcaption>{}</figcaption></figure>",
@@ -64,7 +64,7 @@ fn document(title: &str, body: &str) -> String {
     )
 }
 
-/// The load, the machine and the versions in a few words; the table at the end has the rest.
+/// Summarises load, machine and versions; the table at the end has the rest.
 fn circumstances_line(record: &Record) -> String {
     let machine = &record.machine;
     let versions = record.peers.iter().map(|peer| {

@@ -1,4 +1,4 @@
-//! Pictures as PNG, drawn by a browser: the same engine that shows the page.
+//! Pictures as PNG, rendered by the browser engine that also shows the page.
 
 use super::Picture;
 use crate::failure::{Failure, Result};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 /// The names under which Chromium is installed.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-/// Pixels of the file for one of the drawing.
+/// Pixels of the file per unit of the drawing.
 const SCALE: u32 = 2;
 
 /// Writes every picture into `directory`.
@@ -39,7 +39,7 @@ fn draw(
     drawing: &Path,
     file: &Path,
 ) -> Result<()> {
-    // What an earlier run left must not pass for this one's.
+    // Remove the file of an earlier run, so that it cannot pass for the new one.
     match std::fs::remove_file(file) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             return Err(Failure::io(format!("replace {}", file.display()), e));

@@ -1,4 +1,4 @@
-//! From values to places, and the round values that an axis names.
+//! Axes: positions of values, and the round values that label them.
 
 /// A linear or logarithmic axis.
 #[derive(Debug, Clone, Copy)]
@@ -11,23 +11,23 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// Values `from..to` at places `start..end`.
+    /// Maps values `from..to` linearly to positions `start..end`.
     pub(crate) fn linear((from, to): (f64, f64), (start, end): (f64, f64)) -> Self {
         Self { from, to: to.max(from + f64::MIN_POSITIVE), start, end, is_log: false }
     }
 
-    /// The same by powers; all values are above 0.
+    /// Maps values logarithmically; all must be above 0.
     pub(crate) fn log((from, to): (f64, f64), places: (f64, f64)) -> Self {
         let (from, to) = (from.max(1e-9), to.max(from.max(1e-9) * 1.01));
         Self { is_log: true, ..Self::linear((from, to), places) }
     }
 
-    /// Whether equal distances are equal factors.
+    /// Returns whether equal distances are equal factors.
     pub(crate) fn is_logarithmic(&self) -> bool {
         self.is_log
     }
 
-    /// The place of `value`; values outside are at the ends.
+    /// Returns the position of `value`; a value outside is clamped to the nearest end.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let part = if self.is_log {
             (value.max(1e-9) / self.from).ln() / (self.to / self.from).ln()
@@ -37,7 +37,7 @@ impl Scale {
         self.start + part.clamp(0.0, 1.0) * (self.end - self.start)
     }
 
-    /// About `count` round values.
+    /// Returns about `count` round values.
     pub(crate) fn ticks(&self, count: u32) -> Vec<f64> {
         if self.is_log { self.powers(count) } else { self.steps(count) }
     }

@@ -1,4 +1,4 @@
-//! Writing SVG.
+//! Writes SVG.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ pub(crate) struct Svg {
     body: String,
 }
 
-/// Where a text is held.
+/// The anchor of a text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Anchor {
     Start,
@@ -19,18 +19,17 @@ pub(crate) enum Anchor {
     End,
 }
 
-/// The look of everything that is drawn; the page defines the variables.
+/// The style of all shapes; the page defines its variables.
 const CLASSES: &str = include_str!("plots.css");
 /// The variables, for pictures that stand alone.
 const COLOURS: &str = include_str!("colours.css");
 
 impl Svg {
-    /// An empty drawing; `label` is what a screen reader says of it.
+    /// Starts an empty drawing. A screen reader reads `label`.
     pub(crate) fn new(width: f64, height: f64, label: &str) -> Self {
         Self { width, height, label: label.to_owned(), body: String::new() }
     }
 
-    /// A text.
     pub(crate) fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, class: &str, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -70,7 +69,8 @@ impl Svg {
         self.put(format_args!("<path d='{path}' class='{class}'><title>{tip}</title></path>"));
     }
 
-    /// A mark: the shape differs with `index` as well as the colour, for eyes that cannot tell the colours.
+    /// Draws a marker. Shape and colour both differ with `index`, for readers who cannot tell the
+    /// colours apart.
     pub(crate) fn mark(&mut self, (x, y): (f64, f64), index: usize, tip: &str) {
         let shape = match index % 4 {
             0 => format!("M{} {y}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", x - 5.0),
@@ -85,12 +85,12 @@ impl Svg {
         ));
     }
 
-    /// For a page that defines the colours.
+    /// Returns the drawing for a page that defines the colours.
     pub(crate) fn inline(&self) -> String {
         self.wrapped("")
     }
 
-    /// For a file of its own.
+    /// Returns the drawing as a file of its own.
     pub(crate) fn standalone(&self) -> String {
         self.wrapped(&format!(
             "<style>{COLOURS}{CLASSES}</style><rect width='100%' height='100%' class='paper'/>"
@@ -116,22 +116,23 @@ impl Svg {
     }
 }
 
-/// Colours there are; the thirteenth series begins anew.
+/// Number of colours. The thirteenth series starts again with the first.
 const COLOUR_COUNT: usize = 12;
 
-/// The class that strokes with the colour of series `index`, dashed from the fifth on, dotted from the ninth.
+/// Returns the class that strokes with the colour of series `index`: dashed from the fifth on,
+/// dotted from the ninth.
 pub(crate) fn stroke(index: usize) -> String {
     let colour = index % COLOUR_COUNT;
     let pattern = ["", " dashed", " dotted"][colour / 4];
     format!("curve c{colour}{pattern}")
 }
 
-/// The class that fills with the colour of series `index`.
+/// Returns the class that fills with the colour of series `index`.
 pub(crate) fn fill(index: usize) -> String {
     format!("f{}", index % COLOUR_COUNT)
 }
 
-/// Text that is safe in HTML, in attributes too.
+/// Escapes text for HTML, including attributes.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -1,29 +1,30 @@
-//! Intervals for paired measurements: the Hodges-Lehmann estimate and Wilcoxon's signed-rank interval.
+//! Intervals for paired measurements: the Hodges-Lehmann estimate and Wilcoxon's signed-rank
+//! interval.
 //!
-//! The values are differences (or logarithms of ratios) of two sides that were measured close to each
-//! other, with the order of the sides alternating. If the sides do not differ, either is as likely to be
-//! the larger one, so the values lie symmetrically about 0 whatever else the machine did: the interval
-//! then covers 0 with at least its stated probability for any shape of the noise. It is exact, not
-//! asymptotic, and therefore needs [`FEWEST`] values.
+//! The values are differences (or logarithms of ratios) of two measurements that ran close to each
+//! other in alternating order. If the two do not differ, either is as likely to be the larger one,
+//! so the values lie symmetrically about 0 whatever else the machine did. The interval then covers
+//! 0 with at least its stated probability for any shape of the noise. It is exact, not asymptotic,
+//! and therefore needs [`FEWEST`] values.
 
 use serde::Serialize;
 
-/// With fewer values not even the whole range of what was seen has a confidence of 95 %: of five values
-/// that are as often above as below the truth, all lie on one side once in 16 times.
+/// The least number of values with an interval. With fewer, even the whole range has less than 95 %
+/// confidence: five values lie all on one side of the truth once in 16 times.
 pub(crate) const FEWEST: usize = 6;
 
-/// What one side of a 95 % interval may miss.
+/// The probability that each end of a 95 % interval may miss.
 const TAIL: f64 = 0.025;
 
-/// A figure, with its interval if there are enough values for one.
+/// A figure, with an interval if there are enough values.
 #[derive(Debug, Clone, Copy, Serialize, PartialEq)]
 pub(crate) struct Estimate {
     /// The figure of all that was measured.
     pub(crate) value: f64,
-    /// Where the true figure lies with a confidence of 95 %; `None` of fewer than [`FEWEST`] values.
+    /// The 95 % interval; `None` with fewer than [`FEWEST`] values.
     #[serde(flatten)]
     pub(crate) interval: Option<Interval>,
-    /// Values that went in.
+    /// Number of values.
     pub(crate) n: usize,
 }
 
@@ -35,26 +36,26 @@ pub(crate) struct Interval {
 }
 
 impl Interval {
-    /// Whether `value` lies inside.
+    /// Returns whether `value` lies inside.
     pub(crate) fn holds(&self, value: f64) -> bool {
         self.low <= value && value <= self.high
     }
 }
 
 impl Estimate {
-    /// The same figure on another scale; `scale` must not decrease.
+    /// Converts both to another scale; `scale` must not decrease.
     pub(crate) fn map(self, scale: impl Fn(f64) -> f64) -> Self {
         let ends = |Interval { low, high }| Interval { low: scale(low), high: scale(high) };
         Self { value: scale(self.value), interval: self.interval.map(ends), n: self.n }
     }
 
-    /// Of a ratio: how many times its low end the high end of the interval is.
+    /// Returns the ratio of the high end to the low end.
     pub(crate) fn width_factor(&self) -> Option<f64> {
         self.interval.map(|interval| interval.high / interval.low)
     }
 }
 
-/// The centre of paired differences. `None` of none.
+/// Estimates the centre of paired differences; `None` if there are none.
 pub(crate) fn difference(values: &[f64]) -> Option<Estimate> {
     let n = values.len();
     let averages = walsh_averages(values);
@@ -66,13 +67,14 @@ pub(crate) fn difference(values: &[f64]) -> Option<Estimate> {
     Some(Estimate { value, interval, n })
 }
 
-/// The centre of paired ratios, all above 0, on the logarithmic scale. `None` of none.
+/// Estimates the centre of paired ratios above 0, on the logarithmic scale; `None` if there are
+/// none.
 pub(crate) fn ratio(values: &[f64]) -> Option<Estimate> {
     let logarithms: Vec<f64> = values.iter().map(|ratio| ratio.ln()).collect();
     difference(&logarithms).map(|estimate| estimate.map(f64::exp))
 }
 
-/// The means of any two values, each with itself included, in ascending order.
+/// Returns the means of any two values, each with itself included, in ascending order.
 fn walsh_averages(values: &[f64]) -> Vec<f64> {
     let pairs = |(i, a): (usize, &f64)| {
         let a = *a;
@@ -83,9 +85,9 @@ fn walsh_averages(values: &[f64]) -> Vec<f64> {
     averages
 }
 
-/// How many Walsh averages an interval leaves out at either end. The count of those below the true centre
-/// is distributed as Wilcoxon's signed-rank sum: a sum of some of the ranks 1 to `n`, each taken with a
-/// probability of one half.
+/// Returns the number of Walsh averages that the interval leaves out at each end. The count of
+/// averages below the true centre is distributed as Wilcoxon's signed-rank sum: each rank from 1 to
+/// `n` is added with probability one half.
 fn cut(n: usize) -> usize {
     let most = n * (n + 1) / 2;
     let mut probability = vec![0.0; most + 1];
@@ -140,9 +142,9 @@ mod tests {
         }),
     ];
 
-    /// How many of 1000 A/A comparisons of `n` rounds gave an interval that holds 1. Other work slows both
-    /// sides down for several rounds on end, and the second side of a round is always 3 % faster; who that
-    /// is alternates from a start drawn at random.
+    /// How many of 1000 A/A comparisons of `n` rounds gave an interval that holds 1. Other work
+    /// slows both sides down for several rounds on end, and the second side of a round is always 3
+    /// % faster; who that is alternates from a start drawn at random.
     fn covered(noise: Noise, n: usize) -> usize {
         let mut random = StdRng::seed_from_u64(7);
         let mut comparison = || {

@@ -3,7 +3,7 @@
 pub(crate) mod estimate;
 pub(crate) mod trend;
 
-/// The median; the mean of the middle two for an even count. `None` of nothing.
+/// Returns the median: for an even count the mean of the middle two. `None` if there are no values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values);
     let n = sorted.len();
@@ -14,7 +14,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// The nearest-rank percentile: the smallest value that at least `percent` % of all do not exceed.
+/// Returns the nearest-rank percentile: the smallest value that at least `percent` % do not exceed.
 pub(crate) fn nearest_rank(values: &[f64], percent: f64) -> Option<f64> {
     let sorted = sorted(values);
     let rank = (percent / 100.0 * sorted.len() as f64).ceil();

@@ -1,26 +1,26 @@
-//! Whether values rise from one to the next: the slope of Theil and Sen, and how low it may be.
+//! Rising series: the slope of Theil and Sen with its lower bound.
 //!
-//! The slope is the median of those between any two values of a series, so that a few values far off
-//! hardly move it. Its lower bound is Sen's: Kendall's count of rising pairs says how far the ranks of
-//! the pairs' slopes may be shifted by chance. No shape of the scatter is assumed.
+//! The slope is the median of the slopes between any two values, so a few outliers hardly move it.
+//! Its lower bound is Sen's: Kendall's count of rising pairs limits how far chance may shift the
+//! ranks of the slopes. No shape of the scatter is assumed.
 
-/// Of the normal distribution: one value in 40 lies higher.
+/// The 97.5 % quantile of the normal distribution.
 const QUANTILE: f64 = 1.96;
 
-/// A slope a step, and what it exceeds with a confidence of 97.5 %.
+/// A slope per step, and its lower bound at 97.5 % confidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Trend {
     pub(crate) slope: f64,
     pub(crate) low: f64,
 }
 
-/// The slope within one series; needs three values.
+/// Returns the slope within one series of at least three values.
 pub(crate) fn slope(values: &[f64]) -> Option<f64> {
     if values.len() < 3 { None } else { super::median(&slopes(values).collect::<Vec<_>>()) }
 }
 
-/// The common slope within several series, whatever their levels are. `None` when there are too few
-/// values to say how low it may be.
+/// Returns the common slope within several series at any levels. `None` if there are too few values
+/// for a bound.
 pub(crate) fn trend(series: &[Vec<f64>]) -> Option<Trend> {
     let mut all: Vec<f64> = series.iter().flat_map(|values| slopes(values)).collect();
     all.sort_by(f64::total_cmp);
@@ -39,7 +39,7 @@ pub(crate) fn trend(series: &[Vec<f64>]) -> Option<Trend> {
     Some(Trend { slope: super::median(&all)?, low })
 }
 
-/// Those between any two values.
+/// Returns the slopes between any two values.
 fn slopes(values: &[f64]) -> impl Iterator<Item = f64> {
     let later = |(i, first): (usize, &f64)| {
         let first = *first;
@@ -75,8 +75,8 @@ mod tests {
         assert_eq!(trend(&[low, high]), Some(Trend { slope: 0.0, low: 0.0 }));
     }
 
-    /// Ends of 23 idle times, in KiB, that scatter as those of the benchmark burst-idle were seen to (8.3 to 9.4 MiB), above
-    /// a leak of so many KiB a cycle.
+    /// Ends of 23 idle times, in KiB, that scatter as those of the benchmark burst-idle were seen
+    /// to (8.3 to 9.4 MiB), above a leak of so many KiB a cycle.
     fn idle_ends(seed: u32, leak: f64) -> Vec<f64> {
         let mut random = Random::for_thread(seed, 0);
         let mut end = |cycle| f64::from(random.between(8_500, 9_626)) + leak * f64::from(cycle);

@@ -1,11 +1,11 @@
-//! Numbers and tables for people.
+//! Numbers and tables for readers.
 
 pub(crate) mod out;
 pub(crate) mod table;
 
 use crate::stats::estimate::Estimate;
 
-/// A number with a comma between groups of three digits.
+/// Formats a number with a comma between groups of three digits.
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -18,7 +18,7 @@ pub(crate) fn count(n: u64) -> String {
     out
 }
 
-/// KiB as people read them: `640 KiB`, `1.5 MiB`, `2.10 GiB`.
+/// Formats KiB: `640 KiB`, `1.5 MiB`, `2.10 GiB`.
 pub(crate) fn kib(kib: f64) -> String {
     const MIB: f64 = 1024.0;
     const GIB: f64 = 1024.0 * MIB;
@@ -29,7 +29,7 @@ pub(crate) fn kib(kib: f64) -> String {
     }
 }
 
-/// Seconds as people read them: `850 us`, `12.3 ms`, `1.234 s`.
+/// Formats seconds: `850 us`, `12.3 ms`, `1.234 s`.
 pub(crate) fn seconds(s: f64) -> String {
     match s {
         s if s < 0.001 => format!("{:.0} us", s * 1e6),
@@ -38,7 +38,7 @@ pub(crate) fn seconds(s: f64) -> String {
     }
 }
 
-/// Nanoseconds as people read them: `35 ns`, `1.2 us`, `3.4 ms`, `1.234 s`.
+/// Formats nanoseconds: `35 ns`, `1.2 us`, `3.4 ms`, `1.234 s`.
 pub(crate) fn nanoseconds(ns: f64) -> String {
     match ns {
         ns if ns < 1e3 => format!("{ns:.0} ns"),
@@ -47,7 +47,7 @@ pub(crate) fn nanoseconds(ns: f64) -> String {
     }
 }
 
-/// A duration to come, roughly: `40 s`, `12 min`, `2.5 h`.
+/// Formats an estimated duration: `40 s`, `12 min`, `2.5 h`.
 pub(crate) fn about(s: f64) -> String {
     match s {
         s if s < 90.0 => format!("{s:.0} s"),
@@ -56,7 +56,7 @@ pub(crate) fn about(s: f64) -> String {
     }
 }
 
-/// A rate with its thousands in a letter: `950`, `12.3 k`, `98.7 M`, `1.23 G`.
+/// Formats a rate: `950`, `12.3 k`, `98.7 M`, `1.23 G`.
 pub(crate) fn si(rate: f64) -> String {
     match rate {
         r if r < 1e3 => format!("{r:.0}"),
@@ -66,14 +66,14 @@ pub(crate) fn si(rate: f64) -> String {
     }
 }
 
-/// The name that `word` was probably meant to be: the nearest one, if a third of its letters at most differ.
+/// Returns the name nearest to `word` if at most a third of its letters differ.
 pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = names.map(|name| (edits(&word.to_lowercase(), &name.to_lowercase()), name));
     let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + name.chars().count() / 3).then_some(name)
 }
 
-/// How many letters must be put in, taken out, replaced, or exchanged with their neighbour.
+/// Returns the number of letters to insert, delete, replace or swap with their neighbour.
 fn edits(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
@@ -92,8 +92,8 @@ fn edits(from: &str, to: &str) -> usize {
     rows[from.len()][to.len()]
 }
 
-/// A ratio with its interval: `1.23 (1.10-1.35)`, `~ (0.93-1.08)` when no difference was seen, and
-/// `1.23 (-)` when there are too few values for an interval.
+/// Formats a ratio with its interval: `1.23 (1.10-1.35)`; `~ (0.93-1.08)` if no difference was
+/// seen; `1.23 (-)` if there are too few values for an interval.
 pub(crate) fn ratio(estimate: &Estimate) -> String {
     match estimate.interval {
         Some(i) if i.holds(1.0) => format!("~ ({:.2}-{:.2})", i.low, i.high),
@@ -102,7 +102,7 @@ pub(crate) fn ratio(estimate: &Estimate) -> String {
     }
 }
 
-/// What [`ratio`] prints, for the line above a table.
+/// Explains the output of [`ratio`] in the line above a table.
 pub(crate) const RATIO_KEY: &str = "`~` no difference seen, `(-)` too few rounds for an interval";
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The standard output, with errors that are not lost.
+//! Standard output that reports its errors.
 
 use crate::failure::{BROKEN_PIPE, Failure, Result};
 use std::io::{ErrorKind, Write};
 
-/// Writes `bytes`. A reader who has gone ends the program quietly; a full disk is a failure.
+/// Writes `bytes`. A closed pipe ends the program quietly; a full disk is a failure.
 pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| failed(&e))

@@ -1,8 +1,8 @@
-//! A plain table: names left, numbers right, one rule under the head.
+//! A plain table: names left, numbers right, one rule under the header.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-/// A table with these column heads; the first `names` columns are left-aligned.
+/// Starts a table with these column headers. The first `names` columns are left-aligned.
 pub(crate) fn plain(heads: &[&str], names: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);

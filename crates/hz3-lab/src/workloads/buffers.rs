@@ -60,7 +60,7 @@ impl Buffers {
         Ok(())
     }
 
-    /// Frees everything; returns the bytes that came through.
+    /// Frees all buffers and returns the bytes received.
     fn consume<H: Heap>(
         &self,
         heap: &mut H,

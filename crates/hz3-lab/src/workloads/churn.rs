@@ -1,4 +1,5 @@
-//! What does a short life of a thread cost: create, a thousand operations, free everything, exit, join?
+//! What does a short-lived thread cost that starts, makes a thousand operations, frees all and
+//! exits?
 
 use super::Work;
 use super::support::block::Fault;
@@ -30,7 +31,7 @@ pub(crate) struct Churn {
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "small")]
     sizes: Sizes,
-    /// Start of the random numbers
+    /// Seed of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
     seed: u32,
 }

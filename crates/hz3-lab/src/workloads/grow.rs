@@ -31,7 +31,7 @@ impl Grow {
             block.mark_from(old);
             operations += 1;
         }
-        // The first word is the block's stamp, which a realloc renews; the marks stand behind it.
+        // The first word is the block's stamp, which a realloc renews, so the marks start after it.
         let mut from = FIRST;
         while from < block.size() {
             block.check_marks(from, from * 2)?;

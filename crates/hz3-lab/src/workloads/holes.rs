@@ -1,7 +1,7 @@
 //! What stays resident when one block in twenty survives, scattered over the whole heap?
 //!
-//! The case that others publish: 150,000 blocks of 512 bytes, 100,000 of 1 KiB and 50,000 of 2 KiB, mixed
-//! with each other, all written; every twentieth stays.
+//! The case that other allocators publish: 150,000 blocks of 512 bytes, 100,000 of 1 KiB and 50,000
+//! of 2 KiB, interleaved and all written. Every twentieth block survives.
 
 use super::Work;
 use super::outside;
@@ -46,7 +46,7 @@ impl Holes {
     }
 }
 
-/// The blocks, 8 bytes for each: a block's place says its size.
+/// The blocks, 8 bytes each. The index of a block determines its size.
 struct Blocks {
     places: Mapped<Option<Unsized>>,
 }
@@ -81,7 +81,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// The survivors' places and sizes, for what only looks at them.
+    /// Returns addresses and sizes of the survivors.
     fn extents(&self) -> impl Iterator<Item = Extent> + Clone {
         let there = |(index, place): (usize, &Option<Unsized>)| {
             place.as_ref().map(|block| block.extent(Self::size(index)))
@@ -121,7 +121,7 @@ impl Work for Holes {
         totals.note("idle_rss_kb", idle_kb);
         totals.note("live_kb", live_bytes as u64 / 1024);
         totals.note("survivors", survivors as u64);
-        // The table of blocks is the harness's: no allocator could give it back.
+        // The table of blocks belongs to the harness; no allocator could return it.
         let harness_kb = (blocks.places.len() * size_of::<Option<Unsized>>()) as u64 / 1024;
         let (idle, peak) = (idle_kb.saturating_sub(harness_kb), peak_kb.saturating_sub(harness_kb));
         totals.note("harness_kb", harness_kb);

@@ -1,7 +1,7 @@
 //! What does it cost when threads end and leave their blocks to others? (after Larson and Krishnan)
 //!
-//! Each lane has a set of blocks. A thread replaces random ones for a while and ends; the next thread of
-//! the lane goes on with the same set, so it frees what dead threads have allocated.
+//! Each lane has a set of blocks. A thread replaces random ones for a while and ends. The next
+//! thread of the lane continues with the same set, so it frees blocks that ended threads allocated.
 
 use super::Work;
 use super::support::block::Fault;
@@ -33,7 +33,7 @@ pub(crate) struct Larson {
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "8-1024")]
     sizes: Sizes,
-    /// Start of the random numbers
+    /// Seed of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
     seed: u32,
 }

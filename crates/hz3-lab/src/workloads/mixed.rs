@@ -1,4 +1,5 @@
-//! What does a malloc or free cost when sizes and lifetimes are random? (the benchmark loop of the C hz3)
+//! What does a malloc or free cost when sizes and lifetimes are random? (the benchmark loop of the
+//! C hz3)
 
 use super::Work;
 use super::support::heap::Heap;
@@ -40,10 +41,10 @@ struct Turns {
     /// Threads
     #[arg(long, short = 't', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     threads: u32,
-    /// What a turn does to the slot it drew
+    /// The turn that is done to the drawn slot
     #[arg(long, value_enum, default_value_t = Turn::Toggle)]
     turn: Turn,
-    /// Start of the random numbers
+    /// Seed of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
     seed: u32,
 }

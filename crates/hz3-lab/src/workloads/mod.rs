@@ -1,5 +1,6 @@
-//! What `hz3 bench` can do. Each workload is one file, written over [`support::heap::Heap`], so that the same
-//! code runs on the malloc under test, with a clock around its calls, and on no allocator at all.
+//! The workloads of `hz3 bench`. Each is one file, written over [`support::heap::Heap`]. The same
+//! code therefore runs on the malloc under test, with a clock around its calls, and without an
+//! allocator.
 
 mod buffers;
 mod burst_idle;
@@ -23,15 +24,15 @@ use support::threads::Totals;
 /// Exit code when the allocator failed a workload's check.
 pub(crate) const CHECK_FAILED: u8 = 1;
 
-/// What all workloads can do.
+/// A workload.
 pub(crate) trait Work: Sized {
-    /// One pass.
+    /// Runs once.
     fn pass<H: Heap>(&self) -> Result<Totals>;
 
-    /// The same with fewer operations and no idle time, for the pass that takes latencies.
+    /// Returns a shorter form, without idle time, for the pass that takes latencies.
     fn shorter(&self) -> Self;
 
-    /// Whether the harness's own cost is worth knowing: only where operations are a few nanoseconds.
+    /// Whether the harness pass is useful, because an operation takes only a few nanoseconds.
     const TIGHT: bool;
 }
 
@@ -65,17 +66,15 @@ pub(crate) enum Workload {
     Waves(waves::Waves),
 }
 
-/// Something to do for whichever workload it is.
+/// A generic operation on a workload of any type.
 pub(crate) trait Visitor {
-    /// What comes of it.
     type Output;
 
-    /// Does it.
     fn visit<W: Work>(&self, work: &W) -> Self::Output;
 }
 
 impl Workload {
-    /// The same with a positional form, where there is one, turned into options.
+    /// Converts positional arguments, if the workload has any, to options.
     pub(crate) fn settled(&self) -> Result<Self> {
         match self {
             Self::BurstIdle(work) => work.settled().map(Self::BurstIdle),
@@ -84,7 +83,7 @@ impl Workload {
         }
     }
 
-    /// Hands the workload to `visitor` with its own type.
+    /// Passes the workload to `visitor` with its own type.
     pub(crate) fn accept<V: Visitor>(&self, visitor: &V) -> V::Output {
         match self {
             Self::BurstIdle(work) => visitor.visit(work),
@@ -102,7 +101,7 @@ impl Workload {
         }
     }
 
-    /// The name on the command line.
+    /// Returns the name on the command line.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::BurstIdle(_) => "burst-idle",

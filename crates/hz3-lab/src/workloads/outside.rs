@@ -1,8 +1,8 @@
-//! What a workload can learn of its own process without allocating.
+//! Facts about this process that a workload can read without allocating.
 
 use std::io::Read;
 
-/// The resident set in KiB; 0 when it cannot be read.
+/// Returns the resident set in KiB; 0 if it cannot be read.
 pub(crate) fn rss_kb() -> u64 {
     let mut buffer = [0; 128];
     let read = std::fs::File::open("/proc/self/statm").and_then(|mut file| file.read(&mut buffer));
@@ -11,7 +11,7 @@ pub(crate) fn rss_kb() -> u64 {
     pages * (rustix::param::page_size() as u64) / 1024
 }
 
-/// `hz3_epoch_force`, where the process's allocator has it.
+/// Returns `hz3_epoch_force` if the process's allocator has it.
 pub(crate) fn epoch_force() -> Option<extern "C" fn()> {
     // SAFETY: the name is a C string; the default search looks at loaded libraries only.
     let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"hz3_epoch_force".as_ptr()) };
@@ -21,7 +21,7 @@ pub(crate) fn epoch_force() -> Option<extern "C" fn()> {
     })
 }
 
-/// The file that this process's malloc comes from: what was preloaded, or the C library.
+/// Returns the file that provides malloc: a preloaded library, or the C library.
 pub(crate) fn malloc_origin() -> String {
     // SAFETY: the name is a C string.
     let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };

@@ -31,7 +31,7 @@ pub(crate) struct Pool {
     idle: f64,
 }
 
-/// Sizes that fall into every class of any allocator with classes at most 12.5 % apart.
+/// Returns sizes in every class of any allocator whose classes are at most 12.5 % apart.
 fn sizes(max: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(16), |size| Some(size + (size / 8).max(16) / 16 * 16))
         .take_while(move |&size| size <= max)
@@ -71,12 +71,12 @@ impl Work for Pool {
             barrier.wait();
             if index == 0 {
                 busy_kb.store(outside::rss_kb(), Ordering::Relaxed);
-                // Nobody else ever takes this lock, nor panics with it.
+                // This lock is uncontended and no holder panics.
                 let mut phases = phases.lock().unwrap_or_else(PoisonError::into_inner);
                 phases.during("idle", || std::thread::sleep(Duration::from_secs_f64(self.idle)));
                 idle_kb.store(outside::rss_kb(), Ordering::Relaxed);
             }
-            // All others are blocked here while the first one sleeps.
+            // All other threads are blocked here while the first one sleeps.
             barrier.wait();
             Ok(Share { operations: done?, special: 0, end })
         })?;

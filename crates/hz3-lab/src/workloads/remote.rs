@@ -1,8 +1,8 @@
 //! What does it cost when most blocks are freed by another thread than the one that allocated them?
 //!
-//! Thread i passes blocks on through ring i; thread i+1 frees what it finds there at the start of each of
-//! its turns. A full ring makes the freeing local; the share of these is reported, as only runs below
-//! 0.1 % compare well.
+//! Thread i passes blocks on through ring i; thread i+1 frees them at the start of each of its
+//! turns. A full ring makes the free local. The share of local frees is reported, because only runs
+//! below 0.1 % compare well.
 
 use super::Work;
 use super::support::barrier::AbortableBarrier;
@@ -18,10 +18,11 @@ use crate::failure::{Failure, Result};
 use clap::Args;
 use serde::Serialize;
 
-/// The named case of the C hz3 is the default: 16 threads, 90 %, 16-2048.
+/// The defaults are the named case of the C hz3: 16 threads, 90 %, 16-2048.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Remote {
-    /// Positional form of the benchmark in C: THREADS OPS SLOTS MIN MAX PERCENT and perhaps RING; overrides the options
+    /// The arguments of the benchmark in C, in its order: THREADS OPS SLOTS MIN MAX PERCENT and
+    /// optionally RING. They override the options
     #[arg(value_name = "NUMBER", num_args = 0..=7)]
     #[serde(skip)]
     positional: Vec<u32>,
@@ -37,28 +38,28 @@ pub(crate) struct Remote {
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "small")]
     sizes: Sizes,
-    /// How many of a hundred frees another thread does
+    /// Frees per hundred that another thread does
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(0..=100))]
     percent: u32,
     /// Blocks that a ring holds
     #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
     ring: u32,
-    /// What a turn does to the slot it drew
+    /// The turn that is done to the drawn slot
     #[arg(long, value_enum, default_value_t = Turn::Toggle)]
     turn: Turn,
-    /// Start of the random numbers
+    /// Seed of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
     seed: u32,
 }
 
-/// What one thread works with.
+/// The state of one thread.
 struct Lane<'a> {
     slots: Mapped<Option<Block>>,
     onward: Putter<'a>,
     incoming: Taker<'a>,
 }
 
-/// What one thread counted.
+/// The counts of one thread.
 #[derive(Default)]
 struct Counts {
     turns: u64,
@@ -67,7 +68,7 @@ struct Counts {
 }
 
 impl Remote {
-    /// The parameters with the positional form put in.
+    /// Applies the positional arguments to the options.
     pub(super) fn settled(&self) -> Result<Self> {
         let mut settled = self.clone();
         match *self.positional.as_slice() {
@@ -144,7 +145,7 @@ impl Work for Remote {
         let rings = (0..self.threads).map(|_| Ring::new(self.ring as usize));
         let mut rings = rings.collect::<Result<Vec<_>>>()?;
         let (putters, mut takers): (Vec<_>, Vec<_>) = rings.iter_mut().map(Ring::ends).unzip();
-        // Thread i takes from ring i-1; with one thread its own ring comes round to it.
+        // Thread i takes from ring i-1. A single thread takes from its own ring.
         takers.rotate_right(1);
         let lanes = putters.into_iter().zip(takers).map(|(onward, incoming)| {
             Ok(Lane { slots: Mapped::new(self.slots as usize, || None)?, onward, incoming })

@@ -1,5 +1,5 @@
-//! Bursts that come again after 50 ms, a second, ten seconds: is memory given back between them, and what
-//! does the next burst pay for that?
+//! Is memory returned between bursts that come every 50 ms, every second, every ten seconds, and
+//! what does the next burst pay for it?
 
 use super::Work;
 use super::outside;
@@ -28,12 +28,12 @@ pub(crate) struct Waves {
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "256-4096")]
     sizes: Sizes,
-    /// Start of the random numbers
+    /// Seed of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
     seed: u32,
 }
 
-/// One interval and how many bursts come at it.
+/// An interval and the number of bursts at it.
 #[derive(Debug, Clone, Copy, Serialize, PartialEq, Eq)]
 struct Wave {
     interval_ms: u64,
@@ -48,16 +48,16 @@ fn wave(text: &str) -> Result<Wave, String> {
     }
 }
 
-/// What the bursts at one interval came to.
+/// The figures of the bursts at one interval.
 #[derive(Debug, Serialize)]
 struct Summary {
     interval_ms: u64,
     bursts: u32,
-    /// Mean time of a burst: allocate, write, free.
+    /// Mean seconds of a burst: allocate, write, free.
     mean_burst_ms: f64,
-    /// The longest.
+    /// Seconds of the longest burst.
     max_burst_ms: f64,
-    /// Mean resident set just before the next burst was due.
+    /// Mean resident set just before the next burst, in KiB.
     mean_trough_rss_kb: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What does it cost when half of the threads only allocate and the other half only free?
+//! What does it cost when one half of the threads only allocates and the other half only frees?
 
 use super::Work;
 use super::support::barrier::AbortableBarrier;
@@ -27,7 +27,7 @@ pub(crate) struct Xfer {
     /// Blocks that a ring holds
     #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
     ring: u32,
-    /// Start of the random numbers
+    /// Seed of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
     seed: u32,
 }

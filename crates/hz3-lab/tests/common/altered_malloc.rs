@@ -1,6 +1,6 @@
-//! An allocator that can be made worse on purpose: SPIN=n lets every malloc count to n first, LEAK_KB=n
-//! loses n KiB of written memory at every `hz3_epoch_force`, REFUSE=x says that the setting x is not known.
-//! Otherwise it is the C library's.
+//! An allocator that can be made worse on purpose: SPIN=n lets every malloc count to n first,
+//! LEAK_KB=n loses n KiB of written memory at every `hz3_epoch_force`, REFUSE=x says that the
+//! setting x is not known. Otherwise it is the C library's.
 
 use std::ffi::c_void;
 use std::hint::black_box;

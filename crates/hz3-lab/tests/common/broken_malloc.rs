@@ -1,6 +1,6 @@
-//! A malloc that is broken on purpose: of every BREAK_EVERY-th pair of requests for 16 to 1024 bytes, both
-//! get the same block. Everything else goes to the C library; free of the shared block is ignored, so that
-//! only the workload's own check can notice.
+//! A malloc that is broken on purpose: of every BREAK_EVERY-th pair of requests for 16 to 1024
+//! bytes, both get the same block. Everything else goes to the C library; free of the shared block
+//! is ignored, so that only the workload's own check can notice.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -23,8 +23,8 @@ fn is_broken_call() -> bool {
     CALLS.fetch_add(1, Ordering::Relaxed) % 2999 >= 2997
 }
 
-/// The one block that all broken calls get. The two calls of the first pair may come from two threads at
-/// once: whoever is late takes the other's.
+/// The one block that all broken calls get. The two calls of the first pair may come from two
+/// threads at once; the later thread then takes the block of the earlier one.
 fn shared() -> *mut c_void {
     let known = SHARED.load(Ordering::Relaxed);
     if !known.is_null() {

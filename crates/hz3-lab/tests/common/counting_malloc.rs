@@ -1,4 +1,5 @@
-//! The C library's malloc family, counted: at exit the number of calls is written to the file COUNT_TO.
+//! The C library's malloc family, counted: at exit the number of calls is written to the file
+//! COUNT_TO.
 
 use std::ffi::c_void;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! What the integration tests share: the program, and a library to preload that needs no hz3.
+//! Shared by the integration tests: the program, and a library to preload that needs no hz3.
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
 
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ pub(crate) fn hz3() -> Command {
     command
 }
 
-/// A preload library that allocates nothing, but reports 41 requests of its process at exit in the way
-/// hz3 does, when hz3's options ask for it.
+/// A preload library that allocates nothing, but reports 41 requests of its process at exit in the
+/// way hz3 does, when hz3's options ask for it.
 pub(crate) fn stand_in() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| library("stand_in"))
@@ -31,8 +31,8 @@ pub(crate) fn library(name: &str) -> PathBuf {
 fn build(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/common/{name}.rs"));
-    // Test binaries run side by side: each builds in its own place (the compiler names its passing files by
-    // the crate), and none replaces a library that another has mapped.
+    // Test binaries run side by side: each builds in its own place (the compiler names its passing
+    // files by the crate), and none replaces a library that another has mapped.
     let own_place = tempfile::tempdir_in(directory).expect("a directory");
     let own = own_place.path().join("built.so");
     let library = directory.join(format!("lib{name}.so"));

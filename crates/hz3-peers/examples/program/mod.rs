@@ -1,4 +1,5 @@
-//! What a Rust program does with its global allocator: three jobs, of which the first argument names one.
+//! What a Rust program does with its global allocator: three jobs, of which the first argument
+//! names one.
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -62,7 +63,8 @@ fn map() -> usize {
     bytes
 }
 
-/// Four workers make 300,000 vectors, hand all of them over, and whoever comes first drops them: 20 rounds.
+/// Four workers make 300,000 vectors, hand all of them over, and whoever comes first drops them: 20
+/// rounds.
 fn fan_out() -> usize {
     let workers = rayon::ThreadPoolBuilder::new().num_threads(4).build().expect("threads start");
     workers.install(|| {

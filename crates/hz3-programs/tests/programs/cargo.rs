@@ -1,8 +1,8 @@
 //! Cargo and rustc build a small crate offline, and what they built runs.
 //!
-//! rustc brings an allocator in its own executable, which comes before any preloaded one; so this also
-//! is the test of a process in which the library is loaded and most blocks are not its own. Cargo, the
-//! linker and the program that comes out are served by the library.
+//! rustc brings an allocator in its own executable, which comes before any preloaded one; so this
+//! also is the test of a process in which the library is loaded and most blocks are not its own.
+//! Cargo, the linker and the program that comes out are served by the library.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! gcc and g++: real headers with real code in them; the objects must be the same byte for byte, and
-//! the program that was built must itself run on the library.
+//! gcc and g++: real headers with real code in them; the objects must be the same byte for byte,
+//! and the program that was built must itself run on the library.
 
 use hz3_programs::{Result, compare, input, packages};
 

@@ -1,5 +1,5 @@
-//! Real programs under the preload library: each does real work, and what comes out is compared with
-//! the same work on the system's allocator, or with what is known to be right.
+//! Real programs under the preload library: each does real work, and what comes out is compared
+//! with the same work on the system's allocator, or with what is known to be right.
 
 mod cargo;
 mod compilers;

@@ -5,10 +5,10 @@ use crate::peers::{self, Peer};
 use crate::preload;
 use std::path::{Path, PathBuf};
 
-/// The names in tables.
+/// Their names in tables.
 const NAMES: [&str; 2] = ["baseline", "candidate"];
 
-/// Baseline and candidate.
+/// Finds baseline and candidate, probing the library of each.
 pub(super) fn both(libraries: &[PathBuf], baseline: &str, candidate: &str) -> Result<Vec<Peer>> {
     let settings = [environment(baseline)?, environment(candidate)?];
     let [first, second] = libraries_of(libraries)?;
@@ -16,7 +16,7 @@ pub(super) fn both(libraries: &[PathBuf], baseline: &str, candidate: &str) -> Re
     Ok(vec![contender(0, &first, baseline)?, contender(1, &second, candidate)?])
 }
 
-/// Looks at the libraries of recorded contenders again: they may have been built anew since.
+/// Probes the libraries of recorded contenders again, because they may have been rebuilt since.
 pub(super) fn find_again(contenders: &mut [Peer], libraries: &[PathBuf]) -> Result<()> {
     let others = if libraries.is_empty() { None } else { Some(libraries_of(libraries)?) };
     for (i, contender) in contenders.iter_mut().enumerate() {
@@ -56,9 +56,9 @@ fn contender(index: usize, library: &Path, environment: Vec<(String, String)>) -
     Ok(peer)
 }
 
-/// Makes the libraries portable for the experiment log, which is read on other machines. A library is
-/// named by its path below the working
-/// directory, where [`find_again`] looks for it, or by its file's name alone.
+/// Makes the libraries portable for the experiment log, which is read on other machines. A library
+/// is named by its path below the working directory, where [`find_again`] looks for it, or by its
+/// file name alone.
 pub(super) fn make_portable(contenders: &mut [Peer]) -> Result<()> {
     let here = std::env::current_dir().map_err(|e| Failure::io("find the working directory", e))?;
     for library in contenders.iter_mut().filter_map(|contender| contender.library.as_mut()) {
@@ -72,7 +72,7 @@ fn portable(library: &Path, here: &Path) -> PathBuf {
     library.strip_prefix(here).map_or_else(|_| name(), Path::to_owned)
 }
 
-/// Fills in what is known of a contender's library, by running a process on it.
+/// Fills in digest and version of a contender's library by running a process on it.
 fn identify(contender: &mut Peer, library: PathBuf) -> Result<()> {
     contender.digest = Some(peers::digest(&library)?);
     contender.library = Some(library);
@@ -85,7 +85,7 @@ fn identify(contender: &mut Peer, library: PathBuf) -> Result<()> {
     Ok(())
 }
 
-/// `default`, a policy, or variables with values.
+/// Parses `default`, a policy, or variables with values.
 fn environment(settings: &str) -> Result<Vec<(String, String)>> {
     if settings == "default" || settings.is_empty() {
         return Ok(Vec::new());

@@ -21,10 +21,10 @@ use crate::text;
 use experiment::Experiment;
 use std::path::Path;
 
-/// Exit code when a trial failed: then there is no verdict to rely on.
+/// Exit code when a trial failed, because the verdict then does not count.
 const TRIAL_FAILED: u8 = 5;
 
-/// Measures, judges, and writes the experiment down if that was asked for.
+/// Measures, judges, and records the experiment if `--record` asks for it.
 pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     if !args.resume {
         may_write_results(&args.out, args.effort.force)?;
@@ -105,7 +105,7 @@ fn plan(args: &AbArgs) -> Result<Record> {
     })
 }
 
-/// The experiment in `path`, to be measured anew; `--lib` puts other libraries in place of its own.
+/// Reads the experiment in `path` for measuring it again; `--lib` replaces its libraries.
 fn replayed(path: &Path, args: &AbArgs) -> Result<(Record, Criteria, String)> {
     let old = log::read(path)?;
     let mut record = old.record;

@@ -1,4 +1,5 @@
-//! An experiment for people: in the terminal, as a page of the experiment log, as a line of its index.
+//! An experiment for people: in the terminal, as a page of the experiment log, as a line of its
+//! index.
 
 use super::experiment::Experiment;
 use crate::experiment::cases::What;

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// What the passes came to.
+/// The results of the passes.
 #[derive(Debug)]
 pub(crate) struct Passes {
     throughput: Totals,

@@ -11,25 +11,25 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// Everything that one run of a workload found out.
+/// The results of one run of a workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     workload: &'static str,
     parameters: Value,
-    /// The file that malloc came from.
+    /// The library file that provides malloc.
     allocator: String,
     operations: u64,
     seconds: f64,
     ops_per_s: f64,
     ns_per_op: f64,
-    /// What an operation costs on no allocator at all.
+    /// Nanoseconds of one operation of the loop itself, without an allocator.
     harness_ns_per_op: Option<f64>,
     malloc_ns: Option<Percentiles>,
     free_ns: Option<Percentiles>,
-    /// For plots: pairs of nanoseconds and the share of calls that take no longer.
+    /// Points of the latency curves: nanoseconds, and the share of calls that take no longer.
     malloc_curve: Vec<(u64, f64)>,
     free_curve: Vec<(u64, f64)>,
-    /// When the throughput passes ended; what comes later is not about memory.
+    /// When the throughput passes ended. Later samples do not count for memory.
     measured_until_ms: f64,
     details: Map<String, Value>,
 }
@@ -120,7 +120,7 @@ fn add_detail(out: &mut String, name: &str, value: &Value) {
     }
 }
 
-/// `key value` pairs in one line.
+/// Formats `key value` pairs in one line.
 fn words(object: Option<&Map<String, Value>>) -> String {
     let pairs = object.into_iter().flatten().filter(|(_, value)| !value.is_null());
     let words: Vec<String> = pairs.map(|(name, value)| format!("{name} {}", word(value))).collect();

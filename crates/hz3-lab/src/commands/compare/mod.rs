@@ -27,7 +27,7 @@ const TRIAL_FAILED: u8 = 1;
 /// Exit code when a target of the suite is missed.
 const TARGET_MISSED: u8 = 3;
 
-/// Measures, or goes on measuring, and prints the tables.
+/// Measures, or resumes measuring, and prints the tables.
 pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     let mut record = if args.resume {
         session::resume(&args.out)?
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     })
 }
 
-/// Fails when a case is no line that `hz3 bench` understands.
+/// Fails if `hz3 bench` does not understand a case.
 pub(super) fn check_cases(cases: &[Case], standard: &[Case]) -> Result<()> {
     let workloads = parse::workloads();
     let names = workloads.iter().chain(standard.iter().map(|case| &case.name)).map(String::as_str);
@@ -82,7 +82,7 @@ pub(super) fn check_cases(cases: &[Case], standard: &[Case]) -> Result<()> {
     Ok(())
 }
 
-/// Fails when there are results already under this name.
+/// Fails if there are results under this name and `force` is not set.
 pub(super) fn may_write_results(out: &Path, force: bool) -> Result<()> {
     let (json, csv) = files::json_and_csv(out);
     files::may_write(&json, force)?;

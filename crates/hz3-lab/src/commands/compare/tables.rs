@@ -1,4 +1,4 @@
-//! The comparison as tables and a sentence.
+//! The comparison as tables and sentences.
 
 use crate::experiment::analysis::{Analysis, Cell, Relation, ratios, rounds_needed, values};
 use crate::experiment::record::Record;
@@ -6,7 +6,7 @@ use crate::stats::estimate::{self, FEWEST, Interval};
 use crate::text;
 use std::fmt::Write;
 
-/// Everything that a record says.
+/// Formats all tables of a record.
 pub(crate) fn all(record: &Record, analysis: &Analysis) -> String {
     let mut out = String::new();
     if let Some(load) = record.load() {
@@ -99,7 +99,7 @@ fn latency(record: &Record, analysis: &Analysis) -> String {
     table.trim_fmt()
 }
 
-/// What the record says of hz3, or of the first allocator that is not the base, in sentences.
+/// Summarises hz3, or the first allocator that is not the base, in sentences.
 pub(crate) fn sentence(record: &Record, analysis: &Analysis) -> Option<String> {
     let others = || (0..record.peers.len()).filter(|&peer| peer != record.base);
     let judged =
@@ -149,7 +149,7 @@ fn unsteady_sentence(record: &Record, analysis: &Analysis) -> Option<String> {
     })
 }
 
-/// How the memory of a case that idles stands to that of every other allocator.
+/// Compares the idle memory of a case with that of every other allocator.
 fn memory_sentence(
     record: &Record,
     analysis: &Analysis,

@@ -7,7 +7,7 @@ use crate::experiment::suites::Line;
 use crate::text;
 use std::fmt::Write;
 
-/// Prints the targets, and the charges of the control group for the suite that is about memory.
+/// Formats the targets, and for the reclaim suite the charges of the control group.
 pub(super) fn all(record: &Record, analysis: &Analysis, suite: Suite, lines: &[Line]) -> String {
     let mut out = String::new();
     if suite == Suite::Reclaim
@@ -44,7 +44,7 @@ fn sentence(lines: &[Line]) -> String {
     format!("{met} of {} targets met{rest}.", lines.len())
 }
 
-/// One row a case that idles; `None` where no charge could be read.
+/// Returns one row per case that idles; `None` if no charge could be read.
 fn charges(record: &Record, analysis: &Analysis) -> Option<String> {
     let heads: Vec<&str> =
         std::iter::once("case").chain(record.peers.iter().map(|peer| peer.name.as_str())).collect();

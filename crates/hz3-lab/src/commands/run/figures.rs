@@ -13,18 +13,18 @@ pub(crate) struct Figures {
     pub(crate) cpu_s: f64,
     /// Largest resident set in KiB.
     pub(crate) peak_rss_kb: f64,
-    /// Resident set at the last look, where there was one.
+    /// Resident set at the last sample, in KiB.
     pub(crate) last_rss_kb: Option<f64>,
     /// Minor and major page faults.
     pub(crate) faults: f64,
     /// How the first run ended: its exit code, or the signal.
     pub(crate) exit: String,
-    /// Whether the library was seen in the command's mappings; `None` when nothing was seen.
+    /// Whether the command mapped the library; `None` if it ended before it could be sampled.
     pub(crate) library_mapped: Option<bool>,
 }
 
 impl Figures {
-    /// The medians of `outcomes`, of which there is at least one.
+    /// Computes the medians of `outcomes`, which must not be empty.
     pub(crate) fn of(outcomes: &[Outcome]) -> Self {
         let over = |figure: &dyn Fn(&Outcome) -> Option<f64>| {
             median(&outcomes.iter().filter_map(figure).collect::<Vec<_>>())

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::time::Instant;
 use stop::Stop;
 
-/// Runs the command and reports; the exit code is that of the command's first run on hz3.
+/// Runs the command and reports. Returns the exit code of its first run on hz3.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let library = preload::find(args.lib.as_deref())?;
     check_settings(&library)?;
@@ -64,8 +64,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     Ok(first.exit_code())
 }
 
-/// Fails when the library does not accept the settings in the environment: every figure would be that of
-/// other settings. What else is wrong with the library the runs will show.
+/// Fails if the library rejects the settings in the environment, because the figures would be those
+/// of other settings. The runs themselves show any other fault of the library.
 fn check_settings(library: &Path) -> Result<()> {
     let name = preload::name(library);
     let library = Some(library.to_owned());
@@ -80,7 +80,7 @@ fn interrupted(passes: &Passes<'_>) -> Result<u8> {
     passes.signals.exit_code().ok_or_else(|| Failure::new("stopped without a signal"))
 }
 
-/// Pairs of runs until `stop` says so or a signal comes.
+/// Makes pairs of runs until `stop` is satisfied or a signal comes.
 fn pairs(passes: &mut Passes<'_>, stop: &Stop) -> Result<Rounds> {
     let began = Instant::now();
     let progress = ProgressBar::new_spinner();
@@ -105,6 +105,6 @@ fn pairs(passes: &mut Passes<'_>, stop: &Stop) -> Result<Rounds> {
     Ok(rounds)
 }
 
-/// The outputs of this many runs on either side are kept: the first ones are compared with each other, and
-/// those on the system's malloc among themselves.
+/// Number of runs on each allocator whose output is kept. The first ones are compared with each
+/// other, and those on the system's malloc among themselves.
 const KEPT: usize = 2;

@@ -11,10 +11,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The resident set is sampled this often.
+/// Interval between two samples of the resident set.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Which malloc a run is on.
+/// The malloc that a run is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     System,
@@ -22,7 +22,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    /// What it is called in messages.
+    /// Returns its name in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::System => "on the system's malloc",
@@ -30,13 +30,13 @@ impl Side {
         }
     }
 
-    /// Both, with the one that goes first in the pair with this number.
+    /// Returns both, in the order in which they run in pair number `pair`.
     pub(super) fn in_pair(pair: usize) -> [Self; 2] {
         if pair.is_multiple_of(2) { [Self::System, Self::Hz3] } else { [Self::Hz3, Self::System] }
     }
 }
 
-/// The finished runs on either allocator; those with the same index are a pair.
+/// The finished runs on each allocator. Runs with the same index are a pair.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     pub(super) system: Vec<Outcome>,
@@ -44,7 +44,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Where the runs of `side` are.
+    /// Returns the runs of `side`.
     pub(super) fn of(&mut self, side: Side) -> &mut Vec<Outcome> {
         match side {
             Side::System => &mut self.system,
@@ -52,19 +52,19 @@ impl Rounds {
         }
     }
 
-    /// How many pairs are complete.
+    /// Returns the number of complete pairs.
     pub(super) fn pairs(&self) -> usize {
         self.system.len().min(self.hz3.len())
     }
 
-    /// Forgets a run without a partner.
+    /// Drops a run that has no partner.
     pub(super) fn complete(&mut self) {
         let pairs = self.pairs();
         self.system.truncate(pairs);
         self.hz3.truncate(pairs);
     }
 
-    /// The ratio hz3 to system of `figure` in every pair that has one.
+    /// Returns the ratio hz3 / system of `figure` for every pair that has one.
     pub(super) fn ratios(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
         let pairs = self.system.iter().zip(&self.hz3);
         let ratios = pairs.map(|(system, hz3)| figure(hz3) / figure(system));
@@ -72,7 +72,7 @@ impl Rounds {
     }
 }
 
-/// What all runs of one command share.
+/// The settings that all runs of one command share.
 #[derive(Debug)]
 pub(super) struct Passes<'a> {
     pub(super) words: &'a [OsString],
@@ -83,7 +83,7 @@ pub(super) struct Passes<'a> {
 }
 
 impl Passes<'_> {
-    /// A run on hz3 whose output is shown, and what hz3 counted in it.
+    /// Runs the command on hz3 with its output shown. Returns the outcome and hz3's counts.
     pub(super) fn first(&mut self, count: bool) -> Result<(Outcome, Option<Counts>)> {
         let directory = tempfile::Builder::new()
             .prefix("hz3-run-")
@@ -96,13 +96,13 @@ impl Passes<'_> {
         Ok((outcome, counts))
     }
 
-    /// A run whose output is only kept.
+    /// Runs the command with its output kept and not shown.
     pub(super) fn silent(&mut self, side: Side) -> Result<Outcome> {
         let job = self.job(side, None);
         self.start(&job, Tee::Silent, Ends::default())?.finish()
     }
 
-    /// Starts a run whose output is shown; it ends as `ends` says.
+    /// Starts a run whose output is shown and that ends as `ends` says.
     pub(super) fn shown(&mut self, side: Side, ends: Ends) -> Result<Running<'_>> {
         let job = self.job(side, None);
         self.start(&job, self.tee, ends)

@@ -13,7 +13,7 @@ use crate::stats::estimate::{self, Estimate};
 use crate::text;
 use serde::Serialize;
 
-/// Everything that `hz3 run` found out.
+/// The results of `hz3 run`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) command: Vec<String>,
@@ -26,11 +26,11 @@ pub(crate) struct Report {
     pub(crate) ratios: Ratios,
     pub(crate) counts: Option<Counts>,
     pub(crate) agreement: Agreement,
-    /// What else the machine did, in a sentence.
+    /// The other load of the machine, in a sentence.
     pub(crate) machine_load: Option<String>,
 }
 
-/// hz3's figures as a multiple of the system's, pair by pair.
+/// The ratios hz3 / system, pair by pair.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ratios {
     pub(crate) wall: Option<Estimate>,
@@ -51,26 +51,26 @@ impl Ratios {
     }
 }
 
-/// The cell of a ratio.
+/// Formats the cell of a ratio.
 pub(super) fn ratio(ratios: &[f64]) -> String {
     estimate::ratio(ratios).as_ref().map_or("-".to_owned(), text::ratio)
 }
 
-/// Whether the command did the same on both.
+/// Whether the command did the same on both allocators.
 #[derive(Debug, Serialize)]
 pub(crate) struct Agreement {
-    /// Both ended the same way.
+    /// Whether both ended the same way.
     pub(crate) same_exit: bool,
-    /// Where the standard outputs of the first two runs part.
+    /// First difference between the standard outputs of the first two runs.
     pub(crate) stdout: Option<Difference>,
-    /// Where their standard errors part.
+    /// First difference between their standard errors.
     pub(crate) stderr: Option<Difference>,
-    /// Whether two runs on the system's malloc differ from each other; known with --runs 2 or more.
+    /// Whether two runs on the system's malloc differ from each other; needs 2 runs or more.
     pub(crate) differs_by_itself: Option<bool>,
 }
 
 impl Agreement {
-    /// Compares the first runs of both; and the first two on the system's malloc with each other.
+    /// Compares the first runs on both allocators, and the first two on the system's malloc.
     pub(crate) fn of(rounds: &mut Rounds) -> Result<Self> {
         let differs_by_itself = match rounds.system.as_mut_slice() {
             [first, second, ..] => {
@@ -101,7 +101,7 @@ fn differences(
 }
 
 impl Report {
-    /// Of at least one pair of runs, and of the first run.
+    /// Builds the report from at least one pair of runs and the first run.
     pub(super) fn of(
         args: &RunArgs,
         passes: &Passes<'_>,
@@ -127,7 +127,7 @@ impl Report {
         })
     }
 
-    /// The figures side by side.
+    /// Formats the figures side by side.
     pub(super) fn table(&self) -> String {
         let heads = ["", "system", &self.name, &format!("{} / system", self.name)];
         let mut table = text::table::plain(&heads, 1);

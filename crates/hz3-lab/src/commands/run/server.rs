@@ -1,4 +1,4 @@
-//! A command that serves until it is told to stop: one pass a side, or some pairs of them.
+//! A command that serves until it is told to stop: one pass on each allocator, or several pairs.
 
 use super::passes::{Passes, Rounds, Side};
 use super::report::ratio;
@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A server that listens on no socket gets its load after this time.
+/// Time after which a server that listens on no socket gets its load.
 const UNREADY: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Makes the passes and reports what there is; 0 when the server ended as planned.
+/// Makes the passes and reports them. Returns 0 if the server ended as planned.
 pub(super) fn run(args: &RunArgs, passes: &mut Passes<'_>) -> Result<u8> {
     let pairs = usize::from(args.runs.unwrap_or(1));
     let mut rounds = Rounds::default();
@@ -51,11 +51,11 @@ pub(super) fn run(args: &RunArgs, passes: &mut Passes<'_>) -> Result<u8> {
     Ok(rounds.hz3.iter().find(unplanned).map_or(0, Outcome::exit_code))
 }
 
-/// One pass, with its load if there is one.
+/// Makes one pass, with its load if there is one.
 fn pass(args: &RunArgs, passes: &mut Passes<'_>, side: Side) -> Result<(Outcome, Option<Loaded>)> {
     let enough = Arc::new(AtomicBool::new(false));
     let ends = Ends { after: args.duration, asked: Some(Arc::clone(&enough)) };
-    // Started before the server, so that it does not pass for one of its processes.
+    // The load starts before the server, so that it is not sampled as a child of the server.
     let load = args.load.as_deref().map(Gated::start).transpose()?;
     let running = passes.shown(side, ends)?;
     let server = running.pid();
@@ -72,7 +72,7 @@ fn pass(args: &RunArgs, passes: &mut Passes<'_>, side: Side) -> Result<(Outcome,
     })
 }
 
-/// What the load came to.
+/// The result of the load.
 #[derive(Debug, Serialize)]
 struct Loaded {
     seconds: f64,
@@ -81,12 +81,12 @@ struct Loaded {
     last_line: String,
 }
 
-/// A load that waits for its sign to start.
+/// A load that waits for a signal to start.
 struct Gated(Child);
 
 impl Gated {
     fn start(command: &str) -> Result<Self> {
-        // The first shell waits for a line, then becomes the one that runs the load.
+        // The first shell waits for a line, then replaces itself by the load.
         let script = "read -r go && exec sh -c \"$1\" < /dev/null";
         Command::new("sh")
             .args(["-c", script, "load", command])
@@ -97,8 +97,8 @@ impl Gated {
             .map_err(|e| Failure::io("start the load", e))
     }
 
-    /// Starts the load when `server` is ready and waits for it; sets `enough` at its end. Ends it when the
-    /// server is `over` first.
+    /// Starts the load when `server` is ready, waits for it, and then sets `enough`. Ends the load
+    /// if the server is `over` first.
     fn run(mut self, server: i32, enough: &AtomicBool, over: &AtomicBool) -> Result<Loaded> {
         let start = Instant::now();
         // Relaxed, here and below: the flags are the whole message.
@@ -115,7 +115,7 @@ impl Gated {
         let reader = std::thread::spawn(move || {
             let mut bytes = Vec::new();
             if let Some(mut output) = output {
-                // What came before an error is shown all the same.
+                // The lines before a read error are shown as well.
                 let _ = output.read_to_end(&mut bytes);
             }
             String::from_utf8_lossy(&bytes).into_owned()
@@ -125,7 +125,7 @@ impl Gated {
                 break status;
             }
             if is_over() {
-                // It may just have ended by itself.
+                // The load may have ended by itself in the meantime.
                 let _ = self.0.kill();
             }
             std::thread::sleep(PAUSE);
@@ -139,7 +139,7 @@ impl Gated {
     }
 }
 
-/// What one side came to: the first pass in full, the rest for the intervals.
+/// The result of one side: the first pass in full, the others for the intervals.
 #[derive(Debug, Serialize)]
 struct SideReport {
     passes: usize,
@@ -228,7 +228,7 @@ fn word(value: &serde_json::Value) -> String {
     value.as_f64().map_or_else(|| value.to_string(), |number| format!("{number:.2}"))
 }
 
-/// The resident set after so many per cent of the time.
+/// Returns the resident set after this share of the time, in per cent.
 fn at(rss: &[(f64, u64)], percent: u32) -> f64 {
     let end = rss.last().map_or(0.0, |(seconds, _)| *seconds);
     let then = end * f64::from(percent) / 100.0;

@@ -1,4 +1,4 @@
-//! When there are enough pairs of runs.
+//! Decides when there are enough pairs of runs.
 
 use super::passes::Rounds;
 use crate::stats::estimate;
@@ -11,15 +11,15 @@ pub(super) struct Stop {
     pub(super) time: Duration,
 }
 
-/// Narrow intervals end the pairs only after this many, twice as many, and so on: the more often one looks,
-/// the more often one stops at an interval that is narrow by chance and misses the truth.
+/// Narrow intervals end the pairs only after this many, twice as many, and so on. A test after
+/// every pair would often stop at an interval that is narrow by chance and misses the truth.
 const LOOK_EVERY: usize = 10;
 const MOST: usize = 50;
-/// The high end of a narrow interval, as a multiple of the low end.
+/// The largest ratio of the ends of a narrow interval.
 const NARROW: f64 = 1.02;
 
 impl Stop {
-    /// Whether `rounds`, which took so long altogether, are enough.
+    /// Returns whether `rounds`, which took `elapsed` in total, are enough.
     pub(super) fn is_reached(&self, rounds: &Rounds, elapsed: Duration) -> bool {
         let pairs = rounds.pairs();
         if let Some(wanted) = self.pairs {
@@ -48,8 +48,8 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    /// Pairs of the same command until the interval is narrow: does the interval at that moment still cover
-    /// 1 as often as stated, although its narrowness chose the moment?
+    /// Pairs of the same command until the interval is narrow: does the interval at that moment
+    /// still cover 1 as often as stated, although its narrowness chose the moment?
     #[test]
     fn stopping_at_a_narrow_interval_keeps_its_coverage() {
         let mut random = StdRng::seed_from_u64(11);

@@ -6,7 +6,7 @@ use crate::measure::capture::Difference;
 use crate::stats::estimate::{Estimate, FEWEST, Interval};
 use crate::text;
 
-/// What happened, in plain sentences, one a line.
+/// Formats the result in plain sentences, one per line.
 pub(crate) fn sentences(report: &Report) -> String {
     let mut lines = vec![compared(report), served(report), agreed(report)];
     lines.extend(doubt(report));
@@ -60,7 +60,7 @@ fn compared(report: &Report) -> String {
     figures.map(sentence).join(" ")
 }
 
-/// An interval that excludes 1, as a change: `8 to 15 %`.
+/// Formats an interval that excludes 1 as a change: `8 to 15 %`.
 fn change(Interval { low, high }: Interval) -> String {
     let percents = [low, high].map(|ratio| (ratio - 1.0).abs() * 100.0);
     let [small, large] = [percents[0].min(percents[1]), percents[0].max(percents[1])];
@@ -95,7 +95,7 @@ fn agreed(report: &Report) -> String {
     format!("DIFFERENT: {}.{own}", differences.join("; "))
 }
 
-/// A warning when it is not certain that the library took part at all.
+/// Returns a warning if the library may not have been used at all.
 fn doubt(report: &Report) -> Option<String> {
     let reported = report.counts.is_some_and(|counts| counts.processes > 0);
     let mapped = report.hz3.library_mapped;

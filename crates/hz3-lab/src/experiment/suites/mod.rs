@@ -1,4 +1,4 @@
-//! Named sets of cases with targets that hz3 must meet: what is judged, and on which cases.
+//! Named sets of cases with targets for hz3.
 
 mod reclaim;
 mod speed;
@@ -8,22 +8,22 @@ use super::cases::{Case, Level, Suite};
 use super::record::Record;
 use serde::Serialize;
 
-/// One thing that was found, and what was wanted.
+/// One figure and its target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Line {
     pub(crate) case: String,
     /// The figure of the judged allocator.
     pub(crate) found: String,
     pub(crate) wanted: String,
-    /// What the figure is measured against.
+    /// The figures that the target refers to.
     pub(crate) beside: String,
-    /// Whether it is met; `None` where something is missing to say so.
+    /// Whether the target is met; `None` if a figure or an interval is missing.
     pub(crate) met: Option<bool>,
 }
 
 impl Suite {
-    /// Its cases, in so many rounds, or else as many as the level says; those that are repetitions by
-    /// themselves have one.
+    /// Returns the cases, in `rounds` rounds or as many as the level says. Cases that repeat by
+    /// themselves have one round.
     pub(crate) fn cases(self, level: Level, rounds: Option<u32>) -> Vec<Case> {
         match self {
             Self::Reclaim => reclaim::cases(level, rounds),
@@ -31,7 +31,7 @@ impl Suite {
         }
     }
 
-    /// Settings of known allocators that belong to the comparison, beside all that are here as they are.
+    /// Returns settings of known allocators that are compared in addition.
     pub(crate) fn variants(self) -> &'static [&'static str] {
         match self {
             Self::Reclaim => &reclaim::VARIANTS,
@@ -39,7 +39,7 @@ impl Suite {
         }
     }
 
-    /// Judges a record of its cases.
+    /// Judges a record of these cases.
     pub(crate) fn lines(self, record: &Record, analysis: &Analysis) -> Vec<Line> {
         let judged = judged(record);
         match self {
@@ -49,7 +49,7 @@ impl Suite {
     }
 }
 
-/// hz3, or else the first allocator that was named.
+/// Returns the index of hz3, or of the first allocator if hz3 was not measured.
 fn judged(record: &Record) -> usize {
     record.peers.iter().position(|peer| peer.name == "hz3").unwrap_or(0)
 }

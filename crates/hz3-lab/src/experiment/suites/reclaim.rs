@@ -1,6 +1,6 @@
-//! Does the resident set follow the live bytes, whatever the threads do? The figure is the resident set at
-//! the end of an idle time of a little more than a second; of several cycles, the largest. Whether it grows
-//! is judged by many cycles, for it scatters from one to the next by much more than a leak would add.
+//! Does the resident set follow the live bytes, whatever the threads do? The figure is the largest
+//! resident set at the end of an idle time of a little more than a second. Growth is judged over
+//! many cycles, because one cycle scatters by much more than a leak would add.
 
 use super::Line;
 use crate::experiment::cases::{Case, Level};
@@ -10,11 +10,11 @@ use crate::stats::median;
 use crate::stats::trend::trend;
 use crate::text;
 
-/// What reaches the same by its settings: the reference of the first rows, and jemalloc at its best.
+/// Settings that reach the same: the reference of the first rows, and jemalloc's best.
 pub(super) const VARIANTS: [&str; 2] =
     [REFERENCE, "jemalloc5:_RJEM_MALLOC_CONF=background_thread:true"];
 const REFERENCE: &str = "mimalloc3:MIMALLOC_PURGE_DELAY=0";
-/// Idle memory that surely grows by more KiB from cycle to cycle would add up.
+/// KiB per cycle. Idle memory that certainly grows by more would add up.
 const GROWTH_KB: f64 = 16.0;
 const MIB: f64 = 1024.0;
 
@@ -25,18 +25,18 @@ struct Row {
     target: Target,
 }
 
-/// How much may be resident.
+/// The limit of the resident set.
 #[derive(Clone, Copy)]
 enum Target {
-    /// What the reference keeps in this case, and so many KiB.
+    /// The resident set of the reference in this case, plus so many KiB.
     Reference(f64),
     /// No growth from cycle to cycle.
     Steady,
-    /// What was resident before the first allocation, and so many KiB.
+    /// The resident set before the first allocation, plus so many KiB.
     Start(f64),
-    /// The same, and this many times the pages that the survivors lie in.
+    /// The start, plus this multiple of the pages that the survivors lie in.
     Floor(f64),
-    /// At least this much of the peak has gone, in per cent.
+    /// At least this share of the peak is returned, in per cent.
     Returned(f64),
 }
 
@@ -97,7 +97,7 @@ const ROWS: [Row; 12] = [
     Row { name: "holes", line: "holes --idle 1.05", target: Target::Returned(76.0) },
 ];
 
-/// Its cases. None is about speed.
+/// Returns the cases. None is about speed.
 pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
     let rounds = rounds.unwrap_or(match level {
         Level::Quick => 1,
@@ -105,14 +105,14 @@ pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
         Level::Thorough => 15,
     });
     let case = |row: &Row| {
-        // Its cycles are its repetitions.
+        // The cycles of this case are its repetitions.
         let rounds = if matches!(row.target, Target::Steady) { 1 } else { rounds };
         Case::bench(row.name, row.line, false, rounds)
     };
     ROWS.iter().map(case).collect()
 }
 
-/// What was found of each row.
+/// Judges each row.
 pub(super) fn lines(record: &Record, judged: usize) -> Vec<Line> {
     let rows = record.cases.iter().enumerate().filter_map(|(case, planned)| {
         let row = ROWS.iter().find(|row| row.name == planned.name)?;

@@ -1,5 +1,5 @@
-//! Is hz3 at least as fast as the best of the others on every loop, and does it need no more memory than
-//! the most frugal of them?
+//! Is hz3 at least as fast as the best other allocator on every loop, and does it need no more
+//! memory than the most frugal one?
 
 use super::Line;
 use crate::experiment::analysis::{Analysis, mean_ratio, ratios, values};
@@ -9,7 +9,8 @@ use crate::experiment::record::Record;
 use crate::stats::estimate::{self, Estimate};
 use crate::text;
 
-/// The loops; `N` stands for thousands of turns of the quick level and is multiplied for the others.
+/// The loops; `N` stands for thousands of turns of the quick level and is multiplied for the
+/// others.
 const ROWS: [(&str, &str, u32); 17] = [
     ("16-2048", "mixed --sizes 16-2048 --turn replace --ops N000", 2000),
     ("4096-32768", "mixed --sizes 4096-32768 --turn replace --ops N000", 500),
@@ -51,7 +52,7 @@ const PEAK_LIMIT: f64 = 1.05;
 /// Geometric mean, as a multiple of the best other one.
 const MEAN_TARGET: f64 = 1.25;
 
-/// Its cases; each counts in the mean unless its intervals are too wide.
+/// Returns the cases. Each counts in the mean unless its intervals are too wide.
 pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
     let times = match level {
         Level::Quick => 1,
@@ -65,7 +66,7 @@ pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
     ROWS.iter().map(case).collect()
 }
 
-/// Every row's speed and peak, and the geometric means.
+/// Judges every row's speed and peak, and the geometric means.
 pub(super) fn lines(record: &Record, analysis: &Analysis, judged: usize) -> Vec<Line> {
     let others: Vec<usize> = (0..record.peers.len()).filter(|&peer| peer != judged).collect();
     let mut lines = Vec::new();
@@ -139,7 +140,7 @@ fn mean(record: &Record, analysis: &Analysis, (judged, others): (usize, &[usize]
     }
 }
 
-/// Whether a ratio is at least `target`, as far as its interval says.
+/// Returns whether a ratio is at least `target`; `None` if its interval contains the target.
 fn met(ratio: &Estimate, target: f64) -> Option<bool> {
     match at_least(ratio, target) {
         Decision::Go => Some(true),

@@ -10,7 +10,7 @@ const BASELINE: usize = 0;
 pub(super) const CANDIDATE: usize = 1;
 const PAIR: (usize, usize) = (CANDIDATE, BASELINE);
 
-/// A change by less than this, in per cent or KiB, is none, however narrow its interval is: of several
+/// Changes below this, in per cent or KiB, count as none however narrow the interval is. Of several
 /// intervals at 95 % one misses 0 by chance now and then, and then by little.
 const NEGLIGIBLE: f64 = 2.0;
 
@@ -32,13 +32,13 @@ pub(crate) struct Changes {
     pub(crate) cases: Vec<(Option<Estimate>, Option<Estimate>)>,
 }
 
-/// The memory that a case is about: when idle if it idles, else at its peak.
+/// Returns the memory that a case is about: idle if it idles, else the peak.
 pub(crate) fn memory_of(figures: &Figures) -> Option<f64> {
     figures.idle_rss_kb.or(Some(figures.peak_rss_kb)).filter(|kb| *kb > 0.0)
 }
 
 impl Changes {
-    /// Takes them from `record`.
+    /// Computes the changes from `record`.
     pub(crate) fn of(record: &Record) -> Self {
         let all = 0..record.cases.len();
         let ratios_of = |figure: fn(&Figures) -> Option<f64>| -> Vec<ByRound> {
@@ -63,7 +63,7 @@ impl Changes {
         }
     }
 
-    /// How large a difference could still be: what "no difference" leaves open.
+    /// Returns the largest difference that the measurements leave open.
     pub(super) fn resolution(&self) -> String {
         let range = |name: &str, change: &Option<Estimate>| {
             let Interval { low, high } = change.as_ref()?.interval?;
@@ -76,8 +76,8 @@ impl Changes {
         format!("every change lies inside the criteria ({})", parts.join(", "))
     }
 
-    /// Whether no change was seen and every change that was measured lies wholly inside the criteria, in both
-    /// directions. A change without an interval does not.
+    /// Returns whether every measured change lies wholly inside the criteria, in both directions,
+    /// and none was seen. A change without an interval does not.
     pub(super) fn are_none(&self, criteria: &Criteria) -> bool {
         let inside = |change: &Option<Estimate>, limit: f64| {
             change.is_none_or(|Estimate { value, interval, .. }| {
@@ -96,7 +96,7 @@ impl Changes {
     }
 }
 
-/// A ratio as a change in per cent.
+/// Converts a ratio to a change in per cent.
 fn percent(ratio: Estimate) -> Estimate {
     ratio.map(|factor| (factor - 1.0) * 100.0)
 }

@@ -1,8 +1,8 @@
 //! GO or NO-GO: what an A/B must show, and whether it does.
 //!
-//! A record of an A/B has two allocators: the baseline is the first, the candidate the second. Every
-//! figure is the relative change from the one to the other with its interval; a criterion holds, fails, or
-//! stays open when the interval straddles its limit.
+//! A record of an A/B has two allocators: the baseline is the first, the candidate the second.
+//! Every figure is the relative change from the one to the other with its interval; a criterion
+//! holds, fails, or stays open when the interval straddles its limit.
 
 mod changes;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use super::record::Record;
 use crate::stats::estimate::{Estimate, FEWEST, Interval};
 use serde::{Deserialize, Serialize};
 
-/// What the candidate claims to be better at.
+/// The quantity that the candidate claims to improve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Claim {
@@ -29,8 +29,8 @@ pub(crate) enum Claim {
     Nothing,
 }
 
-/// The limits, in per cent of change (`growth` in KiB a cycle). The defaults are those of the experiments
-/// that `docs/experiments/README.md` explains.
+/// The limits, in per cent of change (`growth` in KiB a cycle). The defaults are those of the
+/// experiments that `docs/experiments/README.md` explains.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
 pub(crate) struct Criteria {
     pub(crate) claim: Claim,
@@ -38,15 +38,16 @@ pub(crate) struct Criteria {
     pub(crate) speed_go: f64,
     /// ...and NO-GO is at this.
     pub(crate) speed_no_go: f64,
-    /// What a claim of memory must reach.
+    /// The change that a claim of memory must reach.
     pub(crate) memory_go: f64,
-    /// What a claim of speed must reach.
+    /// The change that a claim of speed must reach.
     pub(crate) speed_gain: f64,
     /// Without a claim of memory it must not grow by more than this.
     pub(crate) memory_limit: f64,
     /// Idle memory must not grow by more KiB a cycle than the baseline's does.
     pub(crate) growth_limit: f64,
-    /// Where latencies are taken in every round: the 99.9th percentile is at most this many times as long.
+    /// Where latencies are taken in every round: the 99.9th percentile is at most this many times
+    /// as long.
     #[serde(default = "latency_limit")]
     pub(crate) latency_limit: f64,
 }
@@ -92,7 +93,7 @@ pub(crate) struct Verdict {
 }
 
 impl Claim {
-    /// What is claimed, in words.
+    /// Describes the claim in words.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Memory => "less memory, at the same speed",

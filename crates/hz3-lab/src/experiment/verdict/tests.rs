@@ -8,8 +8,8 @@ use crate::experiment::trial::Figures;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// An A/B of 15 rounds on a machine as noisy as a shared one: 3 % from trial to trial, and every round
-/// up to 10 % slower or faster altogether.
+/// An A/B of 15 rounds on a machine as noisy as a shared one: 3 % from trial to trial, and every
+/// round up to 10 % slower or faster altogether.
 fn simulate(seed: u64, change: impl Fn(&mut Figures)) -> Record {
     let mut random = StdRng::seed_from_u64(seed);
     let mut cases = Level::Quick.standard_ab();

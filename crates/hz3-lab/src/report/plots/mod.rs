@@ -9,7 +9,8 @@ use super::scale::Scale;
 use super::svg::{Anchor, Svg, stroke};
 use crate::experiment::record::Record;
 
-/// Full width of every picture, so that its text can still be read when a phone of 390 pixels shows it.
+/// Full width of every picture, so that its text can still be read when a phone of 390 pixels shows
+/// it.
 const WIDTH: f64 = 680.0;
 
 /// How wide a character of the pictures' text is at most, on average.

@@ -68,8 +68,8 @@ impl Taken {
     }
 }
 
-/// Writes names beside their marks, each where it covers no mark and no other name: to the right if there is
-/// room, else to the left, above, below, and then further and further away.
+/// Writes names beside their marks, each where it covers no mark and no other name: to the right if
+/// there is room, else to the left, above, below, and then further and further away.
 fn write_names(svg: &mut Svg, names: Vec<((f64, f64), &str)>, frame: &Frame) {
     const MARK: f64 = 7.0;
     const LINE: f64 = 14.0;

@@ -1,4 +1,4 @@
-//! The blocks of all threads between burst and free, and the choice of the survivors.
+//! The blocks of all threads between burst and free, including the choice of survivors.
 
 use super::BurstIdle;
 use crate::failure::Result;
@@ -65,8 +65,8 @@ impl BurstBlocks {
         Ok(slots.len() as u64)
     }
 
-    /// Frees all blocks of thread `index` but the survivors, and then the survivors too, unless they
-    /// are to stay through the idle time.
+    /// Frees all blocks of thread `index` but the survivors, and then the survivors too, unless
+    /// they are to stay through the idle time.
     pub(super) fn thin_out<H: Heap>(
         &self,
         heap: &mut H,

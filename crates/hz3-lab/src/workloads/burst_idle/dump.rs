@@ -1,4 +1,4 @@
-//! The memory map, written down.
+//! Dumps of the memory map.
 
 use crate::failure::{Failure, Result};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-/// How much to write; the numbers are the C hz3's `DUMP_MODE`.
+/// The extent of a dump; the numbers are the C hz3's `DUMP_MODE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Level {
@@ -20,7 +20,7 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// The C hz3's number.
+    /// Converts the C hz3's number.
     pub(super) fn from_number(number: u32) -> Result<Self> {
         match number {
             0 => Ok(Self::Off),
@@ -39,14 +39,14 @@ impl Level {
     }
 }
 
-/// Where it goes.
+/// The destination of the dumps.
 pub(super) struct Dump {
     level: Level,
     file: Option<File>,
 }
 
 impl Dump {
-    /// Appends to the file at `path`, or writes to the standard error.
+    /// Opens the file at `path` for appending, or standard error.
     pub(super) fn open(level: Level, path: Option<&Path>) -> Result<Self> {
         let file = path.filter(|_| level != Level::Off).map(|path| {
             let opened = OpenOptions::new().append(true).create(true).open(path);
@@ -55,7 +55,8 @@ impl Dump {
         Ok(Self { level, file: file.transpose()? })
     }
 
-    /// Writes the map with a head line. Best effort: a full disk must not end a measurement.
+    /// Writes the map with a header. Errors are ignored, because a full disk must not end a
+    /// measurement.
     pub(super) fn write(&mut self, cycle: usize, place: &str) {
         let Some(source) = self.level.file() else { return };
         let Ok(mut map) = File::open(source) else { return };

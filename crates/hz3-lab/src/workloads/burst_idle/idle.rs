@@ -1,11 +1,11 @@
-//! The idle window: sleep, tick, and look at oneself at its start, middle and end.
+//! The idle window: sleeps, ticks, and samples its own resident set at start, middle and end.
 
 use super::dump::Dump;
 use crate::workloads::outside;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// The resident sets of one window, as the process sees itself.
+/// The resident sets of one window in KiB, as the process itself reads them.
 #[derive(Debug, Serialize)]
 #[allow(clippy::struct_field_names, reason = "figures carry their unit")]
 pub(super) struct Window {
@@ -17,7 +17,7 @@ pub(super) struct Window {
     end_kb: u64,
 }
 
-/// How to idle.
+/// The settings of an idle window.
 pub(super) struct Idle {
     length: Duration,
     tick: Option<Duration>,
@@ -26,19 +26,19 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// For `seconds`, with a tick every `tick_ms` milliseconds unless that is 0.
+    /// Idles for `seconds`, with a tick every `tick_ms` milliseconds, or none if that is 0.
     pub(super) fn new(seconds: f64, tick_ms: u32, dump: Dump) -> Self {
         let tick = (tick_ms > 0).then(|| Duration::from_millis(tick_ms.into()));
         let length = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         Self { length, tick, force: outside::epoch_force(), dump }
     }
 
-    /// Whether the allocator has the call that the ticks make.
+    /// Returns whether the allocator has the function that a tick calls.
     pub(super) fn can_force(&self) -> bool {
         self.force.is_some()
     }
 
-    /// Spends the window of cycle `cycle`.
+    /// Idles for the window of `cycle`.
     pub(super) fn spend(&mut self, cycle: usize) -> Window {
         let start = Instant::now();
         let start_kb = self.look(cycle, "start");

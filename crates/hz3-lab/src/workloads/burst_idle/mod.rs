@@ -1,8 +1,8 @@
 //! Does the resident set fall when a program has freed a burst and idles? (S59-2)
 //!
-//! Every cycle: the threads allocate their shares of the total and write every byte; then they free all but
-//! the survivors; then the process idles. The judge of the memory is a watcher outside (`hz3 watch`); the
-//! resident sets reported here are for orientation.
+//! In every cycle the threads allocate their shares of the total and write every byte, then free
+//! all but the survivors; then the process idles. A watcher outside (`hz3 watch`) measures the
+//! memory; the resident sets reported here are for orientation.
 
 mod blocks;
 mod dump;
@@ -30,8 +30,8 @@ use std::time::Duration;
 /// The parameters and their defaults are those of the C hz3's `bench_burst_idle_v2`.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct BurstIdle {
-    /// Positional form of the benchmark in C: `TOTAL IDLE_S CYCLES KEEP% THREADS MIN MAX KEEP_HOLD IDLE_TICK_MS DUMP_MODE`;
-    /// what is given overrides the options
+    /// The arguments of the benchmark in C, in its order: `TOTAL IDLE_S CYCLES KEEP% THREADS MIN
+    /// MAX KEEP_HOLD IDLE_TICK_MS DUMP_MODE`. They override the options
     #[arg(value_name = "NUMBER", num_args = 0..=10)]
     #[serde(skip)]
     positional: Vec<u32>,
@@ -44,7 +44,7 @@ pub(crate) struct BurstIdle {
     /// Bursts
     #[arg(long, default_value_t = 3)]
     cycles: u32,
-    /// How many blocks of a hundred survive
+    /// Survivors per hundred blocks
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     keep: u32,
     /// Threads
@@ -53,27 +53,27 @@ pub(crate) struct BurstIdle {
     /// Smallest and largest size as MIN-MAX
     #[arg(long, default_value = "256-4096")]
     sizes: Sizes,
-    /// Survivors stay through the idle time; without this they are freed just before it
+    /// Keep the survivors through the idle time; otherwise they are freed just before it
     #[arg(long)]
     keep_hold: bool,
-    /// Call `hz3_epoch_force` at this interval while idle, if the allocator has it; 0 is never
+    /// Call `hz3_epoch_force` at this interval while idle, if the allocator has it; 0 for never
     #[arg(long, value_name = "MS", default_value_t = 0)]
     idle_tick: u32,
-    /// What to write down of the process's memory map at the start, middle and end of the idle time
+    /// The part of the memory map to dump at start, middle and end of the idle time
     #[arg(long, value_enum, default_value_t = Level::Off)]
     dump: Level,
-    /// Where to write it [default: standard error]
+    /// The file for the dumps [default: standard error]
     #[arg(long, value_name = "FILE", env = "S59_2_DUMP_PATH")]
     dump_path: Option<PathBuf>,
-    /// What the threads do after their burst
+    /// The state of the threads after their burst
     #[arg(long, value_enum, default_value_t = Shape::Exit)]
     shape: Shape,
-    /// Start of the random numbers
+    /// Seed of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
     seed: u32,
 }
 
-/// Which thread frees, and what becomes of the threads.
+/// The thread that frees, and the state of the threads afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Shape {
@@ -85,7 +85,7 @@ enum Shape {
     Remote,
 }
 
-/// What one cycle came to.
+/// The figures of one cycle.
 #[derive(Debug, Serialize)]
 struct Cycle {
     burst_s: f64,
@@ -94,17 +94,17 @@ struct Cycle {
     idle: Window,
 }
 
-/// What the conducting thread collects over the cycles.
+/// The figures that the conducting thread collects over the cycles.
 struct Log {
     cycles: Vec<Cycle>,
     phases: Phases,
     idle: Idle,
-    /// What the survivors of the last cycle touch, where that could be counted.
+    /// Pages of the last cycle's survivors in KiB; `None` if they could not be counted.
     floor_kb: Option<u64>,
 }
 
 impl BurstIdle {
-    /// The parameters with the positional form put in.
+    /// Applies the positional arguments to the options.
     pub(super) fn settled(&self) -> Result<Self> {
         let mut settled = self.clone();
         let given = |i: usize| self.positional.get(i).copied();
@@ -140,7 +140,7 @@ impl BurstIdle {
         })
     }
 
-    /// New threads every cycle; the process's first thread conducts.
+    /// Runs with new threads every cycle; the main thread conducts.
     fn with_passing_threads<H: Heap>(&self, blocks: &BurstBlocks, log: &mut Log) -> Result<Totals> {
         let mut all = Totals::default();
         for cycle in 0..self.cycles {
@@ -170,7 +170,8 @@ impl BurstIdle {
         Ok(all)
     }
 
-    /// The same threads throughout; one more conducts, so that all that allocated are blocked while idle.
+    /// Runs with the same threads throughout. One more conducts, so that all allocating threads are
+    /// blocked while idle.
     fn with_lasting_threads<H: Heap>(&self, blocks: &BurstBlocks, log: &mut Log) -> Result<Totals> {
         let threads = self.threads as usize;
         let lanes = vec![(); threads + 1];
@@ -186,16 +187,18 @@ impl BurstIdle {
                     conduct(&mut lock(&log), blocks, barrier);
                     continue;
                 }
-                // A fault is reported only after the last wait, because the others wait for this thread.
+                // A fault is reported only after the last wait, because the others wait for this
+                // thread.
                 results.push(blocks.fill(heap, index, self.random(cycle, index)));
                 barrier.wait();
                 let theirs = frees(index);
                 results.push(blocks.thin_out(heap, theirs, self.choice(cycle, theirs)));
                 barrier.wait();
-                // Here the conductor idles, and everybody else is blocked.
+                // The conductor idles here while every other thread is blocked.
                 barrier.wait();
                 results.push(blocks.check_and_free(heap, theirs));
-                // Without this wait a thread could refill slots that its neighbour has not emptied yet.
+                // Without this wait a thread could refill slots that its neighbour has not emptied
+                // yet.
                 barrier.wait();
             }
             let operations = results.into_iter().sum::<Result<u64, Fault>>()?;
@@ -210,15 +213,15 @@ impl BurstIdle {
         Random::for_thread(self.seed.wrapping_add(cycle.wrapping_mul(0x0001_0001)), index)
     }
 
-    /// The random numbers that choose the survivors: others than those that drew the sizes, or the smallest
-    /// blocks would survive.
+    /// Seeds the choice of the survivors. The generator differs from that of the sizes, or the
+    /// smallest blocks would survive.
     fn choice(&self, cycle: u32, index: usize) -> Random {
         Random::for_thread(!self.seed.wrapping_add(cycle.wrapping_mul(0x0001_0001)), index)
     }
 }
 
 impl Log {
-    /// Idles, and writes the cycle down.
+    /// Idles and records the cycle.
     fn rest(&mut self, blocks: &BurstBlocks, burst_s: f64, free_s: f64) {
         let cycle = self.cycles.len() + 1;
         let (idle, _) = self.phases.during("idle", || self.idle.spend(cycle));
@@ -227,7 +230,7 @@ impl Log {
     }
 }
 
-/// The conductor's part of a cycle: the four waits, and the idle time before the third.
+/// Runs the conductor's part of a cycle: the four waits, and the idle time before the third.
 fn conduct(log: &mut Log, blocks: &BurstBlocks, barrier: &AbortableBarrier) {
     let ((), burst_s) = log.phases.during("burst", || barrier.wait());
     let ((), free_s) = log.phases.during("free", || barrier.wait());
@@ -236,12 +239,12 @@ fn conduct(log: &mut Log, blocks: &BurstBlocks, barrier: &AbortableBarrier) {
     barrier.wait();
 }
 
-/// A panic ends the program, so no lock is ever poisoned in it.
+/// A panic ends the program, so no later caller sees a poisoned lock.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// All threads do `work` between two waits; the conductor writes the part down.
+/// Runs `work` in all threads between two waits; the conductor records the phase.
 fn together<T>(
     conducts: bool,
     barrier: &AbortableBarrier,

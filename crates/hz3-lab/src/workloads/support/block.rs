@@ -1,10 +1,10 @@
-//! One block of the heap under test, and the marks that show when somebody else wrote into it.
+//! One block of the heap under test, with marks that reveal a foreign write.
 
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a workload found wrong. Every one of them ends the program with a message.
+/// A fault of the allocator that a workload found. Each ends the program with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// malloc gave NULL.
@@ -15,7 +15,7 @@ pub(crate) enum Fault {
     Misaligned { address: usize, size: usize },
     /// A thread could not be created; the number is the system's error.
     NoThread { error: i32 },
-    /// A thread stopped because another one has failed; that one's fault is the one to report.
+    /// A thread stopped because another one failed, whose fault is reported.
     Abandoned,
     /// A thread ended without its result.
     Vanished,
@@ -42,8 +42,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A live block. It belongs to whoever holds it and is not copied; giving it up without giving it back
-/// is a leak.
+/// A live block, owned and not copied. Dropping it without releasing it is a leak.
 #[derive(Debug)]
 #[must_use = "a block that is not given back leaks"]
 pub(crate) struct Block {
@@ -54,7 +53,7 @@ pub(crate) struct Block {
 // SAFETY: a block is plain memory; malloc's blocks may be used and freed by any thread.
 unsafe impl Send for Block {}
 
-/// Where a block lies.
+/// The address range of a block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
     pub(crate) address: usize,
@@ -62,24 +61,24 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// The numbers of the pages that its bytes lie in.
+    /// Returns the numbers of the pages that contain its bytes.
     pub(crate) fn pages(self, page_size: usize) -> std::ops::RangeInclusive<usize> {
         self.address / page_size..=(self.address + self.size - 1) / page_size
     }
 }
 
-/// A live block whose size its holder knows in another way: half as long in a table as a [`Block`].
+/// A live block without its size, which the owner derives: half as large in a table as a [`Block`].
 #[derive(Debug)]
 #[must_use = "a block that is not given back leaks"]
 pub(crate) struct Unsized(NonNull<u8>);
 
 impl Unsized {
-    /// Where a block of `size` bytes lies that starts here.
+    /// Returns the address range of a block of `size` bytes that starts here.
     pub(crate) fn extent(&self, size: usize) -> Extent {
         Extent { address: self.0.as_ptr().addr(), size }
     }
 
-    /// The block again; `size` is the one that it had.
+    /// Returns the block with its size.
     ///
     /// # Safety
     ///
@@ -92,36 +91,36 @@ impl Unsized {
 const WORD: usize = size_of::<u64>();
 
 impl Block {
-    /// Takes charge of `size` bytes at `start`.
+    /// Takes ownership of `size` bytes at `start`.
     ///
     /// # Safety
     ///
-    /// The bytes must be writable until the block is taken apart, `start` aligned to 8, the size at
-    /// least 8. If others have them too, then only the checks fail.
+    /// The bytes must be writable until the block is taken apart, `start` aligned to 8, and `size`
+    /// at least 8. If the allocator gave the bytes to another block too, only the checks fail.
     #[inline]
     pub(crate) unsafe fn new(start: NonNull<u8>, size: usize) -> Self {
         debug_assert!(size >= WORD);
         Self { start, size }
     }
 
-    /// The parts, for giving the block back.
+    /// Returns address and size, for releasing the block.
     #[inline]
     pub(crate) fn into_raw(self) -> (NonNull<u8>, usize) {
         (self.start, self.size)
     }
 
-    /// The block without its size.
+    /// Drops the size.
     pub(crate) fn without_size(self) -> Unsized {
         Unsized(self.start)
     }
 
-    /// The number of bytes that were asked for.
+    /// Returns the number of bytes requested.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// Where it lies.
+    /// Returns its address range.
     pub(crate) fn extent(&self) -> Extent {
         Extent { address: self.start.as_ptr().addr(), size: self.size }
     }
@@ -131,15 +130,15 @@ impl Block {
         mark(self.start.as_ptr().addr(), self.size)
     }
 
-    /// Atomic, so that it stays a checked error, and no data race, when an allocator gives the same block
-    /// to two threads; a relaxed access is an ordinary move.
+    /// Atomic, so that a block that the allocator gave to two threads is a checked error and no
+    /// data race. A relaxed access compiles to an ordinary move.
     #[inline]
     fn first_word(&self) -> &AtomicU64 {
         // SAFETY: every block has at least one aligned word, and it is ours while self lives.
         unsafe { AtomicU64::from_ptr(self.start.as_ptr().cast()) }
     }
 
-    /// Writes the mark into the first word, as a program writes into what it allocates.
+    /// Writes the mark into the first word.
     #[inline]
     pub(crate) fn stamp(&mut self) {
         self.first_word().store(self.mark(), Ordering::Relaxed);
@@ -153,14 +152,14 @@ impl Block {
         if found == expected { Ok(()) } else { Err(self.damage(0, expected, found)) }
     }
 
-    /// Checks that the first word still is the mark which the block had at `address` with `size`.
+    /// Checks that the first word is still the mark that the block had at `address` with `size`.
     pub(crate) fn check_moved(&self, address: usize, size: usize) -> Result<(), Fault> {
         let expected = mark(address, size);
         let found = self.first_word().load(Ordering::Relaxed);
         if found == expected { Ok(()) } else { Err(self.damage(0, expected, found)) }
     }
 
-    /// Writes into every byte; the first word gets the mark.
+    /// Writes every byte; the first word gets the mark.
     pub(crate) fn fill(&mut self) {
         let byte = self.pattern();
         // SAFETY: all size bytes are ours.
@@ -183,7 +182,7 @@ impl Block {
         }
     }
 
-    /// Marks the first word, the last one, and one word in every 4 KiB from byte `from` on.
+    /// Marks the first word, the last one, and one word per 4 KiB from byte `from` on.
     pub(crate) fn stamp_pages(&mut self, from: usize) {
         let (mark, last) = (self.mark(), self.size - WORD);
         for offset in page_offsets(from, last) {
@@ -194,7 +193,7 @@ impl Block {
         }
     }
 
-    /// Checks what [`Block::stamp_pages`] wrote from byte 0 on.
+    /// Checks the marks that [`Block::stamp_pages`] wrote from byte 0 on.
     pub(crate) fn check_pages(&self) -> Result<(), Fault> {
         let (mark, last) = (self.mark(), self.size - WORD);
         for offset in page_offsets(0, last) {
@@ -210,8 +209,8 @@ impl Block {
         Ok(())
     }
 
-    /// Marks a word at byte `from` and at every 4 KiB after it. These marks know no address, so they stay
-    /// right when realloc moves the block.
+    /// Marks a word at byte `from` and at every 4 KiB after it. These marks do not depend on the
+    /// address, so they stay valid when realloc moves the block.
     pub(crate) fn mark_from(&mut self, from: usize) {
         for offset in (from..=self.size - WORD).step_by(4096) {
             // SAFETY: the range ends at the last whole word of the block.
@@ -221,7 +220,7 @@ impl Block {
         }
     }
 
-    /// Checks what [`Block::mark_from`] wrote when the block ended at `to`.
+    /// Checks the marks that [`Block::mark_from`] wrote when the block ended at `to`.
     pub(crate) fn check_marks(&self, from: usize, to: usize) -> Result<(), Fault> {
         for offset in (from..=to.min(self.size) - WORD).step_by(4096) {
             // SAFETY: the range ends at the last whole word of the block.
@@ -246,13 +245,13 @@ impl Block {
     }
 }
 
-/// The mark of a block: other blocks at other addresses or of other sizes have other marks.
+/// Computes the mark of a block. It differs between addresses and between sizes.
 #[inline]
 fn mark(address: usize, size: usize) -> u64 {
     (address as u64).rotate_left(17) ^ (size as u64) ^ 0x9e37_79b9_7f4a_7c15
 }
 
-/// A word in every 4 KiB from `from` on, and the last word, which no other one overlaps.
+/// Returns the offset of one word per 4 KiB from `from` on, and of the last word; none overlap.
 fn page_offsets(from: usize, last: usize) -> impl Iterator<Item = usize> {
     let end = (last + 1).saturating_sub(WORD).max(1);
     let last = (last >= WORD).then_some(last);

@@ -1,11 +1,11 @@
-//! The least that survivors can occupy: the pages of the system that their bytes lie in. No allocator that
-//! cannot move blocks gets below that.
+//! The least memory that survivors can occupy: the pages of the system that contain their bytes. No
+//! allocator that cannot move blocks gets below it.
 
 use super::block::Extent;
 use super::mapped::Mapped;
 use crate::failure::Result;
 
-/// The pages of the blocks, in KiB. Its own memory is mapped and gone again when it returns.
+/// Returns the pages of the blocks in KiB. The table it needs is mapped and unmapped again.
 pub(crate) fn floor_kb(blocks: impl Iterator<Item = Extent> + Clone) -> Result<u64> {
     let page_size = rustix::param::page_size();
     let touched = blocks.clone().map(|block| block.pages(page_size).count()).sum();

@@ -1,4 +1,4 @@
-//! Where blocks come from: the malloc under test, the same with a clock, or nowhere.
+//! Sources of blocks: the malloc under test, the same with a clock, or none.
 //!
 //! A workload is written once, over [`Heap`], and compiled for all three.
 
@@ -11,49 +11,47 @@ use std::hint::black_box;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-/// How long allocations and releases took.
+/// Latencies of the calls.
 #[derive(Debug)]
 pub(crate) struct Latency {
-    /// Of `malloc`.
     pub(crate) malloc: Histogram,
-    /// Of `free`.
     pub(crate) free: Histogram,
 }
 
-/// A source of blocks; every thread has its own.
+/// A source of blocks. Every thread has its own.
 pub(crate) trait Heap: Sized + Send {
     /// Whether blocks are real, so that their contents can be checked.
     const REAL: bool;
 
-    /// A heap for one thread.
+    /// Opens the heap of one thread.
     fn open(thread: usize) -> failure::Result<Self>;
 
-    /// `size` bytes, or NULL.
+    /// Allocates `size` bytes; returns NULL on failure.
     fn obtain(&mut self, size: usize) -> *mut u8;
 
-    /// Takes back what `obtain` gave.
+    /// Frees a block that `obtain` returned.
     ///
     /// # Safety
     ///
     /// `start` came from `obtain` of a heap of this type and was not taken back since.
     unsafe fn take_back(&mut self, start: *mut u8);
 
-    /// realloc: `size` bytes with the old contents, or NULL and the old block still stands.
+    /// Resizes as realloc does: on NULL the old block stays valid.
     ///
     /// # Safety
     ///
     /// As for `take_back`, unless the result is NULL.
     unsafe fn resize(&mut self, start: *mut u8, size: usize) -> *mut u8;
 
-    /// What was measured on the way, if this heap measures.
+    /// Returns the latencies if this heap measures them.
     fn into_latency(self) -> Option<Latency> {
         None
     }
 
-    /// A new block with its stamp. The size is at least 8 bytes.
+    /// Allocates a block of at least 8 bytes and stamps it.
     #[inline]
     fn allocate(&mut self, size: usize) -> Result<Block, Fault> {
-        // The black box keeps the compiler from pairing this malloc with its free and dropping both.
+        // The black box keeps the compiler from removing this malloc together with its free.
         let Some(start) = NonNull::new(black_box(self.obtain(size))) else {
             return Err(Fault::Exhausted { size });
         };
@@ -67,7 +65,7 @@ pub(crate) trait Heap: Sized + Send {
         Ok(block)
     }
 
-    /// Grows or shrinks `block`; its contents stay, and its stamp is renewed.
+    /// Grows or shrinks `block`. Its contents stay, and its stamp is renewed.
     fn reallocate(&mut self, block: Block, size: usize) -> Result<Block, Fault> {
         block.check()?;
         let (start, old) = block.into_raw();
@@ -83,7 +81,7 @@ pub(crate) trait Heap: Sized + Send {
         Ok(block)
     }
 
-    /// Checks the stamp of `block` and gives it back.
+    /// Checks the stamp of `block` and frees it.
     #[inline]
     fn release(&mut self, block: Block) -> Result<(), Fault> {
         let intact = black_box(block.check());
@@ -97,7 +95,7 @@ pub(crate) trait Heap: Sized + Send {
     }
 }
 
-/// The process's malloc, whichever was preloaded.
+/// The process's malloc.
 #[derive(Debug)]
 pub(crate) struct Plain;
 
@@ -126,7 +124,7 @@ impl Heap for Plain {
     }
 }
 
-/// The process's malloc with a clock around one call in [`Timed::EVERY`].
+/// The process's malloc, with a clock around one call in [`Timed::EVERY`].
 #[derive(Debug)]
 pub(crate) struct Timed {
     latency: Latency,
@@ -149,7 +147,7 @@ impl Timed {
     }
 }
 
-/// What two readings of the clock cost: the smallest of many, so that no interruption counts.
+/// Measures two readings of the clock, in nanoseconds: the smallest of many, without interruptions.
 fn clock_cost_ns() -> u64 {
     let cost = || u64::try_from(Instant::now().elapsed().as_nanos()).unwrap_or(0);
     (0..1000).map(|_| cost()).min().unwrap_or(0)
@@ -199,8 +197,8 @@ impl Heap for Timed {
     }
 }
 
-/// No allocator at all: every block is the next cell of one buffer. What a workload costs on it is the
-/// harness: random numbers, slots, rings, stamps.
+/// No allocator: every block is the next cell of one buffer. The time of a workload on it is that
+/// of the harness: random numbers, slots, rings, stamps.
 #[derive(Debug)]
 pub(crate) struct Nothing {
     cells: Mapped<[u64; 8]>,
@@ -208,9 +206,9 @@ pub(crate) struct Nothing {
 }
 
 impl Nothing {
-    /// 256 KiB: about what 400 blocks of the small range keep busy in the processor's cache.
+    /// 256 KiB, about the footprint of 400 blocks of the small range in the processor's cache.
     const CELLS: usize = 4096;
-    /// Every cell has this much of the buffer behind it, so that a block's bytes are all writable.
+    /// Bytes of the buffer behind every cell, so that all bytes of a block are writable.
     const LARGEST: usize = 32 * 1024;
     const WORDS: usize = 8;
 }
@@ -229,7 +227,7 @@ impl Heap for Nothing {
             return std::ptr::null_mut();
         }
         self.next = (self.next + 1) % Self::CELLS;
-        // From the whole buffer's pointer: a block reaches over many cells.
+        // The pointer derives from the whole buffer, because a block spans many cells.
         self.cells.as_mut_ptr().wrapping_add(self.next).cast()
     }
 

@@ -1,5 +1,5 @@
-//! Durations counted in buckets of at most 1/32 relative width: fixed memory, no allocation, and any
-//! number of values.
+//! A histogram of durations with buckets of at most 1/32 relative width, in fixed memory without
+//! allocation.
 
 use super::mapped::Mapped;
 use crate::failure::Result;
@@ -7,33 +7,33 @@ use serde::Serialize;
 
 const SUB_BITS: u32 = 5;
 const SUB: u64 = 1 << SUB_BITS;
-/// One linear group for 0..32, then one group of 32 for every further bit of a u64.
+/// One linear group for 0..32, then one group of 32 for each further bit of a u64.
 const BUCKETS: usize = ((64 - SUB_BITS + 1) as usize) << SUB_BITS;
 
-/// How often each duration, in nanoseconds, was seen.
+/// Counts per duration in nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     buckets: Mapped<u64>,
     max: u64,
 }
 
-/// The figures that are shown of a histogram, in nanoseconds.
+/// The reported percentiles in nanoseconds.
 #[derive(Debug, Serialize, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Percentiles {
-    /// Values seen.
+    /// Number of values.
     pub(crate) n: u64,
     /// Median.
     pub(crate) p50: u64,
-    /// 99 % take no longer.
+    /// 99th percentile.
     pub(crate) p99: u64,
-    /// 99.9 % take no longer.
+    /// 99.9th percentile.
     pub(crate) p999: u64,
-    /// The longest, exactly.
+    /// The exact maximum.
     pub(crate) max: u64,
 }
 
 impl Histogram {
-    /// An empty one.
+    /// Maps an empty histogram.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self { buckets: Mapped::new(BUCKETS, || 0)?, max: 0 })
     }
@@ -53,12 +53,13 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// Values seen.
+    /// Returns the number of values.
     pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// The nearest-rank value for `per_mille`: the upper end of its bucket, but never above the maximum.
+    /// Returns the nearest-rank value for `per_mille`: the upper end of its bucket, at most the
+    /// maximum.
     fn value_at(&self, per_mille: u64) -> u64 {
         let rank = (self.count() * per_mille).div_ceil(1000).max(1);
         let mut seen = 0;
@@ -71,7 +72,7 @@ impl Histogram {
         self.max
     }
 
-    /// The figures; `None` of an empty histogram.
+    /// Returns the percentiles; `None` if the histogram is empty.
     pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         let n = self.count();
         (n > 0).then(|| Percentiles {
@@ -83,7 +84,7 @@ impl Histogram {
         })
     }
 
-    /// The curve: for every used bucket its upper end and the share of values up to there.
+    /// Returns for every used bucket its upper end and the share of values up to it.
     pub(crate) fn curve(&self) -> Vec<(u64, f64)> {
         let total = self.count().max(1) as f64;
         let mut seen = 0;

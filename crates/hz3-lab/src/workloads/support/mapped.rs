@@ -1,12 +1,12 @@
-//! Arrays straight from the kernel: the harness's own memory never passes through the malloc that is
-//! being measured.
+//! Arrays mapped from the kernel, so that the harness's own memory does not use the malloc under
+//! test.
 
 use crate::failure::{Failure, Result};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// A fixed array of `T` in anonymous memory, every element written, so that no page of it faults later.
+/// A fixed array in anonymous memory. Every element is written, so no page faults later.
 #[derive(Debug)]
 pub(crate) struct Mapped<T> {
     start: NonNull<T>,
@@ -19,14 +19,15 @@ unsafe impl<T: Send> Send for Mapped<T> {}
 unsafe impl<T: Sync> Sync for Mapped<T> {}
 
 impl<T> Mapped<T> {
-    /// `len` elements, each made by `element`.
+    /// Maps `len` elements, each made by `element`.
     pub(crate) fn new(len: usize, mut element: impl FnMut() -> T) -> Result<Self> {
         const { assert!(align_of::<T>() <= 4096, "a mapping is aligned to a page, not more") };
         let start = map(bytes::<T>(len)?)?.cast::<T>();
         for i in 0..len {
             // SAFETY: i < len, and the mapping has room for len elements.
             let place = unsafe { start.add(i) };
-            // SAFETY: the place is inside our own mapping and aligned, as the mapping starts at a page.
+            // SAFETY: the place is inside our own mapping and aligned, as the mapping starts at a
+            // page.
             unsafe { place.write(element()) };
         }
         Ok(Self { start, len })
@@ -64,7 +65,7 @@ impl<T> Drop for Mapped<T> {
     }
 }
 
-/// The mapping's length: at least a byte, as the kernel maps nothing of length 0.
+/// Returns the mapping's length: at least one byte, because the kernel maps no length of 0.
 fn bytes<T>(len: usize) -> Result<usize> {
     len.checked_mul(size_of::<T>())
         .map(|bytes| bytes.max(1))

@@ -1,5 +1,5 @@
-//! What workloads are made of. Nothing in here allocates while a workload is timed, except for the
-//! calls that are the workload.
+//! Building blocks of the workloads. Nothing here allocates while a workload is timed, except for
+//! the calls that are the workload.
 
 pub(crate) mod barrier;
 pub(crate) mod block;

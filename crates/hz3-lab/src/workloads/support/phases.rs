@@ -1,9 +1,9 @@
-//! When each part of a workload began and ended, on the clock that a watcher outside reads too.
+//! Start and end of each phase of a workload, on the clock that the watcher reads too.
 
 use crate::measure::clock::monotonic_ms;
 use serde::Serialize;
 
-/// One part.
+/// A phase.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Phase {
     /// `burst`, `free`, `idle`...
@@ -13,19 +13,19 @@ pub(crate) struct Phase {
     pub(crate) end_ms: f64,
 }
 
-/// The parts so far. Its memory is taken before the workload starts.
+/// The phases so far. The memory is reserved before the workload starts.
 #[derive(Debug)]
 pub(crate) struct Phases {
     parts: Vec<Phase>,
 }
 
 impl Phases {
-    /// Room for `expected` parts.
+    /// Reserves memory for `expected` phases.
     pub(crate) fn new(expected: usize) -> Self {
         Self { parts: Vec::with_capacity(expected) }
     }
 
-    /// Does `work` as the part `name`; returns its result and how long it took in seconds.
+    /// Runs `work` as the phase `name`. Returns its result and its duration in seconds.
     pub(crate) fn during<T>(&mut self, name: &'static str, work: impl FnOnce() -> T) -> (T, f64) {
         let start_ms = monotonic_ms();
         let result = work();
@@ -34,7 +34,6 @@ impl Phases {
         (result, (end_ms - start_ms) / 1e3)
     }
 
-    /// As JSON.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(&self.parts).unwrap_or_default()
     }

@@ -8,7 +8,7 @@ impl Random {
     /// The C hz3's seed.
     pub(crate) const SEED: u32 = 0x1234_5678;
 
-    /// The sequence of one thread; thread 0 has the seed itself.
+    /// Returns the generator of one thread; thread 0 starts from the seed itself.
     pub(crate) fn for_thread(seed: u32, thread: usize) -> Self {
         let thread = u32::try_from(thread).unwrap_or(u32::MAX);
         Self(seed.wrapping_add(thread.wrapping_mul(0x9e37_79b9)))
@@ -20,8 +20,8 @@ impl Random {
         self.0
     }
 
-    /// A number below `n`, from the high bits: the low ones of such a generator repeat soon, and this
-    /// way costs no division.
+    /// Returns a number below `n`, from the high bits because the low ones repeat soon. This also
+    /// avoids a division.
     #[inline]
     pub(crate) fn below(&mut self, n: u32) -> u32 {
         let wide = u64::from(self.next()) * u64::from(n);
@@ -29,7 +29,7 @@ impl Random {
         u32::try_from(wide >> 32).unwrap_or(0)
     }
 
-    /// A number from `min` to `max`, both included.
+    /// Returns a number from `min` to `max`, both included.
     #[inline]
     pub(crate) fn between(&mut self, min: u32, max: u32) -> u32 {
         debug_assert!(min <= max);

@@ -1,4 +1,4 @@
-//! A queue of blocks between one thread that puts and one that takes.
+//! A bounded queue of blocks from one producing to one consuming thread.
 
 use super::block::Block;
 use super::mapped::Mapped;
@@ -6,7 +6,7 @@ use crate::failure;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Keeps the two ends on cache lines of their own (two lines, as processors fetch pairs).
+/// Keeps the two ends in cache lines of their own (two each, because processors fetch pairs).
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Lonely(AtomicUsize);
@@ -20,34 +20,34 @@ pub(crate) struct Ring {
     taken: Lonely,
 }
 
-// SAFETY: a cell is written by the putter only before it publishes `put`, and taken by the taker only
-// after it has seen that; `Putter` and `Taker` are the only doors and neither can be copied.
+// SAFETY: the putter writes a cell only before it publishes `put`, and the taker takes it only
+// after it has seen that. `Putter` and `Taker` are the only ways in, and neither can be copied.
 unsafe impl Sync for Ring {}
 
-/// The end that puts.
+/// The producing end.
 #[derive(Debug)]
 pub(crate) struct Putter<'a>(&'a Ring);
 
-/// The end that takes.
+/// The consuming end.
 #[derive(Debug)]
 pub(crate) struct Taker<'a>(&'a Ring);
 
 impl Ring {
-    /// A queue for at least `capacity` blocks.
+    /// Allocates a queue for at least `capacity` blocks.
     pub(crate) fn new(capacity: usize) -> failure::Result<Self> {
         let capacity = capacity.max(1).next_power_of_two();
         let cells = Mapped::new(capacity, || UnsafeCell::new(None))?;
         Ok(Self { cells, mask: capacity - 1, put: Lonely::default(), taken: Lonely::default() })
     }
 
-    /// The two ends.
+    /// Returns the two ends.
     pub(crate) fn ends(&mut self) -> (Putter<'_>, Taker<'_>) {
         (Putter(self), Taker(self))
     }
 }
 
 impl Putter<'_> {
-    /// Puts `block`, or hands it back when the queue is full.
+    /// Puts `block`, or returns it if the queue is full.
     #[inline]
     pub(crate) fn put(&mut self, block: Block) -> Result<(), Block> {
         let ring = self.0;

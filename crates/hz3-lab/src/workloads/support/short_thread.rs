@@ -1,11 +1,11 @@
-//! Threads without the standard library: creating one allocates nothing on our side, so that a workload
+//! Threads without the standard library. Creating one allocates nothing on our side, so a workload
 //! of many short threads measures the allocator and the C library, not `std`.
 
 use super::block::Fault;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
-/// What a thread is to do, and what came of it; lives on the stack of the thread that waits.
+/// The work of a thread and its result, on the stack of the waiting thread.
 struct Errand<F, T> {
     work: Option<F>,
     result: Option<T>,
@@ -16,8 +16,8 @@ pub(crate) fn run<T: Send, F: FnOnce() -> T + Send>(work: F) -> Result<T, Fault>
     let mut errand = Errand { work: Some(work), result: None };
     let argument = (&raw mut errand).cast::<c_void>();
     let mut thread = MaybeUninit::uninit();
-    // SAFETY: `begin` gets the errand it expects; the errand outlives the thread, as we join it below,
-    // and is not touched by us until then. F and T may move between threads.
+    // SAFETY: `begin` gets the errand it expects; the errand outlives the thread, as we join it
+    // below, and is not touched by us until then. F and T may move between threads.
     let created = unsafe {
         libc::pthread_create(thread.as_mut_ptr(), std::ptr::null(), begin::<F, T>, argument)
     };
@@ -29,14 +29,15 @@ pub(crate) fn run<T: Send, F: FnOnce() -> T + Send>(work: F) -> Result<T, Fault>
     // SAFETY: the thread was created joinable and is joined only here.
     let joined = unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
     if joined != 0 {
-        // The thread may still use the errand on our stack: there is no safe way on.
+        // The thread may still use the errand on our stack, so there is no safe way to return.
         std::process::abort();
     }
     errand.result.ok_or(Fault::Vanished)
 }
 
 extern "C" fn begin<F: FnOnce() -> T, T>(argument: *mut c_void) -> *mut c_void {
-    // SAFETY: `run` passes a pointer to a live Errand<F, T> that nobody else uses until we are joined.
+    // SAFETY: `run` passes a pointer to a live Errand<F, T> that nobody else uses until we are
+    // joined.
     let errand = unsafe { &mut *argument.cast::<Errand<F, T>>() };
     errand.result = errand.work.take().map(|work| work());
     std::ptr::null_mut()

@@ -1,4 +1,4 @@
-//! Which sizes a workload asks for.
+//! The distributions of request sizes.
 
 use super::random::Random;
 use serde::{Serialize, Serializer};
@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// A distribution of request sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sizes {
-    /// Every size from `min` to `max` is as likely as any other.
+    /// Every size from `min` to `max` with equal probability.
     Uniform { min: u32, max: u32 },
     /// The C hz3's `dist`: 80 % 16-256, 15 % 257-2048, 5 % 2049-32768.
     Application,
@@ -17,7 +17,7 @@ pub(crate) enum Sizes {
 /// The named ranges of the benchmark loop of the C hz3.
 const NAMED: [(&str, u32, u32); 3] =
     [("small", 16, 2048), ("medium", 4096, 32_768), ("mixed", 16, 32_768)];
-/// A block must hold its mark.
+/// The least size that holds the mark.
 pub(crate) const SMALLEST: u32 = 8;
 
 impl FromStr for Sizes {
@@ -56,7 +56,7 @@ impl Serialize for Sizes {
 }
 
 impl Sizes {
-    /// The next size.
+    /// Draws the next size.
     #[inline]
     pub(crate) fn draw(self, random: &mut Random) -> usize {
         let size = match self {

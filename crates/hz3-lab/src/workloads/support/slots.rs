@@ -1,4 +1,4 @@
-//! A working set: slots that hold a block or nothing.
+//! A working set: slots that are empty or hold a block.
 
 use super::block::{Block, Fault};
 use super::heap::Heap;
@@ -7,13 +7,13 @@ use super::random::Random;
 use super::sizes::Sizes;
 use crate::failure;
 
-/// What happens to the slot that was drawn.
+/// The operation on the drawn slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Turn {
-    /// Free it when it is taken, fill it when it is empty; each is one operation
+    /// Free it if it is taken, fill it if it is empty; each is one operation
     Toggle,
-    /// Free what is there and allocate anew; each of the two is one operation
+    /// Free its block, if any, and allocate a new one; each is one operation
     Replace,
 }
 
@@ -25,12 +25,12 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// `len` empty slots.
+    /// Maps `len` empty slots.
     pub(crate) fn new(len: u32) -> failure::Result<Self> {
         Ok(Self { slots: Mapped::new(len as usize, || None)?, len })
     }
 
-    /// Draws a slot, and a size if one is needed, and does the turn. Returns the operations done.
+    /// Draws a slot, and a size if needed, and does the turn. Returns the number of operations.
     #[inline]
     pub(crate) fn step<H: Heap>(
         &mut self,
@@ -57,7 +57,7 @@ impl Slots {
         }
     }
 
-    /// Gives everything back. Returns the operations done.
+    /// Frees all blocks. Returns the number of operations.
     pub(crate) fn clear<H: Heap>(&mut self, heap: &mut H) -> Result<u64, Fault> {
         let mut operations = 0;
         for slot in self.slots.iter_mut() {

@@ -1,4 +1,4 @@
-//! A workload's threads: started together, timed together, their results added up.
+//! Runs the threads of a workload: common start, common timing, results added up.
 
 use super::barrier::AbortableBarrier;
 use super::block::Fault;
@@ -6,16 +6,16 @@ use super::heap::{Heap, Latency};
 use crate::failure::{Failure, Result};
 use std::time::{Duration, Instant};
 
-/// What a pass of a workload came to.
+/// The result of one pass of a workload.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     /// Calls of malloc and free (and realloc), each one operation.
     pub(crate) operations: u64,
     /// From the first thread's start to the last one's end, idle times excluded.
     pub(crate) elapsed: Duration,
-    /// Further figures with their names.
+    /// Further named figures.
     pub(crate) details: serde_json::Map<String, serde_json::Value>,
-    /// What the heaps measured.
+    /// The latencies of all heaps.
     pub(crate) latency: Option<Latency>,
 }
 
@@ -25,12 +25,12 @@ impl Totals {
         self.details.insert(name.to_owned(), value.into());
     }
 
-    /// Operations a second.
+    /// Returns operations per second.
     pub(crate) fn rate(&self) -> f64 {
         self.operations as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Takes in what one heap measured.
+    /// Adds the latencies of one heap.
     pub(crate) fn absorb(&mut self, latency: Option<Latency>) {
         match (&mut self.latency, latency) {
             (Some(mine), Some(theirs)) => {
@@ -43,19 +43,19 @@ impl Totals {
     }
 }
 
-/// The operations of one thread.
+/// The result of one thread.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Share {
-    /// Its operations.
     pub(crate) operations: u64,
-    /// A count whose meaning is the workload's.
+    /// A count whose meaning the workload defines.
     pub(crate) special: u64,
-    /// When the timed part ended, if that was before the thread did.
+    /// The end of the timed part, if that is before the thread's end.
     pub(crate) end: Option<Instant>,
 }
 
-/// Runs one thread for each of `lanes`. All set up first, then start at once; each does `work` with its
-/// index, its own heap, its lane, and the barrier. The sum of the `special` counts is returned beside.
+/// Runs one thread per element of `lanes`. All threads start together. Each calls `work` with its
+/// index, its heap, its lane, and the barrier. Returns the totals and the sum of the `special`
+/// counts.
 pub(crate) fn run<H: Heap, L: Send>(
     lanes: Vec<L>,
     work: impl Fn(usize, &mut H, L, &AbortableBarrier) -> Result<Share, Fault> + Sync,
@@ -74,11 +74,11 @@ pub(crate) fn run<H: Heap, L: Send>(
             .collect();
         threads.into_iter().map(join).collect::<Result<_>>()
     })?;
-    // The heaps live on until here: a block of one may have been with another thread to the end.
+    // The heaps live until here, because another thread may hold a block of one to the end.
     add_up(ends)
 }
 
-/// How one thread ended.
+/// The end of one thread.
 struct End<H> {
     done: Result<Share, Fault>,
     start: Instant,
@@ -128,7 +128,7 @@ fn add_up<H: Heap>(ends: Vec<End<H>>) -> Result<(Totals, u64)> {
     Ok((totals, special))
 }
 
-/// A fault as the failure of the program.
+/// Converts a fault to a failure of the program.
 pub(crate) fn check_failure(fault: Fault) -> Failure {
     Failure::new(format!("the allocator failed the workload's check: {fault}"))
         .with_code(crate::workloads::CHECK_FAILED)
