@@ -109,7 +109,7 @@ enum Chore {
         #[arg(long)]
         checked: bool,
     },
-    /// Builds target/checked/libhz3-check.so, a library that ends a program when hz3 itself is wrong
+    /// Builds target/checked/libhz3-check.so, which ends a program when hz3 itself is wrong
     CheckedLibrary,
     /// Runs what takes hours: all of Miri, long attacks and storms, the check build, other targets
     Nightly {

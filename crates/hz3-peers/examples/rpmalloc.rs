@@ -67,7 +67,7 @@ type Create = unsafe extern "C" fn(
     *mut c_void,
 ) -> c_int;
 
-/// What a new thread is to do.
+/// The work of a new thread.
 struct Errand {
     start: Start,
     argument: *mut c_void,

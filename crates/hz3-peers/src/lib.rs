@@ -24,7 +24,7 @@ macro_rules! preload {
     ) => {
         use core::ffi::{c_char, c_int, c_void};
 
-        /// What `hz3 peers` shows.
+        /// The version that `hz3 peers` shows.
         #[unsafe(no_mangle)]
         pub extern "C" fn hz3_peer_version() -> *const c_char {
             $version.as_ptr()

@@ -1,8 +1,8 @@
 //! Real programs on hz3: what they need, how they are started, how it is proved that hz3 served
 //! them.
 //!
-//! A test does some real work with a program twice in the same directory, first on the system's
-//! allocator, then with the library under test preloaded, and compares what came out:
+//! A test does real work with a program twice in the same directory: first on the system's
+//! allocator, then with the library under test preloaded. It compares the results:
 //!
 //! ```no_run
 //! # use hz3_programs::{Result, compare};

@@ -33,7 +33,7 @@ impl Finding {
 
 type Check = fn(&Tree) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: &[(&str, Check)] = &[
     ("layers: calls go down only", layers::check),
     ("documents name what exists", documents::check),
     ("pages are short, and so are their sentences", form::check),
@@ -51,7 +51,7 @@ const CHECKS: [(&str, Check); 10] = [
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
     let mut faults = 0;
-    for (name, check) in CHECKS {
+    for &(name, check) in CHECKS {
         let findings = check(&tree);
         println!("{} {name}", if findings.is_empty() { "ok  " } else { "FAIL" });
         for Finding { place, what } in &findings {

@@ -43,7 +43,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
     words(text).filter(|word| word.len() > PREFIX.len() && word.starts_with(PREFIX))
 }
 
-/// What has such a name: the options, and whatever a source file calls so.
+/// Returns all names with the prefix: the options, and the names that a source file defines.
 fn known(tree: &Tree) -> BTreeSet<String> {
     let table = tree.text(TABLE).unwrap_or_default();
     let options = table.split("setting(\"").skip(1).filter_map(|rest| rest.split('"').next());

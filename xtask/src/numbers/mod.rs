@@ -67,8 +67,8 @@ pub(crate) fn stale<'a>(
     found
 }
 
-/// Returns the page with every table written anew. `is_older` says of a commit, and of the text that
-/// stood there, whether the figures are older than the allocator.
+/// Returns the page with every table written anew. `is_older` tells from a commit and the old text
+/// whether the figures are older than the allocator.
 fn renew(
     page: &str,
     read: impl Fn(&str) -> Option<String> + Copy,

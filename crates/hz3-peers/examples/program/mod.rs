@@ -1,4 +1,4 @@
-//! What a Rust program does with its global allocator: three jobs, of which the first argument
+//! The work of a Rust program on its global allocator: three jobs, of which the first argument
 //! names one.
 
 use rayon::prelude::*;
@@ -63,7 +63,7 @@ fn map() -> usize {
     bytes
 }
 
-/// Four workers make 300,000 vectors, hand all of them over, and whoever comes first drops them: 20
+/// Four workers make 300,000 vectors, hand all of them over, and the first to come drops them: 20
 /// rounds.
 fn fan_out() -> usize {
     let workers = rayon::ThreadPoolBuilder::new().num_threads(4).build().expect("threads start");

@@ -3,7 +3,7 @@
 use crate::measure::clock::monotonic_ms;
 use serde::Serialize;
 
-/// A phase.
+/// A named span of the workload.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Phase {
     /// `burst`, `free`, `idle`...
