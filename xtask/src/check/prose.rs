@@ -64,6 +64,12 @@ const FILLER: &[&str] = &[
     "this", "to", "with", "new", "returns", "number",
 ];
 
+/// Words before the name in a declaration.
+const KEYWORDS: [&str; 12] = [
+    "async", "const", "enum", "extern", "fn", "mod", "static", "struct", "trait", "type", "unsafe",
+    "mut",
+];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rule {
     Wide,
@@ -371,10 +377,6 @@ fn documented(lines: &[&str]) -> Option<String> {
             break line;
         }
     };
-    const KEYWORDS: [&str; 12] = [
-        "async", "const", "enum", "extern", "fn", "mod", "static", "struct", "trait", "type",
-        "unsafe", "mut",
-    ];
     let item = item.strip_prefix("pub").map_or(item, |rest| {
         rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(rest, |(_, rest)| rest)
     });
