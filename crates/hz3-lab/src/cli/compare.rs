@@ -56,6 +56,11 @@ hz3 is not among them) and what was found:
   --suite speed    seventeen loops: at least as fast as the best other allocator on
            each, 1.25 times as fast as the best in the geometric mean, and a peak
            of at most 1.05 times the smallest of jemalloc, tcmalloc and mimalloc.
+  --suite programs whole programs (interpreters, compilers, servers, tools, and those
+           of mimalloc-bench that end by themselves) as far as they are on the PATH:
+           at most 1.05 times the time of the best other allocator on each, 0.97 in
+           the geometric mean, and at most 1.05 times the peak of glibc. Installs
+           nothing; what is missing is named with the package that has it.
 
 Exit status:
   0    every trial succeeded, and every target of the suite is met

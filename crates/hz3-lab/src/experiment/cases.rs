@@ -27,6 +27,8 @@ pub(crate) enum Suite {
     Reclaim,
     /// Speed on seventeen loops beside the best of the others, and the peak of memory
     Speed,
+    /// Time and peak of the whole programs that are installed; says which are missing
+    Programs,
 }
 
 /// One case: a workload of `hz3 bench` with its options, or a command line.

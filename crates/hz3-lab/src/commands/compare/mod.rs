@@ -110,6 +110,10 @@ fn plan(args: &CompareArgs) -> Result<Record> {
         selection.peers.extend(peers);
         selection.missing.extend(missing);
     }
+    selection.missing.extend(args.suite.map(Suite::missing).unwrap_or_default());
+    if cases.is_empty() {
+        return Err(Failure::new("no program of the suite is here").with_remedy("see --help"));
+    }
     Ok(Record {
         format: FORMAT,
         machine: Machine::here(),

@@ -1,11 +1,13 @@
 //! Named sets of cases with targets for hz3.
 
+mod programs;
 mod reclaim;
 mod speed;
 
 use super::analysis::Analysis;
 use super::cases::{Case, Level, Suite};
 use super::record::Record;
+use crate::peers::Missing;
 use serde::Serialize;
 
 /// One figure and its target.
@@ -28,6 +30,7 @@ impl Suite {
         match self {
             Self::Reclaim => reclaim::cases(level, rounds),
             Self::Speed => speed::cases(level, rounds),
+            Self::Programs => programs::cases(level, rounds),
         }
     }
 
@@ -35,7 +38,15 @@ impl Suite {
     pub(crate) fn variants(self) -> &'static [&'static str] {
         match self {
             Self::Reclaim => &reclaim::VARIANTS,
-            Self::Speed => &[],
+            Self::Speed | Self::Programs => &[],
+        }
+    }
+
+    /// Returns the programs that the suite lacks here, and how to get them.
+    pub(crate) fn missing(self) -> Vec<Missing> {
+        match self {
+            Self::Programs => programs::missing(),
+            Self::Reclaim | Self::Speed => Vec::new(),
         }
     }
 
@@ -44,7 +55,8 @@ impl Suite {
         let judged = judged(record);
         match self {
             Self::Reclaim => reclaim::lines(record, judged),
-            Self::Speed => speed::lines(record, analysis, judged),
+            Self::Speed => speed::lines(record, analysis, judged, &speed::TARGETS),
+            Self::Programs => speed::lines(record, analysis, judged, &programs::TARGETS),
         }
     }
 }
@@ -64,7 +76,8 @@ mod tests {
 
     #[test]
     fn every_case_is_a_line_that_bench_understands() {
-        for suite in Suite::value_variants() {
+        let suites = Suite::value_variants().iter().filter(|suite| **suite != Suite::Programs);
+        for suite in suites {
             for level in [Level::Quick, Level::Normal, Level::Thorough] {
                 for case in suite.cases(level, None) {
                     let What::Bench(words) = &case.what else { panic!("{case:?}") };
@@ -131,6 +144,23 @@ mod tests {
         let figures = |_| Figures { worst_idle_rss_kb: Some(1.0), ..Figures::default() };
         let lines = judge(Suite::Reclaim, &["hz3"], figures);
         assert_eq!((lines[0].case.as_str(), lines[0].met), ("threads exit", None));
+    }
+
+    #[test]
+    fn programs_want_little_more_time_than_the_best_and_the_peak_of_glibc() {
+        let cases = ["a", "b"].map(|name| Case::bench(name, "small", true, 7)).to_vec();
+        let judge = |speed: f64, peak: f64| {
+            let names = ["glibc", "hz3", "mimalloc"];
+            let record = Record::simulated(&names, cases.clone(), 1, |slot| Figures {
+                speed: Some([1.0, speed, 1.2][slot.peer]),
+                peak_rss_kb: [100.0, peak, 50.0][slot.peer],
+                ..Figures::default()
+            });
+            Suite::Programs.lines(&record, &Analysis::of(&record))
+        };
+        assert_eq!(missed(&judge(1.24, 105.0)), [""; 0]);
+        assert_eq!(missed(&judge(1.15, 105.0)), ["geometric mean"]);
+        assert_eq!(missed(&judge(1.14, 106.0)), ["a", "a: peak", "b", "b: peak", "geometric mean"]);
     }
 
     #[test]

@@ -46,11 +46,20 @@ const ROWS: [(&str, &str, u32); 17] = [
     ("grow", "grow --to-mib 256 --rounds N", 2),
     ("waves", "waves --waves 50:N,1000:2", 20),
 ];
-/// Peak resident set, as a multiple of the smallest of these.
-const FRUGAL: [&str; 3] = ["jemalloc", "tcmalloc", "mimalloc"];
-const PEAK_LIMIT: f64 = 1.05;
-/// Geometric mean, as a multiple of the best other one.
-const MEAN_TARGET: f64 = 1.25;
+/// The targets on these loops.
+pub(super) const TARGETS: Targets =
+    Targets { case: 1.0, mean: 1.25, peak: 1.05, frugal: &["jemalloc", "tcmalloc", "mimalloc"] };
+
+/// Limits on speeds and peaks that the judged allocator must keep.
+pub(super) struct Targets {
+    /// Speed on each case, as a multiple of the best other one's.
+    pub(super) case: f64,
+    /// Geometric mean of the speeds, as a multiple of the best other one's.
+    pub(super) mean: f64,
+    /// Peak resident set on each case, as a multiple of the smallest of `frugal`.
+    pub(super) peak: f64,
+    pub(super) frugal: &'static [&'static str],
+}
 
 /// Returns the cases. Each counts in the mean unless its intervals are too wide.
 pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
@@ -67,14 +76,19 @@ pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
 }
 
 /// Judges every row's speed and peak, and the geometric means.
-pub(super) fn lines(record: &Record, analysis: &Analysis, judged: usize) -> Vec<Line> {
+pub(super) fn lines(
+    record: &Record,
+    analysis: &Analysis,
+    judged: usize,
+    targets: &Targets,
+) -> Vec<Line> {
     let others: Vec<usize> = (0..record.peers.len()).filter(|&peer| peer != judged).collect();
     let mut lines = Vec::new();
     for case in 0..record.cases.len() {
-        lines.push(speed(record, analysis, case, (judged, &others)));
-        lines.push(peak(record, analysis, case, (judged, &others)));
+        lines.push(speed(record, analysis, case, (judged, &others), targets));
+        lines.push(peak(record, analysis, case, (judged, &others), targets));
     }
-    lines.push(mean(record, analysis, (judged, &others)));
+    lines.push(mean(record, analysis, (judged, &others), targets));
     lines
 }
 
@@ -83,6 +97,7 @@ fn speed(
     analysis: &Analysis,
     case: usize,
     (judged, others): (usize, &[usize]),
+    targets: &Targets,
 ) -> Line {
     let cells = &analysis.cells[case];
     let rate = |peer: usize| cells[peer].ratio.map(|ratio| ratio.value);
@@ -94,9 +109,9 @@ fn speed(
     Line {
         case: record.cases[case].name.clone(),
         found: times(estimate.as_ref()),
-        wanted: "at least x 1.00".to_owned(),
+        wanted: format!("at least x {:.2}", targets.case),
         beside: beside(record, best, theirs.map(|speed| format!("{} op/s", text::si(speed)))),
-        met: estimate.and_then(|estimate| met(&estimate, 1.0)),
+        met: estimate.and_then(|estimate| met(&estimate, targets.case)),
     }
 }
 
@@ -105,10 +120,12 @@ fn peak(
     analysis: &Analysis,
     case: usize,
     (judged, others): (usize, &[usize]),
+    targets: &Targets,
 ) -> Line {
     let cells = &analysis.cells[case];
-    let frugal =
-        |peer: &&usize| FRUGAL.iter().any(|name| record.peers[**peer].name.starts_with(name));
+    let frugal = |peer: &&usize| {
+        targets.frugal.iter().any(|name| record.peers[**peer].name.starts_with(name))
+    };
     let frugal: Vec<usize> = others.iter().filter(frugal).copied().collect();
     let least = best_of(&frugal, |peer| cells[peer].peak_rss_kb.map(|kb| -kb));
     let theirs = least.and_then(|least| cells[least].peak_rss_kb);
@@ -116,13 +133,18 @@ fn peak(
     Line {
         case: format!("{}: peak", record.cases[case].name),
         found: ratio.map_or("-".to_owned(), |ratio| format!("x {ratio:.2}")),
-        wanted: format!("at most x {PEAK_LIMIT:.2}"),
+        wanted: format!("at most x {:.2}", targets.peak),
         beside: beside(record, least, theirs.map(text::kib)),
-        met: ratio.map(|ratio| ratio <= PEAK_LIMIT),
+        met: ratio.map(|ratio| ratio <= targets.peak),
     }
 }
 
-fn mean(record: &Record, analysis: &Analysis, (judged, others): (usize, &[usize])) -> Line {
+fn mean(
+    record: &Record,
+    analysis: &Analysis,
+    (judged, others): (usize, &[usize]),
+    targets: &Targets,
+) -> Line {
     let overall = |peer: usize| analysis.overall[peer].as_ref().map(|(mean, _)| mean.value);
     let best = best_of(others, overall);
     let estimate = best.and_then(|best| {
@@ -134,9 +156,9 @@ fn mean(record: &Record, analysis: &Analysis, (judged, others): (usize, &[usize]
     Line {
         case: "geometric mean".to_owned(),
         found: times(estimate.as_ref()),
-        wanted: format!("at least x {MEAN_TARGET:.2}"),
+        wanted: format!("at least x {:.2}", targets.mean),
         beside: beside(record, best, None),
-        met: estimate.and_then(|estimate| met(&estimate, MEAN_TARGET)),
+        met: estimate.and_then(|estimate| met(&estimate, targets.mean)),
     }
 }
 
