@@ -3,9 +3,9 @@
 //!
 //! One test, since the resident set is the process's.
 
+mod common;
+
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use hz3::{Config, Configured};
 
@@ -20,8 +20,6 @@ const BLOCK: usize = 2048;
 /// were it not split.
 const STEP: usize = 500;
 const SLACK: u64 = 16 * MIB;
-/// A hang, not a speed.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of the process that lie in huge pages.
 fn huge_bytes() -> u64 {
@@ -57,11 +55,8 @@ fn burst() -> Vec<Box<[u8]>> {
 }
 
 fn wait_for(bytes: u64, state: &str) {
-    let begin = Instant::now();
-    while hz3::stats().resident > bytes {
-        assert!(begin.elapsed() < PATIENCE, "{state}: not below {bytes}: {}", hz3::stats());
-        thread::sleep(Duration::from_millis(20));
-    }
+    let fell = common::wait_until(|| hz3::stats().resident <= bytes);
+    assert!(fell, "{state}: not below {bytes}: {}", hz3::stats());
 }
 
 #[test]

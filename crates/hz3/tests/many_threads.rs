@@ -1,6 +1,8 @@
 //! Many threads that each do little and then block: none of them alone is worth a look, together
 //! they are.
 
+mod common;
+
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +14,8 @@ const THREADS: usize = 400;
 /// Fewer slow paths than a thread runs between two looks.
 const BLOCKS: usize = 60;
 const MIB: u64 = 1 << 20;
-/// Long enough for the reclaimer to find nothing left to do and to sleep.
-const CALM: Duration = Duration::from_secs(3);
-/// A hang, not a speed: the default gives memory back in less than a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The reclaimer rests when its count of ticks stands still this long: four ticks of 125 ms.
+const REST: Duration = Duration::from_millis(500);
 
 /// Bytes that could go back.
 fn returnable() -> u64 {
@@ -43,17 +43,23 @@ fn what_many_idle_threads_hold_goes_back() {
         }
         full.wait();
         let held = hz3::stats().allocated;
-        // The frees that follow would all be hits, which wake nobody: the caches must be closed.
-        thread::sleep(CALM);
+        // The frees that follow are all hits, which do not wake the reclaimer, so the test begins
+        // them only when it rests: it must have disarmed the fast paths before.
+        let mut last = (hz3::stats().ticks, Instant::now());
+        let rested = common::wait_until(|| {
+            let ticks = hz3::stats().ticks;
+            if ticks != last.0 {
+                last = (ticks, Instant::now());
+            }
+            last.1.elapsed() > REST
+        });
         begin.wait();
         freed.wait();
-        let start = Instant::now();
-        while returnable() > 4 * MIB && start.elapsed() < PATIENCE {
-            thread::sleep(Duration::from_millis(20));
-        }
+        common::wait_until(|| returnable() <= 4 * MIB);
         let after = hz3::stats();
         // Before an assertion ends this thread: the others wait.
         end.wait();
+        assert!(rested, "the reclaimer never rested");
         assert!(held > 16 * MIB, "the threads never held much: {held}");
         assert!(after.cached + after.slack + after.dirty <= 4 * MIB, "still held: {after}");
     });

@@ -3,10 +3,11 @@
 //! One test, since the resident set is the process's. It waits for the memory to go; how fast it
 //! goes is for the benchmarks.
 
+mod common;
+
 use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: hz3::Hz3 = hz3::Hz3;
@@ -17,8 +18,6 @@ const THREADS: usize = 4;
 const BLOCKS: usize = 50_000;
 /// What tables, stacks and the test itself may hold on top of where the process started.
 const SLACK: u64 = 16 * MIB;
-/// A hang, not a speed: the default gives memory back in less than a second.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn burst(seed: u64) -> Vec<Box<[u8]>> {
     let mut random = seed;
@@ -33,12 +32,8 @@ fn burst(seed: u64) -> Vec<Box<[u8]>> {
 
 /// Waits until the resident set is at most `bytes`.
 fn wait_for(bytes: u64, state: &str) {
-    let begin = Instant::now();
-    while hz3::stats().resident > bytes {
-        let stats = hz3::stats();
-        assert!(begin.elapsed() < PATIENCE, "{state}: not below {bytes}: {stats}");
-        thread::sleep(Duration::from_millis(20));
-    }
+    let fell = common::wait_until(|| hz3::stats().resident <= bytes);
+    assert!(fell, "{state}: not below {bytes}: {}", hz3::stats());
 }
 
 fn assert_burst_is_resident(start: u64) {
