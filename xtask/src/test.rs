@@ -37,7 +37,7 @@ const SUITES: &[Suite] = &[
         build: Build::Release("test-release"),
     },
     Suite { name: "core, loom models", package: "hz3", arguments: &["--lib"], build: Build::Loom },
-    Suite { name: "C face", package: "hz3-c", arguments: &[], build: Build::Debug },
+    Suite { name: "C ABI", package: "hz3-c", arguments: &[], build: Build::Debug },
     Suite { name: "benchmark tool", package: "hz3-lab", arguments: &[], build: Build::Debug },
     Suite { name: "chores", package: "xtask", arguments: &[], build: Build::Debug },
     Suite { name: "real programs", package: "hz3-programs", arguments: &[], build: Build::Debug },

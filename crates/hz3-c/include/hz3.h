@@ -90,12 +90,12 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *                  events so far (numbers)
  *   ticks          how often the reclaimer has looked (number)
  *   stolen_bytes   taken from the caches of other threads so far
- *   unwanted_bytes those of them that their threads, at work in other sizes, did not want
+ *   idle_class_bytes those of them that their threads, at work in other sizes, did not want
  *   retired_bytes  in slabs that the reclaimer found empty so far
  *   purged_bytes   given back to the system so far
  *   hole_bytes     those of them that lay inside slabs that were partly used
  *   refaulted_bytes   taken again after they had been given back
- *   populated_bytes   asked for a whole slab at a time, before it was touched
+ *   prefaulted_bytes   asked for a whole slab at a time, before it was touched
  *   limit, held    what the heap may hold (HZ3_LIMIT; 0 without one), and what counts towards it
  *   reliefs        how often free memory went back because the limit was near (number)
  *   contended_caches, contended_transfers, contended_bins, contended_pages

@@ -1,4 +1,4 @@
-//! The C face of hz3: `libhz3.so`, `libhz3.a`, `include/hz3.h`.
+//! The C ABI of hz3: `libhz3.so`, `libhz3.a`, `include/hz3.h`.
 //!
 //! A thin layer. What C programs expect (names, `errno`, edge cases, exceptions) lives here, the
 //! allocator itself in the crate `hz3`. Nothing in this crate allocates or takes a lock.

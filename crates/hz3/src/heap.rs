@@ -364,9 +364,9 @@ impl<O: Os> Heap<O> {
     }
 
     /// In a forked child: takes over what lay in the caches of the other threads.
-    pub(crate) fn bury_other_threads(&self, own: Option<&ThreadCache>) {
+    pub(crate) fn abandon_other_threads(&self, own: Option<&ThreadCache>) {
         self.reclaim.forget_other_threads();
-        self.registry.bury_all_but(own, self.below());
+        self.registry.adopt_orphans(own, self.below());
         self.central.end_if_faulty();
     }
 

@@ -49,7 +49,7 @@
 //
 // | module | what it is | what crosses to the next |
 // |---|---|---|
-// | `raw`, `face` | the API | a call |
+// | `raw`, `api` | the API | a call |
 // | `thread` | the process's heap, a thread's way in and out | a cache |
 // | `hot` | the fast path of malloc and free | a block |
 // | `heap` | everything that is not the fast path | a block |
@@ -116,7 +116,7 @@ mod options;
 #[expect(unsafe_code, reason = "system calls, and the lock's value")]
 mod os;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
-#[expect(unsafe_code, reason = "the entry points of the C face")]
+#[expect(unsafe_code, reason = "the entry points of the C ABI")]
 pub mod raw;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "the purge, and the caller's own cache")]
@@ -128,6 +128,7 @@ mod segment;
 #[expect(unsafe_code, reason = "views of the arena's tables")]
 mod segment {
     mod bitmaps;
+    pub(crate) mod huge_units;
     mod lists;
     pub(crate) mod meta;
     #[cfg(test)]
@@ -135,7 +136,6 @@ mod segment {
     pub(crate) mod pages;
     mod rows;
     pub(crate) mod tables;
-    pub(crate) mod units;
 }
 #[cfg(not(loom))]
 mod stats;
@@ -145,7 +145,7 @@ mod thread;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "implements GlobalAlloc")]
-mod face;
+mod api;
 
 #[cfg(all(test, target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(
@@ -164,7 +164,7 @@ mod allocator;
 mod system;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
-pub use face::{Configured, Hz3};
+pub use api::{Configured, Hz3};
 #[cfg(all(not(loom), feature = "experiments"))]
 pub use options::Limits;
 #[cfg(not(loom))]

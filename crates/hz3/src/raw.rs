@@ -1,4 +1,4 @@
-//! The entry points of the C face, and of anyone who needs malloc's contract in Rust.
+//! The entry points of the C ABI, and of anyone who needs malloc's contract in Rust.
 //!
 //! [`malloc`] and [`free`] inline the fast path into the caller and leave the miss to a closure, so
 //! that the face decides what a miss does (set `errno`, forward a foreign pointer) without a price

@@ -101,7 +101,7 @@ stats! {
     /// Bytes of blocks taken from the caches of other threads.
     stolen_bytes,
     /// Those of them that their threads, at work in other size classes, did not want.
-    unwanted_bytes,
+    idle_class_bytes,
     /// Bytes of slabs that a tick found empty and gave back to the segments.
     retired_bytes,
     /// Number of calls that gave memory back to the system.
@@ -193,7 +193,7 @@ stats! {
     /// Pages' worth of bytes that were taken again after they had been given back.
     refaulted_bytes,
     /// Bytes of pages that were asked for a whole slab at a time, before they were touched.
-    populated_bytes,
+    prefaulted_bytes,
     /// What the heap may hold; 0 without a limit.
     limit,
     /// What counts towards the limit: `active + dirty`, and 1.3 % of that for the tables.

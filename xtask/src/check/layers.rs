@@ -10,7 +10,7 @@ const SOURCES: &str = "crates/hz3/src/";
 const LAYERS: &[&[&str]] = &[
     &["lib", "tests"],
     &["allocator"],
-    &["face", "system"],
+    &["api", "system"],
     &["raw"],
     &["thread"],
     &["hot"],

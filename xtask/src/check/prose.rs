@@ -36,7 +36,7 @@ const BANNED: &[(&str, &str)] = &[
     ("openings", "armed slow paths"),
     ("doze", "park"),
     ("dozes", "parks"),
-    ("the C face", "the C API"),
+    ("the C ABI", "the C API"),
     ("if you like", "optional"),
     ("for want of", "without"),
     ("whoever", "the thread, caller or program that"),

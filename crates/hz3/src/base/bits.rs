@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::units::{narrow, widen};
+use super::units::{to_u32, to_usize};
 
 /// Bits of a word.
 pub(crate) const WORD_BITS: u32 = u64::BITS;
@@ -20,7 +20,7 @@ fn masks(start: u32, count: u32) -> impl Iterator<Item = (usize, u64)> {
         let above = if word == first { u64::MAX << (start % WORD_BITS) } else { u64::MAX };
         let below =
             if word == last { u64::MAX >> (end.wrapping_neg() % WORD_BITS) } else { u64::MAX };
-        (widen(word), above & below)
+        (to_usize(word), above & below)
     })
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn next_set(from: u32, words: u32, word_at: impl Fn(usize) -> u64) ->
     let mut word = from / WORD_BITS;
     let mut ignore = (1u64 << (from % WORD_BITS)) - 1;
     while word < words {
-        let bits = word_at(widen(word)) & !ignore;
+        let bits = word_at(to_usize(word)) & !ignore;
         if bits != 0 {
             return Some(word * WORD_BITS + bits.trailing_zeros());
         }
@@ -101,12 +101,12 @@ pub(crate) fn next_set(from: u32, words: u32, word_at: impl Fn(usize) -> u64) ->
 
 /// The number of words that hold `bits` bits.
 pub(crate) const fn words_for(bits: usize) -> usize {
-    bits.div_ceil(widen(WORD_BITS))
+    bits.div_ceil(to_usize(WORD_BITS))
 }
 
 /// The number of words as the index type of [`next_set`].
 pub(crate) const fn word_count(words: usize) -> u32 {
-    narrow(words)
+    to_u32(words)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ pub(crate) mod absence;
 pub(crate) mod bits;
 pub(crate) mod class_set;
 #[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "writes to stderr"))]
-pub(crate) mod line;
+pub(crate) mod fixed_buffer;
 #[expect(unsafe_code, reason = "follows the links of the list")]
 pub(crate) mod list;
 pub(crate) mod size_class;

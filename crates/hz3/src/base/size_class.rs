@@ -3,7 +3,7 @@
 //! Every table is computed by the same `const` code that proves it: sizes rise, neighbours are at
 //! most 12.5 % (or 16 bytes) apart, and the reciprocal divides exactly over a whole slab.
 
-use super::units::{CHUNK_BYTES, CHUNK_PAGES, Pages, narrow, wide, widen};
+use super::units::{CHUNK_BYTES, CHUNK_PAGES, Pages, to_u32, to_u64, to_usize};
 
 /// The largest block, in bytes, that comes from a slab.
 pub(crate) const MAX_SMALL: usize = 32 * 1024;
@@ -61,7 +61,7 @@ impl StartTest {
     const fn new(block_bytes: usize, slab_chunks: u32) -> StartTest {
         let lowest_bit = block_bytes & block_bytes.wrapping_neg();
         let step = if slab_chunks == 1 { block_bytes } else { lowest_bit };
-        StartTest(u64::MAX / wide(step) + 1)
+        StartTest(u64::MAX / to_u64(step) + 1)
     }
 
     /// Whether a block of the class can start at this address.
@@ -89,7 +89,7 @@ pub(crate) struct Divisor {
 impl Divisor {
     /// The division of `capacity` blocks of `block_bytes` each.
     const fn new(block_bytes: usize, capacity: u32) -> Divisor {
-        let bytes = wide(block_bytes);
+        let bytes = to_u64(block_bytes);
         // The ceiling: 2^64 is one more than the largest number.
         let reciprocal = u64::MAX / bytes + 1;
         Divisor { reciprocal, end: bytes * (capacity as u64) }
@@ -145,13 +145,15 @@ impl SizeClass {
     /// The class with this index, which must be below [`CLASSES`].
     pub(crate) const fn from_index(index: usize) -> SizeClass {
         debug_assert!(index < CLASSES);
-        SizeClass(narrow(index * ENTRY_BYTES))
+        SizeClass(to_u32(index * ENTRY_BYTES))
     }
 
     /// The class that [`SizeClass::raw`] gave.
     #[inline(always)]
     pub(crate) const fn from_raw(raw: u32) -> SizeClass {
-        debug_assert!(widen(raw) < CLASSES * ENTRY_BYTES && widen(raw).is_multiple_of(ENTRY_BYTES));
+        debug_assert!(
+            to_usize(raw) < CLASSES * ENTRY_BYTES && to_usize(raw).is_multiple_of(ENTRY_BYTES)
+        );
         SizeClass(raw)
     }
 
@@ -164,7 +166,7 @@ impl SizeClass {
     /// Bytes from the start of a table with [`ENTRY_BYTES`] a class to the entry of this one.
     #[inline(always)]
     pub(crate) const fn entry_offset(self) -> usize {
-        widen(self.0)
+        to_usize(self.0)
     }
 
     /// The class's place among all, from 0 for [`SizeClass::NONE`] to `CLASSES - 1`.
@@ -186,7 +188,7 @@ impl SizeClass {
     /// Bytes of a block.
     #[inline(always)]
     pub(crate) fn block_bytes(self) -> usize {
-        widen(SHAPES[self.index()].block_bytes)
+        to_usize(SHAPES[self.index()].block_bytes)
     }
 
     /// Whether a block of this class stays where it is when its size becomes `size`. Shrinking moves
@@ -260,7 +262,7 @@ const fn shape(block: usize) -> Shape {
     let mut best_waste = usize::MAX;
     let mut chunks = 1;
     while chunks <= MAX_SLAB_CHUNKS {
-        let slab = widen(chunks) * CHUNK_BYTES;
+        let slab = to_usize(chunks) * CHUNK_BYTES;
         let blocks = slab / block;
         // Waste in parts of 2^20, so that slabs of different lengths compare.
         let waste = ((slab % block) << 20) / slab;
@@ -274,9 +276,9 @@ const fn shape(block: usize) -> Shape {
         chunks += 1;
     }
     assert!(best_chunks > 0, "a slab of every class holds at least eight blocks");
-    let capacity = narrow(widen(best_chunks) * CHUNK_BYTES / block);
+    let capacity = to_u32(to_usize(best_chunks) * CHUNK_BYTES / block);
     Shape {
-        block_bytes: narrow(block),
+        block_bytes: to_u32(block),
         slab_chunks: best_chunks,
         capacity,
         // At least eight blocks, so the logarithm is at least 3.
@@ -311,7 +313,7 @@ const _: () = {
         let size = size_of_class(class);
         assert!(size.is_multiple_of(MIN_ALIGN));
         let shape = SHAPE_TABLE[class];
-        assert!(widen(shape.capacity) <= MAX_BLOCKS);
+        assert!(to_usize(shape.capacity) <= MAX_BLOCKS);
         if class > 1 {
             let below = size_of_class(class - 1);
             assert!(size > below);
@@ -326,7 +328,7 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_BYTES, CLASSES, MAX_SMALL, SizeClass, wide, widen};
+    use super::{CHUNK_BYTES, CLASSES, MAX_SMALL, SizeClass, to_u64, to_usize};
 
     #[test]
     fn every_size_has_the_smallest_class_that_holds_it() {
@@ -359,19 +361,19 @@ mod tests {
             let size = class.block_bytes();
             let divisor = class.divisor();
             for block in 0..class.capacity() {
-                let offset = wide(block as usize * size);
+                let offset = to_u64(block as usize * size);
                 assert_eq!(divisor.block_at(offset), Some(block));
                 assert_eq!(divisor.block_at(offset + 1), None);
-                assert_eq!(divisor.block_at(offset + wide(size) - 1), None);
-                assert!(divisor.covers(offset + wide(size) - 1));
-                let (start, starts) = (CHUNK_BYTES + widen(block) * size, class.start_test());
+                assert_eq!(divisor.block_at(offset + to_u64(size) - 1), None);
+                assert!(divisor.covers(offset + to_u64(size) - 1));
+                let (start, starts) = (CHUNK_BYTES + to_usize(block) * size, class.start_test());
                 assert!(starts.admits(start), "{class:?}, block {block}");
                 let step = 1 << size.trailing_zeros();
                 let inside = if class.slab_chunks() == 1 { 1..size } else { 1..step };
                 let all = if cfg!(miri) { size / 16 } else { 1 };
                 assert!(!inside.step_by(all).any(|byte| starts.admits(start + byte)), "{class:?}");
             }
-            assert!(!divisor.covers(wide(class.capacity() as usize * size)));
+            assert!(!divisor.covers(to_u64(class.capacity() as usize * size)));
         }
         assert_eq!(SizeClass::all().count(), CLASSES - 1);
     }

@@ -54,7 +54,7 @@ impl Pages {
     }
 
     pub(crate) const fn bytes(self) -> usize {
-        widen(self.0) << PAGE_SHIFT
+        to_usize(self.0) << PAGE_SHIFT
     }
 }
 
@@ -65,7 +65,7 @@ impl PageIndex {
 
     /// The page that holds the byte at `offset` of the arena.
     pub(crate) const fn of_offset(offset: usize) -> PageIndex {
-        PageIndex(narrow(offset >> PAGE_SHIFT))
+        PageIndex(to_u32(offset >> PAGE_SHIFT))
     }
 
     pub(crate) const fn get(self) -> u32 {
@@ -73,12 +73,12 @@ impl PageIndex {
     }
 
     pub(crate) const fn index(self) -> usize {
-        widen(self.0)
+        to_usize(self.0)
     }
 
     /// The offset of the page's first byte in the arena.
     pub(crate) const fn offset(self) -> usize {
-        widen(self.0) << PAGE_SHIFT
+        to_usize(self.0) << PAGE_SHIFT
     }
 
     pub(crate) const fn chunk(self) -> ChunkIndex {
@@ -97,7 +97,7 @@ impl ChunkIndex {
     }
 
     pub(crate) const fn of_offset(offset: usize) -> ChunkIndex {
-        ChunkIndex(narrow(offset >> CHUNK_SHIFT))
+        ChunkIndex(to_u32(offset >> CHUNK_SHIFT))
     }
 
     pub(crate) const fn get(self) -> u32 {
@@ -105,11 +105,11 @@ impl ChunkIndex {
     }
 
     pub(crate) const fn index(self) -> usize {
-        widen(self.0)
+        to_usize(self.0)
     }
 
     pub(crate) const fn offset(self) -> usize {
-        widen(self.0) << CHUNK_SHIFT
+        to_usize(self.0) << CHUNK_SHIFT
     }
 
     pub(crate) const fn first_page(self) -> PageIndex {
@@ -188,18 +188,18 @@ impl Run {
 }
 
 /// `usize` of a `u32`, in const code, where `From` is not available.
-pub(crate) const fn widen(value: u32) -> usize {
+pub(crate) const fn to_usize(value: u32) -> usize {
     value as usize
 }
 
 /// `u64` of a `usize`.
-pub(crate) const fn wide(value: usize) -> u64 {
+pub(crate) const fn to_u64(value: usize) -> u64 {
     value as u64
 }
 
 /// `u32` of a `usize` that is known to fit: indices of pages, chunks and blocks.
 #[expect(clippy::cast_possible_truncation, reason = "the debug assertion states the range")]
-pub(crate) const fn narrow(value: usize) -> u32 {
+pub(crate) const fn to_u32(value: usize) -> u32 {
     debug_assert!(value <= u32::MAX as usize);
     value as u32
 }

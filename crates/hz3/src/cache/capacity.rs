@@ -9,7 +9,7 @@
 //! class that must grow beyond it takes from the others in turn.
 
 use crate::base::size_class::{CLASSES, SizeClass};
-use crate::base::units::wide;
+use crate::base::units::to_u64;
 
 /// A class may hold this many bytes at most, unless that were fewer than [`FEWEST_AT_MOST`] blocks.
 const CLASS_BYTES: usize = 512 * 1024;
@@ -178,7 +178,7 @@ impl Capacity {
 
     /// Bytes of the blocks that the classes may have, all together.
     pub(crate) fn granted_bytes(&self) -> u64 {
-        wide(self.granted_bytes)
+        to_u64(self.granted_bytes)
     }
 
     /// Sets the blocks that every class starts with, as far as it may have them; `None`: few, by its

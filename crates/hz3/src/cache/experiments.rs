@@ -5,7 +5,7 @@ use super::ThreadCache;
 use super::below::Below;
 use super::owned::Owned;
 use crate::base::size_class::SizeClass;
-use crate::base::units::wide;
+use crate::base::units::to_u64;
 use crate::os::Os;
 
 /// What a decay did.
@@ -52,7 +52,7 @@ impl ThreadCache {
         overages: u32,
         most: u32,
     ) -> Decayed {
-        decay(&mut Owned { cache: self, policy: self.policy.lock(), below }, overages, most)
+        decay(&mut Owned { cache: self, cold: self.cold.lock(), below }, overages, most)
     }
 
     /// S64: puts up to `most` blocks back, smallest classes first. Returns how many.
@@ -60,15 +60,15 @@ impl ThreadCache {
     /// # Safety
     /// The caller owns the cache.
     pub(crate) unsafe fn dump<O: Os>(&self, below: Below<'_, O>, most: u32) -> u64 {
-        dump(&mut Owned { cache: self, policy: self.policy.lock(), below }, most)
+        dump(&mut Owned { cache: self, cold: self.cold.lock(), below }, most)
     }
 }
 
 fn decay<O: Os>(owned: &mut Owned<'_, O>, overages: u32, most: u32) -> Decayed {
     let mut done = Decayed::default();
     for class in SizeClass::all() {
-        let (len, half) = (owned.cache.stack(class).len(), owned.policy.capacity.half(class));
-        let surplus = &mut owned.policy.surplus[class.index()];
+        let (len, half) = (owned.cache.stack(class).len(), owned.cold.capacity.half(class));
+        let surplus = &mut owned.cold.surplus[class.index()];
         let low = surplus.sample(len);
         if low <= half {
             surplus.overages = 0;
@@ -100,5 +100,5 @@ fn put_back<O: Os>(owned: &mut Owned<'_, O>, class: SizeClass, count: usize) -> 
     // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
     let slots = unsafe { batch.slots() };
     owned.below.central.put(owned.below.segments, class, slots);
-    wide(slots.len())
+    to_u64(slots.len())
 }

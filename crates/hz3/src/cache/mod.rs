@@ -31,7 +31,7 @@ pub(crate) mod steal;
 mod tests;
 
 #[cfg(not(loom))]
-pub(crate) use thread_cache::{CACHE_BYTES, Counts, Front, Policy, ThreadCache};
+pub(crate) use thread_cache::{CACHE_BYTES, ColdState, Counts, Front, ThreadCache};
 
 #[cfg(not(loom))]
 mod thread_cache {
@@ -46,7 +46,7 @@ mod thread_cache {
     use crate::base::class_set::ClassSet;
     use crate::base::list::Member;
     use crate::base::size_class::{CLASSES, ENTRY_BYTES, SizeClass};
-    use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES, widen};
+    use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES, to_usize};
     use crate::os::lock::Lock;
     use crate::os::{Os, Span, rank};
     use crate::segment::tables::ClassEntry;
@@ -61,7 +61,7 @@ mod thread_cache {
         class_map: *const ClassEntry,
         pub(crate) stacks: [Stack; CLASSES],
         /// Held by the owner in its cold path and by a thief.
-        pub(crate) policy: Lock<Policy, { rank::CACHE }>,
+        pub(crate) cold: Lock<ColdState, { rank::CACHE }>,
         /// The next cache of the registry.
         next: AtomicPtr<ThreadCache>,
         /// The next unused cache. Guarded by the registry's lock.
@@ -118,17 +118,17 @@ mod thread_cache {
 
     /// What a cache's lock protects.
     #[derive(Debug)]
-    pub(crate) struct Policy {
+    pub(crate) struct ColdState {
         pub(crate) capacity: Capacity,
         /// What decay remembers.
         #[cfg(feature = "experiments")]
         pub(super) surplus: [Surplus; CLASSES],
         /// Classes of which the owner ran a slow path since the last tick.
-        pub(super) at_work: ClassSet,
+        pub(super) active: ClassSet,
         /// The owner has only freed since the cache was shed, and gains nothing from larger classes.
         pub(super) only_frees: bool,
         /// Classes that a tick emptied because the owner, at work in others, did not want them.
-        pub(super) unwanted: ClassSet,
+        pub(super) idle: ClassSet,
         /// The array of each stack, as log2 of its slots plus one; 0 for none.
         arrays: [u8; CLASSES],
         /// Slots handed out to arrays so far.
@@ -142,7 +142,7 @@ mod thread_cache {
         let mut class = 1;
         while class < CLASSES {
             let last = most(SizeClass::block_bytes_of(class));
-            slots += 2 * last + PADDING * (widen(last.ilog2()) + 1);
+            slots += 2 * last + PADDING * (to_usize(last.ilog2()) + 1);
             class += 1;
         }
         slots
@@ -215,13 +215,13 @@ mod thread_cache {
                 arena_bytes: 0,
                 class_map: core::ptr::null(),
                 stacks: [const { Stack::sentinel() }; CLASSES],
-                policy: Lock::new(Policy {
+                cold: Lock::new(ColdState {
                     capacity: Capacity::new(0),
                     #[cfg(feature = "experiments")]
                     surplus: [Surplus::new(); CLASSES],
-                    at_work: ClassSet::EMPTY,
+                    active: ClassSet::EMPTY,
                     only_frees: false,
-                    unwanted: ClassSet::EMPTY,
+                    idle: ClassSet::EMPTY,
                     arrays: [0; CLASSES],
                     used_slots: 0,
                 }),
@@ -268,11 +268,11 @@ mod thread_cache {
         ///
         /// # Safety
         /// No thread owns the cache, and it holds no blocks.
-        pub(super) unsafe fn reset(&self, policy: &mut Policy, all: bool) {
+        pub(super) unsafe fn reset(&self, cold: &mut ColdState, all: bool) {
             for class in SizeClass::all() {
                 // A thread that a fork left behind may have lowered `top` before its first miss.
                 let stack = self.stack(class);
-                if all || policy.capacity.of(class) > 0 || stack.is_displaced(self.no_array()) {
+                if all || cold.capacity.of(class) > 0 || stack.is_displaced(self.no_array()) {
                     // SAFETY: an array without slots; the stack holds no blocks and has no owner.
                     unsafe { stack.restart(self.no_array()) };
                 }
@@ -282,16 +282,16 @@ mod thread_cache {
                 unsafe { self.stack(SizeClass::NONE).restart(self.no_array()) };
             }
             self.runs.reset();
-            policy.capacity = Capacity::new(0);
+            cold.capacity = Capacity::new(0);
             #[cfg(feature = "experiments")]
             {
-                policy.surplus = [Surplus::new(); CLASSES];
+                cold.surplus = [Surplus::new(); CLASSES];
             }
-            policy.at_work = ClassSet::EMPTY;
-            policy.only_frees = false;
-            policy.unwanted = ClassSet::EMPTY;
-            policy.arrays = [0; CLASSES];
-            policy.used_slots = 0;
+            cold.active = ClassSet::EMPTY;
+            cold.only_frees = false;
+            cold.idle = ClassSet::EMPTY;
+            cold.arrays = [0; CLASSES];
+            cold.used_slots = 0;
         }
 
         /// The array of a stack without slots. It has the padding of any array, because the owner
@@ -381,7 +381,7 @@ mod thread_cache {
         }
     }
 
-    impl Policy {
+    impl ColdState {
         /// Gives `stack` an array for `capacity` slots if its present one is smaller.
         ///
         /// # Safety

@@ -6,7 +6,7 @@ use super::below::Below;
 #[cfg(any(test, feature = "check"))]
 use super::below::check_block;
 use super::capacity::Shortage;
-use super::{Counts, Policy, ThreadCache};
+use super::{ColdState, Counts, ThreadCache};
 use crate::base::size_class::SizeClass;
 use crate::os::lock::Guard;
 use crate::os::{Os, rank};
@@ -14,21 +14,21 @@ use crate::os::{Os, rank};
 /// A cache whose lock is held by its owner.
 pub(super) struct Owned<'a, O> {
     pub(super) cache: &'a ThreadCache,
-    pub(super) policy: Guard<'a, Policy, { rank::CACHE }>,
+    pub(super) cold: Guard<'a, ColdState, { rank::CACHE }>,
     pub(super) below: Below<'a, O>,
 }
 
 impl<O: Os> Owned<'_, O> {
     /// Half of the blocks that a class may have.
     fn half(&self, class: SizeClass) -> usize {
-        self.policy.capacity.half(class)
+        self.cold.capacity.half(class)
     }
 
     /// Gives a closed class its room back, and counts that as a slow path: who closed it sees that the
     /// owner is at work.
     pub(super) fn open(&mut self, class: SizeClass) {
         let stack = self.cache.stack(class);
-        let capacity = self.policy.capacity.of(class);
+        let capacity = self.cold.capacity.of(class);
         if stack.capacity() != capacity {
             stack.set_capacity(capacity);
             Counts::count(&self.cache.counts.openings);
@@ -37,21 +37,21 @@ impl<O: Os> Owned<'_, O> {
 
     /// Notes that the owner runs a slow path of a class. When a tick found that it did not want the
     /// class before, its capacity falls by half. Returns whether a tick did.
-    pub(super) fn settle_work(&mut self, class: SizeClass) -> bool {
-        self.policy.at_work.insert(class);
-        let was_unwanted = self.policy.unwanted.remove(class);
-        if was_unwanted {
-            let capacity = self.policy.capacity.of(class);
-            self.lower(class, (capacity / 2).max(self.policy.capacity.first(class)).min(capacity));
+    pub(super) fn note_active(&mut self, class: SizeClass) -> bool {
+        self.cold.active.insert(class);
+        let was_idle = self.cold.idle.remove(class);
+        if was_idle {
+            let capacity = self.cold.capacity.of(class);
+            self.lower(class, (capacity / 2).max(self.cold.capacity.first(class)).min(capacity));
         }
-        was_unwanted
+        was_idle
     }
 
     /// Lowers the capacity of a class by half, and flushes what is above it; false when it has
     /// no more than its first blocks.
     pub(super) fn shrink(&mut self, class: SizeClass) -> bool {
-        let capacity = self.policy.capacity.of(class).saturating_sub(self.half(class));
-        if capacity < self.policy.capacity.first(class) {
+        let capacity = self.cold.capacity.of(class).saturating_sub(self.half(class));
+        if capacity < self.cold.capacity.first(class) {
             return false;
         }
         self.lower(class, capacity);
@@ -72,34 +72,34 @@ impl<O: Os> Owned<'_, O> {
 
     /// Notes a capacity, here and in the sum of all caches.
     fn grant(&mut self, class: SizeClass, blocks: usize) {
-        let before = self.policy.capacity.granted_bytes();
-        self.policy.capacity.set(class, blocks);
-        let change = self.policy.capacity.granted_bytes().wrapping_sub(before);
+        let before = self.cold.capacity.granted_bytes();
+        self.cold.capacity.set(class, blocks);
+        let change = self.cold.capacity.granted_bytes().wrapping_sub(before);
         self.below.granted.fetch_add(change, Ordering::Relaxed);
     }
 
     /// Raises the capacity of a class that ran empty or full; false when it stays what it is.
     pub(super) fn grow(&mut self, class: SizeClass, shortage: Shortage) -> bool {
-        let target = self.policy.capacity.next_step(class, shortage);
-        if target == self.policy.capacity.of(class) {
+        let target = self.cold.capacity.next_step(class, shortage);
+        if target == self.cold.capacity.of(class) {
             return false;
         }
-        if !self.policy.capacity.fits(class, target) {
+        if !self.cold.capacity.fits(class, target) {
             self.take_from_others(class);
-            if !self.policy.capacity.fits(class, target) {
+            if !self.cold.capacity.fits(class, target) {
                 return false;
             }
         }
         self.grant(class, target);
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
-        unsafe { self.policy.fit_array(self.cache, class, target) };
+        unsafe { self.cold.fit_array(self.cache, class, target) };
         self.cache.stack(class).set_capacity(target);
         true
     }
 
     /// Lowers the capacity of some other classes, and flushes what is above it.
     fn take_from_others(&mut self, class: SizeClass) {
-        for (victim, capacity) in self.policy.capacity.victims(class).into_iter().flatten() {
+        for (victim, capacity) in self.cold.capacity.victims(class).into_iter().flatten() {
             self.lower(victim, capacity);
         }
     }
@@ -109,7 +109,7 @@ impl<O: Os> Owned<'_, O> {
         let stack = self.cache.stack(class);
         // SAFETY: this thread owns the cache, holds its lock, and does not pop or push meanwhile.
         let room = unsafe { stack.room() };
-        let batch = &room[..self.policy.capacity.batch(class).min(room.len())];
+        let batch = &room[..self.cold.capacity.batch(class).min(room.len())];
         let count = self.below.central.fetch(self.below.segments, class, batch);
         #[cfg(any(test, feature = "check"))]
         for slot in &batch[..count] {

@@ -8,10 +8,10 @@ use super::below::check_block;
 use super::capacity::{Shortage, most};
 use super::owned::Owned;
 use super::steal::{Claim, Slot};
-use super::{Counts, Policy, ThreadCache};
+use super::{ColdState, Counts, ThreadCache};
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
-use crate::base::units::wide;
+use crate::base::units::to_u64;
 use crate::os::Os;
 
 /// Blocks of a class that are enough for a thread that only frees: each may keep a page resident.
@@ -35,16 +35,16 @@ impl ThreadCache {
         below: Below<'_, O>,
         class: SizeClass,
     ) -> Option<*mut u8> {
-        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
         let stack = self.stack(class);
         stack.undo_pop();
         owned.open(class);
-        let is_first = owned.policy.capacity.of(class) == 0;
+        let is_first = owned.cold.capacity.of(class) == 0;
         if stack.len() == 0 {
             // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
             unsafe { stack.compact() };
-            owned.policy.only_frees = false;
-            if !owned.settle_work(class) {
+            owned.cold.only_frees = false;
+            if !owned.note_active(class) {
                 owned.grow(class, Shortage::Blocks);
             }
             owned.fetch(class);
@@ -76,17 +76,17 @@ impl ThreadCache {
         class: SizeClass,
         block: *mut u8,
     ) -> Result<(), AlreadyCached> {
-        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
         let stack = self.stack(class);
         // SAFETY: this thread owns the cache and holds its lock.
         if unsafe { stack.holds_on_top(block) } {
             return Err(AlreadyCached);
         }
         owned.open(class);
-        let fell = owned.settle_work(class);
-        let stays = fell || (owned.policy.only_frees && stack.capacity() >= ENOUGH_TO_FREE);
+        let fell = owned.note_active(class);
+        let stays = fell || (owned.cold.only_frees && stack.capacity() >= ENOUGH_TO_FREE);
         if stack.len() == stack.capacity() && (stays || !owned.grow(class, Shortage::Room)) {
-            owned.flush(class, owned.policy.capacity.batch(class));
+            owned.flush(class, owned.cold.capacity.batch(class));
         }
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
         unsafe { stack.compact() };
@@ -101,7 +101,7 @@ impl ThreadCache {
     /// # Safety
     /// The caller owns the cache, or no thread does.
     pub(crate) unsafe fn drain<O: Os>(&self, below: Below<'_, O>) {
-        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
+        let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
         for class in SizeClass::all() {
             if self.stack(class).len() > 0 {
                 owned.flush(class, usize::MAX);
@@ -123,40 +123,40 @@ impl ThreadCache {
     pub(super) unsafe fn retire<O: Os>(&self, below: Below<'_, O>) {
         // SAFETY: the caller's promise.
         unsafe { self.drain(below) };
-        let mut policy = self.policy.lock();
-        below.granted.fetch_sub(policy.capacity.granted_bytes(), Ordering::Relaxed);
+        let mut cold = self.cold.lock();
+        below.granted.fetch_sub(cold.capacity.granted_bytes(), Ordering::Relaxed);
         // SAFETY: the cache is drained and has no owner.
-        unsafe { self.reset(&mut policy, false) };
+        unsafe { self.reset(&mut cold, false) };
     }
 
     /// Empties the cache while its owner runs. Returns the bytes of the blocks taken; `None` when
     /// the owner is in its cold path, or the system has no barrier.
     pub(crate) fn steal<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
         let runs = self.steal_runs(below);
-        let mut policy = self.policy.try_lock()?;
-        policy.at_work = ClassSet::EMPTY;
-        self.empty(&policy, below, ClassSet::ALL).map(|bytes| bytes + runs)
+        let mut cold = self.cold.try_lock()?;
+        cold.active = ClassSet::EMPTY;
+        self.empty(&cold, below, ClassSet::ALL).map(|bytes| bytes + runs)
     }
 
     /// As [`ThreadCache::steal`], for an owner that is at work: empties the classes of which it ran no
     /// slow path since the last call. Their capacity falls when it comes back to them.
-    pub(crate) fn steal_unwanted<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
+    pub(crate) fn steal_idle_classes<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
         let runs = self.steal_runs(below);
-        let mut policy = self.policy.try_lock()?;
-        let at_work = core::mem::replace(&mut policy.at_work, ClassSet::EMPTY);
-        let is_unwanted = |class: &SizeClass| !at_work.has(*class) && self.stack(*class).len() > 0;
-        let unwanted: ClassSet = SizeClass::all().filter(is_unwanted).collect();
-        if unwanted == ClassSet::EMPTY {
+        let mut cold = self.cold.try_lock()?;
+        let active = core::mem::replace(&mut cold.active, ClassSet::EMPTY);
+        let is_idle = |class: &SizeClass| !active.has(*class) && self.stack(*class).len() > 0;
+        let idle: ClassSet = SizeClass::all().filter(is_idle).collect();
+        if idle == ClassSet::EMPTY {
             return Some(runs);
         }
-        policy.unwanted.add(unwanted);
-        self.empty(&policy, below, unwanted).map(|bytes| bytes + runs)
+        cold.idle.add(idle);
+        self.empty(&cold, below, idle).map(|bytes| bytes + runs)
     }
 
     /// Takes the blocks of these classes. That there is a policy says that the lock is held.
     fn empty<O: Os>(
         &self,
-        _locked: &Policy,
+        _locked: &ColdState,
         below: Below<'_, O>,
         classes: ClassSet,
     ) -> Option<u64> {
@@ -176,7 +176,7 @@ impl ThreadCache {
             let batch = stack.settle(claim);
             // SAFETY: the lock is held until the slice is gone.
             let slots = unsafe { batch.slots() };
-            bytes += wide(slots.len() * class.block_bytes());
+            bytes += to_u64(slots.len() * class.block_bytes());
             for stolen in slots.chunks(COPIED_AT_ONCE) {
                 put_copy(below, class, stolen);
             }
@@ -187,9 +187,9 @@ impl ThreadCache {
     /// Takes the room of every class away, so that the owner's next free misses and wakes whoever
     /// sleeps meanwhile. Leaves the cache alone while its owner is in its cold path.
     pub(crate) fn close(&self) {
-        let Some(policy) = self.policy.try_lock() else { return };
+        let Some(cold) = self.cold.try_lock() else { return };
         for class in SizeClass::all() {
-            if policy.capacity.of(class) > 0 {
+            if cold.capacity.of(class) > 0 {
                 self.stack(class).close();
             }
         }
@@ -205,7 +205,7 @@ impl ThreadCache {
         let stack_bytes = |class: SizeClass| {
             let stack = self.stack(class);
             // A racing stack's length may be nonsense; what it holds at most bounds it.
-            wide(stack.len().min(most(class.block_bytes())) * class.block_bytes())
+            to_u64(stack.len().min(most(class.block_bytes())) * class.block_bytes())
         };
         SizeClass::all().map(stack_bytes).sum()
     }
@@ -224,11 +224,11 @@ impl ThreadCache {
     /// Checks I-2 of the calling thread's own cache, and of each block in it that it is of the
     /// stack's class and in use as far as its slab knows (I-7); panics on a breach.
     pub(crate) fn validate<O: Os>(&self, below: Below<'_, O>) {
-        let policy = self.policy.lock();
+        let cold = self.cold.lock();
         for class in SizeClass::all() {
             let stack = self.stack(class);
             assert!(stack.len() <= most(class.block_bytes()), "I-2: blocks of {class:?}");
-            let granted = policy.capacity.of(class);
+            let granted = cold.capacity.of(class);
             assert!(stack.capacity() <= granted, "I-2: limit of {class:?}");
             // SAFETY: the calling thread owns the cache and holds its lock.
             for slot in unsafe { stack.blocks() } {
@@ -255,8 +255,8 @@ impl ThreadCache {
     /// The caller owns the cache.
     pub(crate) unsafe fn shed<O: Os>(&self, below: Below<'_, O>) {
         self.steal_runs(below);
-        let mut owned = Owned { cache: self, policy: self.policy.lock(), below };
-        if core::mem::replace(&mut owned.policy.only_frees, true) {
+        let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
+        if core::mem::replace(&mut owned.cold.only_frees, true) {
             // It has not grown since.
             return;
         }

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::below::Below;
 use super::{CACHE_BYTES, ThreadCache};
 use crate::base::list::List;
-use crate::base::units::widen;
+use crate::base::units::to_usize;
 use crate::options::Config;
 #[cfg(any(test, feature = "check"))]
 use crate::os::held;
@@ -74,7 +74,7 @@ impl Registry {
             created: AtomicUsize::new(0),
             granted: AtomicU64::new(0),
             limit_bytes: config.thread_cache_bytes,
-            first_blocks: config.cache_length.map(|blocks| widen(blocks.get())),
+            first_blocks: config.cache_length.map(|blocks| to_usize(blocks.get())),
         }
     }
 
@@ -97,11 +97,11 @@ impl Registry {
         };
         let threads = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;
         let share = (SHARED_LIMIT / threads).max(LEAST_LIMIT);
-        let mut policy = cache.policy.lock();
-        policy.capacity.set_limit(self.limit_bytes.min(share));
-        policy.capacity.set_first(self.first_blocks);
+        let mut cold = cache.cold.lock();
+        cold.capacity.set_limit(self.limit_bytes.min(share));
+        cold.capacity.set_first(self.first_blocks);
         cache.runs.set_limit(self.limit_bytes.min(share));
-        drop(policy);
+        drop(cold);
         Some(cache)
     }
 
@@ -130,7 +130,7 @@ impl Registry {
         // SAFETY: a fresh mapping of that length, which is never unmapped.
         let cache = unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };
         // SAFETY: the cache is fresh: it holds nothing and belongs to nobody.
-        unsafe { cache.reset(&mut cache.policy.lock(), true) };
+        unsafe { cache.reset(&mut cache.cold.lock(), true) };
         // The list has one writer at a time.
         let _publication = self.publication.lock();
         self.all.push(cache);
@@ -165,7 +165,7 @@ impl Registry {
 
     /// How often the lock of a cache was met held.
     pub(crate) fn contended(&self) -> u64 {
-        self.iter().map(|cache| cache.policy.contended()).sum()
+        self.iter().map(|cache| cache.cold.contended()).sum()
     }
 
     /// All caches, with and without a thread.
@@ -194,8 +194,8 @@ impl Registry {
 
     /// Empties the classes that their threads, at work in others, did not want since the last call.
     /// Returns the bytes.
-    pub(crate) fn steal_unwanted<O: Os>(&self, below: Below<'_, O>) -> u64 {
-        self.iter().filter_map(|cache| cache.steal_unwanted(below)).sum()
+    pub(crate) fn steal_idle_classes<O: Os>(&self, below: Below<'_, O>) -> u64 {
+        self.iter().filter_map(|cache| cache.steal_idle_classes(below)).sum()
     }
 
     /// Empties all caches but `own`. Returns the bytes.
@@ -219,14 +219,14 @@ impl Registry {
             list.acquire();
         }
         for cache in self.iter() {
-            cache.policy.acquire();
+            cache.cold.acquire();
         }
     }
 
     /// Releases what [`Registry::acquire_all`] took, perhaps in a forked child.
     pub(crate) fn release_all(&self) {
         for cache in self.iter() {
-            cache.policy.release();
+            cache.cold.release();
         }
         for list in &self.unused {
             list.release();
@@ -245,7 +245,7 @@ impl Registry {
         let mut granted = 0;
         for cache in self.iter() {
             // SAFETY: `acquire_all` took the lock, which `release_all` ends.
-            granted += unsafe { cache.policy.held_value() }.capacity.granted_bytes();
+            granted += unsafe { cache.cold.held_value() }.capacity.granted_bytes();
             cache.validate_stacks();
         }
         let sum = self.granted.load(Ordering::Relaxed);
@@ -257,7 +257,7 @@ impl Registry {
     }
 
     /// In a forked child: takes the caches of the threads that did not come along, all but `own`.
-    pub(crate) fn bury_all_but<O: Os>(&self, own: Option<&ThreadCache>, below: Below<'_, O>) {
+    pub(crate) fn adopt_orphans<O: Os>(&self, own: Option<&ThreadCache>, below: Below<'_, O>) {
         for list in &self.unused {
             list.lock().0 = core::ptr::null_mut();
         }

@@ -9,7 +9,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::base::bits;
-use crate::base::units::{PageIndex, Pages, Run, narrow, wide, widen};
+use crate::base::units::{PageIndex, Pages, Run, to_u32, to_u64, to_usize};
 
 /// The longest run that is kept, 4 MiB: log2 of its pages.
 const LONGEST_SHIFT: u32 = 10;
@@ -46,7 +46,7 @@ pub(crate) struct RunCache {
 fn bin(pages: u32) -> usize {
     let order = pages.ilog2().max(SHORTEST_SHIFT);
     let step = (pages >> (order - STEPS_SHIFT)).saturating_sub(1 << STEPS_SHIFT);
-    widen(((order - SHORTEST_SHIFT) << STEPS_SHIFT) + step)
+    to_usize(((order - SHORTEST_SHIFT) << STEPS_SHIFT) + step)
 }
 
 fn pack(run: Run) -> u64 {
@@ -54,12 +54,12 @@ fn pack(run: Run) -> u64 {
 }
 
 fn unpack(word: u64) -> Option<Run> {
-    let (start, pages) = (narrow_half(word >> 32), narrow_half(word));
+    let (start, pages) = (low_half(word >> 32), low_half(word));
     (pages > 0).then(|| Run::new(PageIndex::new(start), Pages::new(pages)))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half of a word")]
-fn narrow_half(word: u64) -> u32 {
+fn low_half(word: u64) -> u32 {
     word as u32
 }
 
@@ -97,7 +97,7 @@ impl RunCache {
 
     /// Bytes held; exact when the owner and thieves are at rest.
     pub(crate) fn bytes(&self) -> u64 {
-        wide(Pages::new(self.held()).bytes())
+        to_u64(Pages::new(self.held()).bytes())
     }
 
     /// Forgets the counts of an owner that is gone; there must be no run.
@@ -118,7 +118,7 @@ impl RunCache {
     /// in this state of it.
     pub(crate) fn is_looked_after(&self, state: u32) -> bool {
         let note = self.looked_after.load(Ordering::Relaxed);
-        narrow_half(note >> 32) == state && self.held() <= narrow_half(note)
+        low_half(note >> 32) == state && self.held() <= low_half(note)
     }
 
     /// Owner: keeps a run if that evicts no other. False: it was not kept.
@@ -138,8 +138,8 @@ impl RunCache {
     #[inline]
     fn put_into(&self, place: usize, run: Run) {
         add(&self.kept, run.pages.get());
-        let filled = &self.filled[place / widen(bits::WORD_BITS)];
-        let bit = 1 << (place % widen(bits::WORD_BITS));
+        let filled = &self.filled[place / to_usize(bits::WORD_BITS)];
+        let bit = 1 << (place % to_usize(bits::WORD_BITS));
         filled.store(filled.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
         // Release pairs with the acquire exchange in `steal`: the thief sees the run as it was put.
         self.place(place).store(pack(run), Ordering::Release);
@@ -191,16 +191,16 @@ impl RunCache {
     /// Owner: the place that may have a run at the hand or behind it, in a circle. Moves the hand past
     /// it.
     fn next_filled(&self) -> Option<usize> {
-        let hand = narrow(self.hand.load(Ordering::Relaxed));
+        let hand = to_u32(self.hand.load(Ordering::Relaxed));
         let word_at = |word: usize| self.filled[word].load(Ordering::Relaxed);
         let next = |from| bits::next_set(from, bits::word_count(PLACE_WORDS), word_at);
-        let place = widen(next(hand).or_else(|| next(0))?);
+        let place = to_usize(next(hand).or_else(|| next(0))?);
         self.hand.store((place + 1) % PLACES, Ordering::Relaxed);
         Some(place)
     }
 
     fn evict_from(&self, place: usize, evict: &mut impl FnMut(Run)) {
-        bits::clear(&self.filled, narrow(place), 1);
+        bits::clear(&self.filled, to_u32(place), 1);
         let place = self.place(place);
         if place.load(Ordering::Relaxed) == 0 {
             return;
@@ -223,7 +223,7 @@ impl RunCache {
             let won = place.compare_exchange(word, 0, Ordering::Acquire, Ordering::Relaxed);
             if let Some(run) = won.ok().and_then(unpack) {
                 self.stolen.fetch_add(run.pages.get(), Ordering::Relaxed);
-                bytes += wide(run.pages.bytes());
+                bytes += to_u64(run.pages.bytes());
                 give(run);
             }
         }
@@ -231,7 +231,7 @@ impl RunCache {
     }
 }
 
-const _: () = assert!(narrow(BINS) > 0 && LONGEST.get() == 1 << LONGEST_SHIFT);
+const _: () = assert!(to_u32(BINS) > 0 && LONGEST.get() == 1 << LONGEST_SHIFT);
 
 #[cfg(test)]
 mod tests {

@@ -100,7 +100,7 @@ fn a_thief_passes_over_an_owner_in_its_slow_path() {
     let cache = stand.cache();
     let held = stand.use_cache(cache, 100);
     {
-        let _slow_path = cache.policy.lock();
+        let _slow_path = cache.cold.lock();
         assert_eq!(cache.steal(stand.below()), None);
     }
     assert_eq!(cache.steal(stand.below()), Some(held));
@@ -158,7 +158,7 @@ fn a_forked_child_adopts_what_the_other_threads_had() {
     stand.use_cache(other, 100);
     // The other thread was just missing: it has lowered its `top` already.
     assert!(unsafe { other.stack(SizeClass::of_size(32)).pop() }.is_none());
-    stand.registry.bury_all_but(Some(own), stand.below());
+    stand.registry.adopt_orphans(Some(own), stand.below());
     assert_eq!((stand.registry.in_use(), own.cached_bytes(), other.cached_bytes()), (1, held, 0));
     let next = stand.cache();
     assert!(core::ptr::eq(next, other));

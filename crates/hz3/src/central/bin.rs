@@ -8,7 +8,7 @@ use super::blocks::{BadBlock, Blocks};
 use super::slab::{ByFullness, Slab};
 use crate::base::size_class::SizeClass;
 use crate::base::treap::Treap;
-use crate::base::units::{ChunkIndex, narrow, widen};
+use crate::base::units::{ChunkIndex, to_u32, to_usize};
 use crate::os::lock::Lock;
 use crate::os::rank;
 use crate::segment::tables::{BITMAP_WORDS, Tables};
@@ -147,7 +147,7 @@ impl BinView<'_> {
     fn fullest(&mut self) -> Option<ChunkIndex> {
         let mut first = ChunkIndex::new(self.state.order.first(&self.nodes())?);
         for _ in 0..MOVES_A_CHOICE {
-            if !Slab::of(self.tables, first).has_sunk(self.class) {
+            if !Slab::of(self.tables, first).was_demoted(self.class) {
                 break;
             }
             self.unlink(first);
@@ -186,7 +186,7 @@ impl BinView<'_> {
     }
 
     /// The slab that would serve next leaves for another bin.
-    pub(crate) fn emigrate(&mut self) -> Option<ChunkIndex> {
+    pub(crate) fn take_for_adoption(&mut self) -> Option<ChunkIndex> {
         let first = self.current()?;
         self.leave(first);
         Some(first)
@@ -211,7 +211,7 @@ impl BinView<'_> {
             }
         }
         let taken = out.len() - room;
-        self.bin.add_free_blocks(-i64::from(narrow(taken)));
+        self.bin.add_free_blocks(-i64::from(to_u32(taken)));
         taken
     }
 
@@ -246,7 +246,7 @@ impl BinView<'_> {
                 retired = Some(self.part(first));
             }
         }
-        Ok(Put { count: widen(count), retired })
+        Ok(Put { count: to_usize(count), retired })
     }
 
     /// Takes the blocks of a slab's holes out of it; returns the holes, one bit a page.
@@ -349,7 +349,7 @@ impl BinView<'_> {
 mod tests {
     use super::{Bin, BinView, Blocks, MOVES_A_CHOICE, Ordering, Slab, Slot};
     use crate::base::size_class::SizeClass;
-    use crate::base::units::{ChunkIndex, narrow, widen};
+    use crate::base::units::{ChunkIndex, to_u32, to_usize};
     use crate::os::fake::Fake;
     use crate::segment::pages::Fit;
     use crate::segment::{Segments, fake_segments};
@@ -374,7 +374,7 @@ mod tests {
         let slots = |count| -> Vec<Slot> { (0..count).map(|_| Slot::default()).collect() };
         let mut slabs = Vec::new();
         while view.bin.has_blocks() {
-            let blocks = slots(widen(class.capacity()));
+            let blocks = slots(to_usize(class.capacity()));
             assert_eq!(view.take(&blocks, start_of), blocks.len());
             let address = blocks[0].load(Ordering::Relaxed).addr();
             let offset = segments.arena().offset_of(address).expect("a block of the arena");
@@ -388,11 +388,11 @@ mod tests {
                 assert!(put.count == part.len() && put.retired.is_none());
             }
         }
-        let has_sunk = |slab: &ChunkIndex| Slab::of(tables, *slab).has_sunk(class);
-        let sunk = || slabs.iter().filter(|(slab, _)| has_sunk(slab)).count();
-        assert_eq!(sunk(), slabs.len());
+        let was_demoted = |slab: &ChunkIndex| Slab::of(tables, *slab).was_demoted(class);
+        let demoted = || slabs.iter().filter(|(slab, _)| was_demoted(slab)).count();
+        assert_eq!(demoted(), slabs.len());
         assert_eq!(view.take(&slots(1), start_of), 1);
-        assert_eq!(narrow(slabs.len() - sunk()), MOVES_A_CHOICE);
+        assert_eq!(to_u32(slabs.len() - demoted()), MOVES_A_CHOICE);
     }
 
     /// A bin of two slabs of eight blocks: all of the lower one are taken, and one of the upper one,

@@ -10,13 +10,13 @@ use super::Slot;
 use super::slab::{INLINE_WORDS, Slab};
 use crate::base::bits::{self, WORD_BITS, is_row, ones, words_for};
 use crate::base::size_class::SizeClass;
-use crate::base::units::{ChunkIndex, PAGE_BYTES, Run, narrow, wide, widen};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, Run, to_u32, to_u64, to_usize};
 use crate::segment::tables::{BITMAP_WORDS, Bitmap, Tables};
 
 /// [`PAGE_BYTES`] for arithmetic on offsets in a slab.
-const PAGE_SIZE: u32 = narrow(PAGE_BYTES);
+const PAGE_SIZE: u32 = to_u32(PAGE_BYTES);
 /// Most blocks of a slab whose bitmap lies in its header.
-const INLINE_BLOCKS: u32 = narrow(INLINE_WORDS) * WORD_BITS;
+const INLINE_BLOCKS: u32 = to_u32(INLINE_WORDS) * WORD_BITS;
 
 /// A slab's header and bitmap. All of it belongs to the lock of the slab's bin.
 #[derive(Clone, Copy, Debug)]
@@ -42,17 +42,17 @@ pub(crate) enum BadBlock {
 
 /// The page of the slab in which a block starts.
 fn page_of(class: SizeClass, block: u32) -> u32 {
-    narrow(widen(block) * class.block_bytes() / PAGE_BYTES)
+    to_u32(to_usize(block) * class.block_bytes() / PAGE_BYTES)
 }
 
 /// The page in which a block ends.
 fn page_of_end(class: SizeClass, block: u32) -> u32 {
-    narrow((widen(block + 1) * class.block_bytes() - 1) / PAGE_BYTES)
+    to_u32((to_usize(block + 1) * class.block_bytes() - 1) / PAGE_BYTES)
 }
 
 /// How many leading blocks of a batch, `most` at most, lie `step` bytes from one to the next.
 fn row(batch: &[Slot], step: usize, most: u32) -> u32 {
-    let batch = &batch[..widen(most).min(batch.len())];
+    let batch = &batch[..to_usize(most).min(batch.len())];
     let address = |slot: &Slot| slot.load(Ordering::Relaxed).addr();
     let first = address(&batch[0]);
     let expected = |place: usize| first.wrapping_add(step.wrapping_mul(place));
@@ -73,7 +73,7 @@ fn row(batch: &[Slot], step: usize, most: u32) -> u32 {
     while batch.get(count).is_some_and(|slot| address(slot) == expected(count)) {
         count += 1;
     }
-    narrow(count)
+    to_u32(count)
 }
 
 impl<'a> Blocks<'a> {
@@ -103,12 +103,12 @@ impl<'a> Blocks<'a> {
 
     /// One bit a block; set when the block is free in the slab.
     fn bits(&self) -> &'a [AtomicU64] {
-        &self.words()[..words_for(widen(self.class.capacity()))]
+        &self.words()[..words_for(to_usize(self.class.capacity()))]
     }
 
     /// Whether a block lies in the slab; a hint without the lock of the slab's bin.
     pub(super) fn is_free(&self, block: u32) -> bool {
-        let word = self.words()[widen(block / u64::BITS)].load(Ordering::Relaxed);
+        let word = self.words()[to_usize(block / u64::BITS)].load(Ordering::Relaxed);
         word & (1 << (block % u64::BITS)) != 0
     }
 
@@ -134,15 +134,15 @@ impl<'a> Blocks<'a> {
             if free == 0 {
                 continue;
             }
-            let first_block = narrow(index) * u64::BITS;
-            let first = start.as_ptr().wrapping_add(widen(first_block) * size);
+            let first_block = to_u32(index) * u64::BITS;
+            let first = start.as_ptr().wrapping_add(to_usize(first_block) * size);
             let lowest = free.trailing_zeros();
             low = low.or(Some(first_block + lowest));
-            let count = room.len().min(widen(free.count_ones()));
+            let count = room.len().min(to_usize(free.count_ones()));
             let (rest, places) = room.split_at(room.len() - count);
             let mut past = lowest;
             if is_row(free) {
-                let mut address = first.wrapping_add(widen(lowest) * size);
+                let mut address = first.wrapping_add(to_usize(lowest) * size);
                 let mut fill = |place: &Slot| {
                     place.store(address, Ordering::Relaxed);
                     address = address.wrapping_add(size);
@@ -151,12 +151,12 @@ impl<'a> Blocks<'a> {
                 let (others, fours) = places.as_rchunks::<4>();
                 fours.iter().rev().for_each(|four| four.iter().rev().for_each(&mut fill));
                 others.iter().rev().for_each(fill);
-                past += narrow(count);
-                free &= !(ones(narrow(count)) << lowest);
+                past += to_u32(count);
+                free &= !(ones(to_u32(count)) << lowest);
             } else {
                 for place in places.iter().rev() {
                     let block = free.trailing_zeros();
-                    place.store(first.wrapping_add(widen(block) * size), Ordering::Relaxed);
+                    place.store(first.wrapping_add(to_usize(block) * size), Ordering::Relaxed);
                     free &= free - 1;
                     past = block + 1;
                 }
@@ -169,7 +169,7 @@ impl<'a> Blocks<'a> {
             }
         }
         let taken = out.len() - room.len();
-        self.header.set_free(self.header.free() - narrow(taken));
+        self.header.set_free(self.header.free() - to_u32(taken));
         if let Some(low) = low {
             // All pages from the first block to the last: exact enough, and once a batch.
             let start = page_of(self.class, low);
@@ -190,7 +190,7 @@ impl<'a> Blocks<'a> {
         let mut done = 0;
         while let Some(slot) = batch.get(done) {
             let address = slot.load(Ordering::Relaxed).addr();
-            let offset = wide(address.wrapping_sub(start));
+            let offset = to_u64(address.wrapping_sub(start));
             if !divisor.covers(offset) {
                 break;
             }
@@ -200,7 +200,7 @@ impl<'a> Blocks<'a> {
                 }
                 return Err((BadBlock::NoBlockStart, address));
             };
-            let (word, bit) = (&words[widen(block / u64::BITS)], block % u64::BITS);
+            let (word, bit) = (&words[to_usize(block / u64::BITS)], block % u64::BITS);
             // Neighbours in a batch are often neighbours in memory: those of one word at a time.
             let next = batch.get(done + 1).map_or(0, |slot| slot.load(Ordering::Relaxed).addr());
             let step = next.wrapping_sub(address);
@@ -219,21 +219,21 @@ impl<'a> Blocks<'a> {
                 if done > 0 {
                     break;
                 }
-                let twice = widen(block - bit + (free & row).trailing_zeros());
+                let twice = to_usize(block - bit + (free & row).trailing_zeros());
                 return Err((BadBlock::AlreadyFree, start + twice * size));
             }
             word.store(free | row, Ordering::Relaxed);
-            done += widen(count);
+            done += to_usize(count);
         }
-        Ok(narrow(done))
+        Ok(to_u32(done))
     }
 
     /// The holes of a slab, one bit a page: dirty groups of `grain` pages in which every block is
     /// free. A hint without the lock of the slab's bin.
     pub(super) fn holes(&self, grain: u32) -> u128 {
-        let size = narrow(self.class.block_bytes());
+        let size = to_u32(self.class.block_bytes());
         let mut holes = 0;
-        for page in (0..self.class.slab_pages().get()).step_by(widen(grain)) {
+        for page in (0..self.class.slab_pages().get()).step_by(to_usize(grain)) {
             if bits::count(&self.header.dirty, page, grain) == 0 {
                 continue;
             }
@@ -267,7 +267,7 @@ impl<'a> Blocks<'a> {
             // A block of three pages or more may have its hole between its first and its last.
             let pages = ((1 << (last - first + 1)) - 1) << first;
             if holes & pages != 0 {
-                let (word, bit) = (widen(block / u64::BITS), 1 << (block % u64::BITS));
+                let (word, bit) = (to_usize(block / u64::BITS), 1 << (block % u64::BITS));
                 let free = bits[word].load(Ordering::Relaxed);
                 claimed[word] |= free & bit;
                 bits[word].store(free & !bit, Ordering::Relaxed);
@@ -307,7 +307,9 @@ impl<'a> Blocks<'a> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{BITMAP_WORDS, BadBlock, Blocks, Ordering, PAGE_BYTES, Slab, Slot, narrow, widen};
+    use super::{
+        BITMAP_WORDS, BadBlock, Blocks, Ordering, PAGE_BYTES, Slab, Slot, to_u32, to_usize,
+    };
     use crate::base::size_class::SizeClass;
     use crate::base::units::Run;
     use crate::os::fake::Fake;
@@ -338,11 +340,11 @@ mod tests {
         for class in classes.step_by(if cfg!(miri) { 11 } else { 1 }) {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
             let blocks = Blocks::of(tables, Blocks::lay(tables, run, class, 0), class);
-            let out: Vec<Slot> = (0..widen(class.capacity())).map(|_| Slot::default()).collect();
+            let out: Vec<Slot> = (0..to_usize(class.capacity())).map(|_| Slot::default()).collect();
             blocks.take(segments.arena().page_address(run.start), &out);
             for block in 0..class.capacity() {
                 let mut lone = [0; BITMAP_WORDS];
-                lone[widen(block / u64::BITS)] = 1 << (block % u64::BITS);
+                lone[to_usize(block / u64::BITS)] = 1 << (block % u64::BITS);
                 blocks.release_holes(&lone, 0);
                 let mut claimed = [0; BITMAP_WORDS];
                 let holes = blocks.claim_holes(1, 1, &mut claimed);
@@ -385,7 +387,7 @@ mod tests {
                         _ => some = some.chunks(7).rev().flatten().copied().collect(),
                     }
                     let batch: Vec<Slot> = some.iter().map(|&at| slot(at)).collect();
-                    let count = narrow(batch.len());
+                    let count = to_u32(batch.len());
                     assert_eq!(blocks.put(start, &batch), Ok(count));
                     blocks.header.set_free(count);
                     blocks.validate();
@@ -435,7 +437,7 @@ mod tests {
         let run = segments.take(long.slab_pages(), Fit::Chunks).expect("room");
         let first = Blocks::lay(tables, run, long, 0);
         let slab = Slab::of(tables, first);
-        let out: Vec<Slot> = (0..widen(long.capacity())).map(|_| Slot::default()).collect();
+        let out: Vec<Slot> = (0..to_usize(long.capacity())).map(|_| Slot::default()).collect();
         Blocks::of(tables, first, long).take(segments.arena().page_address(run.start), &out);
         assert!(slab.may_have_holes());
         let (run, _) = Slab::dissolve(tables, first, long);

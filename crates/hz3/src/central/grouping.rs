@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 
 use super::Slot;
 use crate::base::size_class::SizeClass;
-use crate::base::units::{CHUNK_SHIFT, widen};
+use crate::base::units::{CHUNK_SHIFT, to_usize};
 
 /// Blocks that are sorted together: a whole flush of the smallest classes.
 const MOST: usize = 1024;
@@ -29,7 +29,7 @@ const SCATTERED: usize = 3;
 /// Brings blocks of one chunk together where that is worth its price: slabs hold many of the class,
 /// and the first blocks lie here and there.
 pub(super) fn group(class: SizeClass, batch: &[Slot]) {
-    if widen(class.capacity()) < FEWEST_IN_A_SLAB {
+    if to_usize(class.capacity()) < FEWEST_IN_A_SLAB {
         return;
     }
     for part in batch.chunks(MOST) {

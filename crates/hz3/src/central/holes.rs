@@ -9,7 +9,7 @@ use super::bin::{BinView, Retired};
 use super::blocks::Blocks;
 use super::slab::Slab;
 use crate::base::size_class::SizeClass;
-use crate::base::units::{ChunkIndex, Pages, Run, wide};
+use crate::base::units::{ChunkIndex, Pages, Run, to_u64};
 use crate::os::Os;
 use crate::segment::Segments;
 use crate::segment::tables::BITMAP_WORDS;
@@ -62,8 +62,8 @@ impl Central {
             let (class, slab) = (tables.published_class(chunk), Slab::of(tables, chunk));
             if class != SizeClass::NONE && slab.starts_here() {
                 let holes = Blocks::of(tables, chunk, class).holes(grain.get()).count_ones();
-                found.holes += wide(Pages::new(holes).bytes());
-                found.clean += wide(Pages::new(slab.clean_pages(class)).bytes());
+                found.holes += to_u64(Pages::new(holes).bytes());
+                found.clean += to_u64(Pages::new(slab.clean_pages(class)).bytes());
             }
         }
         found
@@ -83,7 +83,7 @@ impl Central {
             return 0;
         }
         let holes = Blocks::of(tables, first, class).holes(grain.get()).count_ones();
-        if holes >= pages_of_part(class, part) { wide(Pages::new(holes).bytes()) } else { 0 }
+        if holes >= pages_of_part(class, part) { to_u64(Pages::new(holes).bytes()) } else { 0 }
     }
 
     /// Claims the holes of the slab that starts at `first`, if one does and they are at least this part
@@ -145,7 +145,7 @@ impl Central {
 fn may_have_part(slab: &Slab, class: SizeClass, part: Option<u32>) -> bool {
     let least = Pages::new(part.map_or(0, |part| pages_of_part(class, part)));
     slab.may_have_holes()
-        && u64::from(slab.free()) * wide(class.block_bytes()) >= wide(least.bytes())
+        && u64::from(slab.free()) * to_u64(class.block_bytes()) >= to_u64(least.bytes())
 }
 
 /// Pages of a part of a slab; at least one.
@@ -157,7 +157,7 @@ fn pages_of_part(class: SizeClass, part: u32) -> u32 {
 mod tests {
     use super::super::{Central, Slot};
     use super::{ChunkIndex, Pages, SizeClass};
-    use crate::base::units::widen;
+    use crate::base::units::to_usize;
     use crate::options::{Config, Within};
     use crate::os::fake::Fake;
     use crate::segment::{Segments, fake_segments};
@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(central.fetch(&segments, class(), &slot), 1);
             slot[0].load(Ordering::Relaxed).addr()
         };
-        let mut blocks: Vec<usize> = (0..widen(class().capacity())).map(fetch).collect();
+        let mut blocks: Vec<usize> = (0..to_usize(class().capacity())).map(fetch).collect();
         blocks.sort_unstable();
         let first = segments.arena().offset_of(blocks[0]).map(ChunkIndex::of_offset);
         (segments, central, first.expect("a block"), blocks)
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn holes_that_are_too_small_a_part_stay_unclaimed() {
         let (segments, central, first, blocks) = full_slab();
-        let quarter = widen(class().capacity()) / 4;
+        let quarter = to_usize(class().capacity()) / 4;
         free(&segments, &central, &blocks[..quarter - 1]);
         assert!(central.claim_holes(&segments, first, GRAIN, Some(4)).is_none());
         assert_eq!(Central::holes_from(&segments, first, GRAIN, 4), 0);

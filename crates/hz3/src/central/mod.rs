@@ -29,7 +29,7 @@ use core::ptr::NonNull;
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
-use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, wide, widen};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, to_u64, to_usize};
 use crate::options::Config;
 use crate::os::fatal::fatal_small;
 use crate::os::lock::Lock;
@@ -51,11 +51,11 @@ const MAX_SHARDS: usize = 64;
 const NEIGHBOURS: usize = 4;
 
 /// A bin that needs one more slab than this will fill it too, or so it is taken: the slab is
-/// populated at once. What that can waste is one slab beside these.
+/// prefaulted at once. What that can waste is one slab beside these.
 const PROVEN_SLABS: u32 = 3;
-/// Bytes of the longest block whose slabs are populated: who writes to each such block writes to
+/// Bytes of the longest block whose slabs are prefaulted: who writes to each such block writes to
 /// each page, while of longer ones most pages may never be touched.
-const MAX_POPULATED: usize = PAGE_BYTES;
+const MAX_PREFAULTED: usize = PAGE_BYTES;
 
 /// The transfer caches and bins of all shards and classes.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ unsafe impl Send for Central {}
 
 /// Sizes of the layer, in bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Census {
+pub(crate) struct SlabCounts {
     /// Number of slabs.
     pub(crate) slabs: u64,
     /// Bytes of the slabs' runs.
@@ -124,7 +124,7 @@ pub(crate) fn refuse(reason: BadBlock, class: SizeClass, address: usize) -> ! {
 impl Central {
     /// Maps the bins: one shard a CPU (a power of two), or as many as wanted.
     pub(crate) fn create<O: Os>(os: &O, config: &Config) -> Result<Central, Refused> {
-        let wanted = config.shards.map(|shards| widen(shards.get()));
+        let wanted = config.shards.map(|shards| to_usize(shards.get()));
         let shards = wanted.unwrap_or_else(|| os.cpus()).clamp(1, MAX_SHARDS).next_power_of_two();
         let bytes = Self::bytes_for(os, shards);
         // Fresh memory is zero, and an all-zero bin is an empty one.
@@ -159,13 +159,13 @@ impl Central {
 
     /// Bytes of the bins and transfer caches.
     pub(crate) fn table_bytes<O: Os>(&self, os: &O) -> u64 {
-        wide(Self::bytes_for(os, self.shards)) + self.transfers.table_bytes(os)
+        to_u64(Self::bytes_for(os, self.shards)) + self.transfers.table_bytes(os)
     }
 
     /// Bytes of the bins and transfer caches that are backed by memory.
     pub(crate) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
         let bins = Span { start: self.bins.cast(), bytes: Self::bytes_for(os, self.shards) };
-        wide(os.resident_bytes(bins)) + self.transfers.resident_table_bytes(os)
+        to_u64(os.resident_bytes(bins)) + self.transfers.resident_table_bytes(os)
     }
 
     fn bin(&self, shard: usize, class: SizeClass) -> &Bin {
@@ -246,14 +246,14 @@ impl Central {
     fn open_slab<O: Os>(&self, segments: &Segments<O>, shard: usize, class: SizeClass) -> bool {
         let Some(run) = segments.take(class.slab_pages(), Fit::Chunks) else { return false };
         let bin = self.bin(shard, class);
-        let wanted = class.block_bytes() <= MAX_POPULATED;
+        let wanted = class.block_bytes() <= MAX_PREFAULTED;
         let wanted = wanted && bin.state.lock().slabs() >= PROVEN_SLABS;
-        let populated = wanted && segments.populate(run);
+        let prefaulted = wanted && segments.prefault(run);
         let first = Blocks::lay(segments.tables(), run, class, shard_id(shard));
         let mut state = bin.state.lock();
-        Slab::of(segments.tables(), first).soil(segments.tables(), first, class, populated);
+        Slab::of(segments.tables(), first).mark_dirty(segments.tables(), first, class, prefaulted);
         BinView { bin, state: &mut state, tables: segments.tables(), class }.enter(first);
-        self.opened.fetch_add(wide(class.slab_pages().bytes()), Ordering::Relaxed);
+        self.opened.fetch_add(to_u64(class.slab_pages().bytes()), Ordering::Relaxed);
         true
     }
 
@@ -283,7 +283,7 @@ impl Central {
             source_state = source.state.lock();
         }
         let mut source = BinView { bin: source, state: &mut source_state, tables, class };
-        let Some(first) = source.emigrate() else { return false };
+        let Some(first) = source.take_for_adoption() else { return false };
         Slab::of(tables, first).set_shard(shard_id(to));
         BinView { bin: target, state: &mut target_state, tables, class }.enter(first);
         true
@@ -432,7 +432,7 @@ impl Central {
     ) -> Result<(), BadBlock> {
         let tables = segments.tables();
         let first = Slab::first_chunk(tables, ChunkIndex::of_offset(offset));
-        let inside = wide(offset.wrapping_sub(first.offset()));
+        let inside = to_u64(offset.wrapping_sub(first.offset()));
         let divisor = class.divisor();
         let block = if divisor.covers(inside) { divisor.block_at(inside) } else { None };
         let block = block.ok_or(BadBlock::NoBlockStart)?;
@@ -443,7 +443,7 @@ impl Central {
     }
 
     fn give_back<O: Os>(&self, segments: &Segments<O>, class: SizeClass, retired: Retired) {
-        self.dissolved.fetch_add(wide(class.slab_pages().bytes()), Ordering::Relaxed);
+        self.dissolved.fetch_add(to_u64(class.slab_pages().bytes()), Ordering::Relaxed);
         let (run, touched) = Slab::dissolve(segments.tables(), retired.0, class);
         segments.give(run, touched);
     }
@@ -466,7 +466,7 @@ impl Central {
     /// Bytes of free blocks that lie in slabs, and of the slabs; hints without the locks.
     pub(crate) fn slack_hint(&self) -> u64 {
         let slack = |(shard, class): (usize, SizeClass)| {
-            self.bin(shard, class).free_blocks() * wide(class.block_bytes())
+            self.bin(shard, class).free_blocks() * to_u64(class.block_bytes())
         };
         self.cells().map(slack).sum()
     }
@@ -484,19 +484,19 @@ impl Central {
     }
 
     /// What the layer holds, bin by bin.
-    pub(crate) fn census(&self) -> Census {
+    pub(crate) fn census(&self) -> SlabCounts {
         let contended_transfers = self.transfers.contended();
-        let mut census = Census { contended_transfers, ..Census::default() };
+        let mut census = SlabCounts { contended_transfers, ..SlabCounts::default() };
         for (shard, class) in self.cells() {
             let bin = self.bin(shard, class);
             let (slabs, free) = {
                 let state = bin.state.lock();
                 (u64::from(state.slabs()), bin.free_blocks())
             };
-            let block = wide(class.block_bytes());
+            let block = to_u64(class.block_bytes());
             census.contended_bins += bin.state.contended();
             census.slabs += slabs;
-            census.slab_bytes += slabs * wide(class.slab_pages().bytes());
+            census.slab_bytes += slabs * to_u64(class.slab_pages().bytes());
             census.free_bytes += free * block;
             census.used_bytes += (slabs * u64::from(class.capacity()) - free) * block;
         }

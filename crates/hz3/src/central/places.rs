@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 
 use super::Slot;
 use crate::base::size_class::{CLASSES, SizeClass};
-use crate::base::units::{narrow, widen};
+use crate::base::units::{to_u32, to_usize};
 
 /// Bytes that wait in one transfer cache at most, within these numbers of blocks.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -45,14 +45,14 @@ static FIRST_SLOT: [u32; ROWS + 1] = {
         while class < CLASSES && most_waiting(class) > row * ROW {
             class += 1;
         }
-        first[row + 1] = first[row] + narrow((class - 1) * ROW);
+        first[row + 1] = first[row] + to_u32((class - 1) * ROW);
         row += 1;
     }
     first
 };
 
 /// Slots of a shard.
-pub(super) const SLOTS: usize = widen(FIRST_SLOT[ROWS]);
+pub(super) const SLOTS: usize = to_usize(FIRST_SLOT[ROWS]);
 
 /// The places of one transfer cache, lowest first; its lock protects them.
 #[derive(Clone, Copy)]
@@ -74,7 +74,7 @@ impl<'a> Places<'a> {
 
     /// Which slots of the shard those places are that lie side by side from `at` on, at most `count`.
     fn range(self, at: usize, count: usize) -> Range<usize> {
-        let first = widen(FIRST_SLOT[at / ROW]) + (self.class.index() - 1) * ROW + at % ROW;
+        let first = to_usize(FIRST_SLOT[at / ROW]) + (self.class.index() - 1) * ROW + at % ROW;
         first..first + count.min(ROW - at % ROW)
     }
 

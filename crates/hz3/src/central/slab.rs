@@ -80,9 +80,15 @@ impl Slab {
     }
 
     /// Notes which pages of the new slab at `first` may hold memory before a block of theirs is
-    /// taken: all of a populated one; else those of advised units, of which the first touch brings
+    /// taken: all of a prefaulted one; else those of advised units, of which the first touch brings
     /// all (I-9). The slab's bin is locked, for from now on it may have holes.
-    pub(crate) fn soil(&self, tables: &Tables, first: ChunkIndex, class: SizeClass, all: bool) {
+    pub(crate) fn mark_dirty(
+        &self,
+        tables: &Tables,
+        first: ChunkIndex,
+        class: SizeClass,
+        all: bool,
+    ) {
         for chunk in 0..class.slab_chunks() {
             let start = first.first_page() + Pages::new(chunk * CHUNK_PAGES);
             if all || tables.is_advised(start) {
@@ -127,7 +133,7 @@ impl Slab {
     }
 
     /// Whether the slab has become emptier since it got its place in its bin's order.
-    pub(crate) fn has_sunk(&self, class: SizeClass) -> bool {
+    pub(crate) fn was_demoted(&self, class: SizeClass) -> bool {
         self.level.load(Ordering::Relaxed) != self.level_now(class)
     }
 

@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use super::Slot;
 use super::places::{Places, SLOTS, most_waiting};
 use crate::base::size_class::{CLASSES, SizeClass};
-use crate::base::units::{narrow, wide, widen};
+use crate::base::units::{to_u32, to_u64, to_usize};
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused, Span, rank};
 
@@ -107,13 +107,13 @@ impl Transfers {
 
     /// Bytes of the cells and slots.
     pub(super) fn table_bytes<O: Os>(&self, os: &O) -> u64 {
-        wide(Self::bytes_for(os, self.shards))
+        to_u64(Self::bytes_for(os, self.shards))
     }
 
     /// Those of them that are backed by memory.
     pub(super) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
         let bytes = Self::bytes_for(os, self.shards);
-        wide(os.resident_bytes(Span { start: self.cells.cast(), bytes }))
+        to_u64(os.resident_bytes(Span { start: self.cells.cast(), bytes }))
     }
 
     fn cell(&self, shard: usize, class: SizeClass) -> &Transfer {
@@ -138,14 +138,14 @@ impl Transfers {
         let cell = self.cell(shard, class);
         let Some(mut state) = cell.state.try_lock() else { return 0 };
         let len = cell.len();
-        let count = widen(state.limit.saturating_sub(len)).min(batch.len());
+        let count = to_usize(state.limit.saturating_sub(len)).min(batch.len());
         if count < batch.len() {
             cell.overflowed.store(true, Ordering::Relaxed);
         }
         if count > 0 {
             state.traffic = true;
-            self.places(shard, class).write(widen(len), &batch[..count]);
-            cell.len.store(len + narrow(count), Ordering::Relaxed);
+            self.places(shard, class).write(to_usize(len), &batch[..count]);
+            cell.len.store(len + to_u32(count), Ordering::Relaxed);
         }
         count
     }
@@ -158,15 +158,15 @@ impl Transfers {
         }
         let Some(mut state) = cell.state.try_lock() else { return 0 };
         let len = cell.len();
-        let count = widen(len).min(out.len());
+        let count = to_usize(len).min(out.len());
         if count < out.len() && cell.overflowed.load(Ordering::Relaxed) {
             cell.overflowed.store(false, Ordering::Relaxed);
-            let most = narrow(most_waiting(class.index()));
+            let most = to_u32(most_waiting(class.index()));
             state.limit = (state.limit * 2).clamp(most / FIRST_PART, most);
         }
         if count > 0 {
-            let left = len - narrow(count);
-            self.places(shard, class).read(widen(left), &out[..count]);
+            let left = len - to_u32(count);
+            self.places(shard, class).read(to_usize(left), &out[..count]);
             cell.len.store(left, Ordering::Relaxed);
             state.traffic = true;
             state.low = state.low.min(left);
@@ -179,12 +179,12 @@ impl Transfers {
         let cell = self.cell(shard, class);
         let mut state = cell.state.lock();
         let len = cell.len();
-        let count = widen(len.min(most)).min(out.len());
+        let count = to_usize(len.min(most)).min(out.len());
         let places = self.places(shard, class);
         places.read(0, &out[..count]);
-        places.shift(count, widen(len));
-        cell.len.store(len - narrow(count), Ordering::Relaxed);
-        state.low = state.low.min(len - narrow(count));
+        places.shift(count, to_usize(len));
+        cell.len.store(len - to_u32(count), Ordering::Relaxed);
+        state.low = state.low.min(len - to_u32(count));
         count
     }
 
@@ -199,7 +199,7 @@ impl Transfers {
                 break;
             }
             each(&batch[..count]);
-            drained += narrow(count);
+            drained += to_u32(count);
         }
         u64::from(drained)
     }
@@ -211,7 +211,7 @@ impl Transfers {
                 self.drain(shard, class, self.cell(shard, class).len(), &|batch: &[Slot]| {
                     each(class, batch);
                 });
-            drained * wide(class.block_bytes())
+            drained * to_u64(class.block_bytes())
         };
         self.indices().map(drain).sum()
     }
@@ -237,7 +237,7 @@ impl Transfers {
                 surplus
             };
             let drained = self.drain(shard, class, surplus, &|batch: &[Slot]| each(class, batch));
-            settled.drained_bytes += drained * wide(class.block_bytes());
+            settled.drained_bytes += drained * to_u64(class.block_bytes());
             settled.left |= cell.len() > 0;
         }
         settled
@@ -246,7 +246,7 @@ impl Transfers {
     /// Bytes of the blocks that wait; a hint.
     pub(super) fn waiting_bytes(&self) -> u64 {
         let bytes = |(shard, class): (usize, SizeClass)| {
-            u64::from(self.cell(shard, class).len()) * wide(class.block_bytes())
+            u64::from(self.cell(shard, class).len()) * to_u64(class.block_bytes())
         };
         self.indices().map(bytes).sum()
     }

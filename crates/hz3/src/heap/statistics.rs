@@ -8,7 +8,7 @@ use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 
 use super::Heap;
-use crate::base::units::{PAGE_BYTES, SEGMENT_PAGES, wide};
+use crate::base::units::{PAGE_BYTES, SEGMENT_PAGES, to_u64};
 use crate::cache::ThreadCache;
 use crate::central::Central;
 use crate::os::Os;
@@ -77,7 +77,7 @@ impl<O: Os> Heap<O> {
         let central = self.central.census();
         let free_pages = Central::free_pages(&self.segments, grain(self.os()));
         let segment = self.segments.census();
-        let page = wide(PAGE_BYTES);
+        let page = to_u64(PAGE_BYTES);
         let taken = (segment.committed - segment.free) * page + segment.huge_bytes;
         let cached = cached.within(central.used_bytes);
         let large = taken.saturating_sub(central.slab_bytes);
@@ -112,14 +112,14 @@ impl<O: Os> Heap<O> {
             large,
             huge: segment.huge_bytes.min(large),
             metadata_resident: metadata.resident,
-            threads: wide(self.registry.in_use()),
+            threads: to_u64(self.registry.in_use()),
             slabs: central.slabs,
             segments: segment.committed.div_ceil(u64::from(SEGMENT_PAGES)),
             large_allocs: self.counts.large_allocs.load(Ordering::Relaxed),
             large_frees: self.counts.large_frees.load(Ordering::Relaxed),
             huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
             refaulted_bytes: self.segments.refaulted_pages() * page,
-            populated_bytes: self.segments.account().populated_bytes(),
+            prefaulted_bytes: self.segments.account().prefaulted_bytes(),
             limit: self.segments.limit().bytes().unwrap_or(0),
             held: self.segments.held_bytes(),
             reliefs: self.segments.limit().releases(),
@@ -164,8 +164,8 @@ impl<O: Os> Heap<O> {
             resident: resident_tables + self.central.resident_table_bytes(self.os()),
         };
         for span in self.registry.iter().map(|cache: &ThreadCache| cache.span(self.os())) {
-            metadata.mapped += wide(span.bytes);
-            metadata.resident += wide(self.os().resident_bytes(span));
+            metadata.mapped += to_u64(span.bytes);
+            metadata.resident += to_u64(self.os().resident_bytes(span));
         }
         metadata
     }
@@ -183,7 +183,7 @@ impl<O: Os> Heap<O> {
         assert_eq!(stats.slack, stats.slack_shared + stats.slack_holes + stats.slack_clean, "I-8");
         assert_eq!(stats.dirty, stats.dirty_young + stats.dirty_old, "I-8");
         let segment = self.segments.census();
-        let mapped = segment.committed * wide(PAGE_BYTES) + segment.huge_bytes;
+        let mapped = segment.committed * to_u64(PAGE_BYTES) + segment.huge_bytes;
         assert_eq!(mapped, stats.active + stats.dirty + stats.retained, "I-8");
         assert!(segment.peak_active_bytes >= stats.active, "a peak below the present");
         // What is at rest needs no clamping.

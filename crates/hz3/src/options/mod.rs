@@ -37,7 +37,7 @@ pub struct Config {
     pub(crate) background: Background,
     pub(crate) tick_ms: Within<1, 60_000>,
     pub(crate) huge_pages: bool,
-    pub(crate) populate: bool,
+    pub(crate) prefault: bool,
     pub(crate) limit: Limit,
     pub(crate) limit_mode: LimitMode,
     /// Slow paths from one validation of the heap to the next (`HZ3_VALIDATE`); 0: there is none.
@@ -119,7 +119,7 @@ impl Config {
             background: Background::Auto,
             tick_ms: DEFAULT_TICK_MS,
             huge_pages: false,
-            populate: true,
+            prefault: true,
             limit: Limit::None,
             limit_mode: LimitMode::Fail,
             #[cfg(feature = "check")]
@@ -215,10 +215,10 @@ impl Config {
     }
 
     /// Sets whether the memory of a whole slab is asked for at once when its bin has shown that it
-    /// fills its slabs (`HZ3_POPULATE`). Default on.
+    /// fills its slabs (`HZ3_PREFAULT`). Default on.
     #[must_use]
-    pub const fn populate(mut self, populate: bool) -> Config {
-        self.populate = populate;
+    pub const fn prefault(mut self, prefault: bool) -> Config {
+        self.prefault = prefault;
         self
     }
 

@@ -7,7 +7,7 @@ use core::fmt::{self, Write};
 
 use super::Config;
 use super::value::{Value, write_bytes};
-use crate::base::line::Line;
+use crate::base::fixed_buffer::FixedBuffer;
 
 /// What a variable's name starts with when it is meant for hz3.
 const PREFIX: &[u8] = b"HZ3_";
@@ -38,7 +38,7 @@ const OPTIONS: [Setting; 13] = [
     setting("BACKGROUND", "", |config| &mut config.background),
     setting("TICK", "milliseconds", |config| &mut config.tick_ms),
     setting("HUGE_PAGES", "", |config| &mut config.huge_pages),
-    setting("POPULATE", "", |config| &mut config.populate),
+    setting("PREFAULT", "", |config| &mut config.prefault),
     setting("LIMIT", "", |config| &mut config.limit),
     setting("LIMIT_MODE", "", |config| &mut config.limit_mode),
 ];
@@ -77,7 +77,7 @@ pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
     let Some(rest) = entry.strip_prefix(PREFIX) else { return };
     let split = rest.iter().position(|&byte| byte == b'=').unwrap_or(rest.len());
     let (name, text) = (&rest[..split], rest.get(split + 1..).unwrap_or_default());
-    let mut message = Line::<1024>::new();
+    let mut message = FixedBuffer::<1024>::new();
     // A `Line` never fails; it cuts.
     let _ = match options().find(|option| option.name.as_bytes() == name) {
         None => write_unknown(&mut message, name),

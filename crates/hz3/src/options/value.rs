@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 use core::num::NonZero;
 
 use super::{Background, Limit, LimitMode, Policy, Report, ReportPath, Within};
-use crate::base::units::wide;
+use crate::base::units::to_u64;
 
 /// The value of one option, whatever its type is.
 pub(super) trait Value {
@@ -152,7 +152,7 @@ impl Text for Limit {
         match text {
             b"auto" => Some(Limit::Cgroup { percent: Within::new(100)? }),
             [digits @ .., b'%'] => Some(Limit::Cgroup { percent: Within::new(number(digits)?)? }),
-            _ => Some(NonZero::new(wide(usize::parse(text)?)).map_or(Limit::None, Limit::Bytes)),
+            _ => Some(NonZero::new(to_u64(usize::parse(text)?)).map_or(Limit::None, Limit::Bytes)),
         }
     }
 

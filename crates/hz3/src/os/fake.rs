@@ -238,7 +238,7 @@ impl Os for Fake {
         Ok(())
     }
 
-    unsafe fn populate(&self, span: Span) -> Result<(), Refused> {
+    unsafe fn prefault(&self, span: Span) -> Result<(), Refused> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.prefer_huge(span) }
     }

@@ -4,7 +4,7 @@ use core::fmt::Write;
 
 use super::syscall::syscall;
 use super::{held, order};
-use crate::base::line::Line;
+use crate::base::fixed_buffer::FixedBuffer;
 
 /// Ends the process because the program broke a rule of the heap: one line on stderr that names
 /// the address and the reason, then `abort`.
@@ -37,7 +37,7 @@ pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 fn die(what: core::fmt::Arguments<'_>) -> ! {
-    let mut line = Line::<256>::new();
+    let mut line = FixedBuffer::<256>::new();
     // `Line` never fails; it cuts.
     let _ = match order::held_name() {
         None => writeln!(line, "hz3: {what}"),

@@ -252,7 +252,7 @@ impl Os for Linux {
         }
     }
 
-    unsafe fn populate(&self, span: Span) -> Result<(), Refused> {
+    unsafe fn prefault(&self, span: Span) -> Result<(), Refused> {
         // It needs Linux 5.14; older kernels refuse.
         // SAFETY: the caller's range is committed; its contents stay.
         unsafe { Self::advise(span, libc::MADV_POPULATE_WRITE) }

@@ -87,7 +87,7 @@ pub(crate) trait Os: Sync {
     ///
     /// # Safety
     /// The range is committed.
-    unsafe fn populate(&self, span: Span) -> Result<(), Refused>;
+    unsafe fn prefault(&self, span: Span) -> Result<(), Refused>;
 
     /// Asks for huge pages in a range of whole huge pages.
     ///

@@ -57,7 +57,7 @@ mod checked {
     use core::fmt::Write;
 
     use super::place::held;
-    use crate::base::line::Line;
+    use crate::base::fixed_buffer::FixedBuffer;
     use crate::os::fatal::fatal;
     use crate::os::{held as counts, rank};
 
@@ -133,7 +133,7 @@ mod checked {
 
     #[cold]
     fn report(does: &str, what: &str, present: u8, lock: usize) -> ! {
-        let mut line = Line::<128>::new();
+        let mut line = FixedBuffer::<128>::new();
         let present = rank::name(present);
         // `Line` never fails; it cuts.
         let _ = write!(line, "internal error: a thread {does} `{what}` while it holds `{present}`");

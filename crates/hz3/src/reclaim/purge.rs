@@ -12,7 +12,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::base::units::{ChunkIndex, PAGE_BYTES, PageIndex, Pages, Run, narrow, wide};
+use crate::base::units::{ChunkIndex, PAGE_BYTES, PageIndex, Pages, Run, to_u32, to_u64};
 use crate::cache::below::Below;
 use crate::os::lock::{Guard, Lock};
 use crate::os::{Os, Refused, held, rank};
@@ -118,7 +118,7 @@ impl Purger {
         age: Age,
         keep: usize,
     ) -> Purged {
-        let keep_pages = wide(keep / PAGE_BYTES);
+        let keep_pages = to_u64(keep / PAGE_BYTES);
         let mut done = Purged::default();
         let mut from = Arena::<O>::first_page();
         loop {
@@ -171,7 +171,7 @@ impl Purger {
     }
 
     pub(super) fn report(&self, stats: &mut Stats) {
-        let page = wide(PAGE_BYTES);
+        let page = to_u64(PAGE_BYTES);
         stats.madvise_calls = self.calls.load(Ordering::Relaxed);
         stats.madvise_refused = self.refused.load(Ordering::Relaxed);
         stats.purged_bytes = self.pages.load(Ordering::Relaxed) * page;
@@ -196,7 +196,7 @@ impl Purger {
 
 /// Pages of the arena in a page of the system.
 pub(crate) fn grain(os: &impl Os) -> Pages {
-    Pages::new(narrow(os.page_size() / PAGE_BYTES).max(1))
+    Pages::new(to_u32(os.page_size() / PAGE_BYTES).max(1))
 }
 
 /// The part of a run that is made of whole OS pages.

@@ -13,7 +13,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::base::units::{PAGE_BYTES, wide};
+use crate::base::units::{PAGE_BYTES, to_u64};
 use crate::central::FreeBytes;
 
 /// The bound for a program without live blocks, in bytes.
@@ -244,7 +244,7 @@ impl Slack {
         }
         let purged = self.purged_pages.load(Ordering::Relaxed);
         let pages = (retaken - self.retaken_before.load(Ordering::Relaxed)).min(purged);
-        let least = wide(PAGE_BYTES) * pages / LEAST;
+        let least = to_u64(PAGE_BYTES) * pages / LEAST;
         // A swing is one mistake, however often it is looked at.
         let purges = self.purges.load(Ordering::Relaxed);
         let is_first = self.judged.swap(purges, Ordering::Relaxed) != purges;
@@ -270,7 +270,7 @@ impl Slack {
 
 /// Half of the bound, in pages: what a purge leaves.
 pub(crate) fn kept_bytes(bound: u64) -> usize {
-    let pages = bound / 2 / wide(PAGE_BYTES);
+    let pages = bound / 2 / to_u64(PAGE_BYTES);
     usize::try_from(pages).map_or(usize::MAX, |pages| pages.saturating_mul(PAGE_BYTES))
 }
 

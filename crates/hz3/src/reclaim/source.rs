@@ -10,7 +10,7 @@
 //! [`super::purge::Purger`].
 
 use super::purge::{Purged, Purger, grain};
-use crate::base::units::{ChunkIndex, wide};
+use crate::base::units::{ChunkIndex, to_u64};
 use crate::cache::below::Below;
 use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
@@ -41,7 +41,7 @@ pub(crate) struct Passed {
     /// Bytes taken from other threads, or of slabs.
     pub(crate) bytes: u64,
     /// Those of `bytes` that their threads, at work in other size classes, did not want.
-    pub(crate) unwanted_bytes: u64,
+    pub(crate) idle_class_bytes: u64,
     /// Whether more may come at a later tick: threads are at work, or blocks still wait.
     pub(crate) is_active: bool,
 }
@@ -130,7 +130,7 @@ impl<O: Os> Caches<'_, O> {
     pub(super) fn release_of_idle_threads(&self) -> Passed {
         let Layers { registry, below, .. } = self.0;
         let idle = registry.steal_idle(below, self.0.own());
-        Passed { bytes: idle.bytes, unwanted_bytes: 0, is_active: idle.active > 0 }
+        Passed { bytes: idle.bytes, idle_class_bytes: 0, is_active: idle.active > 0 }
     }
 }
 
@@ -160,9 +160,9 @@ impl<O: Os> Source for Caches<'_, O> {
             }
             Blocks::Idle => {
                 let idle = registry.steal_idle(below, None);
-                let unwanted_bytes = registry.steal_unwanted(below);
-                let bytes = idle.bytes + unwanted_bytes;
-                Passed { bytes, unwanted_bytes, is_active: idle.active > 0 }
+                let idle_class_bytes = registry.steal_idle_classes(below);
+                let bytes = idle.bytes + idle_class_bytes;
+                Passed { bytes, idle_class_bytes, is_active: idle.active > 0 }
             }
             Blocks::All => {
                 self.release(Blocks::Own);
@@ -210,7 +210,7 @@ impl<O: Os> Source for Slabs<'_, O> {
             return Passed::default();
         }
         let retired = self.0.central().retire(self.0.segments());
-        Passed { bytes: wide(retired.bytes()), ..Passed::default() }
+        Passed { bytes: to_u64(retired.bytes()), ..Passed::default() }
     }
 }
 

@@ -10,7 +10,7 @@ use super::purge::Purger;
 use super::source::{Blocks, Layers, Source};
 use super::{Next, Reclaim};
 use crate::base::size_class::SizeClass;
-use crate::base::units::{self, PAGE_BYTES, SEGMENT_BYTES, SEGMENT_PAGES, wide};
+use crate::base::units::{self, PAGE_BYTES, SEGMENT_BYTES, SEGMENT_PAGES, to_u64};
 use crate::cache::Front;
 use crate::cache::stand::{self, Stand};
 use crate::central::Slot;
@@ -94,7 +94,7 @@ fn a_tick_takes_the_classes_that_a_busy_thread_does_not_use() {
     assert!(unsafe { cache.stack(other).pop() }.is_none());
     assert!(unsafe { cache.refill(stand.below(), other) }.is_some());
     let moved = tick();
-    assert_eq!((moved.caches.is_active, moved.caches.unwanted_bytes), (true, held));
+    assert_eq!((moved.caches.is_active, moved.caches.idle_class_bytes), (true, held));
     assert!(cache.stack(other).len() > 0, "the class in use stays");
 }
 
@@ -151,12 +151,12 @@ fn holes_go_from_slabs_of_which_they_are_a_part() {
     slabs_with_holes(&stand);
     let layers = direct(&stand);
     let (all, large) = (layers.holes().offer(u32::MAX), layers.holes().offer(4));
-    assert_eq!(all - large, wide(PAGE_BYTES), "one page of the other slab");
+    assert_eq!(all - large, to_u64(PAGE_BYTES), "one page of the other slab");
     let only_large = Scope { holes: Holes::AtLeast(Some(4)), pages: Pages::Stay, ..Scope::IDLE };
     let purger = Purger::new();
     let moved = pass::run(layers, &purger, Scope { blocks: Blocks::Stay, ..only_large });
-    assert_eq!(moved.purged_pages() * wide(PAGE_BYTES), large);
-    assert_eq!(layers.holes().offer(u32::MAX), wide(PAGE_BYTES));
+    assert_eq!(moved.purged_pages() * to_u64(PAGE_BYTES), large);
+    assert_eq!(layers.holes().offer(u32::MAX), to_u64(PAGE_BYTES));
     assert_eq!(layers.holes().purge(&purger, None).pages, 1);
     stand.central.validate(&stand.segments);
 }
@@ -223,7 +223,7 @@ fn a_process_of_one_thread_ticks_inline_and_asks_for_none() {
     stand.dirty_segments(3);
     reclaim.after_slow_path(layers(&stand, Front::Cache(cache)));
     assert!(!reclaim.driver().is_wanted());
-    assert!(stand.dirty() * wide(PAGE_BYTES) <= 4 << 20, "the trim keeps the bound");
+    assert!(stand.dirty() * to_u64(PAGE_BYTES) <= 4 << 20, "the trim keeps the bound");
     let always = Reclaim::new(&Config::new().background(Background::Always));
     stand.dirty_segments(1);
     stand.dirty_segments(1);
@@ -278,7 +278,7 @@ fn a_reclaimer_leaves_a_process_of_one_thread() {
 
 #[test]
 fn pressure_is_released_after_the_slow_path_and_then_not_again() {
-    let limit = NonZero::new(wide(2 * SEGMENT_BYTES)).map(Limit::Bytes);
+    let limit = NonZero::new(to_u64(2 * SEGMENT_BYTES)).map(Limit::Bytes);
     let config = Config::new().limit(limit.expect("not 0")).policy(Policy::Off);
     let (stand, reclaim) = two_threads(&config);
     let pages = units::Pages::new(SEGMENT_PAGES / 2);

@@ -24,7 +24,7 @@ use crate::stats::Stats;
 pub(super) struct Ticks {
     pace: Lock<Pace, { rank::AGEING }>,
     count: AtomicU64,
-    unwanted_bytes: AtomicU64,
+    idle_class_bytes: AtomicU64,
     retired_bytes: AtomicU64,
 }
 
@@ -44,7 +44,7 @@ impl Ticks {
         Ticks {
             pace: Lock::new(Pace { aging: Aging::new(tick_ms), left_dirty: 0, stuck_dirty: 0 }),
             count: AtomicU64::new(0),
-            unwanted_bytes: AtomicU64::new(0),
+            idle_class_bytes: AtomicU64::new(0),
             retired_bytes: AtomicU64::new(0),
         }
     }
@@ -56,7 +56,7 @@ impl Ticks {
 
     pub(super) fn report(&self, stats: &mut Stats) {
         stats.ticks = self.count.load(Ordering::Relaxed);
-        stats.unwanted_bytes = self.unwanted_bytes.load(Ordering::Relaxed);
+        stats.idle_class_bytes = self.idle_class_bytes.load(Ordering::Relaxed);
         stats.retired_bytes = self.retired_bytes.load(Ordering::Relaxed);
     }
 
@@ -88,7 +88,7 @@ impl Reclaim {
 
     fn tick_at_pace<O: Os>(&self, layers: Layers<'_, O>, pace: &mut Pace) -> Next {
         let moved = self.pass(layers, Scope::IDLE);
-        self.ticks.unwanted_bytes.fetch_add(moved.caches.unwanted_bytes, Ordering::Relaxed);
+        self.ticks.idle_class_bytes.fetch_add(moved.caches.idle_class_bytes, Ordering::Relaxed);
         self.ticks.retired_bytes.fetch_add(moved.slabs.bytes, Ordering::Relaxed);
         let is_busy = moved.caches.is_active;
         let now_ms = layers.os().now_ms();

@@ -5,7 +5,7 @@ use super::Reclaim;
 use super::pass::{Holes, Pages, Scope};
 use super::slack::{self, Time};
 use super::source::{Blocks, Layers};
-use crate::base::units::wide;
+use crate::base::units::to_u64;
 use crate::cache::ThreadCache;
 use crate::os::Os;
 
@@ -49,7 +49,7 @@ impl Reclaim {
         let pages = Pages::Beyond(kept);
         let mut purged =
             self.pass(layers, Scope { blocks, pages, holes: Holes::Stay }).purged_pages();
-        self.slack.left(layers.segments().account().dirty_bytes(), wide(kept));
+        self.slack.left(layers.segments().account().dirty_bytes(), to_u64(kept));
         if part.is_some() {
             // Blocks in caches keep holes small, so all of them go back to their slabs first.
             let holes = Holes::AtLeast(part);

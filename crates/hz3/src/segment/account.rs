@@ -12,8 +12,8 @@ pub(crate) struct Account {
     dirty: AtomicU64,
     /// Pages taken so far that had been purged before.
     retaken: AtomicU64,
-    /// Bytes of clean pages that were populated.
-    populated: AtomicU64,
+    /// Bytes of clean pages that were prefaulted.
+    prefaulted: AtomicU64,
     /// Bytes that were given back without a purge, and by how many calls.
     dropped: AtomicU64,
     drops: AtomicU64,
@@ -29,7 +29,7 @@ impl Account {
             peak_active: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
             retaken: AtomicU64::new(0),
-            populated: AtomicU64::new(0),
+            prefaulted: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             drops: AtomicU64::new(0),
             returns: AtomicU64::new(0),
@@ -51,14 +51,14 @@ impl Account {
         self.huge.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Counts bytes of clean pages that were populated.
-    pub(super) fn note_populated(&self, bytes: u64) {
-        self.populated.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts bytes of clean pages that were prefaulted.
+    pub(super) fn note_prefaulted(&self, bytes: u64) {
+        self.prefaulted.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of clean pages that were populated.
-    pub(crate) fn populated_bytes(&self) -> u64 {
-        self.populated.load(Ordering::Relaxed)
+    /// Bytes of clean pages that were prefaulted.
+    pub(crate) fn prefaulted_bytes(&self) -> u64 {
+        self.prefaulted.load(Ordering::Relaxed)
     }
 
     /// Counts that pages or a mapping came back.

@@ -12,8 +12,8 @@
 use core::sync::atomic::Ordering;
 
 use super::Segments;
+use super::huge_units::{unit_at, units_cut, units_inside, units_touched};
 use super::meta::Age;
-use super::units::{unit_at, units_cut, units_inside, units_touched};
 use crate::base::units::{Run, SEGMENT_PAGES};
 use crate::os::{Os, Refused};
 

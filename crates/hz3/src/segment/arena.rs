@@ -13,7 +13,7 @@ use super::rows::{Row, rows_for};
 use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
 use crate::base::units::{
     CHUNK_BYTES, CHUNK_PAGES, CHUNK_SHIFT, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_BYTES,
-    SEGMENT_PAGES, narrow, widen,
+    SEGMENT_PAGES, to_u32, to_usize,
 };
 use crate::os::{NotCommitted, Os, Refused, Span};
 
@@ -36,8 +36,8 @@ const TABLE_STEP: usize = CHUNK_BYTES;
 pub(crate) const PAGE_COST: usize = PAGE_BYTES
     + size_of::<PageRecord>()
     + (size_of::<ClassEntry>() + CHUNK_META_BYTES + size_of::<Bitmap>())
-        .div_ceil(widen(CHUNK_PAGES))
-    + size_of::<SegmentMeta>().div_ceil(widen(SEGMENT_PAGES));
+        .div_ceil(to_usize(CHUNK_PAGES))
+    + size_of::<SegmentMeta>().div_ceil(to_usize(SEGMENT_PAGES));
 
 /// The window and its tables.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl<O: Os> Arena<O> {
             bitmaps: at(layout.bitmaps).cast(),
             segments: at(layout.segments).cast(),
             rows: at(layout.rows).cast(),
-            pages: narrow(bytes / PAGE_BYTES),
+            pages: to_u32(bytes / PAGE_BYTES),
         };
         // All of it, because a free reads it for any address of the window.
         // SAFETY: the class map lies in the window and is not committed.
@@ -230,8 +230,8 @@ impl<O: Os> Arena<O> {
     /// a table.
     fn whole_pages(&self, table: NonNull<u8>, entries: (u32, u32), entry: usize) -> Option<Span> {
         let page = self.os.page_size();
-        let start = (widen(entries.0) * entry).next_multiple_of(page);
-        let end = widen(entries.1) * entry / page * page;
+        let start = (to_usize(entries.0) * entry).next_multiple_of(page);
+        let end = to_usize(entries.1) * entry / page * page;
         let bytes = end.checked_sub(start).filter(|&bytes| bytes > 0)?;
         // SAFETY: the entries lie in the table. It starts at a page of the system, as its steps do.
         Some(Span { start: unsafe { table.add(start) }, bytes })
@@ -245,7 +245,7 @@ impl<O: Os> Arena<O> {
     /// The committed parts of the tables.
     fn table_spans(&self, growth: &Growth) -> [Span; 6] {
         let tables = &self.tables;
-        let class_map = widen(self.frontier().get() / CHUNK_PAGES) * size_of::<ClassEntry>();
+        let class_map = to_usize(self.frontier().get() / CHUNK_PAGES) * size_of::<ClassEntry>();
         let class_map = class_map.next_multiple_of(TABLE_STEP);
         [
             Span { start: tables.class_map.cast(), bytes: class_map },
@@ -269,7 +269,7 @@ impl<O: Os> Arena<O> {
         let mut skip = SMALLEST_GROWTH;
         loop {
             let start = self.frontier();
-            let room = narrow(self.bytes / PAGE_BYTES) - start.get();
+            let room = to_u32(self.bytes / PAGE_BYTES) - start.get();
             if needed > room {
                 return Err(Refused);
             }
@@ -324,10 +324,10 @@ impl<O: Os> Arena<O> {
 
     /// Commits the tables of all pages below `end`.
     fn extend_tables(&self, growth: &mut Growth, end: PageIndex) -> Result<(), NotCommitted> {
-        let chunks = widen(end.get()).div_ceil(widen(CHUNK_PAGES));
-        let segments = widen(end.get().div_ceil(SEGMENT_PAGES));
+        let chunks = to_usize(end.get()).div_ceil(to_usize(CHUNK_PAGES));
+        let segments = to_usize(end.get().div_ceil(SEGMENT_PAGES));
         let tables = &self.tables;
-        let records = widen(end.get()) * size_of::<PageRecord>();
+        let records = to_usize(end.get()) * size_of::<PageRecord>();
         self.extend(tables.records.cast(), &mut growth.records, records)?;
         self.extend(tables.chunks, &mut growth.chunks, chunks * CHUNK_META_BYTES)?;
         let bitmaps = chunks * size_of::<Bitmap>();

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::meta::{Age, SEGMENT_WORDS, SegmentMeta, Taken};
 use super::tables::Tables;
 use crate::base::bits;
-use crate::base::units::{ChunkIndex, PageIndex, Pages, Run, SEGMENT_PAGES, narrow, widen};
+use crate::base::units::{ChunkIndex, PageIndex, Pages, Run, SEGMENT_PAGES, to_u32, to_usize};
 
 /// Chunks of a segment.
 const CHUNKS: usize = 64;
@@ -31,7 +31,7 @@ fn parts(run: Run) -> impl Iterator<Item = Part> {
         }
         let start = at % SEGMENT_PAGES;
         let pages = (SEGMENT_PAGES - start).min(end - at);
-        let part = Part { segment: widen(at / SEGMENT_PAGES), start, pages };
+        let part = Part { segment: to_usize(at / SEGMENT_PAGES), start, pages };
         at += pages;
         Some(part)
     })
@@ -39,7 +39,7 @@ fn parts(run: Run) -> impl Iterator<Item = Part> {
 
 impl Tables {
     pub(super) fn is_free(&self, page: PageIndex) -> bool {
-        let segment = self.segment(widen(page.get() / SEGMENT_PAGES));
+        let segment = self.segment(to_usize(page.get() / SEGMENT_PAGES));
         bits::count(&segment.free, page.get() % SEGMENT_PAGES, 1) == 1
     }
 
@@ -83,17 +83,17 @@ impl Tables {
     }
 
     /// Makes the free pages of a run dirty. Returns how many became so.
-    pub(super) fn soil(&self, run: Run) -> u32 {
-        let mut soiled = 0;
+    pub(super) fn mark_dirty(&self, run: Run) -> u32 {
+        let mut newly_dirty = 0;
         for part in parts(run) {
             let meta = self.segment(part.segment);
             let before = bits::count_both(&meta.free, &meta.dirty, part.start, part.pages);
             bits::set_where(&meta.dirty, &meta.free, part.start, part.pages);
             let after = bits::count_both(&meta.free, &meta.dirty, part.start, part.pages);
             add(&meta.free_dirty_pages, after - before);
-            soiled += after - before;
+            newly_dirty += after - before;
         }
-        soiled
+        newly_dirty
     }
 
     /// Marks the pages free. `touched` leading pages become dirty; the others stay what they
@@ -203,7 +203,7 @@ impl Tables {
         core::iter::from_fn(move || {
             let bit = quiet.trailing_zeros();
             quiet &= quiet.wrapping_sub(1);
-            (bit < u64::BITS).then(|| ChunkIndex::new(narrow(segment) * u64::BITS + bit))
+            (bit < u64::BITS).then(|| ChunkIndex::new(to_u32(segment) * u64::BITS + bit))
         })
     }
 
@@ -253,11 +253,11 @@ impl Tables {
     pub(super) fn free_run_start(&self, page: PageIndex) -> PageIndex {
         let mut at = page.get();
         loop {
-            let meta = self.segment(widen(at / SEGMENT_PAGES));
+            let meta = self.segment(to_usize(at / SEGMENT_PAGES));
             let word = (at % SEGMENT_PAGES) / bits::WORD_BITS;
             let below = at % bits::WORD_BITS;
             // Shift the bit of `at` to the top: leading ones are the free pages up to it.
-            let free = meta.free[widen(word)].load(Ordering::Relaxed) << (63 - below);
+            let free = meta.free[to_usize(word)].load(Ordering::Relaxed) << (63 - below);
             let run = free.leading_ones();
             if run <= below || at < bits::WORD_BITS {
                 return PageIndex::new(at + 1 - run);
@@ -279,7 +279,7 @@ impl Tables {
         let mut at = from;
         while at < end {
             let segment = at / SEGMENT_PAGES;
-            let meta = self.segment(widen(segment));
+            let meta = self.segment(to_usize(segment));
             let words = bits::word_count(SEGMENT_WORDS);
             let found = bits::next_set(at % SEGMENT_PAGES, words, |word| word_of(meta, word));
             if let Some(page) = found {

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use super::Segments;
 use super::large::NotABlock;
-use crate::base::units::wide;
+use crate::base::units::to_u64;
 use crate::os::{Os, Span};
 
 impl<O: Os> Segments<O> {
@@ -45,7 +45,7 @@ impl<O: Os> Segments<O> {
 
     /// Counts more bytes of huge blocks.
     fn count_huge(&self, bytes: usize) {
-        self.account.add_huge(wide(bytes));
+        self.account.add_huge(to_u64(bytes));
         self.note(&self.pages.lock());
     }
 
@@ -60,7 +60,7 @@ impl<O: Os> Segments<O> {
             self.huge.lock().remove(mapping.start.addr().get());
         } else {
             // What it had is still counted where it came from.
-            self.account.add_huge(wide(mapping.bytes));
+            self.account.add_huge(to_u64(mapping.bytes));
         }
         resized
     }
@@ -96,7 +96,7 @@ impl<O: Os> Segments<O> {
         let Some(span) = removed else { return false };
         // SAFETY: the entry was removed under the lock, so this call alone has the mapping.
         unsafe { self.os().unmap(span) };
-        self.account.remove_huge(wide(span.bytes));
+        self.account.remove_huge(to_u64(span.bytes));
         self.account.note_return();
         true
     }
@@ -125,7 +125,7 @@ impl<O: Os> Segments<O> {
         let moved = unsafe { self.os().resize(old, bytes) };
         self.huge.lock().put_back(moved.map_or(old, |start| Span { start, bytes }));
         if moved.is_some() {
-            self.account.remove_huge(wide(old.bytes.saturating_sub(bytes)));
+            self.account.remove_huge(to_u64(old.bytes.saturating_sub(bytes)));
             self.count_huge(bytes.saturating_sub(old.bytes));
         }
         moved

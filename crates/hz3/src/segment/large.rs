@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use super::Segments;
 use super::arena::{Arena, PAGE_COST};
 use super::pages::{Alignment, Fit, PageHeap};
-use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, wide, widen};
+use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, to_u64, to_usize};
 use crate::os::{Os, Refused, Span};
 
 /// A block of at least this length, 256 KiB, that outgrows its place leaves the arena by its page
@@ -117,7 +117,7 @@ impl<O: Os> Segments<O> {
         if unsafe { self.os().purge(span) } == Err(Refused) {
             return false;
         }
-        self.account.note_dropped(wide(span.bytes));
+        self.account.note_dropped(to_u64(span.bytes));
         let _pages = self.pages.lock();
         self.tables().forget_dirt(run);
         true
@@ -176,7 +176,7 @@ impl<O: Os> Segments<O> {
     fn extend(&self, run: Run, more: Pages) -> bool {
         if !self.extend_into_free(run, more) {
             // What is refused anyway must not move the frontier.
-            if !self.admits_more(widen(more.get()) * PAGE_COST) {
+            if !self.admits_more(to_usize(more.get()) * PAGE_COST) {
                 return false;
             }
             let mut growth = self.growth.lock();

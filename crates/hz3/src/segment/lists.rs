@@ -21,7 +21,7 @@ use super::rows::{
 use super::tables::Tables;
 use crate::base::bits;
 use crate::base::size_class::MAX_SLAB_CHUNKS;
-use crate::base::units::{PageIndex, SEGMENT_PAGES, narrow, widen};
+use crate::base::units::{PageIndex, SEGMENT_PAGES, to_u32, to_usize};
 
 /// In place of a link. Page 0 is never free.
 const NIL: u32 = 0;
@@ -29,7 +29,7 @@ const NIL: u32 = 0;
 /// The list of the runs of this length, and the shortest length in it.
 fn length_list(pages: u32) -> (usize, u32) {
     if pages <= EXACT {
-        return (widen(pages - 1), pages);
+        return (to_usize(pages - 1), pages);
     }
     let order = pages.ilog2();
     if order >= LONGEST_SHIFT {
@@ -38,12 +38,12 @@ fn length_list(pages: u32) -> (usize, u32) {
     let grain = order - STEPS_SHIFT;
     let step = pages >> grain;
     let list = EXACT + ((order - EXACT_SHIFT) << STEPS_SHIFT) + (step - (1 << STEPS_SHIFT));
-    (widen(list), step << grain)
+    (to_usize(list), step << grain)
 }
 
 /// The list of the runs with so many whole chunks, at least 1.
 fn chunk_list(chunks: u32) -> usize {
-    LENGTH_LISTS + widen(chunks.min(MAX_SLAB_CHUNKS + 1) - 1)
+    LENGTH_LISTS + to_usize(chunks.min(MAX_SLAB_CHUNKS + 1) - 1)
 }
 
 /// Which lists have runs. All methods need the tables of the arena that the runs are of, and the
@@ -120,7 +120,7 @@ impl Lists {
     /// The first run of the first filled list from `list` on, below `end`.
     fn lowest_from(&self, tables: &Tables, list: usize, end: usize) -> Option<u32> {
         let words = bits::word_count(self.filled.len());
-        let found = widen(bits::next_set(narrow(list), words, |word| self.filled[word])?);
+        let found = to_usize(bits::next_set(to_u32(list), words, |word| self.filled[word])?);
         if found >= end {
             return None;
         }
@@ -163,7 +163,7 @@ impl Lists {
     }
 
     fn link(&mut self, tables: &Tables, list: usize, node: u32) {
-        let segment = widen(node / SEGMENT_PAGES);
+        let segment = to_usize(node / SEGMENT_PAGES);
         let next = head(tables, list, segment);
         let record = tables.record(PageIndex::new(node));
         record.set_next(next);
@@ -186,7 +186,7 @@ impl Lists {
             tables.record(PageIndex::new(previous)).set_next(next);
             return;
         }
-        let segment = widen(node / SEGMENT_PAGES);
+        let segment = to_usize(node / SEGMENT_PAGES);
         debug_assert_eq!(head(tables, list, segment), node, "I-5: the first run of its list");
         set_head(tables, list, segment, next);
         if next == NIL {
@@ -222,7 +222,7 @@ impl Lists {
 fn head(tables: &Tables, list: usize, segment: usize) -> u32 {
     match tables.segment(segment).heads[list].load(Ordering::Relaxed) {
         0 => NIL,
-        head => narrow(segment) * SEGMENT_PAGES + u32::from(head) - 1,
+        head => to_u32(segment) * SEGMENT_PAGES + u32::from(head) - 1,
     }
 }
 
@@ -252,7 +252,7 @@ fn ones_of(word: u64) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let bit = rest.trailing_zeros();
         rest &= rest.wrapping_sub(1);
-        (bit < u64::BITS).then(|| widen(bit))
+        (bit < u64::BITS).then(|| to_usize(bit))
     })
 }
 

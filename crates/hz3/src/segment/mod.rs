@@ -5,7 +5,7 @@
 //!
 //! | doors | file | for |
 //! |---|---|---|
-//! | `take`, `give`, `populate` | here, `populate` | slabs |
+//! | `take`, `give`, `prefault` | here, `prefault` | slabs |
 //! | `allocate_large`, `claim_large`, `resize_large` and the like | `large` | blocks that are runs |
 //! | `allocate_huge`, `free_huge`, `resize_huge`, `huge_at` | `huge` | blocks that are mappings |
 //! | `take_dirty`, `put_back`, `mark_clean`, `age`, `quiet_slabs` | `purgeable` | reclaim |
@@ -27,26 +27,26 @@ mod bitmaps;
 #[cfg(feature = "experiments")]
 mod experiments;
 mod huge;
+pub(crate) mod huge_units;
 pub(crate) mod large;
 mod limit;
 mod lists;
 mod mappings;
 pub(crate) mod meta;
 pub(crate) mod pages;
-mod populate;
+mod prefault;
 mod purgeable;
 mod rows;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
-pub(crate) mod units;
 
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 
 use crate::base::size_class::SizeClass;
 use crate::base::units::{
-    CHUNK_PAGES, ChunkIndex, PAGE_BYTES, Pages, Run, SEGMENT_PAGES, wide, widen,
+    CHUNK_PAGES, ChunkIndex, PAGE_BYTES, Pages, Run, SEGMENT_PAGES, to_u64, to_usize,
 };
 use crate::options::Config;
 use crate::os::lock::Lock;
@@ -68,14 +68,14 @@ pub(crate) struct Segments<O> {
     account: Account,
     /// Whether units are advised: wanted, and not refused so far.
     huge_pages: AtomicBool,
-    /// Whether runs are populated: wanted, and not refused so far.
-    populates: AtomicBool,
+    /// Whether runs are prefaulted: wanted, and not refused so far.
+    prefaults: AtomicBool,
     limit: MemoryLimit,
 }
 
 /// Sizes of the layer, in pages unless said otherwise.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Census {
+pub(crate) struct PageCounts {
     pub(crate) committed: u64,
     /// Those that are being purged included.
     pub(crate) free: u64,
@@ -97,7 +97,7 @@ impl<O: Os> Segments<O> {
         // A huge page is as long as a unit where pages of the system are as long as hz3's.
         let huge_pages = config.huge_pages && os.page_size() == PAGE_BYTES;
         // Longer pages of the system are longer steps already, and a run may hold parts of them.
-        let populates = config.populate && os.page_size() == PAGE_BYTES;
+        let prefaults = config.prefault && os.page_size() == PAGE_BYTES;
         Ok(Segments {
             arena: Arena::reserve(os, config.arena_bytes)?,
             growth: Lock::new(Growth::default()),
@@ -105,7 +105,7 @@ impl<O: Os> Segments<O> {
             huge: Lock::new(Mappings::new()),
             account: Account::new(),
             huge_pages: AtomicBool::new(huge_pages),
-            populates: AtomicBool::new(populates),
+            prefaults: AtomicBool::new(prefaults),
             limit: MemoryLimit::new(config),
         })
     }
@@ -161,7 +161,7 @@ impl<O: Os> Segments<O> {
     /// After pages were taken or given back, or a huge block was entered: notes what is held, for
     /// those who ask without the lock.
     fn note(&self, heap: &PageHeap) {
-        let dirty = heap.dirty_pages() * wide(PAGE_BYTES);
+        let dirty = heap.dirty_pages() * to_u64(PAGE_BYTES);
         self.account.note(self.active_bytes(heap), dirty, heap.refaulted_pages());
     }
 
@@ -172,7 +172,7 @@ impl<O: Os> Segments<O> {
 
     /// Bytes in slabs, large and huge blocks.
     fn active_bytes(&self, heap: &PageHeap) -> u64 {
-        self.used_pages(heap) * wide(PAGE_BYTES) + self.account.huge_bytes()
+        self.used_pages(heap) * to_u64(PAGE_BYTES) + self.account.huge_bytes()
     }
 
     /// Number of pages in slabs and large blocks.
@@ -187,7 +187,7 @@ impl<O: Os> Segments<O> {
     /// Bytes that count towards the limit; see [`limit`].
     fn held(&self, heap: &PageHeap) -> u64 {
         let pages = self.used_pages(heap) + heap.dirty_pages() + heap.withdrawn_pages();
-        pages * wide(PAGE_COST) + self.account.huge_bytes()
+        pages * to_u64(PAGE_COST) + self.account.huge_bytes()
     }
 
     /// As [`Segments::held`], for callers without the lock of the page heap.
@@ -198,7 +198,7 @@ impl<O: Os> Segments<O> {
     /// Whether the limit allows `bytes` more than are held.
     fn admits_more(&self, bytes: usize) -> bool {
         self.limit.bytes().is_none()
-            || self.limit.admits(self.held_bytes().saturating_add(wide(bytes)))
+            || self.limit.admits(self.held_bytes().saturating_add(to_u64(bytes)))
     }
 
     fn committed_pages(&self) -> u64 {
@@ -213,7 +213,7 @@ impl<O: Os> Segments<O> {
             return Some(run);
         }
         // What is refused anyway must not move the frontier.
-        if !self.admits_more(widen(pages.get()) * PAGE_COST) {
+        if !self.admits_more(to_usize(pages.get()) * PAGE_COST) {
             return None;
         }
         let slack = match fit {
@@ -263,7 +263,7 @@ impl<O: Os> Segments<O> {
         if frontier == Arena::<O>::first_page() {
             return 0;
         }
-        widen(frontier.get().div_ceil(SEGMENT_PAGES))
+        to_usize(frontier.get().div_ceil(SEGMENT_PAGES))
     }
 
     /// Number of pages taken so far that had been purged before.
@@ -271,7 +271,7 @@ impl<O: Os> Segments<O> {
         self.pages.lock().refaulted_pages()
     }
 
-    pub(crate) fn census(&self) -> Census {
+    pub(crate) fn census(&self) -> PageCounts {
         let (table_bytes, resident_table_bytes) = {
             let growth = self.growth.lock();
             (self.arena.table_bytes(&growth), self.arena.resident_table_bytes(&growth))
@@ -280,14 +280,14 @@ impl<O: Os> Segments<O> {
         let old = (0..self.segment_count()).map(old).sum();
         let pages = self.pages.lock();
         let withdrawn = pages.withdrawn_pages();
-        Census {
+        PageCounts {
             committed: self.committed_pages(),
             free: pages.free_pages() + withdrawn,
             dirty: pages.dirty_pages() + withdrawn,
             old,
-            reserved_bytes: wide(self.arena.bytes()),
-            table_bytes: wide(table_bytes),
-            resident_table_bytes: wide(resident_table_bytes),
+            reserved_bytes: to_u64(self.arena.bytes()),
+            table_bytes: to_u64(table_bytes),
+            resident_table_bytes: to_u64(resident_table_bytes),
             huge_bytes: self.account.huge_bytes(),
             peak_active_bytes: self.account.peak_active_bytes(),
             contended: self.growth.contended() + self.huge.contended() + self.pages.contended(),

@@ -16,7 +16,7 @@ use super::meta::{Age, SegmentMeta};
 use super::pages::{Fit, PageHeap};
 use super::rows::{Row, rows_for};
 use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
-use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, widen};
+use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, to_usize};
 
 /// The tables of an arena of one segment, on ordinary memory.
 pub(crate) struct ModelTables {
@@ -26,8 +26,8 @@ pub(crate) struct ModelTables {
 
 impl ModelTables {
     pub(crate) fn new() -> ModelTables {
-        let chunks = widen(SEGMENT_PAGES / CHUNK_PAGES);
-        let records = widen(SEGMENT_PAGES) * size_of::<PageRecord>();
+        let chunks = to_usize(SEGMENT_PAGES / CHUNK_PAGES);
+        let records = to_usize(SEGMENT_PAGES) * size_of::<PageRecord>();
         let bitmaps = chunks * size_of::<Bitmap>();
         let class_map = chunks * size_of::<ClassEntry>();
         let (meta, rows) = (size_of::<SegmentMeta>(), rows_for(1) * size_of::<Row>());
@@ -96,7 +96,7 @@ impl World {
 
     fn each_page(&self, run: Run, mut visit: impl FnMut(&mut u8)) {
         for page in run.start.get()..run.end().get() {
-            let cell = &self.contents[widen(page - FIRST.get())];
+            let cell = &self.contents[to_usize(page - FIRST.get())];
             // SAFETY: loom checks that nobody else is in the cell.
             cell.with_mut(|contents| visit(unsafe { &mut *contents }));
         }

@@ -137,7 +137,7 @@ impl PageHeap {
         let taken = tables.mark_taken(run);
         self.dirty -= u64::from(taken.dirty);
         self.refaulted += u64::from(taken.purged);
-        self.dirty += u64::from(tables.soil_units(run));
+        self.dirty += u64::from(tables.mark_units_dirty(run));
     }
 
     /// Takes the pages right behind `run` if they are free: growth in place.

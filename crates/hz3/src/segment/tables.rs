@@ -24,7 +24,7 @@ use super::meta::SegmentMeta;
 use super::rows::{Row, rows_for};
 use crate::base::bits;
 use crate::base::size_class::{MAX_BLOCKS, SizeClass};
-use crate::base::units::{CHUNK_PAGES, ChunkIndex, PageIndex, Pages, SEGMENT_PAGES, widen};
+use crate::base::units::{CHUNK_PAGES, ChunkIndex, PageIndex, Pages, SEGMENT_PAGES, to_usize};
 
 /// Bytes of chunk metadata, zeroed when the chunk is first committed.
 pub(crate) const CHUNK_META_BYTES: usize = 64;
@@ -123,7 +123,7 @@ impl Tables {
     }
 
     pub(super) fn segment(&self, segment: usize) -> &SegmentMeta {
-        debug_assert!(segment < widen(self.pages / SEGMENT_PAGES), "{segment} of the segments");
+        debug_assert!(segment < to_usize(self.pages / SEGMENT_PAGES), "{segment} of the segments");
         // SAFETY: I-4: the metadata of a segment below the frontier is committed memory.
         let meta = unsafe { self.segments.add(segment) };
         // SAFETY: as above; it is made of atomics.
@@ -132,7 +132,7 @@ impl Tables {
 
     /// A row of the lists of free runs.
     pub(super) fn row(&self, row: usize) -> &Row {
-        debug_assert!(row < rows_for(widen(self.pages / SEGMENT_PAGES)), "{row} of the rows");
+        debug_assert!(row < rows_for(to_usize(self.pages / SEGMENT_PAGES)), "{row} of the rows");
         // SAFETY: I-4: the rows of segments below the frontier are committed memory.
         let row = unsafe { self.rows.add(row) };
         // SAFETY: as above; it is made of atomics.

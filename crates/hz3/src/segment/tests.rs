@@ -8,7 +8,7 @@ use super::meta::Age;
 use super::pages::Fit;
 use super::{Segments, fake_segments};
 use crate::base::size_class::SizeClass;
-use crate::base::units::{PAGE_BYTES, PageIndex, Pages, SEGMENT_BYTES, SEGMENT_PAGES, wide};
+use crate::base::units::{PAGE_BYTES, PageIndex, Pages, SEGMENT_BYTES, SEGMENT_PAGES, to_u64};
 use crate::options::{Config, Limit, LimitMode};
 use crate::os::fake::Fake;
 
@@ -101,14 +101,14 @@ fn a_huge_block_is_found_by_its_start_alone() {
     assert!(segments.huge_at(address + PAGE_BYTES).is_none());
     assert!(segments.is_in_huge(address + PAGE_BYTES));
     let block = segments.resize_huge(block, 2 * SEGMENT_BYTES).expect("room");
-    assert_eq!(segments.account().huge_bytes(), wide(2 * SEGMENT_BYTES));
+    assert_eq!(segments.account().huge_bytes(), to_u64(2 * SEGMENT_BYTES));
     assert!(segments.free_huge(block.addr().get()) && !segments.free_huge(block.addr().get()));
     assert_eq!(segments.account().huge_bytes(), 0);
 }
 
 #[test]
 fn the_limit_counts_runs_and_mappings_and_the_mode_decides() {
-    let limit = NonZero::new(wide(2 * SEGMENT_BYTES)).map(Limit::Bytes).expect("not 0");
+    let limit = NonZero::new(to_u64(2 * SEGMENT_BYTES)).map(Limit::Bytes).expect("not 0");
     for (mode, is_refused) in [(LimitMode::Fail, true), (LimitMode::Reclaim, false)] {
         let config = Config::new().arena_bytes(8 * SEGMENT_BYTES).limit(limit).limit_mode(mode);
         let segments = Segments::reserve(Fake::new(PAGE_BYTES, 1, 1 << 30), &config);

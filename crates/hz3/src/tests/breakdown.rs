@@ -4,13 +4,13 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::world::heap_over;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
 
 const BLOCK: usize = 1024;
-const PAGE: u64 = wide(PAGE_BYTES);
+const PAGE: u64 = to_u64(PAGE_BYTES);
 /// A large block, longer than what a cache keeps.
 const LARGE: usize = SEGMENT_BYTES + PAGE_BYTES;
 /// Blocks that fill two segments (under Miri a quarter of one), so that no slab of them is in part unused.
@@ -37,11 +37,11 @@ fn free_parts_of_slabs_are_shared_pages_holes_or_clean() {
     let stays = |block: &NonNull<u8>| block.addr().get().is_multiple_of(4 * PAGE_BYTES);
     blocks.iter().filter(|block| !stays(block)).for_each(|&block| free(&heap, cache, block));
     heap.steal_from(cache).expect("nobody uses the cache");
-    let live = wide(blocks.iter().filter(|block| stays(block)).count());
-    assert_eq!(live, wide(BLOCKS) / 16);
+    let live = to_u64(blocks.iter().filter(|block| stays(block)).count());
+    assert_eq!(live, to_u64(BLOCKS) / 16);
 
     let stats = heap.stats();
-    let one = wide(BLOCK);
+    let one = to_u64(BLOCK);
     assert_eq!((stats.allocated, stats.cached), (live * one, 0));
     assert_eq!(stats.slack_shared, live * (PAGE - one), "three free blocks in the page of each");
     assert_eq!(stats.slack_holes, live * 3 * PAGE, "three whole pages behind the page of each");
@@ -61,11 +61,11 @@ fn cached_blocks_belong_to_running_threads_until_a_tick_has_passed() {
     let block = allocate(&heap, cache, BLOCK);
     free(&heap, cache, block);
     let stats = heap.stats();
-    assert!(stats.cached_running >= wide(BLOCK));
+    assert!(stats.cached_running >= to_u64(BLOCK));
     assert_eq!(stats.cached_running, stats.cached);
     unsafe { heap.tick(Front::Direct) };
     let stats = heap.stats();
-    assert!(stats.cached_idle >= wide(BLOCK));
+    assert!(stats.cached_idle >= to_u64(BLOCK));
     assert_eq!(stats.cached_idle, stats.cached);
     unsafe { heap.tick(Front::Direct) };
     assert_eq!(heap.stats().cached, 0);
@@ -77,15 +77,15 @@ fn free_pages_are_young_then_old_then_gone() {
     let cache = heap.attach().expect("a cache");
     let block = allocate(&heap, cache, LARGE);
     let large = heap.stats();
-    assert_eq!((large.large, large.huge), (wide(LARGE), 0));
+    assert_eq!((large.large, large.huge), (to_u64(LARGE), 0));
     free(&heap, cache, block);
     let ages = || {
         let stats = heap.stats();
         (stats.dirty_young, stats.dirty_old)
     };
-    assert_eq!(ages(), (wide(LARGE), 0));
+    assert_eq!(ages(), (to_u64(LARGE), 0));
     unsafe { heap.tick(Front::Direct) };
-    assert_eq!(ages(), (0, wide(LARGE)));
+    assert_eq!(ages(), (0, to_u64(LARGE)));
     unsafe { heap.tick(Front::Direct) };
     assert_eq!(ages(), (0, 0));
 }
@@ -96,7 +96,7 @@ fn the_peak_stays_and_counts_no_page_twice() {
     let cache = heap.attach().expect("a cache");
     let before = heap.stats().active;
     let blocks = [(); 3].map(|()| allocate(&heap, cache, LARGE));
-    let peak = before + 3 * wide(LARGE);
+    let peak = before + 3 * to_u64(LARGE);
     assert_eq!(heap.stats().peak_active, peak);
     for block in blocks {
         free(&heap, cache, block);
@@ -108,8 +108,8 @@ fn the_peak_stays_and_counts_no_page_twice() {
     // More than the arena holds is a mapping of its own.
     let huge = allocate(&heap, cache, 9 * SEGMENT_BYTES);
     let stats = heap.stats();
-    assert_eq!((stats.huge, stats.large), (9 * wide(SEGMENT_BYTES), 9 * wide(SEGMENT_BYTES)));
-    assert_eq!(stats.peak_active, before + 9 * wide(SEGMENT_BYTES));
+    assert_eq!((stats.huge, stats.large), (9 * to_u64(SEGMENT_BYTES), 9 * to_u64(SEGMENT_BYTES)));
+    assert_eq!(stats.peak_active, before + 9 * to_u64(SEGMENT_BYTES));
     free(&heap, cache, huge);
     assert_eq!(heap.stats().huge, 0);
 }

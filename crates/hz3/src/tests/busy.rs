@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::world::heap_over;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
@@ -32,7 +32,7 @@ fn heap() -> Heap<Fake> {
 fn tick(heap: &Heap<Fake>) -> (bool, bool) {
     unsafe { heap.tick(Front::Direct) };
     let stats = heap.stats();
-    let most = wide(SEGMENT_BYTES / 2);
+    let most = to_u64(SEGMENT_BYTES / 2);
     (stats.dirty > most, stats.slack_holes > most)
 }
 

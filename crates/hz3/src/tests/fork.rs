@@ -22,7 +22,7 @@ fn a_thread_that_waited_in_its_first_miss_of_a_class() {
         // The miss goes no further: the process forks, and this is the child.
         heap.acquire_all();
         heap.release_all();
-        heap.bury_other_threads(None);
+        heap.abandon_other_threads(None);
         let next = heap.attach().expect("a cache");
         assert!(core::ptr::eq(cache, next), "the cache waits for the next thread");
         assert!(!unsafe { hot::free(next, block) }, "{class:?}: a stack without room took a block");

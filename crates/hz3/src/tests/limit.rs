@@ -3,7 +3,7 @@
 use core::num::NonZero;
 use core::ptr::NonNull;
 
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::Front;
 use crate::heap::Heap;
 use crate::options::{Config, Limit, LimitMode};
@@ -41,9 +41,9 @@ fn free_memory_goes_back_before_an_allocation_fails() {
     let first = allocate(&heap, 8 * MIB).expect("room");
     let small = allocate(&heap, 100).expect("room");
     free(&heap, first);
-    assert_eq!(heap.stats().dirty, wide(8 * MIB));
+    assert_eq!(heap.stats().dirty, to_u64(8 * MIB));
     let second = allocate(&heap, 12 * MIB).expect("room once the free pages are back");
-    assert!(heap.stats().purged_bytes >= wide(8 * MIB) && heap.stats().held <= wide(LIMIT));
+    assert!(heap.stats().purged_bytes >= to_u64(8 * MIB) && heap.stats().held <= to_u64(LIMIT));
 
     assert!(allocate(&heap, 4 * MIB).is_none());
     assert!(resize(&heap, second, 17 * MIB).is_none(), "growth in place, moved or outside");
@@ -67,7 +67,7 @@ fn small_blocks_end_at_the_limit_too() {
         blocks.push(block);
     }
     let stats = heap.stats();
-    assert!(stats.allocated > wide(LIMIT) * 9 / 10 && stats.held <= wide(LIMIT), "{stats}");
+    assert!(stats.allocated > to_u64(LIMIT) * 9 / 10 && stats.held <= to_u64(LIMIT), "{stats}");
     for block in blocks {
         free(&heap, block);
     }
@@ -81,13 +81,13 @@ fn a_huge_block_grows_up_to_the_limit() {
     let block = allocate(&heap, 5 * MIB).expect("room");
     let wall = allocate(&heap, MIB).expect("room");
     let moved = resize(&heap, block, 8 * MIB).expect("room");
-    assert_eq!(heap.stats().huge, wide(8 * MIB), "it moved out of the arena");
+    assert_eq!(heap.stats().huge, to_u64(8 * MIB), "it moved out of the arena");
     assert!(resize(&heap, moved, 16 * MIB).is_none());
     let dirty = allocate(&heap, 6 * MIB).expect("room");
     free(&heap, dirty);
     resize(&heap, moved, 12 * MIB).expect("room once the free pages are back");
     free(&heap, wall);
-    assert!(heap.stats().held <= wide(LIMIT));
+    assert!(heap.stats().held <= to_u64(LIMIT));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn beyond_the_limit_allocation_may_go_on() {
     let freed = allocate(&heap, 3 * MIB).expect("room");
     free(&heap, freed);
     let second = allocate(&heap, 12 * MIB).expect("no refusal");
-    assert!(heap.stats().held > wide(LIMIT));
+    assert!(heap.stats().held > to_u64(LIMIT));
     unsafe { heap.after_slow_path(Front::Direct) };
     let stats = heap.stats();
     assert_eq!((stats.dirty, stats.reliefs), (0, 1));
@@ -109,7 +109,7 @@ fn beyond_the_limit_allocation_may_go_on() {
 
 #[test]
 fn near_the_limit_a_tick_leaves_nothing_free() {
-    for (limit, left) in [(LIMITED, 0), (Limit::None, wide(2 * MIB))] {
+    for (limit, left) in [(LIMITED, 0), (Limit::None, to_u64(2 * MIB))] {
         let heap = heap(limit, LimitMode::Fail);
         let kept = allocate(&heap, 13 * MIB).expect("room");
         let freed = allocate(&heap, 2 * MIB).expect("room");

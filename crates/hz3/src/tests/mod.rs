@@ -6,14 +6,14 @@ mod breakdown;
 mod busy;
 mod exhaustion;
 mod fork;
+mod idle_classes;
 mod limit;
 mod model;
 #[cfg(feature = "experiments")]
 mod policies;
-mod populate;
+mod prefault;
 mod refusing;
 mod resize;
 mod stress;
 mod sweep;
-mod unwanted;
 mod world;

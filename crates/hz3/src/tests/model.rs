@@ -10,7 +10,7 @@ use std::vec::Vec;
 
 use super::world::{Op, World, heap_over};
 use crate::base::size_class::{MAX_SMALL, SizeClass};
-use crate::base::units::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::base::units::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::heap::Heap;
 use crate::options::{Config, Limit};
 use crate::os::fake::Fake;
@@ -162,7 +162,7 @@ proptest! {
         ops in vec(op(), 1..STEPS),
         limit in 2..ARENA_SEGMENTS / 2,
     ) {
-        let limit = wide(limit * SEGMENT_BYTES);
+        let limit = to_u64(limit * SEGMENT_BYTES);
         let in_bytes = Limit::Bytes(NonZero::new(limit).expect("a limit"));
         let config = Config::new().arena_bytes(ARENA).limit(in_bytes);
         let heap = Heap::create(Fake::new(4096, 2, FAKE_LIMIT), &config).expect("a heap");

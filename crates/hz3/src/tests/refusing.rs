@@ -63,8 +63,8 @@ impl Os for Refusing {
         unsafe { Linux.commit(span) }
     }
 
-    unsafe fn populate(&self, span: Span) -> Result<(), Refused> {
-        unsafe { Linux.populate(span) }
+    unsafe fn prefault(&self, span: Span) -> Result<(), Refused> {
+        unsafe { Linux.prefault(span) }
     }
 
     unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused> {

@@ -9,7 +9,7 @@ use super::attack::{Attack, Length, Random, free, malloc};
 #[cfg(feature = "experiments")]
 use super::policies::{AT_ONCE, POLICIES};
 use super::world::heap_over;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::Front;
 use crate::options::{Config, Policy};
 use crate::os::linux::Linux;
@@ -68,7 +68,7 @@ fn attack(policy: Policy, seed: u64, length: Length) {
         outcome.rounds,
         stats.madvise_calls,
         stats.madvise_refused,
-        stats.purged_bytes / wide(PAGE_BYTES)
+        stats.purged_bytes / to_u64(PAGE_BYTES)
     );
 }
 

@@ -9,7 +9,7 @@ use core::num::NonZero;
 use std::vec::Vec;
 
 use super::world::{Op, World, heap_with};
-use crate::base::units::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES, wide};
+use crate::base::units::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::heap::Heap;
 use crate::options::{Config, Limit};
 use crate::os::fake::{Fake, Refusals};
@@ -179,7 +179,7 @@ fn every_scenario_survives_the_refusal_of_every_call() {
 #[test]
 #[cfg_attr(miri, ignore = "hours; the model's steps with refusals run under Miri")]
 fn the_refusal_of_every_call_near_the_limit() {
-    let limit = NonZero::new(wide(4 * SEGMENT_BYTES)).expect("a limit");
+    let limit = NonZero::new(to_u64(4 * SEGMENT_BYTES)).expect("a limit");
     let mut ops: Vec<Op> = (0..20).map(|_| allocate(MIB)).collect();
     ops.extend((0..9).map(|_| free()));
     ops.extend([batch(1, 3000, 600), allocate(6 * MIB), reallocate(9 * MIB)]);

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-use crate::base::units::wide;
+use crate::base::units::to_u64;
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::hot;
@@ -214,7 +214,7 @@ impl<'a, O: Os> World<'a, O> {
         let own = self.threads[index];
         self.heap.acquire_all();
         self.heap.release_all();
-        self.heap.bury_other_threads(own);
+        self.heap.abandon_other_threads(own);
         self.threads.fill(None);
         self.threads[index] = own;
     }
@@ -314,7 +314,7 @@ impl<'a, O: Os> World<'a, O> {
         self.heap.validate();
         let stats = self.heap.stats();
         let held: usize = self.ranges.iter().map(|(start, end)| end - start).sum();
-        assert_eq!(stats.allocated, wide(held), "live bytes: {stats}");
+        assert_eq!(stats.allocated, to_u64(held), "live bytes: {stats}");
         let cached = stats.cached_running + stats.cached_idle + stats.cached_transfer;
         let slack = stats.slack_shared + stats.slack_holes + stats.slack_clean;
         let free = stats.dirty_young + stats.dirty_old + stats.retained;

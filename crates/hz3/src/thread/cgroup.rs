@@ -9,7 +9,7 @@ use core::fmt::Write;
 use core::num::NonZero;
 
 use super::file::{each_line, read_start};
-use crate::base::line::Line;
+use crate::base::fixed_buffer::FixedBuffer;
 use crate::options::Limit;
 
 /// Longest path that is looked at, in bytes; what is longer has no limit.
@@ -35,7 +35,7 @@ pub(super) fn resolve(limit: Limit) -> Limit {
     if let Some(least) = least {
         return Limit::Bytes(NonZero::new(least / 100 * percent).unwrap_or(NonZero::<u64>::MIN));
     }
-    let mut message = Line::<128>::new();
+    let mut message = FixedBuffer::<128>::new();
     // A `Line` never fails; it cuts.
     let _ =
         write!(message, "hz3: HZ3_LIMIT={percent}%: expected a memory limit of this process's ");

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{shut, word};
+use super::{shut, tls};
 use crate::heap::Heap;
 use crate::options::Config;
 use crate::os::held;
@@ -30,5 +30,5 @@ pub(super) fn after_slow_path(heap: &'static Heap<Linux>) {
     {
         return;
     }
-    heap.validate_at_work(word::own());
+    heap.validate_at_work(tls::own());
 }

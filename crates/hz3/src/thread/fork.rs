@@ -9,7 +9,7 @@
 //! may have been inside too, and [`super::shut`] serves what the child allocates until it calls
 //! `exec` or exits.
 
-use super::{GLOBAL, existing_heap, reclaimer, word};
+use super::{GLOBAL, existing_heap, reclaimer, tls};
 use crate::os::{held, lock, order, stdio};
 
 /// Registers the handlers. The call may allocate.
@@ -43,14 +43,14 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     if held::end_blind_fork() {
         lock::close_heap();
-        word::set(&word::ENDED, None);
+        tls::set(&tls::ENDED, None);
         return;
     }
     release_all();
     stdio::reset_list();
     reclaimer::note_process();
     if let Some(heap) = existing_heap() {
-        heap.bury_other_threads(word::own());
+        heap.abandon_other_threads(tls::own());
     }
 }
 

@@ -22,7 +22,7 @@ mod shut;
     reason = "tests play the program: each owns the blocks that it frees"
 )]
 mod tests;
-mod word;
+mod tls;
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -124,19 +124,19 @@ pub(crate) fn start() {
 /// The cache that the calling thread's hot path uses.
 #[inline(always)]
 pub(crate) fn hot_cache() -> &'static ThreadCache {
-    word::hot()
+    tls::hot()
 }
 
 fn is_hot(sentinel: &'static ThreadCache) -> bool {
-    core::ptr::eq(word::hot(), sentinel)
+    core::ptr::eq(tls::hot(), sentinel)
 }
 
 /// The calling thread's front, attaching the thread if it is new.
 fn front(heap: &'static Heap<Linux>) -> Front<'static> {
-    if let Some(cache) = word::own() {
+    if let Some(cache) = tls::own() {
         return Front::Cache(cache);
     }
-    if is_hot(&word::ENDED) {
+    if is_hot(&tls::ENDED) {
         return Front::Direct;
     }
     attach(heap)
@@ -146,7 +146,7 @@ fn front(heap: &'static Heap<Linux>) -> Front<'static> {
 fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
     let Some(cache) = heap.attach() else { return Front::Direct };
     let counting = GLOBAL.counting.load(Ordering::Relaxed);
-    word::set(if counting { &word::COUNTING } else { cache }, Some(cache));
+    tls::set(if counting { &tls::COUNTING } else { cache }, Some(cache));
     let key = GLOBAL.exit_key.load(Ordering::Relaxed);
     if key != u32::MAX {
         order::may_call("pthread_setspecific");
@@ -174,8 +174,8 @@ fn register_process_hooks() {
 
 /// The destructor of the thread's key: gives the thread's cache back.
 unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
-    let (Some(heap), Some(cache)) = (existing_heap(), word::own()) else { return };
-    word::set(&word::ENDED, None);
+    let (Some(heap), Some(cache)) = (existing_heap(), tls::own()) else { return };
+    tls::set(&tls::ENDED, None);
     if shut::is_shut() {
         // A signal handler ends the thread inside an operation: its cache is lost.
         return;
@@ -198,10 +198,10 @@ extern "C" fn report_at_exit() {
 
 /// Counts a request when calls are counted. Returns whether they are.
 fn count(request: bool) -> bool {
-    if !is_hot(&word::COUNTING) {
+    if !is_hot(&tls::COUNTING) {
         return false;
     }
-    if let Some(cache) = word::own() {
+    if let Some(cache) = tls::own() {
         Counts::count(if request { &cache.counts.requests } else { &cache.counts.frees });
     }
     true
@@ -217,7 +217,7 @@ fn address(block: Option<NonNull<u8>>) -> *mut u8 {
 #[inline(always)]
 pub(crate) fn take_freed(size: usize) -> Option<*mut u8> {
     // A sentinel has none.
-    Some(existing_heap()?.take_freed(word::hot(), size)?.as_ptr())
+    Some(existing_heap()?.take_freed(tls::hot(), size)?.as_ptr())
 }
 
 /// Frees a large block into the calling thread's cache, if there is room. False: nothing was done.
@@ -226,7 +226,7 @@ pub(crate) fn take_freed(size: usize) -> Option<*mut u8> {
 /// The block, if it is hz3's, is not used again by the program.
 #[inline(always)]
 pub(crate) unsafe fn keep_freed(block: *mut u8) -> bool {
-    let cache = word::hot();
+    let cache = tls::hot();
     // In a sentinel no address is in the arena, and it has no room.
     if cache.class_of(block) != Some(SizeClass::NONE) {
         return false;
@@ -244,10 +244,10 @@ pub(crate) unsafe fn keep_freed(block: *mut u8) -> bool {
 /// # Safety
 /// The hot path has just missed with this size on this thread, once.
 pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
-    let missed_on_own = word::own().is_some_and(|own| core::ptr::eq(own, word::hot()));
+    let missed_on_own = tls::own().is_some_and(|own| core::ptr::eq(own, tls::hot()));
     if shut::is_shut() {
         if missed_on_own && size <= MAX_SMALL {
-            word::hot().stack(SizeClass::of_size(size)).undo_pop();
+            tls::hot().stack(SizeClass::of_size(size)).undo_pop();
         }
         return shut::aligned(MIN_ALIGN, size);
     }
@@ -255,7 +255,7 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
     // What the thread freed last leaves nothing to give back.
     if missed_on_own
         && size > MAX_SMALL
-        && let Some(block) = heap.take_freed(word::hot(), size)
+        && let Some(block) = heap.take_freed(tls::hot(), size)
     {
         return block.as_ptr();
     }
@@ -286,7 +286,7 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     }
     // Before the heap exists every block is somebody else's.
     let Some(heap) = existing_heap() else { return Err(Foreign) };
-    let missed_on_own = word::own().is_some_and(|own| core::ptr::eq(own, word::hot()));
+    let missed_on_own = tls::own().is_some_and(|own| core::ptr::eq(own, tls::hot()));
     let front = front(heap);
     if missed_on_own {
         // SAFETY: the front is this thread's, and the hot path has just missed on it.

@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::word;
+use super::tls;
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::Os;
@@ -38,7 +38,7 @@ fn process() -> u32 {
 /// After a slow path, with no lock held: sees to it that memory is looked after.
 #[inline]
 pub(super) fn poll(heap: &'static Heap<Linux>) {
-    let front = word::own().map_or(Front::Direct, Front::Cache);
+    let front = tls::own().map_or(Front::Direct, Front::Cache);
     // SAFETY: the front is this thread's, which has left its slow path.
     unsafe { heap.after_slow_path(front) };
     #[cfg(feature = "check")]

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 
 use super::errno;
 use super::file::{self, read_start};
-use crate::base::line::Line;
+use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::options::{Report, write_bytes};
 use crate::os::linux::Linux;
@@ -17,7 +17,7 @@ const REPORT_BYTES: usize = 4096;
 
 /// Writes the statistics where the report is to go; in text, with the lines of an experiment.
 pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
-    let mut line = Line::<REPORT_BYTES>::new();
+    let mut line = FixedBuffer::<REPORT_BYTES>::new();
     match report {
         Report::None => return,
         Report::Text => {
@@ -89,7 +89,7 @@ fn last_error() -> &'static str {
 
 #[cold]
 fn complain(path: &CStr, reason: &str) {
-    let mut line = Line::<512>::new();
+    let mut line = FixedBuffer::<512>::new();
     // A `Line` never fails; it cuts.
     let _ = line.write_str("hz3: HZ3_STATS=");
     let _ = write_bytes(&mut line, path.to_bytes());
@@ -99,7 +99,7 @@ fn complain(path: &CStr, reason: &str) {
 
 /// Says that there is no report, because the heap cannot be read.
 pub(crate) fn refuse() {
-    let mut line = Line::<128>::new();
+    let mut line = FixedBuffer::<128>::new();
     let _ = line.write_str("hz3: no report: the process ends inside a call of malloc or free\n");
     line.print();
 }

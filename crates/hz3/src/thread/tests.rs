@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use super::{aligned, existing_heap, free_miss, reallocate, stats, usable_size, word};
+use super::{aligned, existing_heap, free_miss, reallocate, stats, tls, usable_size};
 use crate::heap::Foreign;
 
 fn in_a_thread(test: impl FnOnce() + Send) {
@@ -17,10 +17,10 @@ fn in_a_thread(test: impl FnOnce() + Send) {
 #[test]
 fn the_first_call_gives_a_thread_its_cache() {
     in_a_thread(|| {
-        assert!(word::own().is_none() && core::ptr::eq(word::hot(), &raw const word::FRESH));
+        assert!(tls::own().is_none() && core::ptr::eq(tls::hot(), &raw const tls::FRESH));
         let block = aligned(16, 100);
-        let own = word::own().expect("a cache");
-        assert!(core::ptr::eq(word::hot(), own), "the hot path uses it");
+        let own = tls::own().expect("a cache");
+        assert!(core::ptr::eq(tls::hot(), own), "the hot path uses it");
         assert_eq!(usable_size(block.addr()), Some(112));
         assert_eq!(unsafe { free_miss(block) }, Ok(()));
     });
@@ -31,15 +31,15 @@ fn a_thread_that_ends_gives_its_cache_back() {
     in_a_thread(|| {
         let threads = |minus| stats().threads - minus;
         assert_eq!(unsafe { free_miss(aligned(16, 100)) }, Ok(()));
-        let cache = word::own().expect("a cache");
-        word::set(&word::ENDED, None);
+        let cache = tls::own().expect("a cache");
+        tls::set(&tls::ENDED, None);
         // SAFETY: no word leads to the cache any more.
         unsafe { existing_heap().expect("a heap").detach(cache) };
         let before = threads(0);
         // What a thread does after its end, in later destructors, needs no cache.
         let block = aligned(64, 5000);
         assert_eq!((block.addr() % 64, threads(0)), (0, before));
-        assert!(word::own().is_none());
+        assert!(tls::own().is_none());
         assert_eq!(unsafe { free_miss(block) }, Ok(()));
     });
 }

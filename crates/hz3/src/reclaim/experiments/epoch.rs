@@ -4,7 +4,7 @@ use super::counters::Counters;
 use super::plan::{Plan, QueueRules, ScanRules};
 use super::queue::{Entry, Queue, Queued};
 use super::ranges::Budget;
-use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, narrow, wide};
+use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, to_u32, to_u64};
 use crate::cache::below::Below;
 use crate::os::Os;
 use crate::reclaim::purge::{Purged, Purger};
@@ -67,7 +67,7 @@ impl<O: Os> Step<'_, O> {
                 self.counters.skipped_hot.add(1);
                 continue;
             }
-            let start = PageIndex::new(narrow(segment) * SEGMENT_PAGES);
+            let start = PageIndex::new(to_u32(segment) * SEGMENT_PAGES);
             let whole = Run::new(start, Pages::new(SEGMENT_PAGES));
             let purged = self.purge_ranges(whole, rules.min_range, rules.budget.less(done));
             if purged.calls > 0 {
@@ -114,7 +114,7 @@ impl<O: Os> Step<'_, O> {
             self.counters.queued.add(1);
             self.counters.queued_pages.add(pages);
             match epochs.queue.push(rules, Entry { run, epoch: epochs.number, at_ms }) {
-                Queued::Entered => self.counters.peak_queue.raise(wide(epochs.queue.len())),
+                Queued::Entered => self.counters.peak_queue.raise(to_u64(epochs.queue.len())),
                 Queued::Coalesced => self.counters.coalesced.add(1),
                 Queued::Full => {
                     // The next epoch finds it again, and what lies behind it.
@@ -184,7 +184,7 @@ impl<O: Os> Step<'_, O> {
         let segments = self.below.segments;
         let all = Run::new(
             PageIndex::new(0),
-            Pages::new(narrow(segments.segment_count()) * SEGMENT_PAGES),
+            Pages::new(to_u32(segments.segment_count()) * SEGMENT_PAGES),
         );
         let done = self.purge_ranges(all, 1, budget);
         self.counters.exit_pages.add(done.pages);

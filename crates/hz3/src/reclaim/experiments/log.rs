@@ -2,13 +2,13 @@
 
 use core::fmt::{self, Write};
 
-use crate::base::units::{PAGE_BYTES, wide};
+use crate::base::units::{PAGE_BYTES, to_u64};
 use crate::options::Policy;
 use crate::stats::Stats;
 
 /// Writes one line for each mechanism of the policy; nothing for one that is no experiment.
 pub(crate) fn lines(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Result {
-    let pages = s.purged_bytes / wide(PAGE_BYTES);
+    let pages = s.purged_bytes / to_u64(PAGE_BYTES);
     let calls = s.madvise_calls;
     match policy {
         Policy::Off | Policy::Default => Ok(()),
@@ -48,7 +48,7 @@ pub(crate) fn lines(out: &mut impl Write, s: &Stats, policy: Policy) -> fmt::Res
             s.retired_pages,
             s.exits,
             s.exit_pages,
-            s.exit_pages * wide(PAGE_BYTES)
+            s.exit_pages * to_u64(PAGE_BYTES)
         ),
         Policy::S64 | Policy::S64P1a | Policy::S64P1b | Policy::S64P1c => writeln!(
             out,

@@ -4,14 +4,14 @@ use core::fmt::{self, Write};
 
 /// Text in a fixed buffer; what does not fit is cut off.
 #[derive(Debug)]
-pub(crate) struct Line<const N: usize> {
+pub(crate) struct FixedBuffer<const N: usize> {
     bytes: [u8; N],
     len: usize,
 }
 
-impl<const N: usize> Line<N> {
+impl<const N: usize> FixedBuffer<N> {
     pub(crate) const fn new() -> Self {
-        Line { bytes: [0; N], len: 0 }
+        FixedBuffer { bytes: [0; N], len: 0 }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -30,14 +30,14 @@ impl<const N: usize> Line<N> {
 }
 
 #[cfg(not(target_os = "linux"))]
-impl<const N: usize> Line<N> {
+impl<const N: usize> FixedBuffer<N> {
     /// Writes the line to stderr. Errors are ignored: there is nobody left to tell.
     pub(crate) fn print(&self) {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), self.as_bytes());
     }
 }
 
-impl<const N: usize> Write for Line<N> {
+impl<const N: usize> Write for FixedBuffer<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = N - self.len;
         let taken = text.len().min(room);

@@ -1,9 +1,9 @@
-//! Slabs that are populated: which, and that what is not used of them goes back.
+//! Slabs that are prefaulted: which, and that what is not used of them goes back.
 
 use std::vec::Vec;
 
 use crate::base::size_class::SizeClass;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, wide, widen};
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64, to_usize};
 use crate::cache::Front;
 use crate::heap::Heap;
 use crate::options::{Config, Within};
@@ -14,7 +14,7 @@ use crate::os::{Os, Span};
 /// Blocks of a page each, in slabs of a chunk.
 const BLOCK: usize = PAGE_BYTES;
 /// A bin's slabs that are left to their faults.
-const UNPOPULATED: usize = 3;
+const NOT_PREFAULTED: usize = 3;
 
 fn heap<O: Os>(os: O, config: &Config) -> Heap<O> {
     Heap::create(
@@ -45,47 +45,51 @@ fn free<O: Os>(heap: &Heap<O>, blocks: impl IntoIterator<Item = *mut u8>) {
 }
 
 #[test]
-fn the_slab_after_the_third_is_populated_if_its_pages_are_clean() {
+fn the_slab_after_the_third_is_prefaulted_if_its_pages_are_clean() {
     let heap = fake(&Config::new());
-    let mut blocks = fill(&heap, UNPOPULATED - 1);
-    assert_eq!(heap.stats().populated_bytes, 0);
+    let mut blocks = fill(&heap, NOT_PREFAULTED - 1);
+    assert_eq!(heap.stats().prefaulted_bytes, 0);
     blocks.extend(fill(&heap, 1));
-    assert_eq!(heap.stats().populated_bytes, wide(slab_bytes()));
+    assert_eq!(heap.stats().prefaulted_bytes, to_u64(slab_bytes()));
     free(&heap, blocks.drain(..));
-    let blocks = fill(&heap, UNPOPULATED);
-    assert_eq!(heap.stats().populated_bytes, wide(slab_bytes()), "dirty pages are there already");
+    let blocks = fill(&heap, NOT_PREFAULTED);
+    assert_eq!(
+        heap.stats().prefaulted_bytes,
+        to_u64(slab_bytes()),
+        "dirty pages are there already"
+    );
     free(&heap, blocks);
     heap.collect(Front::Direct, 0);
-    free(&heap, fill(&heap, UNPOPULATED));
-    assert_eq!(heap.stats().populated_bytes, 2 * wide(slab_bytes()), "purged pages are not");
+    free(&heap, fill(&heap, NOT_PREFAULTED));
+    assert_eq!(heap.stats().prefaulted_bytes, 2 * to_u64(slab_bytes()), "purged pages are not");
     heap.validate();
 }
 
 #[test]
-fn nothing_is_populated_where_it_is_not_wanted_or_not_possible() {
-    let off = fake(&Config::new().populate(false));
-    free(&off, fill(&off, 2 * UNPOPULATED));
-    assert_eq!(off.stats().populated_bytes, 0);
+fn nothing_is_prefaulted_where_it_is_not_wanted_or_not_possible() {
+    let off = fake(&Config::new().prefault(false));
+    free(&off, fill(&off, 2 * NOT_PREFAULTED));
+    assert_eq!(off.stats().prefaulted_bytes, 0);
 
     let long = fake(&Config::new());
     let class = SizeClass::of_size(BLOCK + 1);
-    for _ in 0..2 * UNPOPULATED * widen(class.capacity()) {
+    for _ in 0..2 * NOT_PREFAULTED * to_usize(class.capacity()) {
         assert!(unsafe { long.allocate(Front::Direct, BLOCK + 1) }.is_some());
     }
-    assert_eq!(long.stats().populated_bytes, 0, "of longer blocks much may stay untouched");
+    assert_eq!(long.stats().prefaulted_bytes, 0, "of longer blocks much may stay untouched");
 
     let heap = fake(&Config::new());
-    let blocks = fill(&heap, UNPOPULATED - 1);
+    let blocks = fill(&heap, NOT_PREFAULTED - 1);
     heap.os().fail_call(1);
-    let more = fill(&heap, UNPOPULATED);
-    assert_eq!(heap.stats().populated_bytes, 0, "a system that refused is not asked again");
+    let more = fill(&heap, NOT_PREFAULTED);
+    assert_eq!(heap.stats().prefaulted_bytes, 0, "a system that refused is not asked again");
     free(&heap, blocks.into_iter().chain(more));
     heap.validate();
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "asks the system what is resident")]
-fn a_populated_slab_is_resident_at_once_and_its_unused_pages_go_back() {
+fn a_prefaulted_slab_is_resident_at_once_and_its_unused_pages_go_back() {
     if Linux.page_size() != PAGE_BYTES {
         return;
     }
@@ -94,8 +98,8 @@ fn a_populated_slab_is_resident_at_once_and_its_unused_pages_go_back() {
     let first = fill(&heap, 1);
     free(&heap, first);
     heap.collect(Front::Direct, 0);
-    let blocks = fill(&heap, UNPOPULATED);
-    if heap.stats().populated_bytes == 0 {
+    let blocks = fill(&heap, NOT_PREFAULTED);
+    if heap.stats().prefaulted_bytes == 0 {
         // Linux before 5.14.
         return;
     }

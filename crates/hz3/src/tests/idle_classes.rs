@@ -58,7 +58,7 @@ fn room_after_return(heap: &Heap<Fake>, cache: &ThreadCache) -> usize {
 }
 
 fn room(cache: &ThreadCache, size: usize) -> usize {
-    cache.policy.lock().capacity.of(SizeClass::of_size(size))
+    cache.cold.lock().capacity.of(SizeClass::of_size(size))
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_thread_at_work_in_one_class_keeps_nothing_of_another() {
     assert_eq!(tick(&heap), Next::Tick);
     assert_eq!((held(cache, BURST), held(cache, STEADY)), (0, kept));
     let after = heap.stats();
-    assert!(after.unwanted_bytes > before.unwanted_bytes && after.cached < before.cached);
+    assert!(after.idle_class_bytes > before.idle_class_bytes && after.cached < before.cached);
     // And its pages go, while the thread goes on.
     for _ in 0..4 {
         burst(&heap, cache, STEADY);

@@ -7,7 +7,7 @@
 use core::sync::atomic::Ordering;
 
 use super::Segments;
-use crate::base::units::{PAGE_BYTES, Run, wide};
+use crate::base::units::{PAGE_BYTES, Run, to_u64};
 use crate::os::{Os, Refused};
 
 impl<O: Os> Segments<O> {
@@ -15,8 +15,8 @@ impl<O: Os> Segments<O> {
     /// clean. Returns whether it tried: any of the pages may hold memory then.
     ///
     /// No lock of a bin or of the page heap may be held.
-    pub(crate) fn populate(&self, run: Run) -> bool {
-        if !self.populates.load(Ordering::Relaxed) {
+    pub(crate) fn prefault(&self, run: Run) -> bool {
+        if !self.prefaults.load(Ordering::Relaxed) {
             return false;
         }
         let clean = run.pages.get() - self.tables().dirty_pages(run);
@@ -25,11 +25,11 @@ impl<O: Os> Segments<O> {
             return false;
         }
         // SAFETY: I-3: the run is the caller's, and what was taken is committed.
-        if unsafe { self.os().populate(self.span(run)) } == Err(Refused) {
+        if unsafe { self.os().prefault(self.span(run)) } == Err(Refused) {
             // Most likely a system that cannot do it: it is not asked again. Faults still work.
-            self.populates.store(false, Ordering::Relaxed);
+            self.prefaults.store(false, Ordering::Relaxed);
         } else {
-            self.account.note_populated(u64::from(clean) * wide(PAGE_BYTES));
+            self.account.note_prefaulted(u64::from(clean) * to_u64(PAGE_BYTES));
         }
         true
     }

@@ -1,4 +1,4 @@
-//! The Rust face: [`GlobalAlloc`].
+//! The Rust API: [`GlobalAlloc`].
 
 use core::alloc::{GlobalAlloc, Layout};
 

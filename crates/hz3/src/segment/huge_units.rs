@@ -7,7 +7,7 @@
 use core::sync::atomic::Ordering;
 
 use super::tables::Tables;
-use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, widen};
+use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, to_usize};
 
 /// Pages of a unit: a huge page of 2 MiB.
 const UNIT_PAGES: u32 = 512;
@@ -30,7 +30,7 @@ pub(super) fn unit_at(start: PageIndex) -> Run {
 
 /// The first pages of the units that a run touches.
 pub(super) fn units_touched(run: Run) -> impl Iterator<Item = PageIndex> {
-    (unit_of(run.start).get()..run.end().get()).step_by(widen(UNIT_PAGES)).map(PageIndex::new)
+    (unit_of(run.start).get()..run.end().get()).step_by(to_usize(UNIT_PAGES)).map(PageIndex::new)
 }
 
 /// The first pages of the units that a run covers in part only: two at most.
@@ -46,7 +46,7 @@ pub(super) fn units_cut(run: Run) -> impl Iterator<Item = PageIndex> {
 /// The place of a unit's bit: segment and mask.
 fn place(unit: PageIndex) -> (usize, u32) {
     let bit = unit.get() % SEGMENT_PAGES / UNIT_PAGES;
-    (widen(unit.get() / SEGMENT_PAGES), 1 << bit)
+    (to_usize(unit.get() / SEGMENT_PAGES), 1 << bit)
 }
 
 impl Tables {
@@ -69,10 +69,10 @@ impl Tables {
 
     /// Notes that pages of a run are about to be touched, which was free: in advised units, what
     /// is left free beside it is dirty then (I-9). Returns how many pages became so.
-    pub(super) fn soil_units(&self, run: Run) -> u32 {
+    pub(super) fn mark_units_dirty(&self, run: Run) -> u32 {
         units_cut(run)
             .filter(|&unit| self.is_advised(unit))
-            .map(|unit| self.soil(unit_at(unit)))
+            .map(|unit| self.mark_dirty(unit_at(unit)))
             .sum()
     }
 
