@@ -388,11 +388,14 @@ fn documented(lines: &[&str]) -> Option<String> {
 /// Whether a comment has no word that the name does not have.
 fn echoes(text: &str, name: &str) -> bool {
     let mut spaced = String::new();
+    let mut before = ' ';
     for c in name.chars() {
-        if c.is_uppercase() {
+        // `PAGE_SIZE` has its words apart already.
+        if c.is_uppercase() && before.is_lowercase() {
             spaced.push(' ');
         }
         spaced.extend(c.to_lowercase());
+        before = c;
     }
     let known: Vec<&str> = spaced.split(|c: char| !c.is_alphanumeric()).collect();
     let lower = text.to_lowercase();

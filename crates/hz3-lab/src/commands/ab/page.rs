@@ -14,7 +14,7 @@ use std::path::Path;
 const HEADS: [&str; 7] =
     ["case", "baseline speed", "speed change", "95 %", "baseline memory", "memory change", "95 %"];
 
-/// For the terminal.
+/// Formats changes, findings and verdict as text.
 pub(super) fn terminal(experiment: &Experiment) -> String {
     let mut table = text::table::plain(&HEADS, 1);
     for row in rows(experiment) {
