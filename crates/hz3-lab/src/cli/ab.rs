@@ -7,8 +7,8 @@ use clap::Args;
 use std::path::PathBuf;
 
 pub(super) const LONG: &str = "\
-Judge a change: two policies, two sets of options, or two builds of hz3, interleaved on the same cases, and \
-a verdict.
+Compare two policies, sets of options or builds of hz3 on the same cases, interleaved, and judge the \
+change.
 
 A candidate gets GO when every criterion holds over the whole 95 % interval, NO-GO when one fails over the \
 whole interval, NO DIFFERENCE when no change is seen and every interval lies inside the criteria, and \
@@ -16,12 +16,11 @@ UNCERTAIN otherwise. With fewer than 6 rounds there is no interval, so the verdi
 
 pub(super) const NOTES: &str = "\
 Baseline and candidate are settings: `default` for none, NAME for HZ3_POLICY=NAME, or
-VARIABLE=VALUE, several with colons between. With --lib each side has a library
-of its own.
+VARIABLE=VALUE, several separated by colons. With --lib each has a library of its own.
 
 Criteria (the defaults):
-  speed    geometric mean over the speed cases: -2 % or better for GO, NO-GO at
-           -3 %; and no single case wholly below -3 %
+  speed    geometric mean over the speed cases: -2 % or better for GO, below -3 %
+           for NO-GO; no single case may lie wholly below -3 %
   memory   with --claim memory (the default) -10 % or better, else at most +5 %:
            at the end of the idle time where a case idles, else at its peak
   growth   idle memory grows by at most 16 KiB a cycle more than the baseline's
@@ -31,13 +30,13 @@ Criteria (the defaults):
 
 With --measure instructions every trial runs under valgrind's callgrind, and speed is
 operations per million instructions of the whole process. Counts hardly differ from run
-to run, so a change of a few per cent shows in a few rounds on any machine, however busy;
-but an instruction is not a time: what waits for memory or for a lock is not seen.
+to run, so a few rounds show a change of a few per cent even on a busy machine. Waiting
+for memory or for a lock does not show in them.
 
 --record NAME writes NAME.md, NAME.json and the index README.md into the directory
-hz3-experiments, or that of --log; `hz3 ab --replay hz3-experiments/NAME.json` measures
-the same again. A library below the working directory is recorded by its path from
-there, another one by its file's name alone: to replay that, name it with --lib.
+hz3-experiments, or DIR of --log DIR; `hz3 ab --replay hz3-experiments/NAME.json` measures
+the same again. A library below the working directory is recorded by its relative path,
+any other by its file name: to replay such an experiment, name the library with --lib.
 
 Exit status:
   0    GO
@@ -47,7 +46,7 @@ Exit status:
   4    NO DIFFERENCE
   5    a trial failed
   125  hz3 itself failed
-  130  interrupted; go on with --resume
+  130  interrupted; continue with --resume
 
 Examples:
   hz3 ab --baseline off --candidate default --quick

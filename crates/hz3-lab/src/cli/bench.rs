@@ -6,22 +6,22 @@ use clap::Args;
 pub(super) const LONG: &str = "\
 Run one workload in this process, on this process's malloc, and report its speed.
 
-The workload calls plain malloc and free, so preload whichever allocator you want to measure; \
-without one it is the C library's. `hz3 compare` does that for several allocators in turn, and \
-`hz3 watch` shows the memory from outside.
+The workload calls plain malloc and free: preload the allocator to measure, or measure that of the C \
+library. `hz3 compare` does this for several allocators in turn, and `hz3 watch` shows the memory from \
+outside.
 
-Every block carries a mark that is checked when it is freed; a workload that finds a wrong mark, a \
-misaligned or missing block, ends with an error.";
+Every block carries a mark that is checked when it is freed. A wrong mark, a misaligned block or a NULL \
+ends the workload with an error.";
 
 pub(super) const NOTES: &str = "\
 The passes, in order:
-  throughput  nothing but the workload; gives the operations per second
-  harness     the same loop on no allocator at all (random numbers, slots,
+  throughput  the workload alone; gives the operations per second
+  harness     the same loop without an allocator (random numbers, slots,
               marks); only for workloads of short operations. Its cost is
-              reported, and `net` is what is left for the allocator
+              reported, and `net` is the time without it
   latency     fewer operations, and a clock around every 8th call on average
-The harness's own memory is mapped directly: between start and end of a pass
-only the workload calls malloc.
+The harness maps its own memory directly, so only the workload calls malloc during
+a pass.
 
 Exit status:
   0    done

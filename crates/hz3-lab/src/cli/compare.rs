@@ -8,18 +8,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const LONG: &str = "\
-Compare allocators on workloads: every repetition goes through all workloads and all allocators in an order \
-drawn anew, each trial in a process of its own that is watched from outside.
+Compare allocators on workloads. Every round runs all workloads on all allocators in a new random order. \
+Each trial is a process of its own that is watched from outside.
 
-Each allocator runs once uncounted. Speed is then compared within a repetition, where the trials ran close \
-to each other in time: the figure is the centre of these ratios to the base (Hodges-Lehmann), with a 95 % \
-interval (Wilcoxon's signed ranks; it needs 6 repetitions). The geometric mean goes over the speed cases. A \
-case whose interval is wider than a factor of 1.5 is named and left out of it.
+Each allocator first runs once uncounted. Speeds are compared within a round, whose trials ran close to \
+each other in time. The figure is the centre of these ratios to the base (Hodges-Lehmann), with a 95 % \
+interval (Wilcoxon's signed ranks; needs 6 rounds). The geometric mean covers the speed cases; a case \
+whose interval is wider than a factor of 1.5 is named and left out.
 
-Repetitions end early when every interval is narrower than 2 %, or when --time is up.
+Rounds end early when every interval is narrower than 2 %, or when --time is up.
 
-Results are written as JSON and, beside it, as CSV after every trial. Ctrl-C keeps what is measured; \
---resume goes on with it.";
+Results are written as JSON and CSV after every trial. Ctrl-C keeps the results; --resume continues.";
 
 pub(super) const NOTES: &str = "\
 The standard cases: small, medium, mixed (random sizes in a table of 400 slots),
@@ -35,13 +34,12 @@ for memory.
 A trial of a tight loop makes five passes and counts the fastest. In the first round
 the trials also take latencies, after the timed part.
 
-A peak is that of a trial's whole process, the latencies included: the larger of
-the sum over its process tree, looked at every 50 ms, and the kernel's own figure
-(ru_maxrss), which misses no moment but is that of the largest single process. What
-is idle is only sampled.
+A peak covers the whole trial, latencies included. It is the larger of two: the sum
+over the process tree, sampled every 50 ms, and the kernel's exact figure for the
+largest single process (ru_maxrss). Idle memory is only sampled.
 
-Suites, each with a table of what is wanted of hz3 (or of the first allocator, where
-hz3 is not among them) and what was found:
+Suites, each with a table of targets for hz3 (or for the first allocator, if hz3 is
+not among them) and the measured figures:
 
   --suite reclaim  the resident set a second after the free, in nine cases: threads
            that end, are blocked, or whose blocks others free; pools, small blocks,
@@ -68,7 +66,7 @@ Exit status:
   2    wrong usage
   3    a target of the suite is missed
   125  hz3 itself failed
-  130  interrupted; go on with --resume
+  130  interrupted; continue with --resume
 
 Examples:
   hz3 compare --quick

@@ -5,15 +5,14 @@ use clap::Args;
 use std::path::PathBuf;
 
 pub(super) const LONG: &str = "\
-Show what hz3 is for: memory that a program has freed goes back to the system, also where other allocators \
-keep it. Every allocator that is here runs a burst of allocations and frees it, while the threads stay, while \
-another thread frees the blocks, and while one block in twenty survives; each time the resident set is taken \
-one second later. Then two loops measure the speed. It ends with the tables, a sentence on each case, and a \
-page with pictures.";
+Show whether freed memory returns to the system. Every installed allocator runs a burst of allocations and \
+frees it in three situations: the threads stay, another thread frees the blocks, one block in twenty \
+survives. The resident set is read one second later. Then two loops measure the speed. The result is tables, \
+a sentence on each case, and a page with pictures.";
 
 pub(super) const NOTES: &str = "\
-It takes about half a minute an allocator and says so before it starts. For small
-differences in speed see `hz3 compare`.
+It takes about half a minute per allocator. For small differences in speed use
+`hz3 compare`.
 
 Exit status: as for `hz3 compare`.";
 

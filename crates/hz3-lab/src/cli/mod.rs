@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 const NOTES: &str = "\
 Start with `hz3 demo`, or with `hz3 run -- CMD` for a program of your own. `hz3 compare` measures carefully,
-`hz3 report` makes pages of it, `hz3 ab` judges a change of hz3 itself.
+`hz3 report` draws its results, `hz3 ab` judges a change of hz3 itself.
 
 Exit status, unless a subcommand says otherwise:
   0    done

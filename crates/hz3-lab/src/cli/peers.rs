@@ -3,14 +3,14 @@
 use clap::Args;
 
 pub(super) const LONG: &str = "\
-List the allocators that can be compared: name, version, library; and how to get those that are not here.
+List the allocators that can be compared (name, version, library), and how to install the others.
 
-Each one is started once with its library preloaded, so what is listed as present also serves.";
+Each is started once with its library preloaded, so a listed allocator is known to work.";
 
 pub(super) const NOTES: &str = "\
-A setting makes a variant: NAME:VARIABLE=VALUE, several with more colons, for
-instance mimalloc:MIMALLOC_PURGE_DELAY=0. Variants can be named wherever an
-allocator can.
+NAME:VARIABLE=VALUE is a variant with a setting (several separated by colons), for
+instance mimalloc:MIMALLOC_PURGE_DELAY=0. A variant is accepted wherever an
+allocator is.
 
 Exit status: 0, or 125 when hz3 itself failed.";
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 pub(super) const LONG: &str = "\
 Make a page of a comparison or of a watch: one self-contained HTML file with pictures (memory over time, speed with \
-intervals, speed against idle memory, latency curves) and tables. It loads nothing and runs no script; it \
-reads on a phone, prints, and follows the light or dark of its reader.";
+intervals, speed against idle memory, latency curves) and tables. It loads nothing, runs no script, fits a \
+phone, prints, and follows the reader's light or dark setting.";
 
 pub(super) const NOTES: &str = "\
 Exit status: 0, 2 for wrong usage, 125 when hz3 itself failed.

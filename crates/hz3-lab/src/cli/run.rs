@@ -10,10 +10,10 @@ pub(super) const LONG: &str = "\
 Run a command on the system's malloc and on hz3, and show both side by side.
 
 The command is watched from outside: wall time, CPU time, page faults and the resident set of the command \
-and all its descendants. The first run is on hz3. Its output is shown, hz3 counts the calls in it \
-(HZ3_COUNT=1), and its times do not count: it warms up the machine. Then pairs of runs follow, one on the \
-system's malloc and one on hz3, each of them first in every second pair; what they write is kept and \
-compared. The report goes to the standard error, so that the command's output stays clean.
+and all its descendants. The first run is on hz3 and warms up the machine: its output is shown, hz3 counts its calls (HZ3_COUNT=1), \
+and its times do not count. Then pairs of runs follow, one on the system's malloc and one on hz3, in \
+alternating order. Their outputs are kept and compared. The report goes to standard error, so the command's \
+output stays clean.
 
 Pairs follow until the interval of the wall time and of the peak is narrower than 2 %, until there are 50, \
 or until --time is up. A difference is reported only when its 95 % interval excludes 1; that takes 6 pairs.
@@ -22,14 +22,14 @@ A server does not end by itself. With --for or --load each pass ends then (SIGTE
 later): one pass on either allocator, without a first run, with the server's output shown.";
 
 pub(super) const NOTES: &str = "\
-The command runs 1 + 2 x PAIRS times, at least 3 times: use one that may. A server runs
-2 x PAIRS times.
+The command runs 1 + 2 x PAIRS times, at least 3 times, so it must be repeatable. A
+server runs 2 x PAIRS times.
 
 Input: a terminal is given to every run as it is. A file or a pipe is replayed, so that
 every run reads the same bytes.
 
-Ctrl-C ends the command and all further runs; the report then shows the pairs that were
-complete, for a server also the pass that it ended.
+Ctrl-C ends the command and all further runs. The report then shows the complete pairs,
+and for a server also the pass that was ended.
 
 Rows:
   requests  calls of the malloc family, added up over all processes that ended

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const LONG: &str = "\
-Watch the memory of a command, or of a process that runs already, from outside, and write it down as CSV.
+Watch the memory of a command or of a running process from outside, and write it as CSV.
 
 The process and all its descendants are sampled every 50 ms. Each sample is written to the CSV file as it \
 comes, so that whatever ends hz3 loses the last sample at most. At the end a summary (number of samples, mean, \
 maximum, 95th percentile by nearest rank, last) goes to the standard error. A command keeps its own standard \
 streams. `hz3 report FILE.csv` draws the CSV.
 
-With --pid nothing is done to the process. The watch ends when the process ends, at Ctrl-C, or with --for.";
+With --pid the process itself is left alone. The watch ends when the process ends, at Ctrl-C, or with --for.";
 
 pub(super) const NOTES: &str = "\
 Columns:
@@ -36,8 +36,8 @@ the page tables for it, so they are filled at every 20th sample only (--pss-ever
 and empty between.
 
 The summary's `max` is that of the samples. `largest process` is the kernel's figure
-(ru_maxrss): it misses no moment between two samples, but is that of one process.
-It is known of a command only, as are the exit code and the CPU time.
+(ru_maxrss): it is exact, but of one process. Like the exit code and the CPU time
+it is known for a command only.
 
 The last line of the summary has the form
   [MEM_TS] out=FILE rc=CODE n=SAMPLES mean_kb=N max_kb=N p95_kb=N

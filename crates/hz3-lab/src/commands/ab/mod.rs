@@ -54,7 +54,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     if ended == Ended::Interrupted {
         let out = args.out.display();
         eprintln!(
-            "hz3: interrupted, nothing is recorded; go on with `hz3 ab --resume --out {out}`"
+            "hz3: interrupted, nothing is recorded; continue with `hz3 ab --resume --out {out}`"
         );
         return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
     }

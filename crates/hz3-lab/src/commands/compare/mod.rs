@@ -53,7 +53,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     }
     if ended == Ended::Interrupted {
         eprintln!(
-            "hz3: interrupted; go on with `hz3 compare --resume --out {}`",
+            "hz3: interrupted; continue with `hz3 compare --resume --out {}`",
             args.out.display()
         );
         return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
