@@ -91,7 +91,7 @@ fn sink(path: &Path, force: bool) -> Result<Sink> {
         csv::ErrorKind::Io(error) => Failure::io(format!("write {name}"), error),
         other => Failure::io(format!("write {name}"), format!("{other:?}")),
     };
-    let mut series = series_csv::Series::new(out).map_err(&failed)?;
+    let mut series = series_csv::SeriesWriter::new(out).map_err(&failed)?;
     Ok(Sink(Box::new(move |sample: &Sample| series.write(sample).map_err(&failed))))
 }
 

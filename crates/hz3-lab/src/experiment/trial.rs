@@ -101,9 +101,9 @@ pub(crate) struct Figures {
     #[serde(default)]
     pub(crate) load: Option<Load>,
     /// Latencies in nanoseconds and their curves, for pictures.
-    pub(crate) latency: Option<Latency>,
+    pub(crate) latency: Option<LatencyCurves>,
     /// Resident set over time, if requested.
-    pub(crate) series: Option<Series>,
+    pub(crate) series: Option<RssSeries>,
 }
 
 impl Figures {
@@ -115,7 +115,7 @@ impl Figures {
 
 /// Latencies as `hz3 bench` reports them.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
-pub(crate) struct Latency {
+pub(crate) struct LatencyCurves {
     pub(crate) malloc_ns: Value,
     pub(crate) free_ns: Value,
     pub(crate) malloc_curve: Vec<(u64, f64)>,
@@ -124,7 +124,7 @@ pub(crate) struct Latency {
 
 /// The resident set over time: pairs of milliseconds and KiB, and the phases in the same time.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
-pub(crate) struct Series {
+pub(crate) struct RssSeries {
     pub(crate) rss: Vec<(f64, u64)>,
     pub(crate) phases: Vec<Phase>,
 }
@@ -222,7 +222,8 @@ impl Runner<'_> {
             figures.speed = Some(figures.operations.unwrap_or(1.0) / instructions * 1e6);
         }
         if detailed && figures.series.is_none() {
-            figures.series = Some(Series { rss: points(&outcome.series.samples), phases: vec![] });
+            figures.series =
+                Some(RssSeries { rss: points(&outcome.series.samples), phases: vec![] });
         }
         Ok(figures)
     }
@@ -338,13 +339,13 @@ fn add_report(
     figures.malloc_p999_ns = report.malloc_ns["p999"].as_f64();
     figures.free_p999_ns = report.free_ns["p999"].as_f64();
     if detailed {
-        figures.latency = Some(Latency {
+        figures.latency = Some(LatencyCurves {
             malloc_ns: report.malloc_ns,
             free_ns: report.free_ns,
             malloc_curve: report.malloc_curve,
             free_curve: report.free_curve,
         });
-        figures.series = Some(Series { rss: points(&outcome.series.samples), phases });
+        figures.series = Some(RssSeries { rss: points(&outcome.series.samples), phases });
     }
     Ok(())
 }

@@ -17,9 +17,9 @@ const COLUMNS: [&str; 10] = [
 ];
 
 /// A growing CSV file. Every line goes to the kernel at once.
-pub(crate) struct Series<W: Write>(csv::Writer<W>);
+pub(crate) struct SeriesWriter<W: Write>(csv::Writer<W>);
 
-impl<W: Write> Series<W> {
+impl<W: Write> SeriesWriter<W> {
     /// Writes the head line.
     pub(crate) fn new(out: W) -> csv::Result<Self> {
         let mut writer = csv::Writer::from_writer(out);
@@ -81,7 +81,7 @@ mod tests {
         let full =
             Sample { t_ms: 50.0, detail: Some(detail), cgroup_kb: Some(99), ..plain.clone() };
         let mut out = Vec::new();
-        let mut series = Series::new(&mut out).unwrap();
+        let mut series = SeriesWriter::new(&mut out).unwrap();
         series.write(&plain).unwrap();
         series.write(&full).unwrap();
         drop(series);

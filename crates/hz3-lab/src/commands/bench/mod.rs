@@ -8,7 +8,7 @@ use crate::measure::clock::monotonic_ms;
 use crate::workloads::support::heap::{Nothing, Plain, Timed};
 use crate::workloads::support::threads::Totals;
 use crate::workloads::{Visitor, Work};
-use report::Report;
+use report::BenchReport;
 
 /// Runs the passes and reports.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
         harness: !args.no_harness,
         best_of: args.best_of,
     })?;
-    let report = Report::of(&workload, passes)?;
+    let report = BenchReport::of(&workload, passes)?;
     if args.json {
         report.print_json()?;
     } else {
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
 
 /// The results of the passes.
 #[derive(Debug)]
-pub(crate) struct Passes {
+pub(crate) struct PassResults {
     throughput: Totals,
     /// When the throughput passes ended, on the system's monotonic clock.
     measured_until_ms: f64,
@@ -58,14 +58,14 @@ impl Run {
 }
 
 impl Visitor for Run {
-    type Output = Result<Passes>;
+    type Output = Result<PassResults>;
 
-    fn visit<W: Work>(&self, work: &W) -> Result<Passes> {
+    fn visit<W: Work>(&self, work: &W) -> Result<PassResults> {
         let throughput = self.fastest(work)?;
         let measured_until_ms = monotonic_ms();
         let harness =
             (self.harness && W::TIGHT).then(|| work.shorter().pass::<Nothing>()).transpose()?;
         let latency = self.latency.then(|| work.shorter().pass::<Timed>()).transpose()?;
-        Ok(Passes { throughput, measured_until_ms, harness, latency })
+        Ok(PassResults { throughput, measured_until_ms, harness, latency })
     }
 }

@@ -1,6 +1,6 @@
 //! The result of a benchmark, as a table and as JSON.
 
-use super::Passes;
+use super::PassResults;
 use crate::failure::{Failure, Result};
 use crate::text;
 use crate::workloads::Workload;
@@ -13,7 +13,7 @@ use std::fmt::Write;
 
 /// The results of one run of a workload.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     workload: &'static str,
     parameters: Value,
     /// The library file that provides malloc.
@@ -34,9 +34,9 @@ pub(crate) struct Report {
     details: Map<String, Value>,
 }
 
-impl Report {
-    pub(super) fn of(workload: &Workload, passes: Passes) -> Result<Self> {
-        let Passes { throughput, measured_until_ms, harness, latency } = passes;
+impl BenchReport {
+    pub(super) fn of(workload: &Workload, passes: PassResults) -> Result<Self> {
+        let PassResults { throughput, measured_until_ms, harness, latency } = passes;
         let parameters =
             serde_json::to_value(workload).map_err(|e| Failure::io("write the parameters", e))?;
         let latency = latency.and_then(|totals| totals.latency);

@@ -1,6 +1,6 @@
 //! `hz3 run`: a command on hz3 and on the system's malloc, in pairs of runs.
 
-mod figures;
+mod medians;
 mod passes;
 mod report;
 mod server;

@@ -1,6 +1,6 @@
 //! The report: a table and sentences for people, or one JSON object for programs.
 
-use super::figures::Figures;
+use super::medians::Medians;
 use super::passes::{Passes, Rounds};
 use crate::cli::RunArgs;
 use crate::counts::Counts;
@@ -21,8 +21,8 @@ pub(crate) struct Report {
     pub(crate) library: String,
     /// Pairs of runs.
     pub(crate) runs: usize,
-    pub(crate) system: Figures,
-    pub(crate) hz3: Figures,
+    pub(crate) system: Medians,
+    pub(crate) hz3: Medians,
     pub(crate) ratios: Ratios,
     pub(crate) counts: Option<Counts>,
     pub(crate) agreement: Agreement,
@@ -111,14 +111,14 @@ impl Report {
     ) -> Result<Self> {
         let loads: Vec<_> = rounds.system.iter().chain(&rounds.hz3).map(|o| o.load).collect();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut hz3 = Figures::of(&rounds.hz3);
+        let mut hz3 = Medians::of(&rounds.hz3);
         hz3.library_mapped = hz3.library_mapped.max(first.series.library_mapped);
         Ok(Self {
             command: args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
             name: preload::name(&passes.library),
             library: passes.library.display().to_string(),
             runs: rounds.pairs(),
-            system: Figures::of(&rounds.system),
+            system: Medians::of(&rounds.system),
             hz3,
             ratios: Ratios::of(rounds),
             counts,
@@ -132,13 +132,13 @@ impl Report {
         let heads = ["", "system", &self.name, &format!("{} / system", self.name)];
         let mut table = text::table::plain(&heads, 1);
         let mut row =
-            |name: &str, cell: &dyn Fn(&Figures) -> String, ratio: Option<&Option<Estimate>>| {
+            |name: &str, cell: &dyn Fn(&Medians) -> String, ratio: Option<&Option<Estimate>>| {
                 let ratio = ratio.map_or_else(String::new, |ratio| {
                     ratio.as_ref().map_or("-".to_owned(), text::ratio)
                 });
                 table.add_row([name.to_owned(), cell(&self.system), cell(&self.hz3), ratio]);
             };
-        let last = |f: &Figures| f.last_rss_kb.map_or_else(|| "-".to_owned(), text::kib);
+        let last = |f: &Medians| f.last_rss_kb.map_or_else(|| "-".to_owned(), text::kib);
         row("wall", &|f| text::seconds(f.wall_s), Some(&self.ratios.wall));
         row("CPU", &|f| text::seconds(f.cpu_s), Some(&self.ratios.cpu));
         row("peak RSS", &|f| text::kib(f.peak_rss_kb), Some(&self.ratios.peak_rss));

@@ -112,13 +112,13 @@ fn doubt(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::run::figures::Figures;
+    use crate::commands::run::medians::Medians;
     use crate::commands::run::report::Ratios;
     use crate::counts::Counts;
     use crate::stats::estimate;
 
-    fn figures(wall_s: f64, peak_rss_kb: f64) -> Figures {
-        Figures {
+    fn figures(wall_s: f64, peak_rss_kb: f64) -> Medians {
+        Medians {
             wall_s,
             cpu_s: wall_s,
             peak_rss_kb,

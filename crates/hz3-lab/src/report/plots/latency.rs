@@ -2,7 +2,7 @@
 
 use super::{Frame, WIDTH, legend, marked_curve, slug};
 use crate::experiment::record::Record;
-use crate::experiment::trial::Latency;
+use crate::experiment::trial::LatencyCurves;
 use crate::report::Picture;
 use crate::report::scale::Scale;
 use crate::report::svg::Svg;
@@ -32,7 +32,7 @@ pub(crate) fn curves(record: &Record) -> Vec<Picture> {
     shown.into_iter().flat_map(pair).flatten().collect()
 }
 
-fn latency(record: &Record, case: usize, peer: usize) -> Option<&Latency> {
+fn latency(record: &Record, case: usize, peer: usize) -> Option<&LatencyCurves> {
     record.results(case, peer).find_map(|(_, figures)| figures.latency.as_ref())
 }
 
@@ -40,7 +40,7 @@ fn picture(
     record: &Record,
     case: usize,
     call: &str,
-    curve: fn(&Latency) -> &Vec<(u64, f64)>,
+    curve: fn(&LatencyCurves) -> &Vec<(u64, f64)>,
 ) -> Option<Picture> {
     let curves: Vec<(usize, &Vec<(u64, f64)>)> = (0..record.peers.len())
         .filter_map(|peer| Some((peer, curve(latency(record, case, peer)?))))

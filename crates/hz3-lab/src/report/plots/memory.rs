@@ -2,7 +2,7 @@
 
 use super::{Frame, WIDTH, legend, marked_curve, slug};
 use crate::experiment::record::Record;
-use crate::experiment::trial::Series;
+use crate::experiment::trial::RssSeries;
 use crate::report::Picture;
 use crate::report::scale::Scale;
 use crate::report::svg::{Anchor, Svg, stroke};
@@ -19,13 +19,14 @@ pub(crate) fn over_time(record: &Record) -> Vec<Picture> {
 
 fn picture(record: &Record, case: usize) -> Option<Picture> {
     let first = |peer| record.results(case, peer).find_map(|(_, figures)| figures.series.as_ref());
-    let series: Vec<(usize, &Series)> =
+    let series: Vec<(usize, &RssSeries)> =
         (0..record.peers.len()).filter_map(|peer| Some((peer, first(peer)?))).collect();
-    let has_idle = |(_, series): &(usize, &Series)| series.phases.iter().any(|p| p.name == "idle");
+    let has_idle =
+        |(_, series): &(usize, &RssSeries)| series.phases.iter().any(|p| p.name == "idle");
     if !series.iter().any(has_idle) {
         return None;
     }
-    let time = |series: &Series, ms: f64| (ms - idle_start(series)) / 1e3;
+    let time = |series: &RssSeries, ms: f64| (ms - idle_start(series)) / 1e3;
     let times = || series.iter().flat_map(|(_, s)| s.rss.iter().map(|point| time(s, point.0)));
     let (from, to) = (times().fold(0.0, f64::min), times().fold(0.1, f64::max));
     let points = || series.iter().flat_map(|(_, series)| series.rss.iter());
@@ -60,7 +61,7 @@ fn picture(record: &Record, case: usize) -> Option<Picture> {
 }
 
 /// When the first idle time begins; 0 where there is none.
-fn idle_start(series: &Series) -> f64 {
+fn idle_start(series: &RssSeries) -> f64 {
     series.phases.iter().find(|phase| phase.name == "idle").map_or(0.0, |phase| phase.start_ms)
 }
 
@@ -96,7 +97,7 @@ pub(crate) fn watched(rss: &[(f64, u64)], what: &str) -> Picture {
 /// More points than this are not drawn.
 const POINTS: usize = 2000;
 
-fn shade(svg: &mut Svg, series: &Series, x: &Scale, frame: &Frame) {
+fn shade(svg: &mut Svg, series: &RssSeries, x: &Scale, frame: &Frame) {
     for phase in series.phases.iter().filter(|phase| phase.name == "idle") {
         let start = idle_start(series);
         let (left, right) =

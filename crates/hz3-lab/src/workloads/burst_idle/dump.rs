@@ -9,7 +9,7 @@ use std::path::Path;
 /// The extent of a dump; the numbers are the C hz3's `DUMP_MODE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Level {
+pub(crate) enum DumpLevel {
     /// Nothing (0)
     Off,
     /// The sums over all mappings (1)
@@ -19,7 +19,7 @@ pub(crate) enum Level {
     Smaps,
 }
 
-impl Level {
+impl DumpLevel {
     /// Converts the C hz3's number.
     pub(super) fn from_number(number: u32) -> Result<Self> {
         match number {
@@ -41,14 +41,14 @@ impl Level {
 
 /// The destination of the dumps.
 pub(super) struct Dump {
-    level: Level,
+    level: DumpLevel,
     file: Option<File>,
 }
 
 impl Dump {
     /// Opens the file at `path` for appending, or standard error.
-    pub(super) fn open(level: Level, path: Option<&Path>) -> Result<Self> {
-        let file = path.filter(|_| level != Level::Off).map(|path| {
+    pub(super) fn open(level: DumpLevel, path: Option<&Path>) -> Result<Self> {
+        let file = path.filter(|_| level != DumpLevel::Off).map(|path| {
             let opened = OpenOptions::new().append(true).create(true).open(path);
             opened.map_err(|e| Failure::io(format!("write to {}", path.display()), e))
         });

@@ -20,7 +20,7 @@ use super::support::threads::{self, Share, Totals, check_failure};
 use crate::failure::{Failure, Result};
 use blocks::BurstBlocks;
 use clap::Args;
-use dump::{Dump, Level};
+use dump::{Dump, DumpLevel};
 use idle::{Idle, Window};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -60,8 +60,8 @@ pub(crate) struct BurstIdle {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     idle_tick: u32,
     /// The part of the memory map to dump at start, middle and end of the idle time
-    #[arg(long, value_enum, default_value_t = Level::Off)]
-    dump: Level,
+    #[arg(long, value_enum, default_value_t = DumpLevel::Off)]
+    dump: DumpLevel,
     /// The file for the dumps [default: standard error]
     #[arg(long, value_name = "FILE", env = "S59_2_DUMP_PATH")]
     dump_path: Option<PathBuf>,
@@ -122,7 +122,7 @@ impl BurstIdle {
         }
         settled.keep_hold = given(7).map_or(self.keep_hold, |hold| hold != 0);
         settled.idle_tick = given(8).unwrap_or(self.idle_tick);
-        settled.dump = given(9).map_or(Ok(self.dump), Level::from_number)?;
+        settled.dump = given(9).map_or(Ok(self.dump), DumpLevel::from_number)?;
         if settled.threads == 0 || settled.keep > 100 {
             return Err(Failure::usage("THREADS is at least 1 and KEEP% at most 100"));
         }
@@ -282,7 +282,7 @@ impl Work for BurstIdle {
     }
 
     fn shorter(&self) -> Self {
-        Self { idle: 0.0, cycles: 1, dump: Level::Off, ..self.clone() }
+        Self { idle: 0.0, cycles: 1, dump: DumpLevel::Off, ..self.clone() }
     }
 }
 
@@ -309,7 +309,7 @@ mod tests {
         let full =
             settled(&["1000", "1", "1", "20", "2", "2304", "3840", "1", "100", "2"]).unwrap();
         assert_eq!(full.sizes, Sizes::Uniform { min: 2304, max: 3840 });
-        assert!(full.keep_hold && full.idle_tick == 100 && full.dump == Level::Smaps);
+        assert!(full.keep_hold && full.idle_tick == 100 && full.dump == DumpLevel::Smaps);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// A named span of the workload.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Phase {
+pub(crate) struct Span {
     /// `burst`, `free`, `idle`...
     pub(crate) name: &'static str,
     /// Start and end in milliseconds of the system's monotonic clock.
@@ -16,7 +16,7 @@ pub(crate) struct Phase {
 /// The phases so far. The memory is reserved before the workload starts.
 #[derive(Debug)]
 pub(crate) struct Phases {
-    parts: Vec<Phase>,
+    parts: Vec<Span>,
 }
 
 impl Phases {
@@ -30,7 +30,7 @@ impl Phases {
         let start_ms = monotonic_ms();
         let result = work();
         let end_ms = monotonic_ms();
-        self.parts.push(Phase { name, start_ms, end_ms });
+        self.parts.push(Span { name, start_ms, end_ms });
         (result, (end_ms - start_ms) / 1e3)
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// One row of the table.
 #[derive(Debug, Serialize)]
-pub(crate) struct Figures {
+pub(crate) struct Medians {
     /// Wall time in seconds.
     pub(crate) wall_s: f64,
     /// User and system time in seconds.
@@ -23,7 +23,7 @@ pub(crate) struct Figures {
     pub(crate) library_mapped: Option<bool>,
 }
 
-impl Figures {
+impl Medians {
     /// Computes the medians of `outcomes`, which must not be empty.
     pub(crate) fn of(outcomes: &[Outcome]) -> Self {
         let over = |figure: &dyn Fn(&Outcome) -> Option<f64>| {
