@@ -192,8 +192,7 @@ pub(crate) fn rounds_needed(rounds: usize) -> String {
 mod tests {
     use super::*;
     use crate::experiment::cases::Case;
-    use rand::rngs::StdRng;
-    use rand::{RngExt, SeedableRng};
+    use fastrand::Rng;
 
     fn by_round(values: &[f64]) -> ByRound {
         (0..).zip(values.iter().copied()).collect()
@@ -212,10 +211,10 @@ mod tests {
     fn a_case_of_two_speeds_is_left_out_of_the_mean_and_named() {
         let cases =
             vec![Case::bench("steady", "mixed", true, 7), Case::bench("torn", "remote", true, 7)];
-        let mut random = StdRng::seed_from_u64(5);
+        let mut random = Rng::with_seed(5);
         let record = Record::simulated(&["glibc", "hz3"], cases, 5, |slot| {
-            let torn = slot.case == 1 && random.random::<bool>();
-            let noise = 1.0 + 0.02 * random.random::<f64>();
+            let torn = slot.case == 1 && random.bool();
+            let noise = 1.0 + 0.02 * random.f64();
             Figures { speed: Some(noise * if torn { 4.0 } else { 1.0 }), ..Figures::default() }
         });
         let analysis = Analysis::of(&record);

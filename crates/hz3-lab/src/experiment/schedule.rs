@@ -4,9 +4,7 @@
 //! machine therefore affects all allocators alike.
 
 use super::cases::Case;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
+use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 /// One run of one case on one allocator.
@@ -22,17 +20,17 @@ pub(crate) struct Slot {
 
 /// Returns all trials in order. The same seed gives the same order.
 pub(crate) fn order(cases: &[Case], peers: usize, rounds: u32, seed: u64) -> Vec<Slot> {
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = Rng::with_seed(seed);
     let mut slots = Vec::new();
     let mut turns: Vec<Vec<usize>> = vec![(0..peers).collect(); cases.len()];
     for round in 0..rounds {
         let taking_part = |&case: &usize| round < cases[case].rounds.min(rounds);
         let mut order: Vec<usize> = (0..cases.len()).filter(taking_part).collect();
-        order.shuffle(&mut random);
+        random.shuffle(&mut order);
         for case in order {
             let turns = &mut turns[case];
             if round.is_multiple_of(2) {
-                turns.shuffle(&mut random);
+                random.shuffle(turns);
             } else {
                 turns.reverse();
             }

@@ -110,8 +110,7 @@ fn cut(n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::rngs::StdRng;
-    use rand::{RngExt, SeedableRng};
+    use fastrand::Rng;
 
     #[test]
     fn the_cuts_are_those_of_wilcoxons_table() {
@@ -133,26 +132,24 @@ mod tests {
     }
 
     /// Noise of one side of a pair: quiet, with long tails, or of two speeds.
-    type Noise = fn(&mut StdRng) -> f64;
+    type Noise = fn(&mut Rng) -> f64;
     const NOISES: [(&str, Noise); 3] = [
-        ("bell", |random| (0..12).map(|_| 0.02 * random.random::<f64>()).sum()),
-        ("long tail", |random| 0.01 / (0.02 + random.random::<f64>())),
-        ("two speeds", |random| {
-            f64::from(u8::from(random.random::<f64>() < 0.4)) + 0.02 * random.random::<f64>()
-        }),
+        ("bell", |random| (0..12).map(|_| 0.02 * random.f64()).sum()),
+        ("long tail", |random| 0.01 / (0.02 + random.f64())),
+        ("two speeds", |random| f64::from(u8::from(random.f64() < 0.4)) + 0.02 * random.f64()),
     ];
 
     /// How many of 1000 A/A comparisons of `n` rounds gave an interval that holds 1. Other work
     /// slows both sides down for several rounds on end, and the second side of a round is always 3
     /// % faster; who that is alternates from a start drawn at random.
     fn covered(noise: Noise, n: usize) -> usize {
-        let mut random = StdRng::seed_from_u64(7);
+        let mut random = Rng::with_seed(7);
         let mut comparison = || {
             let mut load = 0.0;
-            let mut swapped = random.random::<bool>();
+            let mut swapped = random.bool();
             let ratios: Vec<f64> = (0..n)
                 .map(|_| {
-                    load = 0.9 * load + random.random::<f64>() - 0.5;
+                    load = 0.9 * load + random.f64() - 0.5;
                     swapped = !swapped;
                     let second = (load + noise(&mut random)).exp() * 1.03;
                     let first = (load + noise(&mut random)).exp();
@@ -177,10 +174,10 @@ mod tests {
 
     #[test]
     fn a_real_difference_is_seen_and_placed() {
-        let mut random = StdRng::seed_from_u64(3);
+        let mut random = Rng::with_seed(3);
         let mut hits = (0, 0);
         for _ in 0..200 {
-            let mut side = || 1.0 + 0.02 * (random.random::<f64>() - 0.5);
+            let mut side = || 1.0 + 0.02 * (random.f64() - 0.5);
             let ratios: Vec<f64> = (0..10).map(|_| 1.05 * side() / side()).collect();
             let interval = ratio(&ratios).unwrap().interval.unwrap();
             hits.0 += u32::from(interval.holds(1.05));

@@ -45,19 +45,18 @@ fn are_narrow(figures: &[Vec<f64>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::rngs::StdRng;
-    use rand::{RngExt, SeedableRng};
+    use fastrand::Rng;
 
     /// Pairs of the same command until the interval is narrow: does the interval at that moment
     /// still cover 1 as often as stated, although its narrowness chose the moment?
     #[test]
     fn stopping_at_a_narrow_interval_keeps_its_coverage() {
-        let mut random = StdRng::seed_from_u64(11);
+        let mut random = Rng::with_seed(11);
         for spread in [0.005, 0.01, 0.02, 0.05] {
             let mut covered = 0;
             for _ in 0..400 {
                 let mut ratios = Vec::new();
-                let mut side = || spread * (random.random::<f64>() + random.random::<f64>());
+                let mut side = || spread * (random.f64() + random.f64());
                 while ratios.len() < MOST && !are_narrow(&[ratios.clone()]) {
                     ratios.push((side() - side()).exp());
                 }

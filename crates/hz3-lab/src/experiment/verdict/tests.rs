@@ -5,13 +5,12 @@ use super::*;
 use crate::experiment::cases::Level;
 use crate::experiment::schedule::Slot;
 use crate::experiment::trial::Figures;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use fastrand::Rng;
 
 /// An A/B of 15 rounds on a machine as noisy as a shared one: 3 % from trial to trial, and every
 /// round up to 10 % slower or faster altogether.
 fn simulate(seed: u64, change: impl Fn(&mut Figures)) -> Record {
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = Rng::with_seed(seed);
     let mut cases = Level::Quick.standard_ab();
     for case in &mut cases {
         case.rounds = 15;
@@ -20,9 +19,9 @@ fn simulate(seed: u64, change: impl Fn(&mut Figures)) -> Record {
     let mut round = (u32::MAX, 0, 1.0);
     let figures = |slot: Slot| {
         if (round.0, round.1) != (slot.round, slot.case) {
-            round = (slot.round, slot.case, 0.9 + 0.2 * random.random::<f64>());
+            round = (slot.round, slot.case, 0.9 + 0.2 * random.f64());
         }
-        let mut noise = || 0.97 + 0.06 * random.random::<f64>();
+        let mut noise = || 0.97 + 0.06 * random.f64();
         let mut figures = Figures {
             speed: Some(1e7 * round.2 * noise()),
             peak_rss_kb: 50_000.0 * noise(),
