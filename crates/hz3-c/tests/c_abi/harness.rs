@@ -156,6 +156,8 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
             command.env_remove(&*name);
         }
     }
+    // Cargo lets programs look for libraries in its own folders first, where an older libhz3.so may be.
+    command.env_remove("LD_LIBRARY_PATH");
     command.current_dir(scratch());
     command
 }
