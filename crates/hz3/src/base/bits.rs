@@ -1,16 +1,16 @@
 //! Ranges of bits in slices of words that one lock protects.
 //!
-//! The words are atomics so that the tables they live in can be shared without `unsafe`; every
-//! access is relaxed and never a read-modify-write, which costs what plain words cost.
+//! The words are atomics, so that the tables they live in can be shared without `unsafe`. Every
+//! access is relaxed and none is a read-modify-write, so they cost no more than plain words.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::units::{to_u32, to_usize};
 
-/// Bits of a word.
+/// The number of bits in a word.
 pub(crate) const WORD_BITS: u32 = u64::BITS;
 
-/// The part of bits `start..start + count` that lies in each word: `(word index, mask)`.
+/// Splits the bits `start..start + count` by word: returns the index and the mask of each word.
 fn masks(start: u32, count: u32) -> impl Iterator<Item = (usize, u64)> {
     let end = start + count;
     let first = start / WORD_BITS;
@@ -24,8 +24,10 @@ fn masks(start: u32, count: u32) -> impl Iterator<Item = (usize, u64)> {
     })
 }
 
-/// The number of set bits, without counting them in a word that has none or all: most words of a
-/// long run of pages. Not every CPU has an instruction for the others.
+/// Counts the set bits of a word.
+///
+/// Most words of a long run of pages are all zeros or all ones. These skip `count_ones`, because
+/// not every CPU has an instruction for it.
 fn count_in(word: u64) -> u32 {
     match word {
         0 => 0,
@@ -34,13 +36,13 @@ fn count_in(word: u64) -> u32 {
     }
 }
 
-/// The lowest `count` bits, of which there are 1 to 64.
+/// Returns a word whose lowest `count` bits are set; `count` is from 1 to 64.
 pub(crate) fn ones(count: u32) -> u64 {
     u64::MAX >> (WORD_BITS - count)
 }
 
-/// Whether the set bits of a word that is not zero follow one another.
-pub(crate) fn is_row(word: u64) -> bool {
+/// Returns whether the set bits of `word`, which is not zero, are contiguous.
+pub(crate) fn is_contiguous(word: u64) -> bool {
     let lowest = word & word.wrapping_neg();
     word & word.wrapping_add(lowest) == 0
 }
@@ -59,7 +61,7 @@ pub(crate) fn clear(words: &[AtomicU64], start: u32, count: u32) {
     }
 }
 
-/// Sets those of the bits `start..start + count` that are set in `others`.
+/// Sets each bit of `start..start + count` that is set in `others`.
 pub(crate) fn set_where(words: &[AtomicU64], others: &[AtomicU64], start: u32, count: u32) {
     for (word, mask) in masks(start, count) {
         let more = others[word].load(Ordering::Relaxed) & mask;
@@ -67,7 +69,7 @@ pub(crate) fn set_where(words: &[AtomicU64], others: &[AtomicU64], start: u32, c
     }
 }
 
-/// How many of the bits `start..start + count` are set in both.
+/// Counts the bits of `start..start + count` that are set in both slices.
 pub(crate) fn count_both(words: &[AtomicU64], others: &[AtomicU64], start: u32, count: u32) -> u32 {
     masks(start, count)
         .map(|(word, mask)| {
@@ -77,14 +79,14 @@ pub(crate) fn count_both(words: &[AtomicU64], others: &[AtomicU64], start: u32, 
         .sum()
 }
 
-/// How many of the bits `start..start + count` are set.
+/// Counts the bits of `start..start + count` that are set.
 pub(crate) fn count(words: &[AtomicU64], start: u32, count: u32) -> u32 {
     masks(start, count)
         .map(|(word, mask)| count_in(words[word].load(Ordering::Relaxed) & mask))
         .sum()
 }
 
-/// The first index at or after `from` whose word, as `word_at` gives it, has the bit set.
+/// Finds the first set bit at or after `from`. `word_at` returns the word of an index below `words`.
 pub(crate) fn next_set(from: u32, words: u32, word_at: impl Fn(usize) -> u64) -> Option<u32> {
     let mut word = from / WORD_BITS;
     let mut ignore = (1u64 << (from % WORD_BITS)) - 1;
@@ -99,24 +101,24 @@ pub(crate) fn next_set(from: u32, words: u32, word_at: impl Fn(usize) -> u64) ->
     None
 }
 
-/// The number of words that hold `bits` bits.
+/// Returns the number of words that hold `bits` bits.
 pub(crate) const fn words_for(bits: usize) -> usize {
     bits.div_ceil(to_usize(WORD_BITS))
 }
 
-/// The number of words as the index type of [`next_set`].
+/// Converts a number of words to the type that [`next_set`] takes.
 pub(crate) const fn word_count(words: usize) -> u32 {
     to_u32(words)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{clear, count, is_row, next_set, ones, set};
+    use super::{clear, count, is_contiguous, next_set, ones, set};
     use core::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
-    fn ranges_cross_words_and_touch_nothing_else() {
-        // Under Miri only what begins and ends at the edges of words, which takes seconds, not minutes.
+    fn setting_a_range_across_words_changes_no_other_bit() {
+        // Under Miri only ranges that begin and end at the edges of words: seconds, not minutes.
         let is_edge = |bit: &u32| !cfg!(miri) || (bit + 1) % u64::BITS < 3;
         for start in (0..130u32).filter(is_edge) {
             for length in (start..=192).filter(is_edge).map(|end| end - start) {
@@ -133,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_what_has_no_gap() {
+    fn a_word_with_a_gap_is_not_contiguous() {
         for start in (0..64).step_by(if cfg!(miri) { 9 } else { 1 }) {
             for count in 1..=64 - start {
                 let row = ones(count) << start;
-                assert!(is_row(row) && row.count_ones() == count, "{row:#x}");
+                assert!(is_contiguous(row) && row.count_ones() == count, "{row:#x}");
                 for gap in start + 1..(start + count).saturating_sub(1) {
-                    assert!(!is_row(row & !(1 << gap)), "{row:#x} without {gap}");
+                    assert!(!is_contiguous(row & !(1 << gap)), "{row:#x} without {gap}");
                 }
             }
         }

@@ -2,16 +2,16 @@
 
 use super::size_class::{CLASSES, SizeClass};
 
-/// A set of size classes.
+/// A set of size classes; bit `n` stands for the class with index `n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClassSet(u128);
 
 const _: () = assert!(CLASSES <= u128::BITS as usize);
 
 impl ClassSet {
-    /// No class.
+    /// The set without a class.
     pub(crate) const EMPTY: ClassSet = ClassSet(0);
-    /// Every class.
+    /// The set of every class.
     pub(crate) const ALL: ClassSet = ClassSet(u128::MAX);
 
     fn bit(class: SizeClass) -> u128 {
@@ -26,14 +26,14 @@ impl ClassSet {
         self.0 |= Self::bit(class);
     }
 
-    /// Returns whether the class was in the set.
+    /// Removes a class; returns whether it was in the set.
     pub(crate) fn remove(&mut self, class: SizeClass) -> bool {
         let had = self.has(class);
         self.0 &= !Self::bit(class);
         had
     }
 
-    /// Adds all classes of another set.
+    /// Adds all classes of `other`.
     pub(crate) fn add(&mut self, other: ClassSet) {
         self.0 |= other.0;
     }

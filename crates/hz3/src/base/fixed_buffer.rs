@@ -1,8 +1,8 @@
-//! A line of text that is put together and written without allocating.
+//! A text buffer that is filled and printed without allocating.
 
 use core::fmt::{self, Write};
 
-/// Text in a fixed buffer; what does not fit is cut off.
+/// A text of at most `N` bytes. Writing never fails: the rest of a longer text is dropped.
 #[derive(Debug)]
 pub(crate) struct FixedBuffer<const N: usize> {
     bytes: [u8; N],
@@ -18,12 +18,12 @@ impl<const N: usize> FixedBuffer<N> {
         &self.bytes[..self.len]
     }
 
-    /// Writes the line to stderr. Errors are ignored: there is nobody left to tell.
+    /// Writes the text to stderr. Errors are ignored, because they cannot be reported anywhere.
     #[cfg(target_os = "linux")]
     pub(crate) fn print(&self) {
         let start = self.bytes.as_ptr();
-        // By `syscall`, which is no cancellation point, unlike `write`: a thread whose cancellation
-        // is pending must not end inside the allocator.
+        // `write` is a cancellation point and `syscall` is not: a thread whose cancellation is
+        // pending must not end inside the allocator.
         // SAFETY: the buffer is initialised and `len` bytes long; the kernel keeps no pointer.
         unsafe { libc::syscall(libc::SYS_write, libc::STDERR_FILENO, start, self.len) };
     }
@@ -31,7 +31,7 @@ impl<const N: usize> FixedBuffer<N> {
 
 #[cfg(not(target_os = "linux"))]
 impl<const N: usize> FixedBuffer<N> {
-    /// Writes the line to stderr. Errors are ignored: there is nobody left to tell.
+    /// Writes the text to stderr. Errors are ignored, because they cannot be reported anywhere.
     pub(crate) fn print(&self) {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), self.as_bytes());
     }

@@ -1,12 +1,12 @@
-//! A list that only grows: written by one thread at a time, read by any without a lock.
+//! A list that only grows. One thread at a time adds members; any thread reads without a lock.
 
 use core::sync::atomic::Ordering;
 
 use super::sync::AtomicPtr;
 
-/// What can be a member of one list.
+/// A type with the link of one list.
 pub(crate) trait Member: Sized {
-    /// The next member; fixed once this one is in the list.
+    /// Returns the link to the next member, which does not change once this one is in the list.
     fn next(&self) -> &AtomicPtr<Self>;
 }
 
@@ -27,20 +27,21 @@ impl<T: Member + 'static> List<T> {
         List { head: AtomicPtr::new(core::ptr::null_mut()) }
     }
 
-    /// Adds a member, which is complete but for its link. The caller sees to it that no other
-    /// thread adds one meanwhile.
+    /// Adds a member, whose contents are complete except for the link.
+    ///
+    /// The caller ensures that no other thread adds one at the same time.
     pub(crate) fn push(&self, member: &'static T) {
         member.next().store(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
         // Release pairs with the acquire load in `iter`.
         self.head.store(core::ptr::from_ref(member).cast_mut(), Ordering::Release);
     }
 
-    /// The members that there are now.
+    /// Iterates over the members present at the call, newest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static T> + use<T> {
         // Acquire pairs with the release store in `push`.
         let mut next = self.head.load(Ordering::Acquire);
         core::iter::from_fn(move || {
-            // SAFETY: null or a member, which lives for ever.
+            // SAFETY: the pointer is null or leads to a member, which lives for ever.
             let member = unsafe { next.as_ref() }?;
             next = member.next().load(Ordering::Relaxed);
             Some(member)
@@ -50,9 +51,9 @@ impl<T: Member + 'static> List<T> {
 
 #[cfg(all(loom, test))]
 mod tests {
-    //! The model: two threads that add members under a lock, and a reader. Whoever finds a member
-    //! finds it complete, with all members that were there before it. The main thread only waits:
-    //! loom, with its bound on preemptions, does not preempt it.
+    //! The model: two threads add members under a lock, and a third reads. The reader finds each
+    //! member complete, and with it all older members. The main thread only waits, because loom does
+    //! not preempt it when preemptions are bounded.
 
     use super::{List, Member};
     use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_a_member_finds_it_complete() {
+    fn a_reader_finds_every_member_complete() {
         loom::model(|| {
             let shared = Arc::new((List::new(), Mutex::new(())));
             let writers: Vec<_> = (0..2)

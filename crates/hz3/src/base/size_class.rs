@@ -1,61 +1,63 @@
-//! Size classes: 16-byte steps up to 128 bytes, then eight to a doubling, up to 32 KiB.
+//! Size classes: 16-byte steps up to 128 bytes, then eight per doubling, up to 32 KiB.
 //!
-//! Every table is computed by the same `const` code that proves it: sizes rise, neighbours are at
-//! most 12.5 % (or 16 bytes) apart, and the reciprocal divides exactly over a whole slab.
+//! `const` code computes every table and asserts its properties: sizes rise, neighbours differ by at
+//! most 12.5 % (or 16 bytes), and the reciprocal divides exactly over a whole slab.
 
 use super::units::{CHUNK_BYTES, CHUNK_PAGES, Pages, to_u32, to_u64, to_usize};
 
 /// The largest block, in bytes, that comes from a slab.
 pub(crate) const MAX_SMALL: usize = 32 * 1024;
-/// The alignment, in bytes, of every block; also the smallest block.
+/// The alignment of every block and the size of the smallest one, in bytes.
 pub(crate) const MIN_ALIGN: usize = 16;
 
 const LINEAR_LIMIT: usize = 128;
 const STEPS_PER_DOUBLING: usize = 8;
 const LINEAR_CLASSES: usize = LINEAR_LIMIT / MIN_ALIGN;
 const DOUBLINGS: usize = (MAX_SMALL / LINEAR_LIMIT).ilog2() as usize;
-/// Number of size classes, the null class 0 included.
+/// The number of size classes, including the null class 0.
 pub(crate) const CLASSES: usize = 1 + LINEAR_CLASSES + DOUBLINGS * STEPS_PER_DOUBLING;
-/// Most blocks that a slab of any class holds.
+/// The most blocks that a slab of any class holds.
 pub(crate) const MAX_BLOCKS: usize = CHUNK_BYTES / MIN_ALIGN;
-/// Most chunks that a slab of any class has.
+/// The most chunks that a slab of any class has.
 pub(crate) const MAX_SLAB_CHUNKS: u32 = 8;
 const MIN_BLOCKS: usize = 8;
 
-/// Bytes of a class's entry in a table that the fast paths index by [`SizeClass::entry_offset`].
+/// Bytes per class in a table that the fast paths index by [`SizeClass::entry_offset`].
 pub(crate) const ENTRY_BYTES: usize = 64;
 
-/// A size class: its index times [`ENTRY_BYTES`], so that the fast paths add it to an address
-/// without shifting it. Class 0 stands for "not a small block" and has no blocks.
+/// A size class. Class 0 means "not a small block" and has no blocks.
+///
+/// The number is the index times [`ENTRY_BYTES`], so that the fast paths add it to an address
+/// without a shift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct SizeClass(u32);
 
-/// What is fixed for a class.
+/// The constants of one class.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     block_bytes: u32,
     slab_chunks: u32,
     capacity: u32,
-    /// How far a count of free blocks is shifted to give a degree of fullness from 0 to 15.
+    /// The right shift that turns a count of free blocks into a degree from 0 to 15.
     fullness_shift: u32,
     divisor: Divisor,
     starts: StartTest,
 }
 
-/// Tells by the low bits of an address whether a block of a class can start there.
+/// A test of the low bits of an address: whether a block of a class can start there.
 ///
-/// A slab of one chunk starts at a multiple of [`CHUNK_BYTES`], so the test is exact but for the
-/// slab's tail. In a longer slab it is whether the address is a multiple of the largest power of
-/// two that divides the block size.
+/// A slab of one chunk starts at a multiple of [`CHUNK_BYTES`], so the test is exact except in the
+/// slab's tail. For a longer slab it tests whether the address is a multiple of the largest power
+/// of two that divides the block size.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub(crate) struct StartTest(u64);
 
 impl StartTest {
-    /// A test of no class.
+    /// The test of [`SizeClass::NONE`], which admits every address.
     pub(crate) const NONE: StartTest = StartTest(0);
-    /// The products of the starts of blocks are at most this, all others above it.
+    /// The largest product of an offset where a block starts. All other products are larger.
     const MOST: u64 = i32::MAX as u64;
 
     const fn new(block_bytes: usize, slab_chunks: u32) -> StartTest {
@@ -64,10 +66,11 @@ impl StartTest {
         StartTest(u64::MAX / to_u64(step) + 1)
     }
 
-    /// Whether a block of the class can start at this address.
+    /// Returns whether a block of the class can start at this address.
     ///
-    /// With the names of [`Divisor::block_at`], the product is `k * e + j * r`: below `2^27` if `j` is
-    /// 0, as `k` is below `2^12` and `e` below `2^15`; else at least `r`, and so at least `2^49`.
+    /// With the names of [`Divisor::block_at`], the product is `k * e + j * r`. If `j` is 0, it is
+    /// below `2^27`, because `k` is below `2^12` and `e` below `2^15`. Otherwise it is at least `r`,
+    /// which is at least `2^49`.
     #[inline(always)]
     pub(crate) fn admits(self, address: usize) -> bool {
         const { assert!(CHUNK_BYTES == 1 << u16::BITS) }
@@ -77,36 +80,36 @@ impl StartTest {
     }
 }
 
-/// How a slab's bytes are divided into blocks: without a division.
+/// Divides an offset in a slab by the block size, with a multiplication instead of a division.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Divisor {
     /// `ceil(2^64 / block_bytes)`.
     reciprocal: u64,
-    /// Bytes of all blocks of a slab.
+    /// Bytes of all blocks of a slab, without the tail.
     end: u64,
 }
 
 impl Divisor {
-    /// The division of `capacity` blocks of `block_bytes` each.
+    /// Creates the divisor of a slab of `capacity` blocks of `block_bytes` each.
     const fn new(block_bytes: usize, capacity: u32) -> Divisor {
         let bytes = to_u64(block_bytes);
-        // The ceiling: 2^64 is one more than the largest number.
+        // Rounded up, because 2^64 is one more than `u64::MAX`.
         let reciprocal = u64::MAX / bytes + 1;
         Divisor { reciprocal, end: bytes * (capacity as u64) }
     }
 
-    /// Whether the byte `offset` bytes into a slab belongs to a block.
+    /// Returns whether the byte `offset` bytes into a slab belongs to a block.
     #[inline(always)]
     pub(crate) fn covers(self, offset: u64) -> bool {
         offset < self.end
     }
 
-    /// The block that starts `offset` bytes into a slab, which covers it; `None` when none starts
-    /// there.
+    /// Returns the index of the block that starts `offset` bytes into a slab; `None` if none does.
+    /// The divisor must cover the offset.
     ///
-    /// With `r = ceil(2^64 / d)` and `e = r * d - 2^64`, which is below `d`: the product of `r`
-    /// and `k * d + j` is `k * 2^64 + k * e + j * r`. The last two terms are below `2^64`, so the
-    /// high half is `k`; and the low half is below `r` exactly when `j` is 0.
+    /// Let `d` be the block size, `r = ceil(2^64 / d)` and `e = r * d - 2^64`, which is below `d`. The
+    /// product of `r` and `k * d + j` is `k * 2^64 + k * e + j * r`. The last two terms are below
+    /// `2^64`, so the high half is `k`; and the low half is below `r` exactly if `j` is 0.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
     pub(crate) fn block_at(self, offset: u64) -> Option<u32> {
@@ -118,37 +121,37 @@ impl Divisor {
 
 static SHAPES: [Shape; CLASSES] = SHAPE_TABLE;
 const SHAPE_TABLE: [Shape; CLASSES] = shapes();
-/// The class of a size, by 16-byte steps: index `(size + 15) / 16`.
-/// Two bytes each, as the fast path of malloc shares the first-level cache with the program.
+/// The class of each size, in 16-byte steps: the index is `(size + 15) / 16`.
+/// An entry has two bytes, because the table shares the first-level cache with the program's data.
 static CLASS_OF: [u16; MAX_SMALL / MIN_ALIGN + 1] = class_table();
 
 impl SizeClass {
-    /// The class of everything that is not a small block.
+    /// The class of an address that is not in a slab.
     pub(crate) const NONE: SizeClass = SizeClass(0);
 
-    /// The smallest class that holds `size` bytes, which must be at most [`MAX_SMALL`].
+    /// Returns the smallest class that holds `size` bytes; `size` must be at most [`MAX_SMALL`].
     #[inline(always)]
     pub(crate) fn of_size(size: usize) -> SizeClass {
         SizeClass(u32::from(CLASS_OF[size.wrapping_add(MIN_ALIGN - 1) / MIN_ALIGN]))
     }
 
-    /// The class for `size` bytes at `align`, a power of two; `None` when no slab serves it.
+    /// Returns the class for `size` bytes at `align`, a power of two; `None` if no slab serves it.
     ///
-    /// Rounding the size up to a multiple of the alignment is enough: where classes lie closer
+    /// Rounding the size up to a multiple of the alignment is enough. Where classes lie closer
     /// than `align`, every multiple of `align` is itself a class; elsewhere all classes are
-    /// multiples of `align`. Slabs start at a multiple of [`CHUNK_BYTES`]. (Tested exhaustively.)
+    /// multiples of `align`. Slabs start at a multiple of [`CHUNK_BYTES`]. A test covers all cases.
     pub(crate) fn of_layout(size: usize, align: usize) -> Option<SizeClass> {
         let rounded = size.max(1).checked_next_multiple_of(align)?;
         (rounded <= MAX_SMALL).then(|| SizeClass::of_size(rounded))
     }
 
-    /// The class with this index, which must be below [`CLASSES`].
+    /// Returns the class with this index, which must be below [`CLASSES`].
     pub(crate) const fn from_index(index: usize) -> SizeClass {
         debug_assert!(index < CLASSES);
         SizeClass(to_u32(index * ENTRY_BYTES))
     }
 
-    /// The class that [`SizeClass::raw`] gave.
+    /// Returns the class for a number that [`SizeClass::raw`] returned.
     #[inline(always)]
     pub(crate) const fn from_raw(raw: u32) -> SizeClass {
         debug_assert!(
@@ -157,76 +160,78 @@ impl SizeClass {
         SizeClass(raw)
     }
 
-    /// The class as a number for the class map; 0 for [`SizeClass::NONE`].
+    /// Returns the class as a number for the class map; 0 for [`SizeClass::NONE`].
     #[inline(always)]
     pub(crate) const fn raw(self) -> u32 {
         self.0
     }
 
-    /// Bytes from the start of a table with [`ENTRY_BYTES`] a class to the entry of this one.
+    /// Returns the byte offset of this class's entry in a table with [`ENTRY_BYTES`] per class.
     #[inline(always)]
     pub(crate) const fn entry_offset(self) -> usize {
         to_usize(self.0)
     }
 
-    /// The class's place among all, from 0 for [`SizeClass::NONE`] to `CLASSES - 1`.
+    /// Returns the index of the class, from 0 for [`SizeClass::NONE`] to `CLASSES - 1`.
     #[inline(always)]
     pub(crate) const fn index(self) -> usize {
         self.entry_offset() / ENTRY_BYTES
     }
 
-    /// All classes that have blocks, smallest first.
+    /// Iterates over all classes that have blocks, smallest first.
     pub(crate) fn all() -> impl Iterator<Item = SizeClass> + Clone {
         (1..CLASSES).map(SizeClass::from_index)
     }
 
-    /// Bytes of a block of the class with this index, in const code.
+    /// Returns the bytes of a block of the class with this index, in const code.
     pub(crate) const fn block_bytes_of(index: usize) -> usize {
         size_of_class(index)
     }
 
-    /// Bytes of a block.
+    /// Returns the bytes of a block.
     #[inline(always)]
     pub(crate) fn block_bytes(self) -> usize {
         to_usize(SHAPES[self.index()].block_bytes)
     }
 
-    /// Whether a block of this class stays where it is when its size becomes `size`. Shrinking moves
-    /// only when it saves at least half. Never true of [`SizeClass::NONE`] and a size above 0.
+    /// Returns whether a block of this class stays in place when its size becomes `size`.
+    ///
+    /// A block that shrinks moves only if that saves at least half of it. Returns false for
+    /// [`SizeClass::NONE`] unless `size` is 0.
     #[inline(always)]
     pub(crate) fn keeps(self, size: usize) -> bool {
         let present = self.block_bytes();
         size <= present && size >= present / 2
     }
 
-    /// Blocks of a slab.
+    /// Returns the number of blocks in a slab.
     pub(crate) fn capacity(self) -> u32 {
         SHAPES[self.index()].capacity
     }
 
-    /// Chunks of a slab.
+    /// Returns the number of chunks in a slab.
     pub(crate) fn slab_chunks(self) -> u32 {
         SHAPES[self.index()].slab_chunks
     }
 
-    /// Pages of a slab.
+    /// Returns the number of pages in a slab.
     pub(crate) fn slab_pages(self) -> Pages {
         Pages::new(SHAPES[self.index()].slab_chunks * CHUNK_PAGES)
     }
 
-    /// How empty a slab with `free` free blocks is, from 0 to 15, in steps of at least 1/16.
+    /// Returns how empty a slab with `free` free blocks is: from 0 to 15, in steps of at least 1/16.
     pub(crate) fn emptiness(self, free: u32) -> u8 {
         #[expect(clippy::cast_possible_truncation, reason = "at most 15")]
         let degree = (free >> SHAPES[self.index()].fullness_shift) as u8;
         degree
     }
 
-    /// How the bytes of a slab are divided into blocks.
+    /// Returns the divisor of the class's slabs.
     pub(crate) fn divisor(self) -> Divisor {
         SHAPES[self.index()].divisor
     }
 
-    /// How the fast path of free tells whether a block of the class can start at an address.
+    /// Returns the test that the fast path of free applies to an address in a slab of the class.
     pub(crate) fn start_test(self) -> StartTest {
         SHAPES[self.index()].starts
     }
@@ -255,8 +260,8 @@ const fn shapes() -> [Shape; CLASSES] {
     shapes
 }
 
-/// The smallest slab with at least eight blocks whose tail wastes at most 1/32 of it; failing
-/// that, the one that wastes least.
+/// Chooses the shortest slab with at least eight blocks whose tail wastes at most 1/32 of it. If
+/// there is none, chooses the slab that wastes the smallest part.
 const fn shape(block: usize) -> Shape {
     let mut best_chunks = 0;
     let mut best_waste = usize::MAX;
@@ -264,7 +269,7 @@ const fn shape(block: usize) -> Shape {
     while chunks <= MAX_SLAB_CHUNKS {
         let slab = to_usize(chunks) * CHUNK_BYTES;
         let blocks = slab / block;
-        // Waste in parts of 2^20, so that slabs of different lengths compare.
+        // Waste per slab in units of 2^-20, so that slabs of different lengths compare.
         let waste = ((slab % block) << 20) / slab;
         if blocks >= MIN_BLOCKS && waste < best_waste {
             best_chunks = chunks;
@@ -281,7 +286,7 @@ const fn shape(block: usize) -> Shape {
         block_bytes: to_u32(block),
         slab_chunks: best_chunks,
         capacity,
-        // At least eight blocks, so the logarithm is at least 3.
+        // The logarithm is at least 3, because a slab has at least eight blocks.
         fullness_shift: capacity.ilog2() - 3,
         divisor: Divisor::new(block, capacity),
         starts: StartTest::new(block, best_chunks),
@@ -319,8 +324,8 @@ const _: () = {
             assert!(size > below);
             assert!(size - below == MIN_ALIGN || (size - below) * 8 <= below);
         }
-        // `k * e + j * r` stays below 2^64 with `k` below 2^19 and `e` below 2^15, as `r` is at
-        // least 2^49: see `Divisor::block_at`.
+        // `k * e + j * r` stays below 2^64 if `k` is below 2^19 and `e` below 2^15, because `r` is
+        // at least 2^49: see `Divisor::block_at`.
         assert!(size.ilog2() <= 15 && shape.divisor.end < 1 << 19);
         class += 1;
     }
@@ -356,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn only_block_starts_have_an_index() {
+    fn only_the_start_of_a_block_has_an_index() {
         for class in SizeClass::all().step_by(if cfg!(miri) { 17 } else { 1 }) {
             let size = class.block_bytes();
             let divisor = class.divisor();

@@ -1,27 +1,27 @@
 //! An ordered set of small indices whose links live in a table of the caller.
 //!
-//! It orders part-used slabs by fullness. The nodes are entries of
-//! out-of-band tables, so the set owns no memory and cannot fail. A treap, because its shape is
-//! independent of the order of insertions and its code is a fraction of a red-black tree's:
-//! priorities are a hash of the index, expected depth is below 3 log2 n.
+//! It orders part-used slabs by fullness. The nodes are entries of out-of-band tables, so the set
+//! owns no memory and no operation fails. It is a treap, because a treap's shape does not depend on
+//! the order of insertions and its code is much shorter than a red-black tree's. Priorities are a
+//! hash of the index; the expected depth is below 3 log2 n.
 
-/// The table that holds the links of the nodes. Index 0 is never a node: it is the null link.
+/// The table that holds the links of the nodes. Index 0 is the null link and never a node.
 pub(crate) trait Nodes {
     fn left(&self, node: u32) -> u32;
     fn right(&self, node: u32) -> u32;
     fn set_left(&self, node: u32, child: u32);
     fn set_right(&self, node: u32, child: u32);
-    /// The sort key. It must be unique and must not change while the node is in the set.
+    /// Returns the sort key, which must be unique and must not change while the node is in the set.
     fn key(&self, node: u32) -> u64;
 }
 
-/// The set: a root link.
+/// The set, which holds only the index of its root.
 #[derive(Debug)]
 pub(crate) struct Treap {
     root: u32,
 }
 
-/// A link of the tree: the place where a subtree hangs.
+/// A link of the tree: where the index of a subtree's root is stored.
 #[derive(Clone, Copy)]
 enum Link {
     Root,
@@ -31,7 +31,7 @@ enum Link {
 
 const NIL: u32 = 0;
 
-/// A node's priority: a bijective mix of its index, so that no two nodes share one.
+/// Returns a node's priority. The hash is bijective, so no two nodes have the same one.
 fn priority(node: u32) -> u32 {
     let mixed = node.wrapping_mul(0x9E37_79B1);
     (mixed ^ (mixed >> 15)).wrapping_mul(0x85EB_CA77)
@@ -64,7 +64,7 @@ impl Treap {
         }
     }
 
-    /// The link on the way from `at` (a node) towards `key`.
+    /// Returns the link of the node `at` that leads towards `key`.
     fn towards(nodes: &impl Nodes, at: u32, key: u64) -> Link {
         if key < nodes.key(at) { Link::Left(at) } else { Link::Right(at) }
     }
@@ -79,7 +79,7 @@ impl Treap {
             subtree = self.get(nodes, link);
         }
         self.set(nodes, link, node);
-        // Split the subtree that hung there into the nodes below and above `key`.
+        // Split the displaced subtree into the nodes below and above `key`.
         let mut below = Link::Left(node);
         let mut above = Link::Right(node);
         while subtree != NIL {
@@ -108,7 +108,7 @@ impl Treap {
             link = Self::towards(nodes, at, key);
             at = self.get(nodes, link);
         }
-        // Merge its two subtrees, all keys of the left one being below those of the right one.
+        // Merge its two subtrees. All keys of the left one are below those of the right one.
         let (mut left, mut right) = (nodes.left(node), nodes.right(node));
         while left != NIL && right != NIL {
             if priority(left) > priority(right) {
@@ -124,12 +124,12 @@ impl Treap {
         self.set(nodes, link, if left == NIL { right } else { left });
     }
 
-    /// The node with the smallest key.
+    /// Returns the node with the smallest key.
     pub(crate) fn first(&self, nodes: &impl Nodes) -> Option<u32> {
         self.at_least(nodes, 0)
     }
 
-    /// The node with the smallest key that is at least `key`.
+    /// Returns the node with the smallest key that is at least `key`.
     pub(crate) fn at_least(&self, nodes: &impl Nodes, key: u64) -> Option<u32> {
         let mut best = None;
         let mut at = self.root;

@@ -1,23 +1,23 @@
-//! Units: pages, chunks and segments of the arena, as types that do not mix.
+//! Units of the arena (pages, chunks, segments) as types that cannot be mixed up.
 //!
-//! A *page* is 4 KiB of the arena whatever the page size of the OS is. A *chunk* is 64 KiB, the
-//! grain of slabs. A *segment* is 4 MiB, the grain of the page bitmaps.
+//! A *page* is 4 KiB of the arena, also where the OS page is larger. A *chunk* is 64 KiB: slabs
+//! start at chunks and consist of whole ones. A *segment* is 4 MiB and has one set of page bitmaps.
 
 use core::ops::{Add, AddAssign, Sub, SubAssign};
 
-/// log2 of the bytes of a page.
+/// log2 of [`PAGE_BYTES`].
 pub(crate) const PAGE_SHIFT: u32 = 12;
 /// Bytes of a page.
 pub(crate) const PAGE_BYTES: usize = 1 << PAGE_SHIFT;
-/// log2 of the bytes of a chunk.
+/// log2 of [`CHUNK_BYTES`].
 pub(crate) const CHUNK_SHIFT: u32 = 16;
 /// Bytes of a chunk.
 pub(crate) const CHUNK_BYTES: usize = 1 << CHUNK_SHIFT;
-/// Pages of a chunk.
+/// Pages in a chunk.
 pub(crate) const CHUNK_PAGES: u32 = 1 << (CHUNK_SHIFT - PAGE_SHIFT);
-/// log2 of the pages of a segment.
+/// log2 of [`SEGMENT_PAGES`].
 pub(crate) const SEGMENT_PAGES_SHIFT: u32 = 10;
-/// Pages of a segment.
+/// Pages in a segment.
 pub(crate) const SEGMENT_PAGES: u32 = 1 << SEGMENT_PAGES_SHIFT;
 /// Bytes of a segment.
 pub(crate) const SEGMENT_BYTES: usize = PAGE_BYTES << SEGMENT_PAGES_SHIFT;
@@ -44,7 +44,7 @@ impl Pages {
         Pages(count)
     }
 
-    /// The pages that hold `bytes`; `None` when there are more than `u32` counts.
+    /// Returns the number of pages that hold `bytes`; `None` if it exceeds a `u32`.
     pub(crate) fn containing(bytes: usize) -> Option<Pages> {
         u32::try_from(bytes.div_ceil(PAGE_BYTES)).ok().map(Pages)
     }
@@ -63,7 +63,7 @@ impl PageIndex {
         PageIndex(index)
     }
 
-    /// The page that holds the byte at `offset` of the arena.
+    /// Returns the page that holds the byte `offset` bytes into the arena.
     pub(crate) const fn of_offset(offset: usize) -> PageIndex {
         PageIndex(to_u32(offset >> PAGE_SHIFT))
     }
@@ -76,7 +76,7 @@ impl PageIndex {
         to_usize(self.0)
     }
 
-    /// The offset of the page's first byte in the arena.
+    /// Returns the offset of the page's first byte in the arena, in bytes.
     pub(crate) const fn offset(self) -> usize {
         to_usize(self.0) << PAGE_SHIFT
     }
@@ -85,7 +85,7 @@ impl PageIndex {
         ChunkIndex(self.0 / CHUNK_PAGES)
     }
 
-    /// The first page at or after this one whose index is a multiple of `align`.
+    /// Returns the first page at or after this one whose index is a multiple of `align`.
     pub(crate) const fn align_up(self, align: Pages) -> PageIndex {
         PageIndex(self.0.next_multiple_of(align.0))
     }
@@ -164,7 +164,7 @@ impl SubAssign for Pages {
     }
 }
 
-/// A contiguous range of pages of the arena. Whoever holds a `Run` owns its pages.
+/// A contiguous range of pages of the arena. The holder of a `Run` owns its pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a dropped run is a leaked run"]
 pub(crate) struct Run {
@@ -177,7 +177,7 @@ impl Run {
         Run { start, pages }
     }
 
-    /// One past the last page.
+    /// Returns the index one past the last page.
     pub(crate) fn end(self) -> PageIndex {
         self.start + self.pages
     }
@@ -187,17 +187,17 @@ impl Run {
     }
 }
 
-/// `usize` of a `u32`, in const code, where `From` is not available.
+/// Converts a `u32` to `usize`. Const code cannot use `From`.
 pub(crate) const fn to_usize(value: u32) -> usize {
     value as usize
 }
 
-/// `u64` of a `usize`.
+/// Converts a `usize` to `u64`.
 pub(crate) const fn to_u64(value: usize) -> u64 {
     value as u64
 }
 
-/// `u32` of a `usize` that is known to fit: indices of pages, chunks and blocks.
+/// Converts a `usize` that fits to `u32`: an index of a page, a chunk or a block.
 #[expect(clippy::cast_possible_truncation, reason = "the debug assertion states the range")]
 pub(crate) const fn to_u32(value: usize) -> u32 {
     debug_assert!(value <= u32::MAX as usize);

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::Slot;
 use super::slab::{INLINE_WORDS, Slab};
-use crate::base::bits::{self, WORD_BITS, is_row, ones, words_for};
+use crate::base::bits::{self, WORD_BITS, is_contiguous, ones, words_for};
 use crate::base::size_class::SizeClass;
 use crate::base::units::{ChunkIndex, PAGE_BYTES, Run, to_u32, to_u64, to_usize};
 use crate::segment::tables::{BITMAP_WORDS, Bitmap, Tables};
@@ -141,7 +141,7 @@ impl<'a> Blocks<'a> {
             let count = room.len().min(to_usize(free.count_ones()));
             let (rest, places) = room.split_at(room.len() - count);
             let mut past = lowest;
-            if is_row(free) {
+            if is_contiguous(free) {
                 let mut address = first.wrapping_add(to_usize(lowest) * size);
                 let mut fill = |place: &Slot| {
                     place.store(address, Ordering::Relaxed);

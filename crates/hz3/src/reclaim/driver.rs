@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::source::{Layers, Source};
 use super::{Next, Reclaim};
-use crate::base::absence;
+use crate::base::eventcount;
 use crate::base::sync::AtomicU32;
 use crate::cache::ThreadCache;
 use crate::options::{Background, Config, Policy};
@@ -174,7 +174,7 @@ impl Reclaim {
         if layers.segments().limit().take_pressure() {
             self.release_under_pressure(layers);
         }
-        match absence::look(&self.driver.state) {
+        match eventcount::state_after_post(&self.driver.state) {
             INLINE => {
                 self.look_after(layers);
                 if let Some(own) = layers.own() {
@@ -196,7 +196,7 @@ impl Reclaim {
     /// look; but the clock that large frees are goes on.
     #[inline]
     pub(crate) fn is_look_due(&self, own: &ThreadCache) -> bool {
-        let is_inline = absence::look(&self.driver.state) == INLINE;
+        let is_inline = eventcount::state_after_post(&self.driver.state) == INLINE;
         let number = self.driver.number.load(Ordering::Relaxed);
         let is_looked_after = !is_inline || own.runs.is_looked_after(number);
         !is_looked_after || own.large_frees().is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
@@ -205,7 +205,7 @@ impl Reclaim {
     /// As [`Reclaim::after_slow_path`], for a thread that has just given its cache back. It may hold
     /// locks of the C library and starts no other.
     pub(crate) fn after_thread_end<O: Os>(&self, layers: Layers<'_, O>) {
-        match absence::look(&self.driver.state) {
+        match eventcount::state_after_post(&self.driver.state) {
             INLINE => {
                 self.trim_unless_experiment(layers, true);
                 self.tick_if_due(layers);
@@ -311,7 +311,7 @@ impl Reclaim {
             layers.registry.iter().for_each(ThreadCache::close);
         }
         let is_quiet = || is_alone || self.is_quiet(layers);
-        absence::leave(&self.driver.state, RUNNING, INLINE, || layers.os().barrier(), is_quiet)
+        eventcount::leave(&self.driver.state, RUNNING, INLINE, || layers.os().barrier(), is_quiet)
     }
 
     /// Whether nothing has happened since the last tick that a tick would have to look at.

@@ -1,31 +1,35 @@
-//! How a thread that does others' work leaves when nothing is left, and none of that work is missed.
+//! How a worker thread leaves without missing work that another thread posts meanwhile.
 //!
-//! | a thread that makes work | the thread that leaves |
+//! The protocol is that of an eventcount, with an asymmetric fence:
+//!
+//! | the side that posts work | the side that leaves |
 //! |---|---|
-//! | 1. does something (plain stores) | 1. state := absent |
+//! | 1. posts the work (plain stores) | 1. stores `absent` in the state |
 //! | 2. light fence (no instruction) | 2. heavy fence (membarrier) |
-//! | 3. reads the state; if absent, sees to the work | 3. looks for work; if there is any, stays |
+//! | 3. reads the state; handles the work if it is `absent` | 3. looks for work; stays if there is any |
 //!
-//! With both fences, of the work and the state at least one side sees the other's. So there is no
-//! work that neither the leaving thread finds nor its maker looks after. The model is at the end of
+//! With both fences at least one side sees the store of the other. So either the leaving thread finds
+//! the work, or the posting thread reads `absent` and handles the work. The model is at the end of
 //! this file.
 
 use core::sync::atomic::Ordering;
 
 use super::sync::{AtomicU32, light_fence};
 
-/// Maker of work, after it: the state.
+/// Returns the state after the caller has posted work: steps 2 and 3 of the posting side.
 #[inline]
-pub(crate) fn look(state: &AtomicU32) -> u32 {
+pub(crate) fn state_after_post(state: &AtomicU32) -> u32 {
     light_fence();
     state.load(Ordering::Relaxed)
 }
 
-/// Changes the state from `present` to `absent`, unless work was made meanwhile. Returns whether the
-/// caller is to leave: also when another thread took its place between the two steps.
+/// Changes the state from `present` to `absent`, unless work was posted meanwhile.
 ///
-/// `barrier` runs a full barrier on all threads, and says whether there is such a thing; without it
-/// work may be missed until its maker's next call. `is_quiet` says whether there is no work.
+/// Returns whether the caller must leave. It must also leave if another thread has taken its place
+/// between the two steps.
+///
+/// `barrier` runs a full memory barrier on all threads and returns false if the system has none; then
+/// work may be missed until the next post. `is_quiet` returns whether there is no work.
 pub(crate) fn leave(
     state: &AtomicU32,
     present: u32,
@@ -41,33 +45,33 @@ pub(crate) fn leave(
 
 #[cfg(all(loom, test))]
 mod tests {
-    //! The model: makers of work, each of which looks after its work if it finds nobody present, and
-    //! a thread that leaves when it finds nothing new. In the end every piece of work was found by
-    //! one or the other. The barrier is a `SeqCst` fence on both sides. The main thread only waits:
-    //! loom, with its bound on preemptions, does not preempt it.
+    //! The model: threads that post work, each of which handles it if the worker is absent, and a
+    //! worker that leaves when it finds nothing new. In the end one of them has found every piece of
+    //! work. The barrier is a `SeqCst` fence on both sides. The main thread only waits, because loom
+    //! does not preempt it when preemptions are bounded.
 
-    use super::{leave, look};
+    use super::{leave, state_after_post};
     use loom::sync::Arc;
     use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
     use std::vec::Vec;
 
     const PRESENT: u32 = 1;
     const ABSENT: u32 = 2;
-    /// Another thread has come.
+    /// Another worker has taken the place.
     const TAKEN: u32 = 3;
 
     struct World {
         state: AtomicU32,
         work: [AtomicUsize; 2],
-        /// Work that its maker looked after.
-        cared_for: [AtomicUsize; 2],
+        /// Work that the thread that posted it has handled.
+        handled: [AtomicUsize; 2],
     }
 
     impl World {
-        fn make_work(&self, maker: usize) {
-            self.work[maker].store(1, Ordering::Relaxed);
-            if look(&self.state) == ABSENT {
-                self.cared_for[maker].store(1, Ordering::Relaxed);
+        fn post(&self, poster: usize) {
+            self.work[poster].store(1, Ordering::Relaxed);
+            if state_after_post(&self.state) == ABSENT {
+                self.handled[poster].store(1, Ordering::Relaxed);
                 let _taken = self.state.compare_exchange(
                     ABSENT,
                     TAKEN,
@@ -104,17 +108,17 @@ mod tests {
         }
     }
 
-    fn no_work_is_missed(makers: usize) {
+    fn no_work_is_missed(posters: usize) {
         loom::model(move || {
             let world = Arc::new(World {
                 state: AtomicU32::new(PRESENT),
                 work: [AtomicUsize::new(0), AtomicUsize::new(0)],
-                cared_for: [AtomicUsize::new(0), AtomicUsize::new(0)],
+                handled: [AtomicUsize::new(0), AtomicUsize::new(0)],
             });
-            let threads: Vec<_> = (0..makers)
-                .map(|maker| {
+            let threads: Vec<_> = (0..posters)
+                .map(|poster| {
                     let world = Arc::clone(&world);
-                    loom::thread::spawn(move || world.make_work(maker))
+                    loom::thread::spawn(move || world.post(poster))
                 })
                 .collect();
             let worker = {
@@ -125,22 +129,22 @@ mod tests {
             for thread in threads {
                 thread.join().unwrap();
             }
-            // A maker that found the place taken has a thread that looks after its work.
+            // If the place is taken, another worker handles the work.
             let taken = world.state.load(Ordering::Relaxed) == TAKEN;
-            for maker in 0..makers {
-                let cared_for = world.cared_for[maker].load(Ordering::Relaxed) == 1;
-                assert!(seen[maker] == 1 || cared_for || taken, "work was missed");
+            for poster in 0..posters {
+                let handled = world.handled[poster].load(Ordering::Relaxed) == 1;
+                assert!(seen[poster] == 1 || handled || taken, "work was missed");
             }
         });
     }
 
     #[test]
-    fn the_work_of_one_maker_is_not_missed() {
+    fn no_work_is_missed_that_one_thread_posts() {
         no_work_is_missed(1);
     }
 
     #[test]
-    fn the_work_of_two_makers_is_not_missed() {
+    fn no_work_is_missed_that_two_threads_post() {
         no_work_is_missed(2);
     }
 }
