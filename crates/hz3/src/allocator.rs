@@ -1,6 +1,6 @@
-//! The trait `Allocator`: of nightly's `core`, or of the crate `allocator-api2`.
+//! Implements the trait `Allocator` of the crate `allocator-api2`, or of nightly's `core`.
 //!
-//! With nightly's, that crate's trait is the same one, so there is one implementation.
+//! With the feature `nightly` both names mean the same trait, so one implementation is enough.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
@@ -12,20 +12,33 @@ use core::alloc::{AllocError, Allocator};
 
 use crate::Hz3;
 
-/// The block as the trait wants it, or its error.
+/// Converts a block to the slice that the trait returns, and NULL to its error.
 fn slice(block: *mut u8, size: usize) -> Result<NonNull<[u8]>, AllocError> {
     let block = NonNull::new(block).ok_or(AllocError)?;
     Ok(NonNull::slice_from_raw_parts(block, size))
 }
 
-/// What stands for a block of no bytes: aligned, never read, never freed.
-fn nothing(layout: Layout) -> NonNull<[u8]> {
+/// Returns the pointer that stands for a block of no bytes: aligned, never read, never freed.
+fn empty(layout: Layout) -> NonNull<[u8]> {
     // An alignment is never 0.
     let address = NonNull::new(ptr::without_provenance_mut(layout.align()));
     NonNull::slice_from_raw_parts(address.unwrap_or(NonNull::dangling()), 0)
 }
 
-/// Changes the size of a block, in place where that is possible.
+/// Allocates by `allocate`, a method of [`GlobalAlloc`], which must not be called for 0 bytes.
+#[inline(always)]
+fn allocate_unless_empty(
+    layout: Layout,
+    allocate: unsafe fn(&Hz3, Layout) -> *mut u8,
+) -> Result<NonNull<[u8]>, AllocError> {
+    if layout.size() == 0 {
+        return Ok(empty(layout));
+    }
+    // SAFETY: the size is not 0.
+    slice(unsafe { allocate(&Hz3, layout) }, layout.size())
+}
+
+/// Changes the layout of a block, in place where that is possible.
 ///
 /// # Safety
 /// As for [`Allocator::grow`] and [`Allocator::shrink`].
@@ -41,7 +54,7 @@ unsafe fn resize(
     }
     let target = Hz3.allocate(new)?;
     let kept = old.size().min(new.size());
-    // SAFETY: both blocks have that many bytes, and the new one is nobody else's.
+    // SAFETY: both blocks have that many bytes, and only this function uses the new one.
     unsafe { block.copy_to_nonoverlapping(target.cast(), kept) };
     // SAFETY: the caller gave the block up for the new one.
     unsafe { Hz3.deallocate(block, old) };
@@ -52,20 +65,12 @@ unsafe fn resize(
 unsafe impl Allocator for Hz3 {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if layout.size() == 0 {
-            return Ok(nothing(layout));
-        }
-        // SAFETY: the size is not 0.
-        slice(unsafe { self.alloc(layout) }, layout.size())
+        allocate_unless_empty(layout, <Hz3 as GlobalAlloc>::alloc)
     }
 
     #[inline]
     fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if layout.size() == 0 {
-            return Ok(nothing(layout));
-        }
-        // SAFETY: the size is not 0.
-        slice(unsafe { self.alloc_zeroed(layout) }, layout.size())
+        allocate_unless_empty(layout, <Hz3 as GlobalAlloc>::alloc_zeroed)
     }
 
     #[inline]

@@ -16,7 +16,7 @@ use crate::{raw, thread};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hz3;
 
-/// The allocator with a configuration of the program's own; the environment overrides it.
+/// The allocator with a configuration that the program chooses; the environment overrides it.
 ///
 /// ```
 /// use hz3::{Config, Configured};
@@ -26,21 +26,22 @@ pub struct Hz3;
 ///     Configured::new(Config::new().thread_cache_bytes(1 << 20));
 /// ```
 ///
-/// All allocators of a program share one heap: the configuration that is seen by the first
-/// allocation counts.
+/// All allocators of a program share one heap. The first allocation determines its configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Configured {
     config: Config,
 }
 
 impl Configured {
-    /// An allocator with this configuration.
+    /// Creates an allocator with this configuration.
     pub const fn new(config: Config) -> Configured {
         Configured { config }
     }
 }
 
-/// What follows a miss of [`raw::malloc`]. Rust code calls this, so no lock of the C library is held.
+/// Serves a miss of [`raw::malloc`], and starts the reclaimer's thread if it is wanted.
+///
+/// The thread may be started here, because Rust code called and so holds no lock of the C library.
 ///
 /// # Safety
 /// As for [`raw::malloc_miss`].
@@ -59,7 +60,7 @@ fn start_wanted_reclaimer() {
     }
 }
 
-/// A block of `layout`, by the fast path where the alignment is common.
+/// Allocates a block of `layout`, by the fast path if the alignment is at most [`MIN_ALIGN`].
 #[inline(always)]
 fn allocate(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     if layout.align() <= MIN_ALIGN {
@@ -69,7 +70,7 @@ fn allocate(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     raw::aligned(layout.align(), layout.size())
 }
 
-/// A block of `layout` that reads as zero. `miss` is what follows a miss of [`raw::malloc`].
+/// Allocates a block of `layout` that reads as zero. `miss` serves a miss of [`raw::malloc`].
 fn allocate_zeroed(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     if layout.align() <= MIN_ALIGN
         // SAFETY: both callers' misses call `malloc_miss` first.
@@ -110,7 +111,8 @@ unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
     }
 }
 
-/// `raw::realloc` keeps no alignment above 16, so an aligned block moves unless it has the room.
+/// Resizes a block with an alignment above 16, which `raw::realloc` would not preserve: the block
+/// moves unless the new size fits and is at least half of its present one.
 unsafe fn move_aligned(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
     // SAFETY: the block is hz3's.
     let present = unsafe { raw::usable_size(block) }.unwrap_or(layout.size());
@@ -135,8 +137,8 @@ unsafe fn release(block: *mut u8) {
     unsafe { raw::free(block, miss) };
 }
 
-// SAFETY: blocks have the size and alignment of their layout, stay where they are until they are
-// freed, and nothing here unwinds.
+// SAFETY: blocks have the size and alignment of their layout and stay in place until they are freed.
+// Nothing here unwinds.
 unsafe impl GlobalAlloc for Hz3 {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -1,20 +1,22 @@
-//! THE PAGE: malloc and free of a cached class, and the class of a block. Nothing else happens here:
-//! no lock, no atomic read-modify-write, no division, no statistics, no test of whether anything is
-//! initialised (a thread without a cache has a sentinel in which everything misses).
+//! The fast path: `malloc` and `free` of a block that the thread's cache serves.
 //!
-//! The number of instructions is golden: `cargo xtask fastpath` fails when it grows.
+//! It takes no lock, executes no atomic read-modify-write and no division, and counts nothing. It
+//! does not test whether anything is initialised: a thread without a cache has a sentinel, in which
+//! every operation misses. `cargo xtask fastpath` fails if its number of instructions grows.
 
 use crate::base::size_class::{MAX_SMALL, SizeClass};
 use crate::cache::ThreadCache;
 
-/// A block of at least `size` bytes from the cache. `None`: the cache has none, or the size is not
-/// a small one; `Heap::allocate_miss` takes over.
+/// Takes a block of at least `size` bytes from the cache.
+///
+/// Returns `None` if the cache has none or `size` is above [`MAX_SMALL`]; `Heap::allocate_miss` takes
+/// over.
 ///
 /// # Safety
 /// `cache` is the calling thread's cache or a sentinel.
 #[inline(always)]
 pub(crate) unsafe fn malloc(cache: &ThreadCache, size: usize) -> Option<*mut u8> {
-    // 32 KiB is the last size that the class table knows; larger blocks are runs of pages.
+    // The class table ends at 32 KiB; larger blocks are runs of pages.
     if size > MAX_SMALL {
         return None;
     }
@@ -22,22 +24,24 @@ pub(crate) unsafe fn malloc(cache: &ThreadCache, size: usize) -> Option<*mut u8>
     unsafe { cache.stack(SizeClass::of_size(size)).pop() }
 }
 
-/// Puts a block into the cache. False: the cache is full of its class, or the address is not in a
-/// slab (null, a large block, somebody else's); `Heap::free_miss` takes over.
+/// Puts a block into the cache.
+///
+/// Returns false if the cache is full of its class, or if the address is not in a slab: null, a large
+/// block, or a block of another allocator. Then `Heap::free_miss` takes over.
 ///
 /// # Safety
-/// `cache` is the calling thread's cache or a sentinel; the block, if it is hz3's, is not used
-/// again by the program.
+/// `cache` is the calling thread's cache or a sentinel. If the block is hz3's, the program does not
+/// use it again.
 #[inline(always)]
 pub(crate) unsafe fn free(cache: &ThreadCache, block: *mut u8) -> bool {
-    // Outside the arena: null, somebody else's, or any address as long as the cache is a sentinel.
+    // Outside the arena: null, or a block of another allocator. In a sentinel: any address.
     let Some(class) = cache.class_of(block) else { return false };
-    // What is not in a slab has class 0, whose stack never has room.
+    // An address that is not in a slab has class 0, whose stack never has room.
     // SAFETY: the caller's promise is that of `push`.
     unsafe { cache.stack(class).push(block) }
 }
 
-/// The class of a block in a slab. `None`: the address is not in a slab, or the thread has no cache.
+/// Returns the class of a block; `None` if it is not in a slab or the thread has no cache.
 #[inline(always)]
 pub(crate) fn class_of(cache: &ThreadCache, block: *mut u8) -> Option<SizeClass> {
     cache.class_of(block).filter(|&class| class != SizeClass::NONE)

@@ -8,13 +8,14 @@
 //!
 //! # What it does to a process
 //!
-//! * **Threads.** A process of several threads gets one more from hz3 while there is memory to give
-//!   back. `HZ3_BACKGROUND=0` ([`Background::Never`]) avoids that; the program's own slow paths then do
-//!   the work.
+//! * **Threads.** In a process of several threads hz3 runs one more while there is memory to give
+//!   back. With `HZ3_BACKGROUND=0` ([`Background::Never`]) it starts none, and the slow paths of the
+//!   program's own threads do the work.
 //! * **Address space.** hz3 chooses a window of twice the machine's memory and swap, or less where the
-//!   address space is limited, and maps it only as it is used; `HZ3_ARENA` changes its length.
-//! * **Fork.** A child may allocate at once, also when the parent has many threads: handlers of
-//!   `pthread_atfork` hold the heap's locks over the fork.
+//!   address space is limited. It maps parts of the window as they are needed. `HZ3_ARENA` changes its
+//!   length.
+//! * **Fork.** A child may allocate at once, even if the parent has many threads, because handlers of
+//!   `pthread_atfork` hold the heap's locks during the fork.
 //! * **Signal handlers** must not allocate, as with any allocator.
 //! * **C code** in the same program keeps the C library's malloc. `libhz3.a` or `libhz3.so` replace
 //!   that too; a program links one of them or has this crate as its global allocator, not both.
@@ -22,15 +23,16 @@
 //! # What it costs
 //!
 //! An allocation and a free of up to 32 KiB usually touch the thread's own cache alone.
-//! [`collect`] takes time in proportion to what there is to give back, and stops no other thread; a
-//! program that never calls it gets its memory returned in the background. [`stats()`] walks the tables
-//! under their locks: milliseconds for a large heap, so call it for reports, not for decisions.
+//! [`collect`] takes time in proportion to the memory that it gives back, and stops no other thread.
+//! If a program never calls it, hz3 gives memory back in the background. [`stats()`] walks the tables
+//! under their locks, which takes milliseconds for a large heap: call it for reports, not for
+//! decisions.
 //!
 //! # Options
 //!
-//! Read once, before the first allocation: from [`Configured`], then from the environment, which wins.
-//! [`Config`] documents each with its variable. An unknown `HZ3_` variable or a malformed value gives
-//! one line on stderr, and the default stays.
+//! hz3 reads its options once, before the first allocation: first from [`Configured`], then from the
+//! environment, which overrides it. [`Config`] documents each with its variable. An unknown `HZ3_`
+//! variable or a malformed value causes one line on stderr, and the option keeps its value.
 //!
 //! # Features
 //!
@@ -42,8 +44,8 @@
 //!
 //! # Rust versions
 //!
-//! The crate needs Rust 1.88. A newer one is required in minor releases only, and never one that was
-//! released less than six months before.
+//! The crate needs Rust 1.88. Only a minor release may require a newer version, which must then be at
+//! least six months old.
 
 // The layers. Calls go down; memory comes back up the same way.
 //
@@ -172,17 +174,16 @@ pub use options::{Background, Config, Limit, LimitMode, Policy, Report, ReportPa
 #[cfg(not(loom))]
 pub use stats::Stats;
 
-/// Gives everything that is free back to the system at once, from any thread: blocks in the
-/// caches of all threads, running ones included, empty slabs, free pages. Returns the bytes given
-/// back.
+/// Gives all free memory back to the system and returns the bytes given back.
 ///
-/// A cache whose owner is just refilling it is passed over.
+/// That is the blocks in the caches of all threads, including running ones, the empty slabs and the
+/// free pages. Any thread may call it. A cache that its owner is refilling is skipped.
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub fn collect() -> usize {
     thread::collect(0)
 }
 
-/// What the heap holds and what it did.
+/// Returns what the heap holds and what it has done so far.
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub fn stats() -> Stats {
     thread::stats()

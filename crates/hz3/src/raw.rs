@@ -1,8 +1,7 @@
-//! The entry points of the C ABI, and of anyone who needs malloc's contract in Rust.
+//! The contract of `malloc` in Rust: the entry points of the C ABI and of other wrappers.
 //!
-//! [`malloc`] and [`free`] inline the fast path into the caller and leave the miss to a closure, so
-//! that the face decides what a miss does (set `errno`, forward a foreign pointer) without a price
-//! on the hit.
+//! [`malloc`] and [`free`] inline the fast path into the caller and call a closure on a miss. So the
+//! wrapper decides what a miss does (set `errno`, forward a foreign pointer) at no cost on a hit.
 
 use core::ptr::NonNull;
 
@@ -16,17 +15,18 @@ pub use crate::os::fatal::panicked;
 use crate::os::linux::Linux;
 use crate::{hot, thread};
 
-/// Makes the heap now, instead of at the first allocation, and registers what hz3 does around a fork.
-/// Without memory for it the first allocation tries again.
+/// Creates the heap now, instead of at the first allocation, and registers the fork handlers.
+///
+/// If there is no memory for the heap, the first allocation tries again.
 pub fn start() {
     thread::start();
 }
 
-/// The fast path of malloc; `miss` is called with the size when the thread's cache cannot serve.
+/// Allocates by the fast path; calls `miss` with the size if the thread's cache cannot serve.
 ///
 /// # Safety
-/// `miss` calls [`malloc_miss`] with this size, once, before anything else of hz3's: the fast path
-/// has passed a place of the cache, which the miss gives back.
+/// `miss` calls [`malloc_miss`] with this size once, before any other function of hz3: the fast path
+/// has lowered the stack's `top`, and `malloc_miss` raises it again.
 #[inline(always)]
 pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     // SAFETY: the hot cache is the calling thread's or a sentinel.
@@ -36,15 +36,19 @@ pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u
     }
 }
 
-/// What may be tried between a miss of [`malloc`] and [`malloc_miss`]: a large block that this thread
-/// freed last. Makes no system call. `None`: nothing was done.
+/// Takes a large block that this thread freed lately, without a system call.
+///
+/// May be called between a miss of [`malloc`] and [`malloc_miss`]. If it returns `None`, nothing was
+/// changed.
 #[inline(always)]
 pub fn malloc_large(size: usize) -> Option<*mut u8> {
     if size > MAX_SMALL { thread::take_freed(size) } else { None }
 }
 
-/// What may be tried between a miss of [`free`] and [`free_miss`]: a large block becomes one that this
-/// thread freed last. False: nothing was done.
+/// Keeps a large block for the next allocation of this thread.
+///
+/// May be called between a miss of [`free`] and [`free_miss`]. If it returns false, nothing was
+/// changed.
 ///
 /// # Safety
 /// As for [`free_miss`].
@@ -54,11 +58,13 @@ pub unsafe fn free_large(block: *mut u8) -> bool {
     unsafe { thread::keep_freed(block) }
 }
 
-/// What follows a miss of [`malloc`]. NULL on exhaustion; `errno` is not set. A size of 0 gives a
-/// block of its own.
+/// Serves a miss of [`malloc`]; returns NULL on exhaustion and does not set `errno`.
+///
+/// A size of 0 gives a block of its own.
 ///
 /// # Safety
-/// [`malloc`] has just missed with this size on this thread, and nothing of hz3's was called since.
+/// [`malloc`] has just missed with this size on this thread, and no other function of hz3 was called
+/// since, except [`malloc_large`] in vain.
 #[cold]
 #[inline(never)]
 pub unsafe fn malloc_miss(size: usize) -> *mut u8 {
@@ -66,11 +72,11 @@ pub unsafe fn malloc_miss(size: usize) -> *mut u8 {
     unsafe { thread::malloc_miss(size) }
 }
 
-/// The fast path of free; `miss` is called for NULL, large and foreign blocks, and when the
-/// thread's cache is full.
+/// Frees by the fast path; calls `miss` for NULL, for large and foreign blocks, and if the thread's
+/// cache is full.
 ///
 /// # Safety
-/// A block of hz3's is not used again by the program.
+/// If the block is hz3's, the program does not use it again.
 #[inline(always)]
 pub unsafe fn free(block: *mut u8, miss: impl FnOnce(*mut u8)) {
     // SAFETY: the hot cache is the calling thread's or a sentinel; the rest is the caller's
@@ -80,8 +86,9 @@ pub unsafe fn free(block: *mut u8, miss: impl FnOnce(*mut u8)) {
     }
 }
 
-/// As [`free`], for a caller that knows with which size [`malloc`] was called. A small block of
-/// another size class ends the process.
+/// Frees as [`free`] does, and checks the size with which the block was allocated.
+///
+/// If a small block is of another size class, the process ends.
 ///
 /// # Safety
 /// As for [`free`].
@@ -102,13 +109,13 @@ fn refuse_size(block: *mut u8, size: usize, class: SizeClass) -> ! {
     fatal_size(size, class.block_bytes(), block.addr())
 }
 
-/// What follows a miss of [`free`], and only that. NULL is fine.
+/// Serves a miss of [`free`], and must not be called otherwise. The block may be NULL.
 ///
 /// # Errors
-/// [`Foreign`]: the address is not one that hz3 manages; nothing was done.
+/// [`Foreign`]: hz3 does not manage the address; nothing was changed.
 ///
 /// # Safety
-/// A block of hz3's is not used again by the program.
+/// If the block is hz3's, the program does not use it again.
 #[cold]
 #[inline(never)]
 pub unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
@@ -116,8 +123,9 @@ pub unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     unsafe { thread::free_miss(block) }
 }
 
-/// The fast path of calloc: as [`malloc`] with this `miss`, and the block reads as zero. `None`: the
-/// size is not a small one, and nothing was done.
+/// Allocates a small block that reads as zero: [`malloc`] with this `miss`, and a write.
+///
+/// If `size` is above 32 KiB, returns `None` and changes nothing.
 ///
 /// # Safety
 /// As for [`malloc`].
@@ -129,30 +137,32 @@ pub unsafe fn zeroed_small(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> 
     // SAFETY: the caller's promise.
     let block = unsafe { malloc(size, miss) };
     if !block.is_null() {
-        // SAFETY: the block has at least `size` bytes and is nobody else's.
+        // SAFETY: the block has at least `size` bytes, and only this function uses it.
         unsafe { block.write_bytes(0, size) };
     }
     Some(block)
 }
 
-/// A block that reads as zero, aligned to 16; NULL on exhaustion.
+/// Allocates a block that reads as zero, aligned to 16; NULL on exhaustion.
 pub fn zeroed(size: usize) -> *mut u8 {
     thread::aligned_zeroed(MIN_ALIGN, size)
 }
 
-/// A block at a multiple of `align`, a power of two; NULL on exhaustion.
+/// Allocates a block at a multiple of `align`, a power of two; NULL on exhaustion.
 pub fn aligned(align: usize, size: usize) -> *mut u8 {
     thread::aligned(align, size)
 }
 
-/// As [`aligned`], reading as zero.
+/// Allocates as [`aligned`] does; the block reads as zero.
 pub fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
     thread::aligned_zeroed(align, size)
 }
 
-/// The fast path of realloc: a small block stays where it is, or moves to another small one by
-/// [`malloc`] and [`free`] with these misses. NULL: exhausted, the block is what it was. `None`: one
-/// of the two blocks is not a small one, or the thread has no cache; nothing was done.
+/// Resizes a small block: it stays in place, or moves to another small block by [`malloc`] and
+/// [`free`] with these misses.
+///
+/// On exhaustion returns NULL, and the block is unchanged. If one of the two blocks is not small, or
+/// if the thread has no cache, returns `None` and changes nothing.
 ///
 /// # Safety
 /// As for [`realloc`]; the misses are those of [`malloc`] and [`free`].
@@ -178,7 +188,7 @@ pub unsafe fn realloc_small(
     }
     if !target.is_null() {
         let kept = size.min(class.block_bytes());
-        // SAFETY: both blocks hold `kept` bytes, and the new one is nobody else's.
+        // SAFETY: both blocks hold `kept` bytes, and only this function uses the new one.
         unsafe { target.copy_from_nonoverlapping(block, kept) };
         // SAFETY: the caller gave the block up for the new one.
         unsafe { free(block, free_miss) };
@@ -186,11 +196,12 @@ pub unsafe fn realloc_small(
     Some(target)
 }
 
-/// Changes the size of a block. `Ok(NULL)`: exhausted, the block is what it was. The result is
-/// aligned to 16, whatever the block was aligned to.
+/// Changes the size of a block; returns `Ok(NULL)` on exhaustion, and the block is unchanged.
+///
+/// The result is aligned to 16, even if the block had a larger alignment.
 ///
 /// # Errors
-/// [`Foreign`]: the address is not one that hz3 manages; nothing was done.
+/// [`Foreign`]: hz3 does not manage the address; nothing was changed.
 ///
 /// # Safety
 /// The block is not null and is the caller's; after success only the result is used.
@@ -200,50 +211,55 @@ pub unsafe fn realloc(block: *mut u8, size: usize) -> Result<*mut u8, Foreign> {
     unsafe { thread::reallocate(block, size) }
 }
 
-/// Bytes that a small block holds; `None` for any other address, and where the thread has no cache.
+/// Returns the bytes that a small block holds; `None` for any other address, and if the thread has
+/// no cache.
 #[inline(always)]
 pub fn usable_size_small(block: *mut u8) -> Option<usize> {
     hot::class_of(thread::hot_cache(), block).map(SizeClass::block_bytes)
 }
 
-/// Bytes that the block holds; `None` when the address is not one that hz3 manages.
+/// Returns the bytes that a block holds; `None` if hz3 does not manage the address.
 ///
 /// # Safety
-/// An address in hz3's arena is that of a block; otherwise the process is aborted.
+/// An address in hz3's arena must be that of a block; otherwise the process is aborted.
 pub unsafe fn usable_size(block: *const u8) -> Option<usize> {
     thread::usable_size(block.addr())
 }
 
-/// See [`crate::collect`].
+/// Gives all free memory back to the system; see [`crate::collect`].
 pub fn collect() -> usize {
     thread::collect(0)
 }
 
-/// As [`collect`], but leaves up to `pad` bytes of free memory in place.
+/// Gives free memory back as [`collect`] does, but keeps up to `pad` bytes of it.
 pub fn trim(pad: usize) -> usize {
     thread::collect(pad)
 }
 
-/// One tick of the reclaim pipeline by hand, whatever the policy is: what has been free for long
-/// enough goes back.
+/// Runs one tick of the reclaim pipeline, also with the policy `off`: gives back the memory that has
+/// been free for long enough.
 pub fn epoch_force() {
     thread::tick();
 }
 
-/// Whether there is enough to give back for a thread of hz3's; one load. To be asked after a miss.
+/// Returns whether there is enough memory to give back to start the reclaimer's thread.
+///
+/// It costs one load, and is meant to be called after a miss.
 #[inline]
 pub fn wants_reclaimer() -> bool {
     thread::wants_reclaimer()
 }
 
-/// Starts the thread that gives memory back, if [`wants_reclaimer`] still holds. The caller holds no
-/// lock that `pthread_create` takes: it is the program, and not the C library, that called hz3.
+/// Starts the thread that gives memory back, if [`wants_reclaimer`] is still true.
+///
+/// The caller must hold no lock that `pthread_create` takes: the program, not the C library, must
+/// have called hz3.
 #[cold]
 pub fn start_reclaimer() {
     thread::start_reclaimer();
 }
 
-/// Bytes of a page of the operating system.
+/// Returns the page size of the operating system, in bytes.
 pub fn page_size() -> usize {
     Linux.page_size()
 }

@@ -1,10 +1,10 @@
-//! Statistics: one table from which the struct, its documentation and its text forms come.
+//! Statistics: one table generates the struct, its documentation and its text forms.
 
 use core::fmt::{self, Write};
 
 macro_rules! stats {
     ($($(#[doc = $doc:literal])+ $(#[cfg($condition:meta)])? $name:ident,)+) => {
-        /// What the heap holds and what it did. Sizes are bytes unless said otherwise.
+        /// What the heap holds and what it has done so far, in bytes unless said otherwise.
         ///
         /// ```text
         ///   active    = allocated + cached + slack
@@ -14,8 +14,8 @@ macro_rules! stats {
         ///   dirty     = dirty_young + dirty_old
         /// ```
         ///
-        /// The sums always hold. The numbers are read one after the other, so what other threads do
-        /// meanwhile may be counted in one and not in another.
+        /// The sums always hold. The numbers are read one after the other, so a change by another
+        /// thread may be counted in one and not in another.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -23,7 +23,7 @@ macro_rules! stats {
         }
 
         impl Stats {
-            /// The names and values of all fields, in order.
+            /// Iterates over the names and values of all fields, in order.
             pub fn fields(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$($(#[cfg($condition)])? (stringify!($name), self.$name)),+].into_iter()
             }
@@ -36,43 +36,43 @@ stats! {
     allocated,
     /// In thread caches.
     cached,
-    /// Free blocks and tails in slabs.
+    /// Free blocks and unusable tails in slabs.
     slack,
     /// In slabs and large blocks: `allocated + cached + slack`.
     active,
-    /// Free pages that may hold memory.
+    /// Free pages that may be resident.
     dirty,
-    /// Free pages that are known to hold none.
+    /// Free pages that are known not to be resident.
     retained,
-    /// Address space made usable: `active + dirty + retained`.
+    /// Committed address space: `active + dirty + retained`.
     committed,
-    /// hz3's own tables and thread caches, as mapped; less of it is resident.
+    /// The mapped size of hz3's tables and thread caches; only a part of it is resident.
     metadata,
-    /// Most address space that the arena may use; what is not committed is not mapped.
+    /// The most address space that the arena may use; only the committed part is mapped.
     reserved,
-    /// Resident set of the process, as the system counts it; 0 when it does not say.
+    /// Resident set of the process according to the system; 0 if unknown.
     resident,
-    /// The most that `active` ever was. Slabs count whole, as they do in `active`.
+    /// The largest value that `active` ever had. Slabs count whole, as they do in `active`.
     peak_active,
     /// In caches of threads that ran a slow path since the last tick.
     cached_running,
-    /// In caches of other threads, and of ended ones: the next tick takes it.
+    /// In caches of other threads and of ended ones; the next tick takes these blocks.
     cached_idle,
-    /// In transfer caches, between two threads' caches.
+    /// In transfer caches, on the way from one thread's cache to another's.
     cached_transfer,
-    /// Free parts of pages, of the system's size, that also hold a block in use.
+    /// Free parts of OS pages that also hold a block in use.
     slack_shared,
-    /// Pages of part-used slabs without a block in use, which may hold memory: holes that wait.
+    /// OS pages of part-used slabs without a block in use that may be resident.
     slack_holes,
-    /// Pages of slabs that are known to hold no memory.
+    /// OS pages of slabs that are known not to be resident.
     slack_clean,
-    /// Free pages that became so since the last ageing.
+    /// Free pages that became free after the last ageing.
     dirty_young,
-    /// Free pages that were so at the last ageing: the next one purges them.
+    /// Free pages that were already free at the last ageing; the next one purges them.
     dirty_old,
     /// Blocks of more than 32 KiB, touched or not; part of `allocated`.
     large,
-    /// Those of them that are mappings of their own.
+    /// The part of `large` in blocks that are mappings of their own.
     huge,
     /// The part of `metadata` that is resident.
     metadata_resident,
@@ -88,7 +88,7 @@ stats! {
     flushes,
     /// Number of blocks handed out as runs of pages.
     large_allocs,
-    /// Number of such blocks freed.
+    /// Number of blocks freed that were runs of pages.
     large_frees,
     /// Number of blocks handed out as mappings of their own.
     huge_allocs,
@@ -96,11 +96,11 @@ stats! {
     segments,
     /// Number of slabs.
     slabs,
-    /// Number of times the reclaimer looked.
+    /// Number of ticks of the reclaimer.
     ticks,
     /// Bytes of blocks taken from the caches of other threads.
     stolen_bytes,
-    /// Those of them that their threads, at work in other size classes, did not want.
+    /// The part of `stolen_bytes` in idle classes of threads that used other size classes.
     idle_class_bytes,
     /// Bytes of slabs that a tick found empty and gave back to the segments.
     retired_bytes,
@@ -110,103 +110,103 @@ stats! {
     madvise_refused,
     /// Bytes given back to the system.
     purged_bytes,
-    /// Those of them that were holes in part-used slabs.
+    /// The part of `purged_bytes` in part-used slabs.
     hole_bytes,
     /// Number of epochs of a policy other than the default.
     #[cfg(feature = "experiments")]
     epochs,
-    /// Times that a cache was looked at for decay (S58).
+    /// Number of times that decay examined a cache (S58).
     #[cfg(feature = "experiments")]
     decay_epochs,
-    /// Times that a class's capacity fell by it.
+    /// Number of times that decay lowered a class's capacity.
     #[cfg(feature = "experiments")]
     decay_shrinks,
-    /// Times that blocks went back to their slabs by it.
+    /// Number of times that decay returned blocks to their slabs.
     #[cfg(feature = "experiments")]
     decay_returns,
-    /// Blocks that did.
+    /// Number of blocks that decay returned.
     #[cfg(feature = "experiments")]
     decayed_blocks,
-    /// Dumps of a cache by its owner (S64).
+    /// Number of times that an owner dumped its cache (S64).
     #[cfg(feature = "experiments")]
     dumps,
-    /// Those of them that stopped because their budget was used up.
+    /// Number of dumps that stopped because their budget was used up.
     #[cfg(feature = "experiments")]
     dump_stops,
-    /// Blocks that dumps put back.
+    /// Number of blocks that dumps returned to their slabs.
     #[cfg(feature = "experiments")]
     dumped_blocks,
-    /// Pages of slabs that an epoch found empty and gave back to the segments (S62).
+    /// Pages of slabs that an epoch found empty and returned to the segments (S62).
     #[cfg(feature = "experiments")]
     retired_pages,
-    /// Segments that a scan looked into (S57-B2).
+    /// Number of segments that a scan examined (S57-B2).
     #[cfg(feature = "experiments")]
     scanned_segments,
-    /// Segments that it passed over, as they were in use lately.
+    /// Number of segments that a scan skipped because they were used recently.
     #[cfg(feature = "experiments")]
     skipped_hot,
-    /// Ranges that it passed over, as they were too short.
+    /// Number of ranges that a scan skipped because they were too short.
     #[cfg(feature = "experiments")]
     skipped_small,
     /// Ranges of free pages that were queued (S60, S64).
     #[cfg(feature = "experiments")]
     queued,
-    /// Pages of these ranges.
+    /// Pages of the queued ranges.
     #[cfg(feature = "experiments")]
     queued_pages,
-    /// The most entries that the queue ever had.
+    /// The largest number of entries that the queue ever had.
     #[cfg(feature = "experiments")]
     peak_queue,
-    /// Ranges that joined the newest entry of the queue (S64-P1a).
+    /// Ranges that were merged into the newest entry of the queue (S64-P1a).
     #[cfg(feature = "experiments")]
     coalesced,
-    /// Ranges that found the queue full, and entries that the policy discards at the epoch's end;
-    /// the next epoch finds both again.
+    /// Ranges that found the queue full, and entries that the policy discards at the epoch's end.
+    /// The next epoch finds both again.
     #[cfg(feature = "experiments")]
     dropped,
-    /// Pages of these entries.
+    /// Pages of the dropped ranges and entries.
     #[cfg(feature = "experiments")]
     dropped_pages,
-    /// Entries that were not purged because pages of theirs had been taken.
+    /// Entries that were not purged because some of their pages had been reused.
     #[cfg(feature = "experiments")]
     cancelled,
-    /// Pages that were not purged because they, or others of their entry, had been taken.
+    /// Pages that were not purged because they or other pages of their entry had been reused.
     #[cfg(feature = "experiments")]
     cancelled_pages,
-    /// Times that an epoch stopped at an entry that was not due.
+    /// Number of times that an epoch stopped at an entry that was not due.
     #[cfg(feature = "experiments")]
     delay_stops,
-    /// Times that an epoch stopped because its budget was used up.
+    /// Number of times that an epoch stopped because its budget was used up.
     #[cfg(feature = "experiments")]
     budget_stops,
-    /// Ends of threads that purged (S61, S62).
+    /// Number of threads that purged when they ended (S61, S62).
     #[cfg(feature = "experiments")]
     exits,
-    /// Pages that they purged.
+    /// Pages that ending threads purged.
     #[cfg(feature = "experiments")]
     exit_pages,
-    /// Whole segments among these pages.
+    /// Whole segments among the pages that ending threads purged.
     #[cfg(feature = "experiments")]
     exit_segments,
     /// Nanoseconds spent in ticks, epochs and ends of threads.
     time_ns,
-    /// Pages' worth of bytes that were taken again after they had been given back.
+    /// Bytes, in whole pages, that were reused after they had been given back.
     refaulted_bytes,
-    /// Bytes of pages that were asked for a whole slab at a time, before they were touched.
+    /// Bytes that were prefaulted, a whole slab at a time, before the program touched them.
     prefaulted_bytes,
-    /// What the heap may hold; 0 without a limit.
+    /// The memory limit; 0 if there is none.
     limit,
-    /// What counts towards the limit: `active + dirty`, and 1.3 % of that for the tables.
+    /// The bytes that count towards the limit: `active + dirty`, and 1.3 % of that for the tables.
     held,
-    /// Number of times that free memory went back because the limit was near.
+    /// Number of times that free memory was given back because the limit was near.
     reliefs,
-    /// Times that the lock of a thread cache was met held: its owner waited, or a thief passed it over.
+    /// Contended locks of thread caches: the owner waited, or a thief skipped the cache.
     contended_caches,
-    /// Times that the lock of a transfer cache was met held: passed over, but by ticks.
+    /// Contended locks of transfer caches: a thread skipped the cache, or a tick waited.
     contended_transfers,
-    /// Times that the lock of a bin was met held.
+    /// Contended locks of bins.
     contended_bins,
-    /// Times that a lock of the segments was met held: pages, growth, huge blocks.
+    /// Contended locks of the segments: pages, growth, huge blocks.
     contended_pages,
 }
 

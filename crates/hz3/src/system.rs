@@ -1,11 +1,13 @@
-//! The API where hz3 does not run: each call goes to the system's allocator.
+//! The API on systems that hz3 does not support: `std::alloc::System` serves each call.
+//!
+//! It has the same items as [`crate::api`], so that a program needs no `cfg`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use crate::options::Config;
 use crate::stats::Stats;
 
-/// The system's allocator: hz3 itself runs on 64-bit Linux.
+/// The system's allocator, because hz3 supports 64-bit Linux only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hz3;
 
@@ -16,7 +18,7 @@ pub struct Configured {
 }
 
 impl Configured {
-    /// An allocator with this configuration.
+    /// Creates an allocator; the configuration is ignored.
     pub const fn new(config: Config) -> Configured {
         Configured { config }
     }
@@ -27,12 +29,12 @@ pub fn collect() -> usize {
     0
 }
 
-/// Statistics that are all 0.
+/// Returns statistics that are all 0.
 pub fn stats() -> Stats {
     Stats::default()
 }
 
-macro_rules! pass_on {
+macro_rules! forward_to_system {
     ($type:ty) => {
         // SAFETY: all methods are those of `System`.
         unsafe impl GlobalAlloc for $type {
@@ -63,5 +65,5 @@ macro_rules! pass_on {
     };
 }
 
-pass_on!(Hz3);
-pass_on!(Configured);
+forward_to_system!(Hz3);
+forward_to_system!(Configured);
