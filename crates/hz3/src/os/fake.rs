@@ -1,5 +1,7 @@
-//! A system for tests: its memory comes from the test's own allocator, it enforces the state
-//! diagram of [`Os`], counts calls, and fails on demand. It runs under Miri.
+//! A fake operating system for tests, which also runs under Miri.
+//!
+//! Its memory comes from the test's own allocator. It enforces the state diagram of [`Os`], counts
+//! calls, and fails on demand.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +14,7 @@ use std::vec::Vec;
 use super::{NotCommitted, Os, Refused, Span, order};
 use crate::base::units::CHUNK_BYTES;
 
-/// Grain of the states that are tracked: the smallest OS page.
+/// The size of the units whose state is tracked, in bytes: the smallest OS page.
 const PAGE: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,33 +36,34 @@ struct Memory {
     mappings: BTreeMap<usize, (Backing, usize)>,
 }
 
-// SAFETY: the pointers are those of allocations that the system owns.
+// SAFETY: the pointers lead to allocations that the fake system owns.
 unsafe impl Send for Memory {}
 
-/// The fake system.
+/// The fake operating system.
 #[derive(Debug)]
 pub(crate) struct Fake {
     memory: Mutex<Memory>,
     page_size: usize,
     cpus: usize,
     cpu: AtomicUsize,
-    /// Calls that may fail and were made so far.
+    /// How many calls that may fail were made so far.
     calls: AtomicUsize,
-    /// The calls that fail: from the first up to before the second.
+    /// The first call that fails, and the first one after it that succeeds again.
     fails_from: AtomicUsize,
     fails_until: AtomicUsize,
     limit: usize,
-    /// Mappings outside the window. Outlives the system, so that a test can see what it left.
+    /// How many mappings exist outside the window. It outlives the system, so that a test can count
+    /// the mappings that the system leaked.
     mapped: Arc<AtomicUsize>,
 }
 
-/// Calls that the system refuses, counted from 1, the next one.
+/// Which calls the system refuses; 1 is the next call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Refusals {
     None,
-    /// This one.
+    /// One call.
     Once(usize),
-    /// This one and all that follow.
+    /// This call and all that follow.
     From(usize),
 }
 
@@ -73,11 +76,11 @@ struct Backing {
 }
 
 impl Backing {
-    /// Memory at a multiple of `align`.
+    /// Allocates zeroed memory at a multiple of `align`.
     fn new(bytes: usize, align: usize) -> Option<Backing> {
-        // An allocator zeroes aligned memory by writing all of it, so the aligned address is
-        // looked for in a larger block. Miri writes in any case, and takes a pointer for aligned
-        // only if the allocation's own alignment says so.
+        // The test's allocator would zero aligned memory by writing all of it, so this takes an
+        // aligned part of a larger block. Miri writes in any case, and treats a pointer as aligned
+        // only if the allocation has that alignment.
         let layout = if cfg!(miri) {
             Layout::from_size_align(bytes, align)
         } else {
@@ -98,7 +101,7 @@ impl Backing {
 }
 
 impl Fake {
-    /// A system with `cpus` CPUs whose pages have `page_size` bytes and which have `limit` bytes of memory.
+    /// Creates a system with `cpus` CPUs, pages of `page_size` bytes and `limit` bytes of memory.
     pub(crate) fn new(page_size: usize, cpus: usize, limit: usize) -> Fake {
         Fake {
             memory: Mutex::default(),
@@ -113,12 +116,12 @@ impl Fake {
         }
     }
 
-    /// The CPU that the calling thread is on from now on.
+    /// Sets the CPU that [`Os::cpu`] returns from now on.
     pub(crate) fn move_to_cpu(&self, cpu: usize) {
         self.cpu.store(cpu % self.cpus, Ordering::Relaxed);
     }
 
-    /// Makes these calls fail, and no others.
+    /// Makes only these calls fail.
     pub(crate) fn refuse(&self, refusals: Refusals) {
         let made = self.calls.load(Ordering::Relaxed);
         let (from, until) = match refusals {
@@ -130,27 +133,27 @@ impl Fake {
         self.fails_until.store(until, Ordering::Relaxed);
     }
 
-    /// Makes the `nth` call from now on fail; 1 is the next one.
+    /// Makes only the `nth` call from now on fail; 1 is the next one.
     pub(crate) fn fail_call(&self, nth: usize) {
         self.refuse(Refusals::Once(nth));
     }
 
-    /// Makes every call fail, or none.
+    /// Makes every call fail if `exhausted`, otherwise none.
     pub(crate) fn exhaust(&self, exhausted: bool) {
         self.refuse(if exhausted { Refusals::From(1) } else { Refusals::None });
     }
 
-    /// Whether a call failed because [`Fake::refuse`] says so.
+    /// Returns whether a call failed because of [`Fake::refuse`].
     pub(crate) fn has_refused(&self) -> bool {
         self.calls.load(Ordering::Relaxed) >= self.fails_from.load(Ordering::Relaxed)
     }
 
-    /// Number of mappings outside the window.
+    /// Returns how many mappings exist outside the window.
     pub(crate) fn mappings(&self) -> usize {
         Self::count(&self.mapped)
     }
 
-    /// The count of mappings, for [`Fake::count`] when the system is gone.
+    /// Returns the counter of mappings, for [`Fake::count`] after the system was dropped.
     pub(crate) fn mapped(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.mapped)
     }
@@ -170,26 +173,26 @@ impl Fake {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody else maps a part of the window.
+    /// Plays a foreign mapping in the window.
     pub(crate) fn occupy(&self, span: Span) {
         self.change(span, State::Unmapped, State::Occupied);
     }
 
-    /// Looks at the states of a span of the window.
-    fn states<R>(&self, span: Span, look: impl FnOnce(&mut [State]) -> R) -> R {
+    /// Calls `access` with the states of a span of the window.
+    fn states<R>(&self, span: Span, access: impl FnOnce(&mut [State]) -> R) -> R {
         let mut memory = self.memory();
         let window = memory.window.as_mut().expect("a window");
         let start = span.start.addr().get() - window.backing.start.addr().get();
         assert!(start.is_multiple_of(self.page_size), "span starts inside a page");
         assert!(span.bytes.is_multiple_of(self.page_size) && span.bytes > 0, "odd span");
-        look(&mut window.pages[start / PAGE..(start + span.bytes) / PAGE])
+        access(&mut window.pages[start / PAGE..(start + span.bytes) / PAGE])
     }
 
-    /// Checks that the whole span is in `from` and moves it to `to`.
+    /// Asserts that the whole span is in state `from`, and changes its state to `to`.
     fn change(&self, span: Span, from: State, to: State) {
         self.states(span, |states| {
             for state in states {
-                assert_eq!(*state, from, "state of a page on its way to {to:?}");
+                assert_eq!(*state, from, "the state of a page that becomes {to:?}");
                 *state = to;
             }
         });
@@ -260,7 +263,7 @@ impl Os for Fake {
         order::may_call("mremap");
         let target = self.map(span.bytes, self.page_size)?;
         self.change(span, State::Committed, State::Committed);
-        // SAFETY: the caller owns the span; the target is fresh and as long.
+        // SAFETY: the caller owns the span; the target is a fresh mapping of the same length.
         unsafe { target.copy_from_nonoverlapping(span.start, span.bytes) };
         // SAFETY: the caller owns the range.
         unsafe { span.start.write_bytes(0, span.bytes) };
@@ -282,7 +285,7 @@ impl Os for Fake {
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>> {
         order::may_call("mremap");
         let target = self.map(bytes, self.page_size)?;
-        // SAFETY: both are mappings of at least that length.
+        // SAFETY: both mappings have at least that length.
         unsafe { target.copy_from_nonoverlapping(span.start, span.bytes.min(bytes)) };
         // SAFETY: the caller gave the old mapping up.
         unsafe { self.unmap(span) };
@@ -291,7 +294,7 @@ impl Os for Fake {
 
     unsafe fn unmap(&self, span: Span) {
         let removed = self.memory().mappings.remove(&span.start.addr().get());
-        let (backing, bytes) = removed.expect("unmap of what is not mapped");
+        let (backing, bytes) = removed.expect("a mapping starts there");
         assert_eq!(bytes, span.bytes, "a mapping is unmapped whole");
         self.mapped.fetch_sub(1, Ordering::Relaxed);
         backing.free();
@@ -310,7 +313,7 @@ impl Os for Fake {
     }
 
     fn now_ns(&self) -> u64 {
-        // Tests make the ticks themselves.
+        // Tests call the ticks themselves.
         0
     }
 
@@ -319,7 +322,7 @@ impl Os for Fake {
     }
 
     fn barrier(&self) -> bool {
-        // Tests on this system play their threads on one thread.
+        // Tests on this system run all their simulated threads on one thread.
         true
     }
 }

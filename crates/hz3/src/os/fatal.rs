@@ -1,4 +1,4 @@
-//! The one way to die: a line on stderr, written without allocating, then SIGABRT.
+//! Ends the process: writes a line to stderr without allocating, then raises SIGABRT.
 
 use core::fmt::Write;
 
@@ -6,21 +6,21 @@ use super::syscall::syscall;
 use super::{held, order};
 use crate::base::fixed_buffer::FixedBuffer;
 
-/// Ends the process because the program broke a rule of the heap: one line on stderr that names
-/// the address and the reason, then `abort`.
+/// Ends the process because the program misused the heap: writes one line with the reason and the
+/// address to stderr, then aborts.
 #[cold]
 pub fn fatal(what: &str, address: usize) -> ! {
     die(format_args!("{what}: {address:#x}"))
 }
 
-/// As [`fatal`], for an address in a slab: the line also names the size of the slab's blocks and the
-/// state of the block, or why there is none.
+/// Ends the process as [`fatal`] does, for an address in a slab. The line also has the size of the
+/// slab's blocks, and the state of the block or the reason why there is none.
 #[cold]
 pub(crate) fn fatal_small(what: &str, block_bytes: usize, state: &str, address: usize) -> ! {
     die(format_args!("{what}: {block_bytes} bytes, {state}: {address:#x}"))
 }
 
-/// As [`fatal`], for a block that is freed as one of `size` bytes and is of another class.
+/// Ends the process as [`fatal`] does, for a block that is not of the class of the given `size`.
 #[cold]
 pub(crate) fn fatal_size(size: usize, block_bytes: usize, address: usize) -> ! {
     die(format_args!(
@@ -28,7 +28,7 @@ pub(crate) fn fatal_size(size: usize, block_bytes: usize, address: usize) -> ! {
     ))
 }
 
-/// Ends the process because of a panic: the line has its message and its place.
+/// Ends the process because of a panic: the line has its message and its source location.
 #[cfg(feature = "check")]
 #[cold]
 pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
@@ -38,20 +38,23 @@ pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
 
 fn die(what: core::fmt::Arguments<'_>) -> ! {
     let mut line = FixedBuffer::<256>::new();
-    // `Line` never fails; it cuts.
+    // Writing to a `FixedBuffer` never fails.
     let _ = match order::held_name() {
         None => writeln!(line, "hz3: {what}"),
-        // In a build that checks itself.
+        // Only with the feature `check`.
         Some(lock) => writeln!(line, "hz3: {what} (`abort` while `{lock}` is held)"),
     };
     let bytes = line.as_bytes();
     let [file, start] =
         [libc::STDERR_FILENO.cast_unsigned() as usize, bytes.as_ptr().expose_provenance()];
-    // SAFETY: the buffer is initialised. An error is ignored: there is nobody left to tell.
+    // An error is ignored, because it cannot be reported anywhere.
+    // SAFETY: the buffer is initialised.
     let _ = unsafe { syscall(libc::SYS_write, [file, start, bytes.len(), 0, 0, 0]) };
-    // A handler of SIGABRT may allocate, fork or exit, whatever this thread was just doing.
+    // A handler of SIGABRT may allocate, fork or exit. It must not wait for a lock that this thread
+    // holds.
     held::begin_operation();
-    // SAFETY: abort has no precondition; unlike `std::process::abort` it raises SIGABRT, which
-    // is what debuggers and supervisors expect of an allocator.
+    // Unlike `std::process::abort` this raises SIGABRT, as debuggers and supervisors expect of an
+    // allocator.
+    // SAFETY: abort has no precondition.
     unsafe { libc::abort() }
 }

@@ -1,15 +1,16 @@
-//! What the calling thread holds of the heap's locks: one thread-local word of counts.
+//! Counts the heap's locks that the calling thread holds, in one thread-local variable.
 //!
-//! A thread that calls the heap while it holds one of its locks is a signal handler on top of an
-//! operation, or a handler of SIGABRT, at exit or at a fork. It must not wait for a lock. The word
-//! tells it, at the price of one addition when a lock is taken and one when it is released.
+//! If a thread calls the heap while it holds one of the heap's locks, the call comes from a handler
+//! that interrupted an operation: of a signal, of SIGABRT, at exit or at a fork. Such a call must not
+//! wait for a lock. The counts tell it apart and cost one addition when a lock is taken and one when
+//! it is released.
 //!
-//! Purges and ticks are counted apart: during their system calls other libraries may run hooks that
-//! allocate, which no lock that an allocation wants stands against.
+//! The locks of purges and ticks are counted apart. During their system calls hooks of other
+//! libraries may allocate, and an allocation needs neither of these locks.
 
 use super::rank;
 
-/// One lock that an allocation or a free may want.
+/// One lock that an allocation or a free may wait for.
 const HEAP: u32 = 1;
 const HEAP_FIELD: u32 = 0xffff;
 /// The lock of the purges.
@@ -18,7 +19,7 @@ const PURGE_FIELD: u32 = 0xf << 16;
 /// The lock of the ticks.
 const TICK: u32 = 1 << 20;
 const TICK_FIELD: u32 = 0xf << 20;
-/// A fork from on top of an operation.
+/// One fork by a handler that interrupted an operation.
 const BLIND_FORK: u32 = 1 << 24;
 const BLIND_FORK_FIELD: u32 = 0xf << 24;
 
@@ -30,51 +31,51 @@ const fn weight(rank: u8) -> u32 {
     }
 }
 
-/// Counts a lock of this rank, before it is taken.
+/// Counts a lock of this rank. Called before the lock is taken.
 #[inline(always)]
 pub(super) fn enter<const RANK: u8>() {
     add(const { weight(RANK) });
 }
 
-/// Ends [`enter`], after the lock was released.
+/// Undoes [`enter`]. Called after the lock was released.
 #[inline(always)]
 pub(super) fn leave<const RANK: u8>() {
     add(const { weight(RANK).wrapping_neg() });
 }
 
-/// Whether the calling thread is inside an operation of the heap.
+/// Returns whether the calling thread is inside an operation of the heap.
 #[inline(always)]
 pub(crate) fn is_inside() -> bool {
     counts() & HEAP_FIELD != 0
 }
 
-/// Counts an operation that no lock stands for: a fork between its handlers, or the end of the
+/// Counts an operation without a lock of its own: a fork between its handlers, or the end of the
 /// process.
 pub(crate) fn begin_operation() {
     add(HEAP);
 }
 
-/// Ends [`begin_operation`].
+/// Undoes [`begin_operation`].
 pub(crate) fn end_operation() {
     add(HEAP.wrapping_neg());
 }
 
-/// Whether the calling thread holds the lock of the purges.
+/// Returns whether the calling thread holds the lock of the purges.
 pub(crate) fn is_purging() -> bool {
     counts() & PURGE_FIELD != 0
 }
 
-/// Whether the calling thread holds the lock of the ticks.
+/// Returns whether the calling thread holds the lock of the ticks.
 pub(crate) fn is_ticking() -> bool {
     counts() & TICK_FIELD != 0
 }
 
-/// Notes a fork that takes no locks, as its thread holds some.
+/// Counts a fork that takes no locks, because its thread may already hold some.
 pub(crate) fn begin_blind_fork() {
     add(BLIND_FORK);
 }
 
-/// Ends the latest fork if it was such a one. Returns whether it was.
+/// Undoes [`begin_blind_fork`] if the latest fork called it; returns whether it did.
 pub(crate) fn end_blind_fork() -> bool {
     let was_blind = counts() & BLIND_FORK_FIELD != 0;
     if was_blind {
@@ -205,7 +206,7 @@ mod tests {
     use crate::os::lock::Lock;
 
     #[test]
-    fn a_thread_knows_what_it_holds() {
+    fn a_thread_counts_the_locks_that_it_holds() {
         let (bin, purging) =
             (Lock::<_, { rank::BIN }>::new(()), Lock::<_, { rank::PURGING }>::new(()));
         assert!(!is_inside() && !is_purging() && !is_ticking());

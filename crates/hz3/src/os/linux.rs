@@ -8,38 +8,41 @@ use super::syscall::syscall;
 use super::{NotCommitted, Os, Refused, Span, order};
 use crate::base::units::CHUNK_BYTES;
 
-/// The real system.
+/// The operating system of the process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Linux;
 
 const MEMBARRIER_PRIVATE_EXPEDITED: c_int = 1 << 3;
 const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
-/// Without `MAP_NORESERVE`: the kernel then refuses what the machine could never give, as it does
-/// for any other malloc.
+/// Without `MAP_NORESERVE`, so that the kernel refuses more than the machine could ever provide, as it
+/// does for other allocators.
 const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
-/// Pages that one question about residency is about.
+/// How many pages one call of `mincore` asks about.
 const RESIDENCY_PAGES: usize = 1024;
-/// Room for 4096 CPUs in the affinity mask.
+/// Words of an affinity mask of 4096 CPUs.
 const CPU_WORDS: usize = 64;
-/// Windows start at multiples of this many bytes.
+/// The alignment of a far window, in bytes.
 const WINDOW_ALIGN: usize = 1 << 30;
-/// Places that are tried for a window before any place has to do.
+/// How many places for a far window are tried before a near one is chosen.
 const WINDOWS_TRIED: usize = 8;
 
-/// The answer to the first question about the page size.
+/// The page size in bytes; 0 until it was first asked for.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
-/// Where the next window is tried; 0 before the first. A process has one heap, its tests have many.
+/// Where the next far window is tried; 0 before the first. A process has one heap; its tests have
+/// many.
 static NEXT_WINDOW: AtomicUsize = AtomicUsize::new(0);
 
-/// What the first purge showed. Some emulators answer `MADV_DONTNEED` with success and do nothing:
-/// memory that hz3 then took for zero would have its old contents.
+/// Whether the first purge emptied its pages; 0 before it.
+///
+/// Some emulators return success for `MADV_DONTNEED` and do nothing. Without this test hz3 would
+/// treat the old contents as zero.
 static PURGES: AtomicU8 = AtomicU8::new(0);
 const PURGES_EMPTY: u8 = 1;
 const PURGES_DO_NOTHING: u8 = 2;
 
 impl Linux {
-    /// Maps `bytes` of private anonymous memory wherever the kernel likes.
+    /// Maps `bytes` of private anonymous memory at an address that the kernel chooses.
     fn map_anywhere(bytes: usize, protection: c_int) -> Option<NonNull<u8>> {
         let flags = if protection == libc::PROT_NONE { libc::MAP_NORESERVE } else { 0 };
         let (nowhere, flags) = (core::ptr::null_mut(), ANONYMOUS | flags);
@@ -48,7 +51,7 @@ impl Linux {
         if address == libc::MAP_FAILED { None } else { NonNull::new(address.cast()) }
     }
 
-    /// Maps a range exactly where it is, unless something is mapped there.
+    /// Maps exactly this range, unless a part of it is mapped already.
     fn map_at(span: Span, protection: c_int, flags: c_int) -> Result<(), NotCommitted> {
         let wanted: *mut c_void = span.start.as_ptr().cast();
         let flags = ANONYMOUS | libc::MAP_FIXED_NOREPLACE | flags;
@@ -62,9 +65,9 @@ impl Linux {
             return Err(if is_occupied { NotCommitted::Occupied } else { NotCommitted::Refused });
         }
         if address != wanted {
-            // Before Linux 4.17 the flag is unknown and the address a mere wish.
+            // Before Linux 4.17 the flag is unknown and the address is only a hint.
             if let Some(start) = NonNull::new(address.cast()) {
-                // SAFETY: the mapping was just made and nobody knows of it.
+                // SAFETY: the mapping was just made and is not used.
                 unsafe { Self::unmap_range(start, span.bytes) };
             }
             return Err(NotCommitted::Occupied);
@@ -72,11 +75,11 @@ impl Linux {
         Ok(())
     }
 
-    /// An address between a quarter and a half of the address space, where neither the kernel nor
-    /// the C library puts anything by itself; it differs from process to process as mappings do.
+    /// Returns an address between a quarter and a half of the address space, where neither the
+    /// kernel nor the C library maps anything on its own. The address is randomised as mappings are.
     fn first_window(bytes: usize) -> Option<usize> {
         let page = Self::map_anywhere(Linux.page_size(), libc::PROT_NONE)?;
-        // SAFETY: the mapping was just made and nobody knows of it.
+        // SAFETY: the mapping was just made and is not used.
         unsafe { Self::unmap_range(page, Linux.page_size()) };
         let top = page.addr().get();
         let (quarter, spread) = (top / 4, (top / 4).checked_sub(WINDOWS_TRIED * bytes)?);
@@ -84,7 +87,7 @@ impl Linux {
         Some((quarter + mixed % spread.max(1)).next_multiple_of(WINDOW_ALIGN))
     }
 
-    /// The next window far from everything else; `None` when there is no such place.
+    /// Chooses the next window far from all mappings; `None` if none of the tried places is free.
     fn far_window(bytes: usize) -> Option<NonNull<u8>> {
         let stride = bytes.next_multiple_of(WINDOW_ALIGN);
         if NEXT_WINDOW.load(Ordering::Relaxed) == 0 {
@@ -95,10 +98,11 @@ impl Linux {
             let address = NEXT_WINDOW.fetch_add(stride, Ordering::Relaxed);
             let start = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(address))?;
             match Self::map_at(Span { start, bytes }, libc::PROT_NONE, libc::MAP_NORESERVE) {
-                // SAFETY: the mapping was just made and nobody knows of it.
+                // SAFETY: the mapping was just made and is not used.
                 Ok(()) => unsafe { Self::unmap_range(start, bytes) },
                 Err(NotCommitted::Occupied) => continue,
-                // The limit on address space is lower, so it was not looked at; it need not be.
+                // The limit on address space does not admit a mapping of the whole window. It need
+                // not: the window is mapped in parts.
                 Err(NotCommitted::Refused) => {}
             }
             return Some(start);
@@ -106,24 +110,25 @@ impl Linux {
         None
     }
 
-    /// A window in the middle of a free part three times as long: where the kernel maps upwards or
-    /// downwards from existing mappings, that takes long to reach it.
+    /// Chooses a window in the middle of a free range three times as long.
+    ///
+    /// The kernel places new mappings next to existing ones, so it reaches the middle late.
     fn near_window(bytes: usize) -> Option<NonNull<u8>> {
         let all = bytes.checked_mul(3)?;
         let start = Self::map_anywhere(all, libc::PROT_NONE)?;
-        // SAFETY: the mapping was just made and nobody knows of it.
+        // SAFETY: the mapping was just made and is not used.
         unsafe { Self::unmap_range(start, all) };
         let address = (start.addr().get() + bytes).next_multiple_of(CHUNK_BYTES);
         NonNull::new(core::ptr::with_exposed_provenance_mut(address))
     }
 
-    /// Maps at a multiple of `align` by mapping more and cutting the ends off.
+    /// Maps at a multiple of `align`: maps more and unmaps both ends.
     fn map_aligned(bytes: usize, align: usize, protection: c_int) -> Option<NonNull<u8>> {
         let first = Self::map_anywhere(bytes, protection)?;
         if first.addr().get().is_multiple_of(align) {
             return Some(first);
         }
-        // SAFETY: the mapping was just made and nobody knows of it.
+        // SAFETY: the mapping was just made and is not used.
         unsafe { Self::unmap_range(first, bytes) };
         let all = bytes.checked_add(align)?;
         let wide = Self::map_anywhere(all, protection)?;
@@ -150,12 +155,12 @@ impl Linux {
     }
 
     unsafe fn advise(span: Span, advice: c_int) -> Result<(), Refused> {
-        // Through the C library: libraries that watch the address space put their hooks there.
+        // Through the C library, because libraries that track the address space interpose there.
         // SAFETY: the caller owns the range or the advice leaves its contents alone.
         done(unsafe { libc::madvise(span.start.as_ptr().cast(), span.bytes, advice) })
     }
 
-    /// Purges, and finds out whether that empties pages. Until a purge succeeded, nothing is known.
+    /// Purges a range and records in [`PURGES`] whether that emptied it.
     ///
     /// # Safety
     /// As for [`Os::purge`].
@@ -179,7 +184,7 @@ impl Linux {
         unsafe { syscall(libc::SYS_membarrier, arguments) }.is_ok()
     }
 
-    /// The mask of CPUs that this process may use; empty when the kernel does not say.
+    /// Returns the mask of the CPUs that this process may use; all zeros if the kernel refuses.
     fn affinity() -> [u64; CPU_WORDS] {
         let mut mask = [0u64; CPU_WORDS];
         let bytes = size_of_val(&mask);
@@ -189,7 +194,7 @@ impl Linux {
     }
 }
 
-/// A clock of the system's, in nanoseconds. By the C library, which reads most without a system call.
+/// Reads a clock in nanoseconds. The C library reads most clocks without a system call.
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure is valid for writing; the clock always exists.
@@ -209,7 +214,7 @@ impl Os for Linux {
         if known > 0 {
             return known;
         }
-        // SAFETY: sysconf has no precondition; this name is answered without I/O.
+        // SAFETY: sysconf has no precondition; it answers this name without I/O.
         let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let size = usize::try_from(size).unwrap_or(4096);
         PAGE_SIZE.store(size, Ordering::Relaxed);
@@ -217,7 +222,7 @@ impl Os for Linux {
     }
 
     fn memory_bytes(&self) -> usize {
-        // SAFETY: an integer structure, for which zero is a value.
+        // SAFETY: all fields are integers, so all zeros is a valid value.
         let mut info: libc::sysinfo = unsafe { core::mem::zeroed() };
         // SAFETY: the structure is valid for writing.
         let known = unsafe { libc::sysinfo(&raw mut info) } == 0;
@@ -264,11 +269,11 @@ impl Os for Linux {
     }
 
     unsafe fn prefer_small(&self, span: Span) -> Result<(), Refused> {
-        // First, or the kernel could fold the pieces again.
+        // This comes first, or the kernel could merge the small pages again.
         // SAFETY: the caller's range is committed; its contents stay.
         unsafe { Self::advise(span, libc::MADV_NOHUGEPAGE)? };
-        // A purge alone only unmaps a part of the huge page and leaves the splitting to the day
-        // when memory is short. To call one small page cold the kernel must split it at once.
+        // After a purge of a part the kernel splits a huge page only when memory is short. To mark
+        // one small page as cold, it must split the huge page at once.
         let page = Span { start: span.start, bytes: self.page_size() };
         // SAFETY: as above.
         unsafe { Self::advise(page, libc::MADV_COLD) }
@@ -276,15 +281,15 @@ impl Os for Linux {
 
     unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {
         // DONTUNMAP keeps the old range mapped (and empty), so that no other mmap of the process
-        // can slip into the arena. It needs Linux 5.7; older kernels refuse and the caller copies.
-        // The kernel chooses the new place: with MREMAP_FIXED a late failure would leave a hole.
+        // takes a part of the arena. It needs Linux 5.7; older kernels refuse and the caller copies.
+        // The kernel chooses the new address: with MREMAP_FIXED a late failure would leave a hole.
         order::may_call("mremap");
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
         let address: *mut c_void = span.start.as_ptr().cast();
-        // With DONTUNMAP the kernel takes the fifth argument for a wish, and refuses one that is no
-        // page. The C library passes on whatever its register holds.
+        // With DONTUNMAP the kernel takes the fifth argument as a hint and refuses one that is not
+        // page-aligned. If it is left out, the C library passes on the contents of its register.
         let anywhere: *mut c_void = core::ptr::null_mut();
-        // SAFETY: the caller owns the range; on failure it stays as it is.
+        // SAFETY: the caller owns the range; on failure it is unchanged.
         let moved = unsafe { libc::mremap(address, span.bytes, span.bytes, flags, anywhere) };
         if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
     }
@@ -296,7 +301,7 @@ impl Os for Linux {
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>> {
         order::may_call("mremap");
         let address: *mut c_void = span.start.as_ptr().cast();
-        // SAFETY: the span is a mapping of the caller's; on failure it stays as it is.
+        // SAFETY: the span is a mapping of the caller; on failure it is unchanged.
         let moved = unsafe { libc::mremap(address, span.bytes, bytes, libc::MREMAP_MAYMOVE) };
         if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
     }
@@ -313,7 +318,7 @@ impl Os for Linux {
         for part in (0..span.bytes).step_by(RESIDENCY_PAGES * page) {
             let bytes = (span.bytes - part).min(RESIDENCY_PAGES * page);
             let start: *mut c_void = span.start.as_ptr().wrapping_add(part).cast();
-            // SAFETY: the kernel writes one byte a page of the part, for which there is room.
+            // SAFETY: the kernel writes one byte per page, and the array has room for all of them.
             if unsafe { libc::mincore(start, bytes, resident.as_mut_ptr()) } == 0 {
                 let answers = &resident[..bytes.div_ceil(page)];
                 pages += answers.iter().filter(|&&answer| answer & 1 == 1).count();
@@ -341,8 +346,8 @@ impl Os for Linux {
     }
 
     fn barrier(&self) -> bool {
-        // The registration is made on first use, here: it costs a process that never steals
-        // nothing. A forked child may have to register again.
+        // Registered on first use, so that a process without thieves pays nothing. A forked child may
+        // have to register again.
         Self::membarrier(MEMBARRIER_PRIVATE_EXPEDITED)
             || (Self::membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED)
                 && Self::membarrier(MEMBARRIER_PRIVATE_EXPEDITED))
@@ -353,22 +358,22 @@ impl Os for Linux {
 mod tests {
     use super::{Linux, Os, Span};
 
-    /// The C library hands the kernel the register of an argument that is not given, whatever it holds.
+    /// For an argument that is not given the C library passes on the contents of its register.
     #[test]
-    fn a_range_moves_out_whatever_a_register_holds() {
+    fn a_range_moves_out_with_any_garbage_in_a_register() {
         let bytes = 64 * Linux.page_size();
         let start = Linux.map(bytes, Linux.page_size()).expect("a mapping");
         let span = Span { start, bytes };
         for garbage in [1usize, 4097, usize::MAX] {
             // SAFETY: the mapping is this test's and that long.
             unsafe { start.write_bytes(7, bytes) };
-            // SAFETY: the register is declared lost.
+            // SAFETY: the register is declared as clobbered.
             unsafe { core::arch::asm!("mov r8, {}", in(reg) garbage, out("r8") _) };
             // SAFETY: the range is this test's.
             let moved = unsafe { Linux.move_out(span) }.expect("Linux 5.7 or later");
-            // SAFETY: the memory lies there now.
+            // SAFETY: the memory has moved there.
             assert_eq!(unsafe { moved.read() }, 7);
-            // SAFETY: the mapping was just made, and nobody uses it.
+            // SAFETY: the mapping was just made and is not used any more.
             unsafe { Linux.unmap(Span { start: moved, bytes }) };
         }
         // SAFETY: as above.

@@ -1,9 +1,8 @@
-//! A lock of one word that spins briefly and then sleeps in the kernel, and counts how often it was
-//! met held.
+//! A futex lock that spins briefly, then sleeps in the kernel, and counts how often it was contended.
 //!
-//! It never allocates, has no owner (so a forked child can release what the parent's thread
-//! took), and is not fair. States: 0 free, 1 held, 2 held and somebody may sleep. Each thread counts
-//! the locks that it holds (see [`super::held`]).
+//! It never allocates and is not fair. It has no owner, so a forked child can release a lock that
+//! the parent's thread took. States: 0 free, 1 held, 2 held and a thread may sleep. Each thread
+//! counts the locks that it holds (see [`super::held`]).
 
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
@@ -20,21 +19,21 @@ use super::{held, order};
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 const WAITED_FOR: u32 = 2;
-/// Tries before sleeping. Critical sections are a few hundred nanoseconds; a futex wait costs
+/// Tries before a thread sleeps. A critical section takes a few hundred nanoseconds, a futex wait
 /// some microseconds.
 const SPINS: u32 = 100;
-/// Milliseconds of one sleep of [`Lock::lock_within`].
+/// The longest sleep of [`Lock::lock_within`] between two tries, in milliseconds.
 const STEP_MS: u32 = 10;
 
-/// This process is a forked child that inherited locks of threads that it does not have.
+/// Whether this process is a forked child with inherited locks whose holders it does not have.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Closes the heap for ever, in a forked child: no thread may wait for one of its locks.
+/// Closes the heap for ever, in a forked child: from now on no thread may wait for its locks.
 pub(crate) fn close_heap() {
     CLOSED.store(true, Ordering::Relaxed);
 }
 
-/// Whether [`close_heap`] was called in this process or in one that it was forked from.
+/// Returns whether [`close_heap`] was called in this process or in an ancestor that forked it.
 #[inline(always)]
 pub(crate) fn is_heap_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
@@ -43,21 +42,21 @@ pub(crate) fn is_heap_closed() -> bool {
 /// A value behind a futex lock; `RANK` is one of [`super::rank`].
 pub(crate) struct Lock<T, const RANK: u8> {
     word: AtomicU32,
-    /// How often somebody met it held. Written by those alone, so a lock that nobody meets held pays
-    /// nothing for it.
+    /// How often a thread found the lock held. An uncontended lock does not touch this counter.
     contended: AtomicU64,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the lock word admits one guard at a time (acquire on lock, release on unlock), so the
-// value is never accessed by two threads at once.
+// SAFETY: the word admits one guard at a time (acquire on lock, release on unlock), so two threads
+// never access the value at once.
 unsafe impl<T: Send, const RANK: u8> Sync for Lock<T, RANK> {}
 
-/// Access to the value of a held [`Lock`]; releases it on drop.
+/// Gives access to the value of a held [`Lock`], and releases the lock on drop.
 #[must_use = "the lock is released at once when the guard is dropped"]
 pub(crate) struct Guard<'a, T, const RANK: u8> {
     lock: &'a Lock<T, RANK>,
-    /// The thread that took the lock releases it: it counts what it holds.
+    /// Makes the guard `!Send`: the thread that took the lock must release it, because it counts
+    /// its locks.
     same_thread: PhantomData<*const ()>,
 }
 
@@ -68,7 +67,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     }
 
     pub(crate) fn lock(&self) -> Guard<'_, T, RANK> {
-        order::may_wait_for::<RANK>(self.place());
+        order::may_wait_for::<RANK>(self.address());
         held::enter::<RANK>();
         self.acquire();
         self.guard()
@@ -86,26 +85,26 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         Some(self.guard())
     }
 
-    /// The guard of the lock, which was just taken.
+    /// Creates the guard of the lock, which the caller has just taken.
     fn guard(&self) -> Guard<'_, T, RANK> {
-        order::taken::<RANK>(self.place());
+        order::taken::<RANK>(self.address());
         Guard { lock: self, same_thread: PhantomData }
     }
 
-    /// The lock's address, for messages.
-    fn place(&self) -> usize {
+    /// Returns the lock's address, for messages.
+    fn address(&self) -> usize {
         core::ptr::from_ref(&self.word).addr()
     }
 
-    /// As [`Lock::lock`], but gives up after so many milliseconds.
+    /// Takes the lock as [`Lock::lock`] does, but gives up after about `ms` milliseconds.
     pub(crate) fn lock_within(&self, ms: u32) -> Option<Guard<'_, T, RANK>> {
         if let Some(guard) = self.try_lock() {
             return Some(guard);
         }
         held::enter::<RANK>();
         for _ in 0..ms.div_ceil(STEP_MS) {
-            // Acquire pairs with the release swap in `release`. One that gives up leaves the word as
-            // it is: the next release wakes nobody.
+            // Acquire pairs with the release swap in `release`. A thread that gives up leaves the
+            // word at `WAITED_FOR`: the next release makes a needless wake-up call.
             if self.word.swap(WAITED_FOR, Ordering::Acquire) == FREE {
                 return Some(self.guard());
             }
@@ -115,7 +114,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         None
     }
 
-    /// How often the lock was met held: waited for, or passed over by [`Lock::try_lock`].
+    /// Returns how often a thread found the lock held: it waited, or [`Lock::try_lock`] failed.
     pub(crate) fn contended(&self) -> u64 {
         self.contended.load(Ordering::Relaxed)
     }
@@ -125,7 +124,8 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         self.contended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes the lock without a guard and uncounted, for the fork protocol. [`Lock::release`] ends it.
+    /// Takes the lock without a guard and without counting it, for the fork protocol;
+    /// [`Lock::release`] releases it.
     pub(crate) fn acquire(&self) {
         // Acquire pairs with the release swap in `release`.
         let taken = self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
@@ -152,27 +152,27 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         // Acquire pairs with the release swap in `release`.
         while self.word.swap(WAITED_FOR, Ordering::Acquire) != FREE {
             if is_heap_closed() {
-                // The child returned from the handler into what that had interrupted.
+                // The child returned from the signal handler into the interrupted operation.
                 fatal(
-                    "fork in a signal handler: the child needs a lock that did not come along",
-                    self.place(),
+                    "fork in a signal handler: the child waits for a lock that it can never get",
+                    self.address(),
                 );
             }
             futex_wait(&self.word, WAITED_FOR);
         }
     }
 
-    /// The value, for a caller that took the lock by [`Lock::acquire`].
+    /// Returns the value to a caller that took the lock by [`Lock::acquire`].
     ///
     /// # Safety
     /// The caller holds the lock as long as the reference lives.
     #[cfg(any(test, feature = "check"))]
     pub(crate) unsafe fn held_value(&self) -> &T {
-        // SAFETY: nobody else has the lock, by the caller's promise.
+        // SAFETY: the caller promises that it holds the lock.
         unsafe { &*self.value.get() }
     }
 
-    /// Releases a lock taken by [`Lock::acquire`], perhaps by the parent of this process.
+    /// Releases a lock that [`Lock::acquire`] took, perhaps in the parent of this process.
     pub(crate) fn release(&self) {
         // Release pairs with every acquire above.
         if self.word.swap(FREE, Ordering::Release) == WAITED_FOR {
@@ -191,14 +191,14 @@ impl<T, const RANK: u8> Deref for Guard<'_, T, RANK> {
 
 impl<T, const RANK: u8> DerefMut for Guard<'_, T, RANK> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: a guard exists only while its thread holds the lock, and is borrowed mutably.
+        // SAFETY: a guard exists only while its thread holds the lock, and this borrow is exclusive.
         unsafe { &mut *self.lock.value.get() }
     }
 }
 
 impl<T, const RANK: u8> Drop for Guard<'_, T, RANK> {
     fn drop(&mut self) {
-        order::released(self.lock.place());
+        order::released(self.lock.address());
         self.lock.release();
         held::leave::<RANK>();
     }
@@ -216,12 +216,12 @@ impl<T, const RANK: u8> fmt::Debug for Guard<'_, T, RANK> {
     }
 }
 
-/// Sleeps while `word` holds `value`. Returns early on a signal or without a reason.
+/// Sleeps while `word` holds `value`. May return early, on a signal or spuriously.
 pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
     futex(word, libc::FUTEX_WAIT, value, None);
 }
 
-/// As [`futex_wait`], for [`STEP_MS`] at most.
+/// Sleeps as [`futex_wait`] does, for at most [`STEP_MS`].
 fn futex_wait_briefly(word: &AtomicU32, value: u32) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: i64::from(STEP_MS) * 1_000_000 };
     futex(word, libc::FUTEX_WAIT, value, Some(&time));
@@ -232,7 +232,7 @@ pub(crate) fn futex_wake_one(word: &AtomicU32) {
     futex(word, libc::FUTEX_WAKE, 1, None);
 }
 
-/// A futex call on a word of this process.
+/// Makes a futex call on a word that is private to this process.
 #[cfg(not(miri))]
 fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::timespec>) {
     let operation = (operation | libc::FUTEX_PRIVATE_FLAG).cast_unsigned() as usize;
@@ -242,7 +242,7 @@ fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::tim
     let _ = unsafe { syscall(libc::SYS_futex, arguments) };
 }
 
-/// The same for Miri, which knows the call by the C library's function and checks the types.
+/// The same for Miri, which supports only the C library's function and checks the argument types.
 #[cfg(miri)]
 fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::timespec>) {
     let operation = operation | libc::FUTEX_PRIVATE_FLAG;
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_lock_cannot_be_taken() {
+    fn a_held_lock_cannot_be_taken_again() {
         let lock = Lock::new(());
         let guard = lock.lock();
         for _ in 0..3 {
@@ -288,11 +288,11 @@ mod tests {
         drop(guard);
         assert!(lock.try_lock().is_some());
         drop(lock.lock());
-        assert_eq!(lock.contended(), 3, "a free lock was not met held");
+        assert_eq!(lock.contended(), 3, "a free lock counts nothing");
     }
 
     #[test]
-    fn a_wait_can_end_without_the_lock() {
+    fn a_wait_with_a_time_limit_ends_without_the_lock() {
         let lock = Lock::new(());
         let guard = lock.lock();
         std::thread::scope(|scope| {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_counted() {
+    fn a_waiting_thread_counts_as_contention() {
         let lock = Lock::new(());
         let guard = lock.lock();
         std::thread::scope(|scope| {

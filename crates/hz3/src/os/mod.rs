@@ -1,6 +1,6 @@
-//! The operating system as the allocator needs it, and the lock that sleeps in it.
+//! The operating system's calls that the allocator needs, and the lock.
 //!
-//! Life of a range of the arena's window, as [`Os`] sees it:
+//! The states of a range of the arena's window:
 //!
 //! ```text
 //!              commit                purge
@@ -8,10 +8,10 @@
 //!                       (read, write)         (the same state: a write makes it dirty again)
 //! ```
 //!
-//! The window is address space that hz3 chose and nobody used at that time. Nothing is mapped
-//! there before it is committed, so it costs no address space, no commit charge and no room in a
-//! core file, and somebody else may take a part of it first: `commit` then says so. A committed
-//! range stays mapped until the process ends; what goes back to the kernel is the memory behind it.
+//! The window is address space that hz3 chose while no mapping used it. An uncommitted range is not
+//! mapped, so it costs no address space, no commit charge and no space in a core file. A foreign
+//! mapping may take a part of it; then `commit` fails with `Occupied`. A committed range stays mapped
+//! until the process ends; only its memory goes back to the kernel.
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -29,23 +29,23 @@ pub(crate) mod weak;
 
 use core::ptr::NonNull;
 
-/// A range of bytes, aligned to the OS page size at both ends unless said otherwise.
+/// A range of bytes, both ends aligned to the OS page size unless said otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub(crate) start: NonNull<u8>,
     pub(crate) bytes: usize,
 }
 
-/// The OS refused; nothing changed.
+/// The error of a refused system call; nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
 
-/// Why a range of the window was not committed; nothing changed.
+/// The reason why a range of the window was not committed; nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotCommitted {
-    /// Somebody else has a mapping there.
+    /// A foreign mapping lies there.
     Occupied,
-    /// The OS refused.
+    /// The system refused.
     Refused,
 }
 
@@ -55,19 +55,19 @@ impl From<NotCommitted> for Refused {
     }
 }
 
-/// What the allocator asks of the operating system.
+/// The operating system's interface for the allocator.
 ///
-/// Every call may fail and none allocates from the heap. `purge` is the only way in which memory
-/// of the arena is given back; mappings of their own end by `unmap`.
+/// Every call may fail, and none allocates from the heap. Only `purge` gives memory of the arena
+/// back; `unmap` gives back mappings outside the arena.
 pub(crate) trait Os: Sync {
-    /// Bytes of an OS page: a power of two, at least 4096.
+    /// Returns the bytes of an OS page: a power of two, at least 4096.
     fn page_size(&self) -> usize;
 
-    /// Bytes of memory that the process could ever use: the machine's, with its swap, or the limit
-    /// on the process's address space where that is less.
+    /// Returns the most memory that the process could use, in bytes: the machine's memory and swap,
+    /// or the limit on the process's address space if that is lower.
     fn memory_bytes(&self) -> usize;
 
-    /// Chooses a window of address space that nobody uses, for the arena. Aligned to a chunk.
+    /// Chooses an unused window of address space for the arena, aligned to a chunk.
     fn choose_window(&self, bytes: usize) -> Option<NonNull<u8>>;
 
     /// Makes a range of the window usable; it reads as zero.
@@ -76,34 +76,34 @@ pub(crate) trait Os: Sync {
     /// The range lies in the window and was never committed.
     unsafe fn commit(&self, span: Span) -> Result<(), NotCommitted>;
 
-    /// Gives the memory of a committed range back; it reads as zero afterwards. After a refusal
-    /// its contents are undefined.
+    /// Gives the memory of a committed range back. The range reads as zero afterwards; after a
+    /// refusal its contents are undefined.
     ///
     /// # Safety
-    /// The range is committed or mapped, and nobody else reads or writes it during the call.
+    /// The range is committed or mapped, and no other thread reads or writes it during the call.
     unsafe fn purge(&self, span: Span) -> Result<(), Refused>;
 
-    /// Brings memory to a range, as writes to all its pages would; its contents stay.
+    /// Prefaults a range, as writes to all its pages would; its contents stay.
     ///
     /// # Safety
     /// The range is committed.
     unsafe fn prefault(&self, span: Span) -> Result<(), Refused>;
 
-    /// Asks for huge pages in a range of whole huge pages.
+    /// Advises the kernel to use huge pages in a range, which consists of whole huge pages.
     ///
     /// # Safety
     /// The range is committed.
     unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused>;
 
-    /// Asks for small pages in the range of one huge page, and splits the huge page that may be
-    /// there, so that a purge of a part of it gives that part's memory back.
+    /// Advises the kernel to use small pages in the range of one huge page, and splits a huge page
+    /// there. Then a purge of a part gives that part's memory back.
     ///
     /// # Safety
     /// The range is committed.
     unsafe fn prefer_small(&self, span: Span) -> Result<(), Refused>;
 
-    /// Moves the memory of a committed range out of the arena without copying, into a mapping as
-    /// [`Os::map`] makes them; the range reads as zero afterwards.
+    /// Moves the memory of a committed range into a mapping outside the arena, without copying. The
+    /// range reads as zero afterwards; [`Os::unmap`] ends the mapping.
     ///
     /// # Safety
     /// As for [`Os::purge`].
@@ -112,40 +112,39 @@ pub(crate) trait Os: Sync {
     /// Maps zeroed memory outside the arena, at a multiple of `align` (a power of two).
     fn map(&self, bytes: usize, align: usize) -> Option<NonNull<u8>>;
 
-    /// Changes the length of a mapping made by [`Os::map`], moving it if need be.
+    /// Changes the length of a mapping made by [`Os::map`]; may move it.
     ///
     /// # Safety
-    /// The span is such a mapping and belongs to the caller; no pointer into it is used again.
+    /// The span is such a mapping and belongs to the caller, which uses no pointer into it afterwards.
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>>;
 
-    /// Ends a mapping made by [`Os::map`].
+    /// Unmaps a mapping made by [`Os::map`].
     ///
     /// # Safety
-    /// The span is such a mapping and nobody uses it any more.
+    /// The span is such a mapping and is not used any more.
     unsafe fn unmap(&self, span: Span);
 
-    /// Bytes of a range that are backed by memory; 0 when the system does not say.
-    ///
-    /// The range is committed or mapped.
+    /// Returns the resident bytes of a range, which is committed or mapped; 0 if unknown.
     fn resident_bytes(&self, span: Span) -> usize;
 
-    /// The number of CPUs this process may run on, at least 1.
+    /// Returns the number of CPUs that this process may run on, at least 1.
     fn cpus(&self) -> usize;
 
-    /// The CPU this thread runs on, as a hint.
+    /// Returns the CPU that this thread runs on; only a hint.
     fn cpu(&self) -> usize;
 
-    /// Nanoseconds of a clock that only goes forward.
+    /// Returns the nanoseconds of a monotonic clock.
     fn now_ns(&self) -> u64;
 
-    /// Milliseconds of the same clock.
+    /// Returns the milliseconds of the same clock.
     fn now_ms(&self) -> u64 {
         self.now_ns() / 1_000_000
     }
 
-    /// Milliseconds that the process has run on CPUs.
+    /// Returns the CPU time of the process, in milliseconds.
     fn cpu_ms(&self) -> u64;
 
-    /// Runs a full memory barrier on every thread of the process; false when the system has none.
+    /// Runs a full memory barrier on every thread of the process; returns false if the system has
+    /// none.
     fn barrier(&self) -> bool;
 }

@@ -1,41 +1,43 @@
-//! The order in which the calling thread takes locks, checked in tests and with the feature `check`.
+//! Checks the order in which the calling thread takes locks, in tests and with the feature `check`.
 //!
-//! Each thread has a list of the locks that it holds. A thread that waits for a lock must hold only
-//! locks of lower ranks: two threads that break the order could wait for each other. One that only
-//! tries a lock never waits, but holds it afterwards. Elsewhere the functions do nothing.
+//! Each thread has a list of the locks that it holds. A thread that waits for a lock may hold only
+//! locks of lower ranks, because two threads that break the order could wait for each other.
+//! `try_lock` may break the order, because it never waits. In other builds the functions do nothing.
 
 #[cfg(any(test, feature = "check"))]
 use checked as this;
 #[cfg(not(any(test, feature = "check")))]
 use unchecked as this;
 
-/// Before the thread waits for a lock.
+/// Checks the order. Called before the thread waits for a lock.
 #[inline(always)]
 pub(super) fn may_wait_for<const RANK: u8>(lock: usize) {
     this::may_wait_for(RANK, lock);
 }
 
-/// The thread has taken a lock.
+/// Records that the thread has taken a lock.
 #[inline(always)]
 pub(super) fn taken<const RANK: u8>(lock: usize) {
     this::taken(RANK, lock);
 }
 
-/// The thread releases a lock.
+/// Records that the thread releases a lock.
 #[inline(always)]
 pub(super) fn released(lock: usize) {
     this::released(lock);
 }
 
-/// Before a call out of the library that may allocate, or run code that does: the thread must hold
-/// no lock that an allocation wants.
+/// Checks that the thread holds no lock that an allocation may wait for. Called before a call to
+/// `what`, a function outside hz3 that may allocate.
 #[inline(always)]
 pub(crate) fn may_call(what: &str) {
     this::may_call(what);
 }
 
-/// Before the process ends because of a fault: the name of a lock that an allocation wants and that
-/// the thread holds. A handler of SIGABRT may wait for threads that wait for it.
+/// Returns the name of a lock that the thread holds and that an allocation may wait for.
+///
+/// Called before the process ends because of a fault: a handler of SIGABRT may wait for other
+/// threads, which may wait for that lock.
 #[inline(always)]
 pub(super) fn held_name() -> Option<&'static str> {
     this::held_name()
@@ -61,10 +63,10 @@ mod checked {
     use crate::os::fatal::fatal;
     use crate::os::{held as counts, rank};
 
-    /// More locks than a thread ever holds at once.
+    /// The most locks that a thread may hold at once.
     const MOST: usize = 16;
 
-    /// The locks that a thread holds, in the order in which it took them. All zero: none.
+    /// The locks that a thread holds, in the order in which it took them; all zeros if it holds none.
     pub(super) struct Held {
         count: usize,
         locks: [(u8, usize); MOST],
@@ -77,13 +79,13 @@ mod checked {
         }
     }
 
-    /// Bytes of the list.
+    /// The size of the list in bytes, for the assembly below.
     pub(super) const BYTES: usize = size_of::<Held>();
 
     pub(super) fn may_wait_for(rank: u8, lock: usize) {
         let held = held();
         for &(present, other) in &held.locks[..held.count] {
-            // Two bins are locked in the order of their shards, which is that of their addresses.
+            // Two bins are locked in the order of their shards, which is the order of their addresses.
             let in_order = present < rank || (rank == rank::BIN && present == rank && other < lock);
             if !in_order {
                 report("takes the lock", rank::name(rank), present, lock);
@@ -108,7 +110,7 @@ mod checked {
         held.count -= 1;
     }
 
-    /// Whether no allocation waits for a lock of this rank.
+    /// Returns whether no allocation waits for a lock of this rank.
     fn is_outside(rank: u8) -> bool {
         rank == rank::AGEING || rank == rank::PURGING
     }
@@ -135,13 +137,13 @@ mod checked {
     fn report(does: &str, what: &str, present: u8, lock: usize) -> ! {
         let mut line = FixedBuffer::<128>::new();
         let present = rank::name(present);
-        // `Line` never fails; it cuts.
+        // Writing to a `FixedBuffer` never fails.
         let _ = write!(line, "internal error: a thread {does} `{what}` while it holds `{present}`");
         fatal(core::str::from_utf8(line.as_bytes()).unwrap_or(does), lock)
     }
 }
 
-/// The list's place: thread-local memory, as in [`super::held`].
+/// The list in the static TLS block, as in [`super::held`].
 #[cfg(any(test, feature = "check"))]
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 mod place {
@@ -162,7 +164,7 @@ mod place {
         bytes = const BYTES,
     );
 
-    /// The calling thread's list. Each caller is done with it before the next call.
+    /// Returns the calling thread's list. Each caller drops the reference before the next call.
     pub(super) fn held<'a>() -> &'a mut Held {
         let held: *mut Held;
         #[cfg(target_arch = "x86_64")]
@@ -188,7 +190,7 @@ mod place {
                 options(pure, readonly, nostack, preserves_flags),
             );
         }
-        // SAFETY: this thread's list, valid while it is zero or written by the functions above.
+        // SAFETY: it is this thread's list, which is valid when zero or written by `checked`.
         unsafe { &mut *held }
     }
 }
@@ -204,9 +206,10 @@ mod place {
         static HELD: UnsafeCell<Held> = const { UnsafeCell::new(Held::new()) };
     }
 
-    /// The calling thread's list. Each caller is done with it before the next call.
+    /// Returns the calling thread's list. Each caller drops the reference before the next call.
     pub(super) fn held<'a>() -> &'a mut Held {
-        // SAFETY: only this thread accesses it, and each caller is done before the next call.
+        // SAFETY: only this thread accesses it, and each caller drops the reference before the next
+        // call.
         unsafe { &mut *HELD.with(UnsafeCell::get) }
     }
 }
@@ -219,7 +222,7 @@ mod tests {
     use crate::os::lock::Lock;
     use crate::os::rank::{BIN, CACHE, PAGES};
 
-    /// The breaches, each in a process of its own: the test runs itself again.
+    /// Runs itself again for each breach, because a breach ends the process.
     #[test]
     fn a_breach_of_the_order_ends_the_process() {
         const BREACH: &str = "HZ3_TEST_BREACH";

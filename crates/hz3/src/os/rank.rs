@@ -1,27 +1,26 @@
 //! The locks of the heap, in the order in which a thread takes them.
 //!
-//! A rank is a parameter of a lock's type. Locks of one rank are not nested, but for two bins of one
-//! class, in the order of their shards, and for a fork, which takes all locks. None is taken on a hit,
-//! and none by a call that finds its own thread inside an operation of the heap.
+//! A rank is a parameter of a lock's type. A thread holds two locks of one rank in two cases only: two
+//! bins of one class, in the order of their shards, and a fork, which takes all locks. A hit takes no
+//! lock. Nor does a call whose thread is already inside an operation of the heap.
 //!
-//! No lock that an allocation or a free can want is held during a purge, a move of a large block, or a
-//! change of a huge block. A slab's run is taken before the bin is locked and given back under it, so a
-//! bin waits for pages, never for growth.
+//! During a purge, a move of a large block or a change of a huge block the thread holds no lock that
+//! an allocation or a free may wait for. A refill takes a slab's run before it locks the bin, and a
+//! run is given back under the bin's lock: so the holder of a bin waits for pages, never for growth.
 
-/// Guards the making of the heap and its configuration. A fork takes all others while it holds this one.
+/// Guards the creation of the heap and its configuration. A fork takes it before all others.
 pub(crate) const START: u8 = 0;
-/// Guards the pace of the ticks; one tick runs at a time. Threads only try it, and never wait.
+/// Guards the pace of the ticks, of which one runs at a time. Threads only try this lock and never wait.
 pub(crate) const AGEING: u8 = 1;
-/// Held while pages are on their way to the system, so that a fork waits for them. `madvise` is
-/// called under it.
+/// Held during a purge, so that a fork waits for its end. `madvise` is called under it.
 pub(crate) const PURGING: u8 = 2;
 /// Guards the entry of a new cache into the registry.
 pub(crate) const PUBLICATION: u8 = 3;
-/// Guards a list of unused caches, by the CPU on which their threads ended. A fork takes the lists
-/// in order.
+/// Guards a list of unused caches, one list per CPU on which their threads ended. A fork takes the
+/// lists in order.
 pub(crate) const UNUSED: u8 = 4;
 /// Guards a thread cache: `base`, `floor` and `limit` of its stacks, capacities, arrays. The owner's
-/// slow path waits for it, a thief only tries it. A thief calls membarrier under it; a refill may call
+/// slow path waits for it; a thief only tries it. A thief calls membarrier under it; a refill may call
 /// `mmap` and `madvise`.
 pub(crate) const CACHE: u8 = 5;
 /// Guards the blocks that wait in a transfer cache, and their limit. malloc and free only try it.
@@ -29,16 +28,16 @@ pub(crate) const TRANSFER: u8 = 6;
 /// Guards a bin and the headers and bitmaps of its slabs. A second bin of the same class, in a higher
 /// shard, may be locked under it.
 pub(crate) const BIN: u8 = 7;
-/// Guards how far the arena is committed. `mmap`, and `madvise` on new units, are called under it.
+/// Guards the committed length of the arena. `mmap`, and `madvise` on new units, are called under it.
 pub(crate) const GROWTH: u8 = 8;
-/// Guards the table of blocks outside the arena, whose own memory is mapped under it.
+/// Guards the table of blocks outside the arena. The table's own memory is mapped under it.
 pub(crate) const HUGE: u8 = 9;
 /// Guards free runs and their records, the free, dirty and old bits, and the claim of a large block.
 pub(crate) const PAGES: u8 = 10;
-/// A fault of the program's that ends the process when no lock is held any more.
+/// Guards the first fault that was found; the process ends when the thread holds no lock any more.
 pub(crate) const FAULT: u8 = 11;
 
-/// The name of a rank, for messages.
+/// Returns the name of a rank, for messages.
 #[cfg(any(test, feature = "check"))]
 pub(super) fn name(rank: u8) -> &'static str {
     const NAMES: [&str; 12] = [

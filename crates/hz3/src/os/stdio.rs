@@ -1,16 +1,16 @@
 //! The C library's lock on its list of open streams, which a fork must take before the heap's locks.
 //!
-//! glibc's `fork` takes this lock after the handlers that run before a fork, in which the heap is
-//! locked. Another thread may hold it (`fflush(NULL)`) while it waits for a stream, whose holder
-//! (`getline`) waits for the heap: a cycle. Taken first, the lock is recursive and `fork` takes it
-//! once more. The three functions are glibc's own; other C libraries have none and need none: musl
-//! takes its locks around a fork itself, and allocates nothing while it holds them.
+//! glibc's `fork` takes this lock after the fork handlers, which lock the heap. Another thread may
+//! hold it (`fflush(NULL)`) while it waits for a stream whose holder (`getline`) waits for the heap:
+//! a deadlock. So hz3 takes it before the heap's locks; it is recursive, and `fork` takes it once
+//! more. Only glibc has these three functions. musl needs none, because it allocates nothing while
+//! it holds its own locks around a fork.
 
 use super::weak::weak_address;
 
 type Function = extern "C" fn();
 
-/// Takes the lock; [`unlock_list`] or [`reset_list`] ends it.
+/// Takes the lock; [`unlock_list`] or [`reset_list`] releases it.
 pub(crate) fn lock_list() {
     call(weak_address!("_IO_list_lock"));
 }
@@ -20,14 +20,14 @@ pub(crate) fn unlock_list() {
     call(weak_address!("_IO_list_unlock"));
 }
 
-/// Makes the lock free in a forked child, whatever it was.
+/// Resets the lock to free, in a forked child.
 pub(crate) fn reset_list() {
     call(weak_address!("_IO_list_resetlock"));
 }
 
-/// Calls one of the three functions, where the C library has them.
+/// Calls the function at this address, unless the address is 0.
 fn call(address: usize) {
-    // SAFETY: 0, or a function of glibc's that takes and returns nothing.
+    // SAFETY: the address is 0 or that of a function of glibc that takes and returns nothing.
     let function = unsafe { core::mem::transmute::<usize, Option<Function>>(address) };
     if let Some(function) = function {
         function();

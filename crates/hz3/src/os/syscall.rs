@@ -1,13 +1,10 @@
-//! System calls made by the instruction itself: no `errno`, no cancellation point, no lock.
-//!
-//! The reclaimer is a thread that the C library does not know and that has no thread-local memory
-//! (see [`super::thread`]). What it calls is called from here.
+//! System calls by the processor's instruction: no `errno`, no cancellation point, no lock.
 
 use core::ffi::c_long;
 
 use super::Refused;
 
-/// Makes the system call `number`. The kernel ignores arguments that the call does not have.
+/// Makes the system call `number`. The kernel ignores surplus arguments.
 ///
 /// # Safety
 /// The caller may make that call with those arguments.
@@ -16,7 +13,7 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<us
     let [first, second, third, fourth, fifth, sixth] = arguments;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the kernel's convention: it keeps all registers but for these three.
+    // SAFETY: by its convention the kernel preserves all registers except these three.
     unsafe {
         core::arch::asm!(
             "syscall",
@@ -33,7 +30,7 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<us
         );
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: the kernel's convention: it keeps all registers but for the result's.
+    // SAFETY: by its convention the kernel preserves all registers except that of the result.
     unsafe {
         core::arch::asm!(
             "svc 0",
@@ -49,16 +46,16 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<us
     }
     match usize::try_from(result) {
         Ok(value) => Ok(value),
-        // The kernel's errors are the numbers from -4095 to -1; no address is among them.
+        // The kernel's errors are the numbers from -4095 to -1; none of them is an address.
         Err(_) if result > -4096 => Err(Refused),
         Err(_) => Ok(result.cast_unsigned()),
     }
 }
 
-/// As above, by the C library, where there is no reclaimer.
+/// Makes the system call `number` by the C library's function, on other targets.
 ///
 /// # Safety
-/// As above.
+/// The caller may make that call with those arguments.
 #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
 pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<usize, Refused> {
     let [first, second, third, fourth, fifth, sixth] = arguments;

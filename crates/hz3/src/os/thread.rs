@@ -1,9 +1,9 @@
 //! The reclaimer's thread: an ordinary, detached thread of the C library.
 //!
-//! Being one matters to programs: `setuid` reaches it, the hooks that MPI and RDMA libraries put on
-//! `madvise` run in it, sanitizers and debuggers know it. What a program could notice of it is kept
-//! as small as possible: it takes no signal that was sent to the process, runs as ordinary work on
-//! the CPUs that the process had at its start whoever started it, and its name tells what it is.
+//! Programs rely on that: `setuid` reaches it, the hooks of MPI and RDMA libraries on `madvise` run
+//! in it, and sanitizers and debuggers know it. It disturbs the program as little as possible. It
+//! takes no signal that was sent to the process. It runs with ordinary priority on the CPUs that the
+//! process had at its start, whichever thread started it. Its name says that it belongs to hz3.
 
 use core::ffi::{c_int, c_long, c_void};
 use core::mem::MaybeUninit;
@@ -12,13 +12,13 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::syscall::syscall;
 
-/// The stack, in bytes. The thread itself needs a few KiB; the rest is for exit handlers of the
-/// program, which the C library runs in the last thread that ends.
+/// The size of the stack in bytes. The thread itself needs a few KiB. The rest is for the program's
+/// exit handlers, which the C library runs in the last thread that ends.
 const STACK_BYTES: usize = 512 * 1024;
-/// Words of an affinity mask: room for 4096 CPUs.
+/// Words of an affinity mask of 4096 CPUs.
 const CPU_WORDS: usize = 64;
-/// Faults, aborts and filters of system calls concern the thread that they happen in; libcap also
-/// sends SIGSYS to every thread and waits for the answer.
+/// Signals that the thread does not block. Faults, aborts and filtered system calls concern the
+/// thread that caused them; libcap also sends SIGSYS to every thread and waits for the answer.
 const OWN_SIGNALS: [c_int; 7] = [
     libc::SIGSEGV,
     libc::SIGBUS,
@@ -29,24 +29,24 @@ const OWN_SIGNALS: [c_int; 7] = [
     libc::SIGSYS,
 ];
 
-/// The CPUs that the process could use at its start; all zero when the kernel did not say.
+/// The CPUs that the process could use at its start; all zeros if the kernel refused.
 static CPUS: [AtomicU64; CPU_WORDS] = [const { AtomicU64::new(0) }; CPU_WORDS];
-/// Bytes of [`CPUS`] that the kernel filled.
+/// How many bytes of [`CPUS`] the kernel wrote.
 static CPU_BYTES: AtomicU32 = AtomicU32::new(0);
 
-/// Notes the CPUs that the process may use now: those that the thread will run on.
+/// Records the CPUs that the process may use now; the thread will run on these.
 pub(crate) fn note_cpus() {
     let bytes = size_of_val(&CPUS);
     let arguments = [0, bytes, CPUS.as_ptr().expose_provenance(), 0, 0, 0];
-    // SAFETY: the kernel writes at most `bytes` bytes into the words, which nobody reads yet.
+    // SAFETY: the kernel writes at most `bytes` bytes into the words, which no thread reads yet.
     let filled = unsafe { syscall(libc::SYS_sched_getaffinity, arguments) }.unwrap_or(0);
     CPU_BYTES.store(u32::try_from(filled).unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Starts a detached thread that calls `run` with `argument`. False when none can be had.
+/// Starts a detached thread that calls `run` with `argument`; returns false if that fails.
 ///
-/// The C library allocates meanwhile, and takes the lock of its list of stacks: the caller holds no
-/// lock of hz3's and was not called by the C library.
+/// The C library allocates meanwhile and takes the lock of its list of stacks. So the caller must hold
+/// no lock of hz3, and the C library must not have called hz3.
 pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *mut c_void) -> bool {
     super::order::may_call("pthread_create");
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
@@ -59,7 +59,7 @@ pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *m
     unsafe { libc::pthread_attr_setdetachstate(place, libc::PTHREAD_CREATE_DETACHED) };
     // SAFETY: as above.
     unsafe { libc::pthread_attr_setstacksize(place, STACK_BYTES) };
-    // A thread starts with its creator's mask.
+    // A thread starts with its creator's signal mask.
     let before = set_signals(&signals());
     let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
     // SAFETY: the attributes are initialized, and `run` is a thread's function.
@@ -70,10 +70,11 @@ pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *m
     made
 }
 
-/// Makes the calling thread what its module says. Each call may be refused: nothing depends on it.
+/// Gives the calling thread ordinary priority, the CPUs of [`note_cpus`] and a name. The system may
+/// refuse each call; hz3 does not depend on them.
 pub(crate) fn settle_in(name: &core::ffi::CStr) {
     let real_time = [libc::SCHED_FIFO, libc::SCHED_RR];
-    // SAFETY: asks for the calling thread's policy.
+    // SAFETY: the call only reads the calling thread's policy.
     if real_time.contains(&unsafe { libc::sched_getscheduler(0) }) {
         // Priority 0; musl's structure has more fields.
         let ordinary = MaybeUninit::<libc::sched_param>::zeroed();
@@ -84,12 +85,13 @@ pub(crate) fn settle_in(name: &core::ffi::CStr) {
     if bytes > 0 {
         call(libc::SYS_sched_setaffinity, [0, bytes, CPUS.as_ptr().expose_provenance()]);
     }
-    // Last: a thread with that name is what it will be.
+    // The name comes last: it shows that the thread is set up.
     call(libc::SYS_prctl, [libc::PR_SET_NAME as usize, name.as_ptr().expose_provenance(), 0]);
 }
 
-/// Sleeps until `word` is not `value`, a wake-up, a signal, or so many milliseconds have passed.
-/// Returns whether it slept or had a reason not to; false when the system refuses to let it sleep.
+/// Sleeps while `word` holds `value`, until a wake-up, a signal, or at most `ms` milliseconds.
+///
+/// Returns false only if the system refuses to let the thread sleep.
 pub(crate) fn sleep(word: &AtomicU32, value: u32, ms: u32) -> bool {
     let time =
         libc::timespec { tv_sec: i64::from(ms / 1000), tv_nsec: i64::from(ms % 1000) * 1_000_000 };
@@ -101,25 +103,25 @@ pub(crate) fn sleep(word: &AtomicU32, value: u32, ms: u32) -> bool {
     if refused == 0 || expected.contains(&errno()) {
         return true;
     }
-    // A filter of system calls: without the futex the thread can't be woken early.
-    // SAFETY: the time is valid; what is left of it is not asked for.
+    // A filter of system calls refuses the futex, so the thread cannot be woken early.
+    // SAFETY: the time is valid; the remaining time is not asked for.
     unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) == 0 || errno() == libc::EINTR }
 }
 
 fn errno() -> c_int {
     // SAFETY: the C library returns the address of this thread's errno.
     let place = unsafe { libc::__errno_location() };
-    // SAFETY: it is valid while the thread runs.
+    // SAFETY: the address is valid while the thread runs.
     unsafe { place.read() }
 }
 
-/// Makes a system call whose arguments are valid and whose failure does not matter.
+/// Makes a system call with valid arguments and ignores its result.
 fn call(number: c_long, [first, second, third]: [usize; 3]) {
     // SAFETY: only called above, with valid arguments.
     let _ = unsafe { syscall(number, [first, second, third, 0, 0, 0]) };
 }
 
-/// All signals but the thread's own, and but those that the C library keeps for itself.
+/// Returns all signals except [`OWN_SIGNALS`] and those that the C library reserves.
 fn signals() -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: initializes the set.
@@ -132,11 +134,11 @@ fn signals() -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
-/// Sets the calling thread's mask of blocked signals. Returns the one before.
+/// Sets the calling thread's mask of blocked signals; returns the previous mask.
 fn set_signals(set: &libc::sigset_t) -> libc::sigset_t {
     let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both sets are valid.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set, before.as_mut_ptr()) };
-    // SAFETY: written by the call; zero is valid too.
+    // SAFETY: the call has written the set; all zeros would be valid too.
     unsafe { before.assume_init() }
 }

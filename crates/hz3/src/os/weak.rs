@@ -1,12 +1,12 @@
-//! Symbols that a program may lack. Stable Rust has no weak externs.
+//! Weak references to symbols that a program may lack. Stable Rust has no weak externs.
 
-/// The address of a symbol, or 0 where no part of the program defines it: reads the word of the
-/// table of addresses that the linker fills.
+/// Returns the address of a symbol, or 0 if no part of the program defines it. The address comes
+/// from the global offset table (GOT), which the linker fills.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 macro_rules! weak_address {
     ($symbol:literal) => {{
         let address: usize;
-        // SAFETY: reads a word of the table of addresses.
+        // SAFETY: reads an entry of the global offset table.
         unsafe {
             core::arch::asm!(
                 concat!(".weak ", $symbol),
@@ -19,12 +19,12 @@ macro_rules! weak_address {
     }};
 }
 
-/// As above.
+/// Returns the address of a symbol, as above.
 #[cfg(all(target_arch = "aarch64", not(miri)))]
 macro_rules! weak_address {
     ($symbol:literal) => {{
         let address: usize;
-        // SAFETY: reads a word of the table of addresses.
+        // SAFETY: reads an entry of the global offset table.
         unsafe {
             core::arch::asm!(
                 concat!(".weak ", $symbol),
@@ -38,7 +38,7 @@ macro_rules! weak_address {
     }};
 }
 
-/// Elsewhere nothing can be asked for: every symbol is lacking.
+/// On other targets no symbol can be found.
 #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
 macro_rules! weak_address {
     ($symbol:literal) => {
