@@ -1,8 +1,7 @@
-//! The memory that the process's control group may use, from the files of cgroup v2 and v1; read
-//! at the start, without allocating.
+//! Reads the memory limit of the process's control group (cgroup v2 and v1), without allocating.
 //!
-//! A system may have both versions at once, with the memory controller in one of them: every
-//! hierarchy that is mounted is asked, and the least limit counts.
+//! A system may have both versions at once, with the memory controller in one of them. So hz3 reads
+//! every mounted hierarchy, and the lowest limit counts.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -12,16 +11,17 @@ use super::file::{each_line, read_start};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::options::Limit;
 
-/// Longest path that is looked at, in bytes; what is longer has no limit.
+/// The longest path that is read, in bytes. A group with a longer path counts as unlimited.
 const PATH_BYTES: usize = 1024;
-/// From here on a number of cgroup v1 means that there is no limit.
+/// The smallest number that means "no limit" in cgroup v1, in bytes.
 const UNLIMITED: u64 = 1 << 62;
 
-/// Reads the beginning of a file into the buffer; returns it, nothing where there is no file.
+/// Reads the start of a file into the buffer and returns it; returns nothing if there is no file.
 type Read = dyn for<'a> Fn(&CStr, &'a mut [u8]) -> &'a [u8];
 
-/// Returns the limit in bytes if it is one of the control group's and there is one. Says on stderr
-/// if there is none.
+/// Converts a limit in percent of the control group's limit to bytes; returns other limits unchanged.
+///
+/// If the control group has no limit, writes a line to stderr and returns [`Limit::None`].
 pub(super) fn resolve(limit: Limit) -> Limit {
     let Limit::Cgroup { percent } = limit else { return limit };
     let percent = u64::from(percent.get());
@@ -36,7 +36,7 @@ pub(super) fn resolve(limit: Limit) -> Limit {
         return Limit::Bytes(NonZero::new(least / 100 * percent).unwrap_or(NonZero::<u64>::MIN));
     }
     let mut message = FixedBuffer::<128>::new();
-    // A `Line` never fails; it cuts.
+    // Writing to a `FixedBuffer` never fails.
     let _ =
         write!(message, "hz3: HZ3_LIMIT={percent}%: expected a memory limit of this process's ");
     let _ = writeln!(message, "control group, found none; using 0");
@@ -44,7 +44,7 @@ pub(super) fn resolve(limit: Limit) -> Limit {
     Limit::None
 }
 
-/// The lesser of two limits, of which each may be none.
+/// Returns the lower of two limits, each of which may be absent.
 fn lesser(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
@@ -55,7 +55,7 @@ enum Version {
     Two,
 }
 
-/// Where a hierarchy that may limit memory is mounted.
+/// A mounted hierarchy that may limit memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mount<'a> {
     version: Version,
@@ -65,8 +65,10 @@ struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    /// A line of `/proc/self/mountinfo`: number, parent, device, root, point, options, any number
-    /// of fields, a dash, type, source, options. `None` if it is no such hierarchy.
+    /// Parses a line of `/proc/self/mountinfo`; returns `None` if it is not such a hierarchy.
+    ///
+    /// The fields are: number, parent, device, root, point, options, any number of optional fields,
+    /// a dash, type, source, options.
     fn parse(line: &'a [u8]) -> Option<Mount<'a>> {
         let mut fields = line.split(|&byte| byte == b' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
@@ -79,11 +81,12 @@ impl<'a> Mount<'a> {
         Some(Mount { version, root, point })
     }
 
-    /// Returns the limit of the group that the process is in.
+    /// Returns the limit of the process's group, in bytes. `membership` is `/proc/self/cgroup`.
     fn limit(&self, membership: &[u8], read: &Read) -> Option<u64> {
         let group = group(membership, self.version)?;
         let group = group.strip_suffix(b"/").unwrap_or(group);
-        // In a container the mount may show a part of the hierarchy, or paths of another namespace.
+        // In a container the mount may show only a part of the hierarchy, or `membership` may have
+        // paths of another namespace.
         let below = match group.strip_prefix(self.root) {
             _ if self.root == b"/" => group,
             Some(below) if below.is_empty() || below.starts_with(b"/") => below,
@@ -95,7 +98,7 @@ impl<'a> Mount<'a> {
         }
     }
 
-    /// Version 2: the least limit of a group and of all groups above it, each of which binds.
+    /// Version 2: returns the lowest limit of a group and of all its ancestors, each of which applies.
     fn least(&self, below: &[u8], read: &Read) -> Option<u64> {
         upwards(below).fold(None, |least, group| {
             let mut room = [0; 32];
@@ -103,8 +106,8 @@ impl<'a> Mount<'a> {
         })
     }
 
-    /// Version 1: a group's own limit, and the least of those above it, which binds if it is told
-    /// to. The nearest group is taken that the mount shows.
+    /// Version 1: returns the lower of a group's own limit and its hierarchical limit. The latter is
+    /// the lowest limit of the ancestors that apply to it. Uses the nearest group that is visible.
     fn nearest(&self, below: &[u8], read: &Read) -> Option<u64> {
         let limit = upwards(below).find_map(|group| {
             let mut room = [0; 32];
@@ -119,7 +122,7 @@ impl<'a> Mount<'a> {
         limit.filter(|&limit| limit < UNLIMITED)
     }
 
-    /// Reads the beginning of a file of a group.
+    /// Reads the start of a file of a group.
     fn read<'b>(&self, group: &[u8], file: &[u8], room: &'b mut [u8], read: &Read) -> &'b [u8] {
         let mut path = [0; PATH_BYTES];
         let mut at = 0;
@@ -132,12 +135,12 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// Whether a list with commas has the word.
+/// Returns whether a comma-separated list contains the word.
 fn has(list: &[u8], word: &[u8]) -> bool {
     list.split(|&byte| byte == b',').any(|item| item == word)
 }
 
-/// The group's path in `/proc/self/cgroup`: a line has a number, the controllers, and the path.
+/// Returns the group's path from `/proc/self/cgroup`, whose lines are `number:controllers:path`.
 fn group(membership: &[u8], version: Version) -> Option<&[u8]> {
     membership.split(|&byte| byte == b'\n').find_map(|line| {
         let mut fields = line.splitn(3, |&byte| byte == b':');
@@ -150,14 +153,14 @@ fn group(membership: &[u8], version: Version) -> Option<&[u8]> {
     })
 }
 
-/// A group's path and those of the groups above it; the last one is empty.
+/// Iterates over a group's path and the paths of its ancestors; the last one is empty.
 fn upwards(group: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::successors(Some(group), |group| {
         group.iter().rposition(|&byte| byte == b'/').map(|slash| &group[..slash])
     })
 }
 
-/// The number in a text; `None` when it says "max", or nothing.
+/// Parses the number in a text; returns `None` for "max" and for an empty text.
 fn number(text: &[u8]) -> Option<u64> {
     core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Validates the heap after slow paths, in a build that checks itself (feature `check`).
+//! Validates the heap after slow paths, in a build with the feature `check`.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,18 +8,20 @@ use crate::options::Config;
 use crate::os::held;
 use crate::os::linux::Linux;
 
-/// Slow paths of the process from one validation to the next; 0: there is none.
+/// The number of slow paths of the process per validation; 0 means that there is no validation.
 static INTERVAL: AtomicU32 = AtomicU32::new(0);
-/// Slow paths so far.
+/// The number of slow paths of the process so far.
 static SLOW_PATHS: AtomicU32 = AtomicU32::new(0);
 
-/// Takes the configuration over; before the first allocation is served.
+/// Stores the interval. Called before the first allocation is served.
 pub(super) fn configure(config: &Config) {
     INTERVAL.store(config.validate.get(), Ordering::Relaxed);
 }
 
-/// After a slow path, with no lock held: validates the heap if it is time. Not in a signal handler
-/// or hook that came on top of an operation, whose locks would be waited for.
+/// Validates the heap if it is time. Called after a slow path, with no lock held.
+///
+/// It skips the validation in a signal handler or hook that interrupted an operation, because it
+/// would wait for that operation's locks.
 pub(super) fn after_slow_path(heap: &'static Heap<Linux>) {
     let interval = INTERVAL.load(Ordering::Relaxed);
     if interval == 0

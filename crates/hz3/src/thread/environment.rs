@@ -1,5 +1,5 @@
-//! The process's environment, read without the C library's help: the first allocation may come
-//! before the library has set itself up.
+//! Reads the process's environment without functions of the C library, because the first allocation
+//! may come before the C library has initialised itself.
 
 use core::ffi::{CStr, c_char};
 
@@ -17,16 +17,16 @@ unsafe extern "C" {
     static environ: Entries;
 }
 
-/// Applies every entry that is meant for hz3.
+/// Applies every `HZ3_` variable to the configuration.
 ///
-/// A process that runs with privileges which its caller does not have keeps to the program's own
-/// configuration: the environment is the caller's.
+/// If the process has privileges that its caller lacks, the environment is ignored, because the
+/// caller controls it.
 pub(crate) fn read(config: &mut Config) {
     if has_raised_privileges() {
         return;
     }
-    // SAFETY: a variable of the C library. Nobody else runs before the first allocation; a later
-    // `setenv` in another thread would race, as it would with any `getenv`.
+    // SAFETY: it is a variable of the C library. Before the first allocation there is no other thread.
+    // A `setenv` in another thread would race, as it would with any `getenv`.
     let mut next = unsafe { environ };
     if next.is_null() {
         next = initial();
@@ -35,7 +35,7 @@ pub(crate) fn read(config: &mut Config) {
         return;
     }
     loop {
-        // SAFETY: the array ends with a null pointer, which was not reached yet.
+        // SAFETY: the array ends with a null pointer, which the loop has not reached yet.
         let entry = unsafe { *next };
         if entry.is_null() {
             return;
@@ -46,42 +46,44 @@ pub(crate) fn read(config: &mut Config) {
     }
 }
 
-/// Whether the kernel started the process with more privileges than its caller has, from a
-/// set-user-ID file for instance. Where the kernel does not say, the answer is yes.
+/// Returns whether the kernel started the process with more privileges than its caller has, for
+/// example from a set-user-ID file. If the kernel does not say, returns true.
 #[cfg(not(miri))]
 fn has_raised_privileges() -> bool {
     let before = errno::get();
     errno::set(0);
-    // SAFETY: getauxval has no precondition; it reads what the kernel left on the initial stack.
+    // SAFETY: getauxval has no precondition; it reads the vector that the kernel put on the stack.
     let is_raised = unsafe { libc::getauxval(libc::AT_SECURE) } != 0 || errno::get() != 0;
     errno::set(before);
     is_raised
 }
 
-/// Miri plays no kernel that would start a process.
+/// Miri emulates no auxiliary vector.
 #[cfg(miri)]
 fn has_raised_privileges() -> bool {
     false
 }
 
-/// The environment as the kernel left it on the initial stack. glibc's dynamic linker allocates
-/// from a preloaded library before the C library knows its environment; with other libraries it is
-/// known before the first allocation, so that a null pointer means that the program cleared it.
+/// Returns the environment that the kernel put on the initial stack.
+///
+/// glibc's dynamic linker calls a preloaded `malloc` before `environ` is set. Other C libraries set
+/// `environ` before the first allocation; there a null pointer means that the program cleared it.
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 fn initial() -> Entries {
-    // glibc's name for where the initial stack begins: the number of arguments, their addresses, a
-    // null pointer, the entries of the environment.
+    // In glibc this variable holds the start of the initial stack: the number of arguments, their
+    // addresses, a null pointer, the entries of the environment.
     let place: *const *const usize =
         core::ptr::with_exposed_provenance(weak_address!("__libc_stack_end"));
-    // SAFETY: a variable that the dynamic linker, or the start of a static program, sets first.
+    // SAFETY: it is null or a variable that is set before any code of hz3 runs: by the dynamic linker,
+    // or by the start-up code of a static program.
     let Some(&stack) = (unsafe { place.as_ref() }) else { return core::ptr::null() };
     if stack.is_null() {
         return core::ptr::null();
     }
-    // SAFETY: the kernel's layout, see above.
+    // SAFETY: the kernel puts the number of arguments there, see above.
     let arguments = unsafe { stack.read() };
     let after_arguments: Entries = stack.wrapping_add(1 + arguments).cast();
-    // SAFETY: as above: this is the null pointer after the arguments.
+    // SAFETY: the kernel puts a null pointer after the arguments, see above.
     let separator = unsafe { after_arguments.read() };
     if separator.is_null() { after_arguments.wrapping_add(1) } else { core::ptr::null() }
 }

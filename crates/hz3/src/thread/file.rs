@@ -1,15 +1,15 @@
-//! Files, opened, read and written without allocating.
+//! Opens, reads and writes files without allocating.
 //!
-//! All by `syscall`: `open`, `read`, `write` and `close` of the C library are cancellation points, and a
-//! thread whose cancellation is pending must not end inside the allocator, with a file open or a lock
-//! held.
+//! It uses `syscall`, because `open`, `read`, `write` and `close` of the C library are cancellation
+//! points. A thread whose cancellation is pending must not end inside the allocator, with an open
+//! file or a held lock.
 
 use core::ffi::{CStr, c_int, c_long};
 
-/// Longest line that is read, in bytes; what is longer is cut off.
+/// The longest line that is read, in bytes. The rest of a longer line is dropped.
 const LINE_BYTES: usize = 1024;
 
-/// Returns the first bytes of a file, as many as one read gives; none when it cannot be read.
+/// Returns the first bytes of a file, from one read; returns none if the file cannot be read.
 pub(super) fn read_start<'a>(path: &CStr, room: &'a mut [u8]) -> &'a [u8] {
     let Some(file) = open(path) else { return &[] };
     let read = read(file, room);
@@ -17,7 +17,7 @@ pub(super) fn read_start<'a>(path: &CStr, room: &'a mut [u8]) -> &'a [u8] {
     &room[..read]
 }
 
-/// Calls `take` for each line of a file, without its end.
+/// Calls `take` with each line of a file, without the newline.
 pub(super) fn each_line(path: &CStr, mut take: impl FnMut(&[u8])) {
     let Some(file) = open(path) else { return };
     let (mut line, mut len) = ([0; LINE_BYTES], 0);
@@ -44,7 +44,7 @@ fn open(path: &CStr) -> Option<c_int> {
     open_with(path, libc::O_RDONLY | libc::O_CLOEXEC)
 }
 
-/// Opens a file; one that is created may be read by all. Sets `errno` when it fails.
+/// Opens a file; a created file gets mode 0644. Sets `errno` on failure.
 pub(super) fn open_with(path: &CStr, flags: c_int) -> Option<c_int> {
     let (directory, mode) = (libc::AT_FDCWD, 0o644);
     // SAFETY: the path is a terminated string.
@@ -52,20 +52,21 @@ pub(super) fn open_with(path: &CStr, flags: c_int) -> Option<c_int> {
     c_int::try_from(file).ok().filter(|&file| file >= 0)
 }
 
-/// Reads at most `room`; 0 at the end of the file or on an error.
+/// Reads at most as many bytes as `room` has; returns 0 at the end of the file and on an error.
 fn read(file: c_int, room: &mut [u8]) -> usize {
     // SAFETY: the buffer is valid for writing that many bytes.
     let read = unsafe { libc::syscall(libc::SYS_read, file, room.as_mut_ptr(), room.len()) };
     usize::try_from(read).unwrap_or(0)
 }
 
-/// Writes at most the whole text and returns how much; negative, with `errno` set, on an error.
+/// Writes the text and returns the bytes written; on an error sets `errno` and returns a negative
+/// number.
 pub(super) fn write(file: c_int, text: &[u8]) -> c_long {
     // SAFETY: the bytes are valid for reading.
     unsafe { libc::syscall(libc::SYS_write, file, text.as_ptr(), text.len()) }
 }
 
-/// Closes a file that was opened here and is not used again.
+/// Closes a file, which the caller does not use again.
 pub(super) fn close(file: c_int) {
     // SAFETY: the caller owns the file.
     unsafe { libc::syscall(libc::SYS_close, file) };

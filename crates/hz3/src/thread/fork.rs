@@ -1,25 +1,24 @@
-//! What happens around a fork.
+//! The fork handlers.
 //!
-//! Before it, the forking thread takes every lock, so that the child finds the heap at rest. In the
-//! child a lock is released like any other, because a lock has no owner.
+//! Before a fork the forking thread takes every lock, so that the child finds the heap in a consistent
+//! state. The child releases the locks too, because a lock has no owner.
 //!
-//! A fork in a signal handler may have interrupted an operation of the heap: then the thread holds
-//! some locks already, in the middle of the order, and could wait for ever for the others. So it
-//! takes none. The parent goes on unharmed; in the child the heap is closed, because other threads
-//! may have been inside too, and [`super::shut`] serves what the child allocates until it calls
-//! `exec` or exits.
+//! A signal handler may fork while its thread is inside an operation of the heap. Then the thread
+//! already holds some locks and could wait for ever for the others, so it takes none. The parent goes
+//! on as usual. In the child the heap is closed, because other threads may have been inside an
+//! operation too; [`super::shut`] serves the child's allocations until it calls `exec` or exits.
 
 use super::{GLOBAL, existing_heap, reclaimer, tls};
 use crate::os::{held, lock, order, stdio};
 
-/// Registers the handlers. The call may allocate.
+/// Registers the fork handlers. The call may allocate.
 pub(super) fn register() {
     order::may_call("pthread_atfork");
-    // SAFETY: the three handlers are functions of this program that stay loaded.
+    // SAFETY: the three handlers are functions of an object that stays loaded.
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
 
-/// Takes every lock, the C library's first.
+/// Takes every lock, first the C library's list of streams.
 extern "C" fn before() {
     if held::is_inside() || lock::is_heap_closed() {
         held::begin_blind_fork();
@@ -54,7 +53,7 @@ extern "C" fn in_child() {
     }
 }
 
-/// Releases what [`before`] took of the heap's, perhaps in the forked child.
+/// Releases the heap's locks that [`before`] took, in the parent or in the child.
 fn release_all() {
     if let Some(heap) = existing_heap() {
         heap.release_all();

@@ -1,9 +1,9 @@
-//! One process-wide heap, and each thread's way into and out of it.
+//! The process's heap, and how each thread attaches to it and detaches from it.
 //!
-//! A thread's first allocation attaches it: it gets a cache. Its end, by a `pthread` key's
-//! destructor, takes the cache back. What the thread does after that, in later destructors, goes
-//! straight to central. The first attachment also registers the fork handlers and the report at
-//! exit, with the thread's cache already in place, because both registrations may allocate.
+//! A thread's first allocation attaches it: the thread gets a cache. When the thread ends, the
+//! destructor of a `pthread` key detaches the cache. Calls of later destructors go straight to
+//! central. The first attachment also registers the fork handlers and the report at exit. The
+//! thread's cache is in place by then, because both registrations may allocate.
 
 mod cgroup;
 #[cfg(feature = "check")]
@@ -39,7 +39,7 @@ use crate::os::lock::Lock;
 use crate::os::{order, pin, rank};
 use crate::stats::Stats;
 
-/// The heap of the process, made by the first call that needs it.
+/// The heap of the process, which the first call that needs it creates.
 struct Global {
     ready: AtomicPtr<Heap<Linux>>,
     place: UnsafeCell<MaybeUninit<Heap<Linux>>>,
@@ -49,7 +49,7 @@ struct Global {
     registered: AtomicBool,
 }
 
-// SAFETY: `place` is written once, under the lock `start`, before `ready` is published.
+// SAFETY: the lock `start` guards the only write of `place`, before `ready` is published.
 unsafe impl Sync for Global {}
 
 static GLOBAL: Global = Global {
@@ -61,19 +61,19 @@ static GLOBAL: Global = Global {
     registered: AtomicBool::new(false),
 };
 
-/// The heap; `None` when the system has no room for one.
+/// Returns the heap, creating it if necessary; `None` if the system has no memory for it.
 fn heap() -> Option<&'static Heap<Linux>> {
     // Acquire pairs with the release store in `start_heap`.
     let ready = GLOBAL.ready.load(Ordering::Acquire);
-    // SAFETY: null or the heap in `place`, which stays for ever.
+    // SAFETY: the pointer is null or leads to the heap in `place`, which lives for ever.
     unsafe { ready.as_ref() }.or_else(start_heap)
 }
 
-/// The heap if it exists already.
+/// Returns the heap if it exists already.
 fn existing_heap() -> Option<&'static Heap<Linux>> {
     // Acquire pairs with the release store in `start_heap`.
     let ready = GLOBAL.ready.load(Ordering::Acquire);
-    // SAFETY: null or the heap in `place`, which stays for ever.
+    // SAFETY: the pointer is null or leads to the heap in `place`, which lives for ever.
     unsafe { ready.as_ref() }
 }
 
@@ -92,12 +92,12 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     #[cfg(feature = "check")]
     check::configure(config);
     let mut key: libc::pthread_key_t = 0;
-    // SAFETY: the destructor is a function of this program; the call allocates nothing.
+    // SAFETY: the destructor is a function of an object that stays loaded; the call allocates nothing.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(on_thread_exit)) } == 0 {
         GLOBAL.exit_key.store(key, Ordering::Relaxed);
     }
     let place = GLOBAL.place.get();
-    // SAFETY: the lock is held and nothing was published: nobody else accesses the place.
+    // SAFETY: this thread holds the lock and nothing was published, so no other thread accesses it.
     let place = unsafe { &mut *place };
     let heap = place.write(heap);
     // Release pairs with the acquire loads of `ready`.
@@ -105,14 +105,14 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     Some(heap)
 }
 
-/// Sets the configuration that the heap will start with; does nothing once it has started.
+/// Sets the configuration of the heap; does nothing if the heap exists already.
 pub(crate) fn configure(config: &Config) {
     if existing_heap().is_none() && !shut::is_shut() {
         GLOBAL.start.lock().get_or_insert(*config);
     }
 }
 
-/// Makes the heap, if that is still to be done, and the calling thread's cache.
+/// Creates the heap if it does not exist yet, and attaches the calling thread.
 pub(crate) fn start() {
     if !shut::is_shut()
         && let Some(heap) = heap()
@@ -121,7 +121,7 @@ pub(crate) fn start() {
     }
 }
 
-/// The cache that the calling thread's hot path uses.
+/// Returns the cache that the calling thread's fast path uses; it may be a sentinel.
 #[inline(always)]
 pub(crate) fn hot_cache() -> &'static ThreadCache {
     tls::hot()
@@ -131,7 +131,7 @@ fn is_hot(sentinel: &'static ThreadCache) -> bool {
     core::ptr::eq(tls::hot(), sentinel)
 }
 
-/// The calling thread's front, attaching the thread if it is new.
+/// Returns the calling thread's front; attaches the thread if it is new.
 fn front(heap: &'static Heap<Linux>) -> Front<'static> {
     if let Some(cache) = tls::own() {
         return Front::Cache(cache);
@@ -150,7 +150,8 @@ fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
     let key = GLOBAL.exit_key.load(Ordering::Relaxed);
     if key != u32::MAX {
         order::may_call("pthread_setspecific");
-        // SAFETY: the key exists. The call may allocate: the cache is in place.
+        // The call may allocate, and the cache is already in place.
+        // SAFETY: the key exists.
         unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(cache).cast()) };
     }
     if !GLOBAL.registered.swap(true, Ordering::Relaxed) {
@@ -159,7 +160,7 @@ fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
     Front::Cache(cache)
 }
 
-/// What must happen once a process and may allocate.
+/// Registers the process's hooks, once; the registrations may allocate.
 #[cold]
 fn register_process_hooks() {
     pin::stay_loaded();
@@ -167,20 +168,20 @@ fn register_process_hooks() {
     let reports = GLOBAL.start.lock().is_some_and(|config| config.report != Report::None);
     if reports {
         order::may_call("atexit");
-        // SAFETY: the handler is a function of this program that stays loaded.
+        // SAFETY: the handler is a function of an object that stays loaded.
         unsafe { libc::atexit(report_at_exit) };
     }
 }
 
-/// The destructor of the thread's key: gives the thread's cache back.
+/// The destructor of the thread's key: detaches the thread's cache.
 unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
     let (Some(heap), Some(cache)) = (existing_heap(), tls::own()) else { return };
     tls::set(&tls::ENDED, None);
     if shut::is_shut() {
-        // A signal handler ends the thread inside an operation: its cache is lost.
+        // A signal handler ends the thread inside an operation, so its cache is lost.
         return;
     }
-    // SAFETY: the cache came from `attach`; the words do not lead to it any more.
+    // SAFETY: the cache came from `attach`; the thread's TLS slots do not lead to it any more.
     unsafe { heap.detach(cache) };
     heap.after_thread_end();
 }
@@ -196,7 +197,7 @@ extern "C" fn report_at_exit() {
     }
 }
 
-/// Counts a request when calls are counted. Returns whether they are.
+/// Counts an allocation (if `request`) or a free, if calls are counted. Returns whether they are.
 fn count(request: bool) -> bool {
     if !is_hot(&tls::COUNTING) {
         return false;
@@ -207,27 +208,26 @@ fn count(request: bool) -> bool {
     true
 }
 
-/// Address of a block for a C-like caller.
+/// Converts a block to its address, and `None` to NULL.
 fn address(block: Option<NonNull<u8>>) -> *mut u8 {
     block.map_or(core::ptr::null_mut(), NonNull::as_ptr)
 }
 
-/// A large block that the calling thread freed last: what leaves nothing to give back and needs no
-/// lock.
+/// Takes a large block that the calling thread freed lately, without a lock.
 #[inline(always)]
 pub(crate) fn take_freed(size: usize) -> Option<*mut u8> {
-    // A sentinel has none.
+    // A sentinel has no such block.
     Some(existing_heap()?.take_freed(tls::hot(), size)?.as_ptr())
 }
 
-/// Frees a large block into the calling thread's cache, if there is room. False: nothing was done.
+/// Frees a large block into the calling thread's cache; returns false if there is no room.
 ///
 /// # Safety
-/// The block, if it is hz3's, is not used again by the program.
+/// If the block is hz3's, the program does not use it again.
 #[inline(always)]
 pub(crate) unsafe fn keep_freed(block: *mut u8) -> bool {
     let cache = tls::hot();
-    // In a sentinel no address is in the arena, and it has no room.
+    // For a sentinel no address is in the arena.
     if cache.class_of(block) != Some(SizeClass::NONE) {
         return false;
     }
@@ -239,10 +239,10 @@ pub(crate) unsafe fn keep_freed(block: *mut u8) -> bool {
     is_kept
 }
 
-/// What follows a miss of [`crate::hot::malloc`]: NULL on exhaustion.
+/// Serves a miss of [`crate::hot::malloc`]; returns NULL on exhaustion.
 ///
 /// # Safety
-/// The hot path has just missed with this size on this thread, once.
+/// The fast path has just missed with this size on this thread, once.
 pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
     let missed_on_own = tls::own().is_some_and(|own| core::ptr::eq(own, tls::hot()));
     if shut::is_shut() {
@@ -252,7 +252,7 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
         return shut::aligned(MIN_ALIGN, size);
     }
     let Some(heap) = heap() else { return core::ptr::null_mut() };
-    // What the thread freed last leaves nothing to give back.
+    // A block that the thread freed lately needs no `poll`, because nothing else becomes free.
     if missed_on_own
         && size > MAX_SMALL
         && let Some(block) = heap.take_freed(tls::hot(), size)
@@ -260,7 +260,7 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
         return block.as_ptr();
     }
     let block = match front(heap) {
-        // SAFETY: the hot path has just missed on this thread's own cache.
+        // SAFETY: the fast path has just missed on this thread's own cache.
         Front::Cache(cache) if missed_on_own => unsafe { heap.allocate_miss(cache, size) },
         front => {
             count(true);
@@ -272,24 +272,24 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
     address(block)
 }
 
-/// What follows a miss of [`crate::hot::free`].
+/// Serves a miss of [`crate::hot::free`].
 ///
 /// # Safety
-/// The block, if it is hz3's, is not used again by the program.
+/// If the block is hz3's, the program does not use it again.
 pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     if block.is_null() {
-        // The C library frees NULL in every thread that ends, after all else: it gets no cache.
+        // The C library frees NULL in every ending thread, last of all: that must not attach it.
         return Ok(());
     }
     if shut::is_shut() {
         return shut::free(block);
     }
-    // Before the heap exists every block is somebody else's.
+    // Before the heap exists every block belongs to another allocator.
     let Some(heap) = existing_heap() else { return Err(Foreign) };
     let missed_on_own = tls::own().is_some_and(|own| core::ptr::eq(own, tls::hot()));
     let front = front(heap);
     if missed_on_own {
-        // SAFETY: the front is this thread's, and the hot path has just missed on it.
+        // SAFETY: the front is this thread's, and the fast path has just missed on it.
         let freed = unsafe { heap.free_miss(front, block) };
         reclaimer::poll(heap);
         return freed.or_else(|Foreign| free_emergency(block));
@@ -301,13 +301,13 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     freed.or_else(|Foreign| free_emergency(block))
 }
 
-/// Frees a block that a call got while the heap was shut to it.
+/// Frees a block that was allocated while the heap was shut to its caller.
 #[cold]
 fn free_emergency(block: *mut u8) -> Result<(), Foreign> {
     if emergency::free(block.addr()) { Ok(()) } else { Err(Foreign) }
 }
 
-/// A block at a multiple of `align`, a power of two; NULL on exhaustion.
+/// Allocates a block at a multiple of `align`, a power of two; returns NULL on exhaustion.
 pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
     if shut::is_shut() {
         return shut::aligned(align, size);
@@ -321,7 +321,7 @@ pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
     address(block)
 }
 
-/// As [`aligned`], reading as zero.
+/// Allocates as [`aligned`] does; the block reads as zero.
 pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
     if shut::is_shut() {
         return shut::aligned(align, size);
@@ -335,10 +335,10 @@ pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
     address(block)
 }
 
-/// Changes the size of a block. `Ok(NULL)`: exhausted, the block is what it was.
+/// Changes the size of a block; returns `Ok(NULL)` on exhaustion, and the block is unchanged.
 ///
 /// # Safety
-/// The block is the caller's, and only the result is used afterwards, unless it is NULL.
+/// The caller owns the block and uses only the result afterwards, unless it is NULL.
 pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut u8, Foreign> {
     if shut::is_shut() {
         // SAFETY: the caller's promise.
@@ -357,7 +357,7 @@ pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut 
     }
 }
 
-/// As [`reallocate`], for a block that a call got while the heap was shut to it.
+/// Resizes as [`reallocate`] does, for a block that was allocated while the heap was shut.
 ///
 /// # Safety
 /// As for [`reallocate`].
@@ -369,7 +369,7 @@ unsafe fn reallocate_emergency(block: NonNull<u8>, size: usize) -> Result<*mut u
     unsafe { shut::grow(block, present, size, allocate, free_emergency) }
 }
 
-/// Bytes that the block at an address holds; `None` when it is not hz3's.
+/// Returns the bytes that the block at an address holds; `None` if hz3 does not manage it.
 pub(crate) fn usable_size(address: usize) -> Option<usize> {
     if shut::is_shut() {
         return shut::usable_size(address);
@@ -377,7 +377,7 @@ pub(crate) fn usable_size(address: usize) -> Option<usize> {
     existing_heap()?.usable_size(address).or_else(|| emergency::usable_size(address))
 }
 
-/// See [`crate::collect`] and [`crate::raw::trim`].
+/// Gives free memory back, except up to `keep` bytes; see [`crate::collect`].
 pub(crate) fn collect(keep: usize) -> usize {
     if shut::is_shut() {
         return 0;
@@ -386,7 +386,7 @@ pub(crate) fn collect(keep: usize) -> usize {
     heap.collect(front(heap), keep)
 }
 
-/// See [`crate::raw::epoch_force`].
+/// Runs one tick; see [`crate::raw::epoch_force`].
 pub(crate) fn tick() {
     if shut::is_shut() {
         return;
@@ -397,20 +397,20 @@ pub(crate) fn tick() {
     }
 }
 
-/// See [`crate::raw::wants_reclaimer`].
+/// Returns whether the reclaimer's thread is wanted; see [`crate::raw::wants_reclaimer`].
 #[inline]
 pub(crate) fn wants_reclaimer() -> bool {
     existing_heap().is_some_and(|heap| heap.driver().is_wanted())
 }
 
-/// See [`crate::raw::start_reclaimer`].
+/// Starts the reclaimer's thread; see [`crate::raw::start_reclaimer`].
 pub(crate) fn start_reclaimer() {
     if !shut::is_shut() {
         reclaimer::start();
     }
 }
 
-/// See [`crate::stats()`].
+/// Returns the statistics; all are 0 while the heap is shut to the caller.
 pub(crate) fn stats() -> Stats {
     if shut::is_shut() {
         return Stats::default();

@@ -1,7 +1,7 @@
-//! The thread of the reclaimer: an ordinary thread of the C library, while there is work.
+//! The reclaimer's thread: an ordinary thread of the C library that runs while there is work.
 //!
-//! What it does and when is `reclaim::driver`'s. A slow path that finds enough work asks for the
-//! thread; the entry point that knows who called ([`crate::raw::start_reclaimer`]) starts it, because
+//! `reclaim::driver` decides what it does and when. A slow path that finds enough work asks for the
+//! thread. An entry point that knows its caller starts it by [`crate::raw::start_reclaimer`], because
 //! the C library calls `malloc` and `free` under locks that `pthread_create` takes too.
 
 use core::ffi::c_void;
@@ -16,16 +16,16 @@ use crate::os::linux::Linux;
 use crate::os::thread;
 use crate::reclaim::driver::Turns;
 
-/// The process that this memory belongs to; a child of `vfork` only borrows it.
+/// The id of the process that owns this memory. A child of `vfork` runs on it with another id.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
-/// Notes the process and its CPUs; before the first allocation is served.
+/// Records the process and its CPUs. Called before the first allocation is served.
 pub(super) fn prepare() {
     thread::note_cpus();
     note_process();
 }
 
-/// In a forked child: the thread did not come along, and the process is another.
+/// Records the process. Called again in a forked child, which is another process.
 pub(super) fn note_process() {
     PROCESS.store(process(), Ordering::Relaxed);
 }
@@ -35,7 +35,7 @@ fn process() -> u32 {
     unsafe { libc::getpid() }.cast_unsigned()
 }
 
-/// After a slow path, with no lock held: sees to it that memory is looked after.
+/// Lets the reclaimer run or asks for its thread. Called after a slow path, with no lock held.
 #[inline]
 pub(super) fn poll(heap: &'static Heap<Linux>) {
     let front = tls::own().map_or(Front::Direct, Front::Cache);
@@ -45,7 +45,7 @@ pub(super) fn poll(heap: &'static Heap<Linux>) {
     super::check::after_slow_path(heap);
 }
 
-/// As [`poll`], after a large block went into the cache of the calling thread, and nowhere else.
+/// Polls as [`poll`] does, but seldom. Called after a large block went into the thread's own cache.
 #[inline]
 pub(super) fn poll_kept(heap: &'static Heap<Linux>, cache: &ThreadCache) {
     if heap.is_look_due(cache) {
@@ -59,11 +59,11 @@ fn poll_slowly(heap: &'static Heap<Linux>) {
     poll(heap);
 }
 
-/// Starts the thread. The caller holds no lock, of hz3's or of the C library's.
+/// Starts the thread. The caller must hold no lock of hz3 or of the C library.
 #[cold]
 pub(super) fn start() {
-    // A child of `vfork` would take the thread with it when it calls `exec`, and what a bare `fork`
-    // left of the C library may not start one: the slow paths go on.
+    // In a child of `vfork` the thread would end at `exec`. After a bare `fork` system call the C
+    // library may be unable to start a thread. In both cases the slow paths do the work.
     if process() != PROCESS.load(Ordering::Relaxed) {
         return;
     }
@@ -73,7 +73,7 @@ pub(super) fn start() {
     }
 }
 
-/// The thread. It never allocates.
+/// The thread's function. It never allocates.
 extern "C" fn run(number: *mut c_void) -> *mut c_void {
     thread::settle_in(c"hz3-reclaimer");
     if let (Some(heap), Ok(number)) = (super::existing_heap(), u32::try_from(number.addr())) {
@@ -82,7 +82,7 @@ extern "C" fn run(number: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// Takes turns until nothing is left to do.
+/// Runs the reclaimer's turns until no work is left.
 fn work(heap: &'static Heap<Linux>, number: u32) {
     let driver = heap.driver();
     let (sleeps_on, tick_ms) = driver.sleep_on();

@@ -1,4 +1,4 @@
-//! The report at exit, and what the system says of the process. Nothing here allocates.
+//! Writes the report at exit, and reads the process's resident set, without allocating.
 
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
@@ -12,10 +12,10 @@ use crate::options::{Report, write_bytes};
 use crate::os::linux::Linux;
 use crate::stats::Stats;
 
-/// Room for the lines of a report.
+/// The most bytes of a report.
 const REPORT_BYTES: usize = 4096;
 
-/// Writes the statistics where the report is to go; in text, with the lines of an experiment.
+/// Writes the statistics where the option says; a text report also has the lines of an experiment.
 pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
     let mut line = FixedBuffer::<REPORT_BYTES>::new();
     match report {
@@ -25,7 +25,7 @@ pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
             let _ = heap.write_experiment_lines(&mut line, stats);
         }
         Report::Json | Report::File(_) => {
-            // `Line` never fails; it cuts.
+            // Writing to a `FixedBuffer` never fails.
             let _ = stats.write_json(&mut line);
             let _ = line.write_char('\n');
         }
@@ -40,7 +40,7 @@ pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
     }
 }
 
-/// Appends the text to a regular file, in one write, so that lines of several processes do not mix.
+/// Appends the text to a regular file, in one write, so that lines of two processes do not mix.
 fn append(path: &CStr, text: &[u8]) -> Result<(), &'static str> {
     // Without blocking: a FIFO without a reader must not keep the process from ending.
     let flags = libc::O_WRONLY
@@ -74,7 +74,7 @@ fn append_to_open(file: c_int, text: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Why the last call of the C library failed, as far as it is to be expected of a file.
+/// Describes the error of the last failed call of the C library, for a file.
 fn last_error() -> &'static str {
     match errno::get() {
         libc::ENOENT | libc::ENOTDIR => "its directory does not exist",
@@ -90,21 +90,21 @@ fn last_error() -> &'static str {
 #[cold]
 fn complain(path: &CStr, reason: &str) {
     let mut line = FixedBuffer::<512>::new();
-    // A `Line` never fails; it cuts.
+    // Writing to a `FixedBuffer` never fails.
     let _ = line.write_str("hz3: HZ3_STATS=");
     let _ = write_bytes(&mut line, path.to_bytes());
     let _ = writeln!(line, ": {reason}; expected a regular file to append to; wrote nothing");
     line.print();
 }
 
-/// Says that there is no report, because the heap cannot be read.
+/// Writes a line that there is no report, because the heap cannot be read.
 pub(crate) fn refuse() {
     let mut line = FixedBuffer::<128>::new();
     let _ = line.write_str("hz3: no report: the process ends inside a call of malloc or free\n");
     line.print();
 }
 
-/// The resident set of the process in bytes, from `/proc/self/statm`; 0 when that is not there.
+/// Returns the resident set of the process in bytes, from `/proc/self/statm`; 0 if unknown.
 pub(crate) fn resident_bytes() -> u64 {
     let mut text = [0u8; 128];
     let text = read_start(c"/proc/self/statm", &mut text);

@@ -1,14 +1,13 @@
-//! What the calls do while the heap is shut to them: serve themselves from [`emergency`] and never
-//! wait.
+//! Serves calls while the heap is shut to them: from [`emergency`], and without waiting.
 //!
-//! The heap is shut to a thread that is inside an operation of it already. Such a call comes from a
-//! signal handler that interrupted the operation, from a handler of SIGABRT after hz3 itself found a
-//! fault, or from another library's handler while the process forks. And it is shut to all threads of
-//! a forked child whose parent's thread was inside an operation. In either case a lock may be held
-//! by a thread that cannot release it.
+//! The heap is shut to a thread that is already inside one of its operations. Such a call comes from
+//! a signal handler that interrupted the operation, from a handler of SIGABRT after hz3 found a
+//! fault, or from another library's fork handler. The heap is also shut to all threads of a forked
+//! child if the forking thread was inside an operation. In both cases a lock may be held by a thread
+//! that cannot release it.
 //!
-//! A block of the heap that is freed meanwhile is lost to the process. That is harmless: the
-//! alternative is to change what the interrupted operation is just changing.
+//! A heap block that is freed meanwhile is leaked, because freeing it would change data that the
+//! interrupted operation is changing.
 
 use core::ptr::NonNull;
 
@@ -17,34 +16,34 @@ use crate::base::size_class::MIN_ALIGN;
 use crate::heap::Foreign;
 use crate::os::{held, lock};
 
-/// Whether the heap is shut to the calling thread.
+/// Returns whether the heap is shut to the calling thread.
 #[inline(always)]
 pub(super) fn is_shut() -> bool {
     held::is_inside() || lock::is_heap_closed()
 }
 
-/// A block of at least `size` bytes that reads as zero; NULL on exhaustion.
+/// Allocates a block of at least `size` bytes that reads as zero; returns NULL on exhaustion.
 #[cold]
 pub(super) fn aligned(align: usize, size: usize) -> *mut u8 {
     address(emergency::allocate(align, size))
 }
 
-/// Frees a block of [`emergency`]'s, and drops one of the heap's.
+/// Frees a block of [`emergency`], and leaks a block of the heap.
 #[cold]
 pub(super) fn free(block: *mut u8) -> Result<(), Foreign> {
     if emergency::free(block.addr()) { Ok(()) } else { size_in_heap(block.addr()).map(drop) }
 }
 
-/// Bytes that the block at `address` holds. 0 when the table that would say so is in use.
+/// Returns the bytes that the block at `address` holds; 0 if the table with its size is locked.
 #[cold]
 pub(super) fn usable_size(address: usize) -> Option<usize> {
     emergency::usable_size(address).or_else(|| size_in_heap(address).ok())
 }
 
-/// Moves the contents of a block, whosever, to a new one of [`emergency`]'s if it is too small.
+/// Moves the contents of a block that is too small to a new block of [`emergency`].
 ///
 /// # Safety
-/// The block is the caller's, and only the result is used afterwards, unless it is NULL.
+/// The caller owns the block and uses only the result afterwards, unless it is NULL.
 #[cold]
 pub(super) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut u8, Foreign> {
     let present = usable_size(block.addr().get()).ok_or(Foreign)?;
@@ -55,8 +54,9 @@ pub(super) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut 
     unsafe { grow(block, present, size, allocate, free) }
 }
 
-/// Moves the `present` bytes of a block to a new one of at least `size` bytes if it is too small.
-/// `Ok(NULL)`: there is no memory, and the block is what it was.
+/// Moves the `present` bytes of a block that is too small to a new one of at least `size` bytes.
+///
+/// Returns `Ok(NULL)` if there is no memory; then the block is unchanged.
 ///
 /// # Safety
 /// As for [`reallocate`]; the block holds `present` bytes, and `free` frees it.
@@ -72,7 +72,7 @@ pub(super) unsafe fn grow(
     }
     let target = allocate(size);
     if !target.is_null() {
-        // SAFETY: the block holds so many bytes, the new one more, and it is nobody else's.
+        // SAFETY: the block holds `present` bytes, the new one more, and only this call uses it.
         unsafe { target.copy_from_nonoverlapping(block.as_ptr(), present) };
         free(block.as_ptr())?;
     }

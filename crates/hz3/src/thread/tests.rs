@@ -1,4 +1,4 @@
-//! A thread's way into the process's heap and out of it. Miri has no such heap.
+//! Tests how a thread attaches to the process's heap and detaches. Miri has no such heap.
 
 use core::ptr::NonNull;
 
@@ -20,7 +20,7 @@ fn the_first_call_gives_a_thread_its_cache() {
         assert!(tls::own().is_none() && core::ptr::eq(tls::hot(), &raw const tls::FRESH));
         let block = aligned(16, 100);
         let own = tls::own().expect("a cache");
-        assert!(core::ptr::eq(tls::hot(), own), "the hot path uses it");
+        assert!(core::ptr::eq(tls::hot(), own), "the fast path uses it");
         assert_eq!(usable_size(block.addr()), Some(112));
         assert_eq!(unsafe { free_miss(block) }, Ok(()));
     });
@@ -33,10 +33,10 @@ fn a_thread_that_ends_gives_its_cache_back() {
         assert_eq!(unsafe { free_miss(aligned(16, 100)) }, Ok(()));
         let cache = tls::own().expect("a cache");
         tls::set(&tls::ENDED, None);
-        // SAFETY: no word leads to the cache any more.
+        // SAFETY: no TLS slot leads to the cache any more.
         unsafe { existing_heap().expect("a heap").detach(cache) };
         let before = threads(0);
-        // What a thread does after its end, in later destructors, needs no cache.
+        // A thread that has detached, in a later destructor, allocates without a cache.
         let block = aligned(64, 5000);
         assert_eq!((block.addr() % 64, threads(0)), (0, before));
         assert!(tls::own().is_none());
@@ -45,7 +45,7 @@ fn a_thread_that_ends_gives_its_cache_back() {
 }
 
 #[test]
-fn what_is_not_ours_is_left_alone() {
+fn a_foreign_block_is_refused_and_unchanged() {
     in_a_thread(|| {
         assert_eq!(unsafe { free_miss(aligned(16, 1)) }, Ok(()));
         let mut foreign = 7u64;

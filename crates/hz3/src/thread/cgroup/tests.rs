@@ -4,7 +4,7 @@ use super::{Mount, Version, group};
 use core::ffi::CStr;
 use std::format;
 
-/// The limit of a process where these files exist.
+/// Returns the limit of a process on a system with these files.
 fn limit(mount: &str, membership: &str, files: &'static [(&CStr, &str)]) -> Option<u64> {
     let mount = Mount::parse(mount.as_bytes()).expect("a hierarchy");
     mount.limit(membership.as_bytes(), &move |path, room| {
@@ -22,7 +22,7 @@ const CONTAINER: &str =
     "901 900 0:32 /docker/4f /sys/fs/cgroup/memory ro,nosuid master:17 - cgroup cgroup rw,memory";
 
 #[test]
-fn hierarchies_are_told_from_other_mounts() {
+fn only_mounts_of_memory_hierarchies_are_accepted() {
     let mount = |line: &'static str| Mount::parse(line.as_bytes());
     let [root, point] = [&b"/"[..], b"/sys/fs/cgroup"];
     assert_eq!(mount(V2), Some(Mount { version: Version::Two, root, point }));
@@ -40,7 +40,7 @@ fn hierarchies_are_told_from_other_mounts() {
 }
 
 #[test]
-fn the_group_is_that_of_the_version() {
+fn the_group_of_the_right_version_is_found() {
     let hybrid = b"4:cpu,memory:/x\n1:name=systemd:/y\n0::/z\n";
     assert_eq!(group(hybrid, Version::Two), Some(&b"/z"[..]));
     assert_eq!(group(hybrid, Version::One), Some(&b"/x"[..]));
@@ -51,7 +51,7 @@ fn the_group_is_that_of_the_version() {
 }
 
 #[test]
-fn the_least_limit_on_the_way_up_counts() {
+fn the_lowest_limit_of_the_group_and_its_ancestors_counts() {
     const FILES: &[(&CStr, &str)] = &[
         (c"/sys/fs/cgroup/a/b/memory.max", "300\n"),
         (c"/sys/fs/cgroup/a/memory.max", "200\n"),
@@ -62,12 +62,12 @@ fn the_least_limit_on_the_way_up_counts() {
     assert_eq!(limit(V2, "0::/open\n", FILES), Some(900));
     assert_eq!(limit(V2, "0::/\n", FILES), Some(900));
     assert_eq!(limit(V2, "0::/open\n", &FILES[3..]), None);
-    // Too long a path is passed over; those above it are not.
+    // A path that is too long is skipped; its ancestors are read.
     assert_eq!(limit(V2, &format!("0::/{}\n", "x".repeat(2000)), FILES), Some(900));
 }
 
 #[test]
-fn version_1_has_a_limit_of_its_own_and_one_of_all() {
+fn in_version_1_the_lower_of_own_and_hierarchical_limit_counts() {
     const FILES: &[(&CStr, &str)] = &[
         (c"/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n"),
         (c"/sys/fs/cgroup/memory/a/memory.stat", "cache 0\nhierarchical_memory_limit 700\n"),
@@ -75,10 +75,10 @@ fn version_1_has_a_limit_of_its_own_and_one_of_all() {
         (c"/sys/fs/cgroup/memory/open/memory.limit_in_bytes", "9223372036854771712\n"),
     ];
     assert_eq!(limit(V1, "4:memory:/a\n", FILES), Some(700));
-    // A group above does not bind unless `hierarchical_memory_limit` says so.
+    // An ancestor's limit applies only if `hierarchical_memory_limit` contains it.
     assert_eq!(limit(V1, "4:memory:/open\n", FILES), None);
     assert_eq!(limit(V1, "0::/a\n", FILES), None);
-    // The group's path lies outside what the container sees, or below its root.
+    // The group's path lies outside the part that the container sees, or below its root.
     assert_eq!(limit(CONTAINER, "4:memory:/other\n", FILES), Some(500));
     assert_eq!(limit(CONTAINER, "4:memory:/docker/4f\n", FILES), Some(500));
     assert_eq!(limit(CONTAINER, "4:memory:/docker/4f/a\n", FILES), Some(700));
