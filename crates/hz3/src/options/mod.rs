@@ -1,8 +1,8 @@
-//! How a heap is set up: [`Config`], and what its fields can be.
+//! The configuration of the heap: [`Config`] and the types of its fields.
 //!
-//! Options are read once, before the first allocation is served, from [`Config`] and then from the
-//! environment, which wins. Both are held to the same types, none of which has a value that the
-//! heap could not use.
+//! hz3 reads its options once, before the first allocation: from [`Config`], then from the
+//! environment, which overrides it. Both use the same types. Every value of these types is valid for
+//! the heap.
 
 #[cfg(feature = "experiments")]
 mod limits;
@@ -22,7 +22,7 @@ pub(crate) use table::apply;
 pub(crate) use value::write_bytes;
 pub use within::Within;
 
-/// How the heap is set up. The environment overrides it.
+/// The configuration of the heap; the environment overrides it.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     pub(crate) thread_cache_bytes: usize,
@@ -40,36 +40,37 @@ pub struct Config {
     pub(crate) prefault: bool,
     pub(crate) limit: Limit,
     pub(crate) limit_mode: LimitMode,
-    /// Slow paths from one validation of the heap to the next (`HZ3_VALIDATE`); 0: there is none.
+    /// Slow paths per validation of the heap (`HZ3_VALIDATE`); 0 means no validation.
     #[cfg(feature = "check")]
     pub(crate) validate: Within<0, 1_000_000_000>,
 }
 
-/// What the heap may hold: live blocks, free memory that has not gone back, its tables.
+/// The memory limit: for live blocks, free memory that was not given back, and the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// What the system gives.
+    /// No limit except the system's.
     None,
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(NonZero<u64>),
-    /// A part of the memory that the process's control group may use, as it is at the start: the
-    /// least limit of the group and of those above it (`memory.max` of cgroup v2,
-    /// `memory.limit_in_bytes` of v1). Where there is none, a line on stderr says so, and nothing
-    /// is limited.
+    /// A part of the memory limit of the process's control group, read once at the start.
+    ///
+    /// That limit is the lowest one of the group and its ancestors (`memory.max` of cgroup v2,
+    /// `memory.limit_in_bytes` of v1). If there is none, a line on stderr says so and the heap has
+    /// no limit.
     Cgroup {
-        /// The part, in percent.
+        /// The part of the control group's limit, in percent.
         percent: Within<1, 100>,
     },
 }
 
-/// What happens when the limit is reached. Either way free memory goes back first.
+/// What happens at the memory limit, after all free memory was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitMode {
-    /// Allocation fails, as if the system had no more.
+    /// The allocation fails, as if the system had no more memory.
     Fail,
-    /// Allocation is served.
+    /// The allocation succeeds beyond the limit.
     Reclaim,
 }
 
@@ -77,16 +78,16 @@ pub enum LimitMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Background {
-    /// In a process of one thread, that thread's own slow paths; in a process of several threads,
-    /// a thread of the allocator's, which ends when there is nothing to do.
+    /// In a process of one thread, that thread's own slow paths. In a process of several threads, a
+    /// thread of the allocator, which ends when there is nothing to do.
     Auto,
-    /// A thread of the allocator's, also in a process that has only one thread itself.
+    /// A thread of the allocator, also if the process has only one thread of its own.
     Always,
     /// The slow paths of the program's own threads. The allocator starts no thread.
     Never,
 }
 
-/// Where statistics go when the process ends.
+/// Where hz3 writes statistics when the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "a process has one, and nothing to box it in")]
@@ -97,14 +98,14 @@ pub enum Report {
     Text,
     /// One JSON object on stderr.
     Json,
-    /// One JSON object on one line, appended to a regular file, which is made if need be
-    /// (mode 0644). Symbolic links are not followed. If the file cannot be written, a line on
-    /// stderr says why.
+    /// One JSON object on one line, appended to a regular file, which is created if necessary (mode
+    /// 0644). Symbolic links are not followed. If the file cannot be written, a line on stderr says
+    /// why.
     File(ReportPath),
 }
 
 impl Config {
-    /// The defaults.
+    /// Creates a configuration of defaults.
     pub const fn new() -> Config {
         Config {
             thread_cache_bytes: 8 * 1024 * 1024,
@@ -127,17 +128,17 @@ impl Config {
         }
     }
 
-    /// Sets the bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 8 MiB; less
-    /// when there are more than 16 threads.
+    /// Sets the most bytes that one thread's cache may hold (`HZ3_THREAD_CACHE`). Default 8 MiB;
+    /// less if there are more than 16 threads.
     #[must_use]
     pub const fn thread_cache_bytes(mut self, bytes: usize) -> Config {
         self.thread_cache_bytes = bytes;
         self
     }
 
-    /// Sets how many blocks of each class a thread's cache starts with (`HZ3_CACHE_LENGTH`),
-    /// rounded up to a power of two; fewer of classes that may not have so many. Default 2 to 8,
-    /// by size.
+    /// Sets the initial capacity of a thread's cache per class, in blocks (`HZ3_CACHE_LENGTH`),
+    /// rounded up to a power of two. A class with a lower maximum starts with that. Default 2 to 8,
+    /// depending on the size.
     #[must_use]
     pub const fn cache_length(mut self, blocks: Within<2, 256>) -> Config {
         self.cache_length = Some(blocks);
@@ -160,30 +161,30 @@ impl Config {
         self
     }
 
-    /// Sets whether every call is counted (`HZ3_COUNT`), at the price of the fast path. Default
-    /// off.
+    /// Sets whether every call is counted (`HZ3_COUNT`), which takes every call off the fast path.
+    /// Default off.
     #[must_use]
     pub const fn count(mut self, count: bool) -> Config {
         self.count = count;
         self
     }
 
-    /// Sets where statistics go when the process ends (`HZ3_STATS`). Default [`Report::None`].
+    /// Sets where statistics are written when the process ends (`HZ3_STATS`). Default
+    /// [`Report::None`].
     #[must_use]
     pub const fn report(mut self, report: Report) -> Config {
         self.report = report;
         self
     }
 
-    /// Sets when memory goes back to the system by itself (`HZ3_POLICY`). Default
-    /// [`Policy::Default`].
+    /// Sets when hz3 gives memory back on its own (`HZ3_POLICY`). Default [`Policy::Default`].
     #[must_use]
     pub const fn policy(mut self, policy: Policy) -> Config {
         self.policy = policy;
         self
     }
 
-    /// Sets the limits of the policies that are made of epochs. Needs the feature `experiments`.
+    /// Sets the limits of the experimental policies. Needs the feature `experiments`.
     #[cfg(feature = "experiments")]
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Config {
@@ -198,15 +199,16 @@ impl Config {
         self
     }
 
-    /// Sets the milliseconds between two looks at what is free (`HZ3_TICK`): what stays free over
-    /// two of them goes back, over six while threads are at work. Default 125.
+    /// Sets the milliseconds between two ticks of the reclaimer (`HZ3_TICK`). Default 125.
+    ///
+    /// Memory that stays free over two ticks goes back, or over six ticks while threads are active.
     #[must_use]
     pub const fn tick_ms(mut self, ms: Within<1, 60_000>) -> Config {
         self.tick_ms = ms;
         self
     }
 
-    /// Sets whether huge pages are asked for once the heap has grown beyond 16 MiB
+    /// Sets whether hz3 advises the kernel to use huge pages, once the heap is larger than 16 MiB
     /// (`HZ3_HUGE_PAGES`). Default off.
     #[must_use]
     pub const fn huge_pages(mut self, huge_pages: bool) -> Config {
@@ -222,14 +224,14 @@ impl Config {
         self
     }
 
-    /// Sets what the heap may hold (`HZ3_LIMIT`). Default [`Limit::None`].
+    /// Sets the memory limit of the heap (`HZ3_LIMIT`). Default [`Limit::None`].
     #[must_use]
     pub const fn limit(mut self, limit: Limit) -> Config {
         self.limit = limit;
         self
     }
 
-    /// Sets what happens at the limit (`HZ3_LIMIT_MODE`). Default [`LimitMode::Fail`].
+    /// Sets what happens at the memory limit (`HZ3_LIMIT_MODE`). Default [`LimitMode::Fail`].
     #[must_use]
     pub const fn limit_mode(mut self, mode: LimitMode) -> Config {
         self.limit_mode = mode;

@@ -1,48 +1,48 @@
-//! The policies by name.
+//! The reclaim policies and their names.
 
 use core::fmt::{self, Write};
 
-/// When memory goes back to the system by itself.
+/// When hz3 gives memory back to the system on its own.
 ///
-/// All but the first two are experiments to compare with, and need the feature of that name:
+/// All policies except the first two need the feature `experiments` and are for comparison;
 /// `docs/experiments/README.md` describes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
     /// Never: the reference for speed. [`crate::collect`] still works.
     Off,
-    /// What stays free goes back within a second, from every thread state.
+    /// Within about a second after memory became free, whatever state its thread is in.
     Default,
-    /// Segment scan: ranges of free pages at every epoch.
+    /// Every epoch scans the segments and purges ranges of free pages.
     #[cfg(feature = "experiments")]
     S57b2,
-    /// Decay of thread caches; nothing goes back to the system.
+    /// Thread caches decay; no memory goes back to the system.
     #[cfg(feature = "experiments")]
     S58,
-    /// S58, and what became free is purged in the same epoch, as far as the budget goes.
+    /// As S58; memory that became free is purged in the same epoch, within a budget.
     #[cfg(feature = "experiments")]
     S60,
-    /// Hard purge at a thread's end.
+    /// Every ending thread purges all free pages.
     #[cfg(feature = "experiments")]
     S61,
-    /// Retire and purge at a thread's end.
+    /// Every ending thread retires empty slabs and purges their pages.
     #[cfg(feature = "experiments")]
     S62,
-    /// Cache dump, retire, and a queue that delays the purge.
+    /// Threads dump their caches, empty slabs retire, and a queue delays the purge.
     #[cfg(feature = "experiments")]
     S64,
-    /// S64, and a range joins the entry that it follows.
+    /// As S64; a range is merged into the entry that it follows.
     #[cfg(feature = "experiments")]
     S64P1a,
-    /// P1a, and what is still free of an entry is purged, not all or nothing.
+    /// As S64-P1a; the still free part of an entry is purged, instead of all or nothing.
     #[cfg(feature = "experiments")]
     S64P1b,
-    /// P1b with a delay of 8 epochs.
+    /// As S64-P1b, with a delay of 8 epochs.
     #[cfg(feature = "experiments")]
     S64P1c,
 }
 
-/// The policies by their names in `HZ3_POLICY`.
+/// The policies and their names in `HZ3_POLICY`.
 const POLICIES: &[(&str, Policy)] = &[
     ("off", Policy::Off),
     ("default", Policy::Default),
@@ -67,13 +67,13 @@ const POLICIES: &[(&str, Policy)] = &[
 ];
 
 impl Policy {
-    /// The policy of that name.
+    /// Returns the policy with the name `text`.
     pub(super) fn named(text: &[u8]) -> Option<Policy> {
         let named = POLICIES.iter().find(|(name, _)| name.as_bytes() == text);
         named.map(|(_, policy)| *policy)
     }
 
-    /// Writes all names, for a message.
+    /// Writes the names of all policies, for a message.
     pub(super) fn write_names(out: &mut dyn Write) -> fmt::Result {
         for (index, (name, _)) in POLICIES.iter().enumerate() {
             let before = match index {
@@ -86,7 +86,7 @@ impl Policy {
         Ok(())
     }
 
-    /// Returns its name in `HZ3_POLICY`.
+    /// Returns the policy's name in `HZ3_POLICY`.
     pub fn name(self) -> &'static str {
         POLICIES.iter().find(|(_, policy)| *policy == self).map_or("", |(name, _)| name)
     }

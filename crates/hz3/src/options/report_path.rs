@@ -1,14 +1,14 @@
-//! Where the statistics are written, as the system takes it.
+//! The path of the file to which statistics are appended.
 
 use core::ffi::CStr;
 
-/// Longest path that is accepted, in bytes.
+/// The longest path that is accepted, in bytes.
 const LONGEST: usize = 255;
 
-/// The absolute path of a file that statistics are appended to, of at most 255 bytes.
+/// The absolute path of a file, of at most 255 bytes, to which statistics are appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportPath {
-    /// Ends with at least one NUL, and has none before.
+    /// The path, followed by at least one NUL.
     bytes: [u8; LONGEST + 1],
 }
 
@@ -26,7 +26,7 @@ impl ReportPath {
         Self::from_bytes(path.as_bytes())
     }
 
-    /// As [`ReportPath::new`], for a path that may not be UTF-8.
+    /// Returns the path as [`ReportPath::new`] does; the bytes need not be UTF-8.
     pub(super) const fn from_bytes(path: &[u8]) -> Option<ReportPath> {
         if path.is_empty() || path[0] != b'/' || path.len() > LONGEST {
             return None;
@@ -44,7 +44,7 @@ impl ReportPath {
     }
 
     pub(crate) fn as_c_str(&self) -> &CStr {
-        // There always is a NUL: the default is for the type alone.
+        // There is always a NUL, so the default is never used.
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     use std::string::String;
 
     #[test]
-    fn a_path_is_absolute_short_and_terminated() {
+    fn only_absolute_paths_of_at_most_255_bytes_are_accepted() {
         for wrong in ["", "relative", "./x", "/a\0b"] {
             assert_eq!(ReportPath::new(wrong), None, "{wrong:?}");
         }

@@ -1,7 +1,7 @@
-//! The options, one table: from it come the names, the accepted values and the messages.
+//! The table of options: one source for the names, the accepted values and the messages.
 //!
-//! An option that cannot be used is named in one line on stderr, with what is accepted and with the
-//! value that stays.
+//! For an option that cannot be used, one line on stderr says which values are accepted and which
+//! value is used instead.
 
 use core::fmt::{self, Write};
 
@@ -9,22 +9,22 @@ use super::Config;
 use super::value::{Value, write_bytes};
 use crate::base::fixed_buffer::FixedBuffer;
 
-/// What a variable's name starts with when it is meant for hz3.
+/// The prefix of the names of hz3's variables.
 const PREFIX: &[u8] = b"HZ3_";
 
-/// One option: its name without the prefix, the unit of its value, and where the value is kept.
+/// One option: its name without the prefix, the unit of its value, and its field in [`Config`].
 struct Setting {
     name: &'static str,
     unit: &'static str,
-    place: fn(&mut Config) -> &mut dyn Value,
+    field: fn(&mut Config) -> &mut dyn Value,
 }
 
 const fn setting(
     name: &'static str,
     unit: &'static str,
-    place: fn(&mut Config) -> &mut dyn Value,
+    field: fn(&mut Config) -> &mut dyn Value,
 ) -> Setting {
-    Setting { name, unit, place }
+    Setting { name, unit, field }
 }
 
 const OPTIONS: [Setting; 13] = [
@@ -43,7 +43,7 @@ const OPTIONS: [Setting; 13] = [
     setting("LIMIT_MODE", "", |config| &mut config.limit_mode),
 ];
 
-/// The limits of the experiments.
+/// The options of the experiments: their limits.
 #[cfg(feature = "experiments")]
 const EXPERIMENTS: [Setting; 12] = [
     setting("EPOCH_INTERVAL", "slow paths", |config| &mut config.limits.epoch_interval),
@@ -62,7 +62,7 @@ const EXPERIMENTS: [Setting; 12] = [
 #[cfg(not(feature = "experiments"))]
 const EXPERIMENTS: [Setting; 0] = [];
 
-/// The option of a library that checks itself.
+/// The option of the feature `check`.
 #[cfg(feature = "check")]
 const CHECKS: [Setting; 1] = [setting("VALIDATE", "slow paths", |config| &mut config.validate)];
 #[cfg(not(feature = "check"))]
@@ -72,17 +72,17 @@ fn options() -> impl Iterator<Item = &'static Setting> {
     OPTIONS.iter().chain(&EXPERIMENTS).chain(&CHECKS)
 }
 
-/// Applies one entry of the environment, `NAME=value`, if it is meant for hz3.
+/// Applies one entry of the environment, `NAME=value`, if its name has the prefix `HZ3_`.
 pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
     let Some(rest) = entry.strip_prefix(PREFIX) else { return };
     let split = rest.iter().position(|&byte| byte == b'=').unwrap_or(rest.len());
     let (name, text) = (&rest[..split], rest.get(split + 1..).unwrap_or_default());
     let mut message = FixedBuffer::<1024>::new();
-    // A `Line` never fails; it cuts.
+    // Writing to a `FixedBuffer` never fails.
     let _ = match options().find(|option| option.name.as_bytes() == name) {
         None => write_unknown(&mut message, name),
         Some(option) => {
-            let value = (option.place)(config);
+            let value = (option.field)(config);
             if value.set(text) {
                 return;
             }
@@ -116,19 +116,20 @@ fn write_refused(
     out.write_char('\n')
 }
 
-/// Returns the name of the option that is spelled most like `name`.
+/// Returns the name of the option with the smallest edit distance from `name`.
 fn nearest(name: &[u8]) -> &'static str {
     let names = options().map(|option| option.name);
     names.min_by_key(|known| distance(name, known.as_bytes())).unwrap_or_default()
 }
 
-/// Longest name that is compared, in bytes; all options are shorter.
+/// The longest name that is compared, in bytes; the names of all options are shorter.
 const LONGEST_NAME: usize = 32;
 
-/// Returns how many bytes have to be changed, put in or left out to make one name of the other.
+/// Returns the edit distance of two names: how many bytes must be changed, inserted or removed to
+/// turn one into the other. Upper and lower case are equal.
 fn distance(typed: &[u8], known: &[u8]) -> usize {
     let typed = &typed[..typed.len().min(LONGEST_NAME)];
-    // The distances of the beginnings of `typed` from the beginning of `known` seen so far.
+    // The distances of all prefixes of `typed` from the prefix of `known` that was read so far.
     let mut row: [usize; LONGEST_NAME + 1] = core::array::from_fn(|length| length);
     for (index, letter) in known.iter().enumerate() {
         let mut diagonal = row[0];

@@ -1,4 +1,4 @@
-//! The values of options as text: what is accepted, what it means, how it is shown.
+//! Parses the values of options from text, and writes them as text.
 
 use core::fmt::{self, Write};
 use core::num::NonZero;
@@ -6,34 +6,35 @@ use core::num::NonZero;
 use super::{Background, Limit, LimitMode, Policy, Report, ReportPath, Within};
 use crate::base::units::to_u64;
 
-/// The value of one option, whatever its type is.
+/// The value of one option, of any type.
 pub(super) trait Value {
-    /// Takes the value that the text means. Returns false if it means none; nothing changes then.
+    /// Parses the text and stores the value. If the text is invalid, returns false and changes
+    /// nothing.
     fn set(&mut self, text: &[u8]) -> bool;
-    /// Writes what texts are accepted.
+    /// Writes a description of the accepted texts.
     fn write_accepted(&self, out: &mut dyn Write) -> fmt::Result;
-    /// Writes a text that means the present value, or what stands for it.
+    /// Writes the present value as text, or "the default" if hz3 chooses the value.
     fn write(&self, out: &mut dyn Write) -> fmt::Result;
 }
 
-/// A type of values that are written as text.
+/// A type whose values can be read from text.
 trait Text: Sized {
-    /// Returns the value that the text means, if any.
+    /// Parses the text; returns `None` if it is invalid.
     fn parse(text: &[u8]) -> Option<Self>;
-    /// Writes what texts are accepted.
+    /// Writes a description of the accepted texts.
     fn accepted(out: &mut dyn Write) -> fmt::Result;
-    /// Writes a text that means the value, or what stands for it.
+    /// Writes the value as text, or "the default" if hz3 chooses the value.
     fn show(&self, out: &mut dyn Write) -> fmt::Result;
 }
 
 impl<T: Text> Value for T {
     fn set(&mut self, text: &[u8]) -> bool {
         let value = T::parse(text);
-        let is_one = value.is_some();
+        let is_valid = value.is_some();
         if let Some(value) = value {
             *self = value;
         }
-        is_one
+        is_valid
     }
 
     fn write_accepted(&self, out: &mut dyn Write) -> fmt::Result {
@@ -45,14 +46,14 @@ impl<T: Text> Value for T {
     }
 }
 
-/// A decimal number: digits only.
+/// Parses a decimal number that consists of digits only.
 fn number<T: core::str::FromStr>(text: &[u8]) -> Option<T> {
     // The parser of the standard library also accepts a plus sign.
     let digits = text.first().is_some_and(u8::is_ascii_digit);
     core::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
 }
 
-/// A type with a fixed set of values.
+/// Implements [`Text`] for a type with a fixed set of named values.
 macro_rules! named {
     ($type:ty: $($name:literal => $value:expr),+; $accepted:literal) => {
         impl Text for $type {
@@ -129,7 +130,7 @@ impl Text for usize {
     }
 }
 
-/// A value that hz3 chooses unless it is given.
+/// A value that hz3 chooses unless the option is set.
 impl<T: Text> Text for Option<T> {
     fn parse(text: &[u8]) -> Option<Self> {
         T::parse(text).map(Some)
@@ -194,7 +195,7 @@ impl Text for Report {
     }
 }
 
-/// Writes what may not be UTF-8: its first 100 bytes, with `?` for all but printable ASCII.
+/// Writes the first 100 bytes of a text, with `?` for each byte that is not printable ASCII.
 pub(crate) fn write_bytes(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
     for &byte in bytes.iter().take(100) {
         let shown = if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };

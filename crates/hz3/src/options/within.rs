@@ -1,9 +1,9 @@
-//! A number whose range is part of its type.
+//! An integer type whose range is part of the type.
 
 /// A whole number from `MIN` to `MAX`.
 ///
-/// The range that an option accepts stands in the signature of its setter, and the environment is
-/// held to the same type:
+/// The signature of an option's setter states the accepted range. Values from the environment use
+/// the same type:
 ///
 /// ```
 /// use hz3::{Config, Within};

@@ -9,7 +9,7 @@ fn bytes(bytes: u64) -> Limit {
 }
 
 #[test]
-fn good_values_are_taken() {
+fn valid_values_are_stored() {
     let mut config = Config::new();
     for entry in ["HZ3_THREAD_CACHE=64K", "HZ3_ARENA=2G", "HZ3_SHARDS=8", "HZ3_COUNT=1"] {
         apply(&mut config, entry.as_bytes());
@@ -25,7 +25,7 @@ fn good_values_are_taken() {
 }
 
 #[test]
-fn background_is_one_of_three() {
+fn background_accepts_three_values() {
     let mut config = Config::new();
     assert_eq!(config.background, Background::Auto);
     for (text, background) in [
@@ -63,7 +63,7 @@ fn a_limit_has_three_forms() {
 }
 
 #[test]
-fn bad_values_leave_the_default() {
+fn invalid_values_do_not_change_the_configuration() {
     let mut config = Config::new();
     for entry in [
         "HZ3_THREAD_CACHE=",
@@ -88,11 +88,11 @@ fn bad_values_leave_the_default() {
 }
 
 #[test]
-fn what_is_refused_is_named_with_what_is_accepted_and_what_stays() {
+fn a_message_names_the_refused_the_accepted_and_the_used_value() {
     let mut config = Config::new();
     let mut message = |name: &str, text: &[u8]| {
         let option = options().find(|option| option.name == name).unwrap();
-        let value: &mut dyn Value = (option.place)(&mut config);
+        let value: &mut dyn Value = (option.field)(&mut config);
         assert!(!value.set(text));
         let mut line = String::new();
         write_refused(&mut line, option, text, value).unwrap();
@@ -134,7 +134,7 @@ fn what_is_refused_is_named_with_what_is_accepted_and_what_stays() {
 fn every_option_shows_a_value_that_it_accepts() {
     for option in options() {
         let mut config = Config::new();
-        let value = (option.place)(&mut config);
+        let value = (option.field)(&mut config);
         let mut shown = String::new();
         value.write(&mut shown).unwrap();
         assert!(shown == "the default" || value.set(shown.as_bytes()), "{}={shown}", option.name);
@@ -142,7 +142,7 @@ fn every_option_shows_a_value_that_it_accepts() {
 }
 
 #[test]
-fn an_unknown_option_leads_to_the_nearest() {
+fn the_message_for_an_unknown_option_names_the_nearest_one() {
     for (typed, wanted) in [
         ("TIC", "TICK"),
         ("STAT", "STATS"),
