@@ -137,8 +137,8 @@ unsafe fn release(block: *mut u8) {
     unsafe { raw::free(block, miss) };
 }
 
-// SAFETY: blocks have the size and alignment of their layout and stay in place until they are freed.
-// Nothing here unwinds.
+// SAFETY: blocks have the size and alignment of their layout and stay in place until they are
+// freed. Nothing here unwinds.
 unsafe impl GlobalAlloc for Hz3 {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -9,8 +9,8 @@ use crate::cache::ThreadCache;
 
 /// Takes a block of at least `size` bytes from the cache.
 ///
-/// Returns `None` if the cache has none or `size` is above [`MAX_SMALL`]; `Heap::allocate_miss` takes
-/// over.
+/// Returns `None` if the cache has none or `size` is above [`MAX_SMALL`]; `Heap::allocate_miss`
+/// takes over.
 ///
 /// # Safety
 /// `cache` is the calling thread's cache or a sentinel.
@@ -26,8 +26,8 @@ pub(crate) unsafe fn malloc(cache: &ThreadCache, size: usize) -> Option<*mut u8>
 
 /// Puts a block into the cache.
 ///
-/// Returns false if the cache is full of its class, or if the address is not in a slab: null, a large
-/// block, or a block of another allocator. Then `Heap::free_miss` takes over.
+/// Returns false if the cache is full of its class, or if the address is not in a slab: null, a
+/// large block, or a block of another allocator. Then `Heap::free_miss` takes over.
 ///
 /// # Safety
 /// `cache` is the calling thread's cache or a sentinel. If the block is hz3's, the program does not

@@ -3,49 +3,49 @@
 //! # Where it runs
 //!
 //! 64-bit Linux, x86-64 and aarch64, on glibc or musl, dynamic or static. Elsewhere [`Hz3`] and
-//! [`Configured`] pass each call to `std::alloc::System`, [`collect`] returns 0, and [`stats()`] is all
-//! zeros: a program needs no `cfg`.
+//! [`Configured`] pass each call to `std::alloc::System`, [`collect`] returns 0, and [`stats()`] is
+//! all zeros: a program needs no `cfg`.
 //!
 //! # What it does to a process
 //!
 //! * **Threads.** In a process of several threads hz3 runs one more while there is memory to give
-//!   back. With `HZ3_BACKGROUND=0` ([`Background::Never`]) it starts none, and the slow paths of the
-//!   program's own threads do the work.
-//! * **Address space.** hz3 chooses a window of twice the machine's memory and swap, or less where the
-//!   address space is limited. It maps parts of the window as they are needed. `HZ3_ARENA` changes its
-//!   length.
-//! * **Fork.** A child may allocate at once, even if the parent has many threads, because handlers of
-//!   `pthread_atfork` hold the heap's locks during the fork.
+//!   back. With `HZ3_BACKGROUND=0` ([`Background::Never`]) it starts none, and the slow paths of
+//!   the program's own threads do the work.
+//! * **Address space.** hz3 chooses a window of twice the machine's memory and swap, or less where
+//!   the address space is limited. It maps parts of the window as they are needed. `HZ3_ARENA`
+//!   changes its length.
+//! * **Fork.** A child may allocate at once, even if the parent has many threads, because handlers
+//!   of `pthread_atfork` hold the heap's locks during the fork.
 //! * **Signal handlers** must not allocate, as with any allocator.
 //! * **C code** in the same program keeps the C library's malloc. `libhz3.a` or `libhz3.so` replace
 //!   that too; a program links one of them or has this crate as its global allocator, not both.
 //!
 //! # What it costs
 //!
-//! An allocation and a free of up to 32 KiB usually touch the thread's own cache alone.
-//! [`collect`] takes time in proportion to the memory that it gives back, and stops no other thread.
-//! If a program never calls it, hz3 gives memory back in the background. [`stats()`] walks the tables
+//! An allocation and a free of up to 32 KiB usually touch the thread's own cache alone. [`collect`]
+//! takes time in proportion to the memory that it gives back, and stops no other thread. If a
+//! program never calls it, hz3 gives memory back in the background. [`stats()`] walks the tables
 //! under their locks, which takes milliseconds for a large heap: call it for reports, not for
 //! decisions.
 //!
 //! # Options
 //!
-//! hz3 reads its options once, before the first allocation: first from [`Configured`], then from the
-//! environment, which overrides it. [`Config`] documents each with its variable. An unknown `HZ3_`
-//! variable or a malformed value causes one line on stderr, and the option keeps its value.
+//! hz3 reads its options once, before the first allocation: first from [`Configured`], then from
+//! the environment, which overrides it. [`Config`] documents each with its variable. An unknown
+//! `HZ3_` variable or a malformed value causes one line on stderr, and the option keeps its value.
 //!
 //! # Features
 //!
-//! * `experiments`, a default: reclaim policies to compare with [`Policy::Default`], with their options
-//!   and counters.
+//! * `experiments`, a default: reclaim policies to compare with [`Policy::Default`], with their
+//!   options and counters.
 //! * `allocator-api2`: [`Hz3`] implements `Allocator` of the crate of that name, for collections of
 //!   their own.
 //! * `nightly`: the same for `core::alloc::Allocator`; needs a nightly compiler.
 //!
 //! # Rust versions
 //!
-//! The crate needs Rust 1.88. Only a minor release may require a newer version, which must then be at
-//! least six months old.
+//! The crate needs Rust 1.88. Only a minor release may require a newer version, which must then be
+//! at least six months old.
 
 // The layers. Calls go down; memory comes back up the same way.
 //
@@ -62,8 +62,8 @@
 // | `os` | the operating system, the lock | |
 // | `base` | units, size classes, sets | |
 //
-// ARCHITECTURE.md has the code map and the words; docs/internals.md the invariants (`I-n` in comments)
-// and the order of locks.
+// ARCHITECTURE.md has the code map and the words; docs/internals.md the invariants (`I-n` in
+// comments) and the order of locks.
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(feature = "nightly", feature(allocator_api))]

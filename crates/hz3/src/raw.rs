@@ -1,7 +1,8 @@
 //! The contract of `malloc` in Rust: the entry points of the C ABI and of other wrappers.
 //!
-//! [`malloc`] and [`free`] inline the fast path into the caller and call a closure on a miss. So the
-//! wrapper decides what a miss does (set `errno`, forward a foreign pointer) at no cost on a hit.
+//! [`malloc`] and [`free`] inline the fast path into the caller and call a closure on a miss. So
+//! the wrapper decides what a miss does (set `errno`, forward a foreign pointer) at no cost on a
+//! hit.
 
 use core::ptr::NonNull;
 
@@ -25,8 +26,8 @@ pub fn start() {
 /// Allocates by the fast path; calls `miss` with the size if the thread's cache cannot serve.
 ///
 /// # Safety
-/// `miss` calls [`malloc_miss`] with this size once, before any other function of hz3: the fast path
-/// has lowered the stack's `top`, and `malloc_miss` raises it again.
+/// `miss` calls [`malloc_miss`] with this size once, before any other function of hz3: the fast
+/// path has lowered the stack's `top`, and `malloc_miss` raises it again.
 #[inline(always)]
 pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
     // SAFETY: the hot cache is the calling thread's or a sentinel.
@@ -38,8 +39,8 @@ pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u
 
 /// Takes a large block that this thread freed lately, without a system call.
 ///
-/// May be called between a miss of [`malloc`] and [`malloc_miss`]. If it returns `None`, nothing was
-/// changed.
+/// May be called between a miss of [`malloc`] and [`malloc_miss`]. If it returns `None`, nothing
+/// was changed.
 #[inline(always)]
 pub fn malloc_large(size: usize) -> Option<*mut u8> {
     if size > MAX_SMALL { thread::take_freed(size) } else { None }
@@ -63,8 +64,8 @@ pub unsafe fn free_large(block: *mut u8) -> bool {
 /// A size of 0 gives a block of its own.
 ///
 /// # Safety
-/// [`malloc`] has just missed with this size on this thread, and no other function of hz3 was called
-/// since, except [`malloc_large`] in vain.
+/// [`malloc`] has just missed with this size on this thread, and no other function of hz3 was
+/// called since, except [`malloc_large`] in vain.
 #[cold]
 #[inline(never)]
 pub unsafe fn malloc_miss(size: usize) -> *mut u8 {
@@ -161,8 +162,8 @@ pub fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
 /// Resizes a small block: it stays in place, or moves to another small block by [`malloc`] and
 /// [`free`] with these misses.
 ///
-/// On exhaustion returns NULL, and the block is unchanged. If one of the two blocks is not small, or
-/// if the thread has no cache, returns `None` and changes nothing.
+/// On exhaustion returns NULL, and the block is unchanged. If one of the two blocks is not small,
+/// or if the thread has no cache, returns `None` and changes nothing.
 ///
 /// # Safety
 /// As for [`realloc`]; the misses are those of [`malloc`] and [`free`].
@@ -236,8 +237,8 @@ pub fn trim(pad: usize) -> usize {
     thread::collect(pad)
 }
 
-/// Runs one tick of the reclaim pipeline, also with the policy `off`: gives back the memory that has
-/// been free for long enough.
+/// Runs one tick of the reclaim pipeline, also with the policy `off`: gives back the memory that
+/// has been free for long enough.
 pub fn epoch_force() {
     thread::tick();
 }

@@ -86,7 +86,8 @@ pub(crate) fn count(words: &[AtomicU64], start: u32, count: u32) -> u32 {
         .sum()
 }
 
-/// Finds the first set bit at or after `from`. `word_at` returns the word of an index below `words`.
+/// Finds the first set bit at or after `from`. `word_at` returns the word of an index below
+/// `words`.
 pub(crate) fn next_set(from: u32, words: u32, word_at: impl Fn(usize) -> u64) -> Option<u32> {
     let mut word = from / WORD_BITS;
     let mut ignore = (1u64 << (from % WORD_BITS)) - 1;

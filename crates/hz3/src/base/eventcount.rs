@@ -6,11 +6,11 @@
 //! |---|---|
 //! | 1. posts the work (plain stores) | 1. stores `absent` in the state |
 //! | 2. light fence (no instruction) | 2. heavy fence (membarrier) |
-//! | 3. reads the state; handles the work if it is `absent` | 3. looks for work; stays if there is any |
+//! | 3. reads the state; if it is `absent`, does the work | 3. looks for work; stays if it finds any |
 //!
-//! With both fences at least one side sees the store of the other. So either the leaving thread finds
-//! the work, or the posting thread reads `absent` and handles the work. The model is at the end of
-//! this file.
+//! With both fences at least one side sees the store of the other. So either the leaving thread
+//! finds the work, or the posting thread reads `absent` and does the work. The model is at the
+//! end of this file.
 
 use core::sync::atomic::Ordering;
 
@@ -28,8 +28,8 @@ pub(crate) fn state_after_post(state: &AtomicU32) -> u32 {
 /// Returns whether the caller must leave. It must also leave if another thread has taken its place
 /// between the two steps.
 ///
-/// `barrier` runs a full memory barrier on all threads and returns false if the system has none; then
-/// work may be missed until the next post. `is_quiet` returns whether there is no work.
+/// `barrier` runs a full memory barrier on all threads and returns false if the system has none;
+/// then work may be missed until the next post. `is_quiet` returns whether there is no work.
 pub(crate) fn leave(
     state: &AtomicU32,
     present: u32,
@@ -46,9 +46,9 @@ pub(crate) fn leave(
 #[cfg(all(loom, test))]
 mod tests {
     //! The model: threads that post work, each of which handles it if the worker is absent, and a
-    //! worker that leaves when it finds nothing new. In the end one of them has found every piece of
-    //! work. The barrier is a `SeqCst` fence on both sides. The main thread only waits, because loom
-    //! does not preempt it when preemptions are bounded.
+    //! worker that leaves when it finds nothing new. In the end one of them has found every piece
+    //! of work. The barrier is a `SeqCst` fence on both sides. The main thread only waits, because
+    //! loom does not preempt it when preemptions are bounded.
 
     use super::{leave, state_after_post};
     use loom::sync::Arc;

@@ -52,8 +52,8 @@ impl<T: Member + 'static> List<T> {
 #[cfg(all(loom, test))]
 mod tests {
     //! The model: two threads add members under a lock, and a third reads. The reader finds each
-    //! member complete, and with it all older members. The main thread only waits, because loom does
-    //! not preempt it when preemptions are bounded.
+    //! member complete, and with it all older members. The main thread only waits, because loom
+    //! does not preempt it when preemptions are bounded.
 
     use super::{List, Member};
     use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};

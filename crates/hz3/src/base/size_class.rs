@@ -1,7 +1,7 @@
 //! Size classes: 16-byte steps up to 128 bytes, then eight per doubling, up to 32 KiB.
 //!
-//! `const` code computes every table and asserts its properties: sizes rise, neighbours differ by at
-//! most 12.5 % (or 16 bytes), and the reciprocal divides exactly over a whole slab.
+//! `const` code computes every table and asserts its properties: sizes rise, neighbours differ by
+//! at most 12.5 % (or 16 bytes), and the reciprocal divides exactly over a whole slab.
 
 use super::units::{CHUNK_BYTES, CHUNK_PAGES, Pages, to_u32, to_u64, to_usize};
 
@@ -69,8 +69,8 @@ impl StartTest {
     /// Returns whether a block of the class can start at this address.
     ///
     /// With the names of [`Divisor::block_at`], the product is `k * e + j * r`. If `j` is 0, it is
-    /// below `2^27`, because `k` is below `2^12` and `e` below `2^15`. Otherwise it is at least `r`,
-    /// which is at least `2^49`.
+    /// below `2^27`, because `k` is below `2^12` and `e` below `2^15`. Otherwise it is at least
+    /// `r`, which is at least `2^49`.
     #[inline(always)]
     pub(crate) fn admits(self, address: usize) -> bool {
         const { assert!(CHUNK_BYTES == 1 << u16::BITS) }
@@ -107,9 +107,9 @@ impl Divisor {
     /// Returns the index of the block that starts `offset` bytes into a slab; `None` if none does.
     /// The divisor must cover the offset.
     ///
-    /// Let `d` be the block size, `r = ceil(2^64 / d)` and `e = r * d - 2^64`, which is below `d`. The
-    /// product of `r` and `k * d + j` is `k * 2^64 + k * e + j * r`. The last two terms are below
-    /// `2^64`, so the high half is `k`; and the low half is below `r` exactly if `j` is 0.
+    /// Let `d` be the block size, `r = ceil(2^64 / d)` and `e = r * d - 2^64`, which is below `d`.
+    /// The product of `r` and `k * d + j` is `k * 2^64 + k * e + j * r`. The last two terms are
+    /// below `2^64`, so the high half is `k`; and the low half is below `r` exactly if `j` is 0.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
     pub(crate) fn block_at(self, offset: u64) -> Option<u32> {
@@ -219,7 +219,8 @@ impl SizeClass {
         Pages::new(SHAPES[self.index()].slab_chunks * CHUNK_PAGES)
     }
 
-    /// Returns how empty a slab with `free` free blocks is: from 0 to 15, in steps of at least 1/16.
+    /// Returns how empty a slab with `free` free blocks is: from 0 to 15, in steps of at least
+    /// 1/16.
     pub(crate) fn emptiness(self, free: u32) -> u8 {
         #[expect(clippy::cast_possible_truncation, reason = "at most 15")]
         let degree = (free >> SHAPES[self.index()].fullness_shift) as u8;

@@ -1,8 +1,8 @@
 //! The configuration of the heap: [`Config`] and the types of its fields.
 //!
 //! hz3 reads its options once, before the first allocation: from [`Config`], then from the
-//! environment, which overrides it. Both use the same types. Every value of these types is valid for
-//! the heap.
+//! environment, which overrides it. Both use the same types. Every value of these types is valid
+//! for the heap.
 
 #[cfg(feature = "experiments")]
 mod limits;

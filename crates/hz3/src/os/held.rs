@@ -1,9 +1,9 @@
 //! Counts the heap's locks that the calling thread holds, in one thread-local variable.
 //!
 //! If a thread calls the heap while it holds one of the heap's locks, the call comes from a handler
-//! that interrupted an operation: of a signal, of SIGABRT, at exit or at a fork. Such a call must not
-//! wait for a lock. The counts tell it apart and cost one addition when a lock is taken and one when
-//! it is released.
+//! that interrupted an operation: of a signal, of SIGABRT, at exit or at a fork. Such a call must
+//! not wait for a lock. The counts tell it apart and cost one addition when a lock is taken and one
+//! when it is released.
 //!
 //! The locks of purges and ticks are counted apart. During their system calls hooks of other
 //! libraries may allocate, and an allocation needs neither of these locks.

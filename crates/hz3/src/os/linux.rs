@@ -14,8 +14,8 @@ pub(crate) struct Linux;
 
 const MEMBARRIER_PRIVATE_EXPEDITED: c_int = 1 << 3;
 const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
-/// Without `MAP_NORESERVE`, so that the kernel refuses more than the machine could ever provide, as it
-/// does for other allocators.
+/// Without `MAP_NORESERVE`, so that the kernel refuses more than the machine could ever provide, as
+/// it does for other allocators.
 const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
 /// How many pages one call of `mincore` asks about.
@@ -76,7 +76,8 @@ impl Linux {
     }
 
     /// Returns an address between a quarter and a half of the address space, where neither the
-    /// kernel nor the C library maps anything on its own. The address is randomised as mappings are.
+    /// kernel nor the C library maps anything on its own. The address is randomised as mappings
+    /// are.
     fn first_window(bytes: usize) -> Option<usize> {
         let page = Self::map_anywhere(Linux.page_size(), libc::PROT_NONE)?;
         // SAFETY: the mapping was just made and is not used.
@@ -281,8 +282,9 @@ impl Os for Linux {
 
     unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {
         // DONTUNMAP keeps the old range mapped (and empty), so that no other mmap of the process
-        // takes a part of the arena. It needs Linux 5.7; older kernels refuse and the caller copies.
-        // The kernel chooses the new address: with MREMAP_FIXED a late failure would leave a hole.
+        // takes a part of the arena. It needs Linux 5.7; older kernels refuse and the caller
+        // copies. The kernel chooses the new address: with MREMAP_FIXED a late failure would leave
+        // a hole.
         order::may_call("mremap");
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
         let address: *mut c_void = span.start.as_ptr().cast();
@@ -346,8 +348,8 @@ impl Os for Linux {
     }
 
     fn barrier(&self) -> bool {
-        // Registered on first use, so that a process without thieves pays nothing. A forked child may
-        // have to register again.
+        // Registered on first use, so that a process without thieves pays nothing. A forked child
+        // may have to register again.
         Self::membarrier(MEMBARRIER_PRIVATE_EXPEDITED)
             || (Self::membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED)
                 && Self::membarrier(MEMBARRIER_PRIVATE_EXPEDITED))

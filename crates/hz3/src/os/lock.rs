@@ -1,4 +1,4 @@
-//! A futex lock that spins briefly, then sleeps in the kernel, and counts how often it was contended.
+//! A futex lock that spins briefly, then sleeps in the kernel, and counts contention.
 //!
 //! It never allocates and is not fair. It has no owner, so a forked child can release a lock that
 //! the parent's thread took. States: 0 free, 1 held, 2 held and a thread may sleep. Each thread
@@ -191,7 +191,8 @@ impl<T, const RANK: u8> Deref for Guard<'_, T, RANK> {
 
 impl<T, const RANK: u8> DerefMut for Guard<'_, T, RANK> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: a guard exists only while its thread holds the lock, and this borrow is exclusive.
+        // SAFETY: a guard exists only while its thread holds the lock, and this borrow is
+        // exclusive.
         unsafe { &mut *self.lock.value.get() }
     }
 }

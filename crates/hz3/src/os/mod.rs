@@ -10,8 +10,8 @@
 //!
 //! The window is address space that hz3 chose while no mapping used it. An uncommitted range is not
 //! mapped, so it costs no address space, no commit charge and no space in a core file. A foreign
-//! mapping may take a part of it; then `commit` fails with `Occupied`. A committed range stays mapped
-//! until the process ends; only its memory goes back to the kernel.
+//! mapping may take a part of it; then `commit` fails with `Occupied`. A committed range stays
+//! mapped until the process ends; only its memory goes back to the kernel.
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -115,7 +115,8 @@ pub(crate) trait Os: Sync {
     /// Changes the length of a mapping made by [`Os::map`]; may move it.
     ///
     /// # Safety
-    /// The span is such a mapping and belongs to the caller, which uses no pointer into it afterwards.
+    /// The span is such a mapping and belongs to the caller, which uses no pointer into it
+    /// afterwards.
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>>;
 
     /// Unmaps a mapping made by [`Os::map`].

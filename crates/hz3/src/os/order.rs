@@ -2,7 +2,8 @@
 //!
 //! Each thread has a list of the locks that it holds. A thread that waits for a lock may hold only
 //! locks of lower ranks, because two threads that break the order could wait for each other.
-//! `try_lock` may break the order, because it never waits. In other builds the functions do nothing.
+//! `try_lock` may break the order, because it never waits. In other builds the functions do
+//! nothing.
 
 #[cfg(any(test, feature = "check"))]
 use checked as this;
@@ -66,7 +67,8 @@ mod checked {
     /// The most locks that a thread may hold at once.
     const MOST: usize = 16;
 
-    /// The locks that a thread holds, in the order in which it took them; all zeros if it holds none.
+    /// The locks that a thread holds, in the order in which it took them; all zeros if it holds
+    /// none.
     pub(super) struct Held {
         count: usize,
         locks: [(u8, usize); MOST],
@@ -85,7 +87,8 @@ mod checked {
     pub(super) fn may_wait_for(rank: u8, lock: usize) {
         let held = held();
         for &(present, other) in &held.locks[..held.count] {
-            // Two bins are locked in the order of their shards, which is the order of their addresses.
+            // Two bins are locked in the order of their shards, which is the order of their
+            // addresses.
             let in_order = present < rank || (rank == rank::BIN && present == rank && other < lock);
             if !in_order {
                 report("takes the lock", rank::name(rank), present, lock);

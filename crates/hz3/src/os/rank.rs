@@ -1,16 +1,18 @@
 //! The locks of the heap, in the order in which a thread takes them.
 //!
-//! A rank is a parameter of a lock's type. A thread holds two locks of one rank in two cases only: two
-//! bins of one class, in the order of their shards, and a fork, which takes all locks. A hit takes no
-//! lock. Nor does a call whose thread is already inside an operation of the heap.
+//! A rank is a parameter of a lock's type. A thread holds two locks of one rank in two cases only:
+//! two bins of one class, in the order of their shards, and a fork, which takes all locks. A hit
+//! takes no lock. Nor does a call whose thread is already inside an operation of the heap.
 //!
-//! During a purge, a move of a large block or a change of a huge block the thread holds no lock that
-//! an allocation or a free may wait for. A refill takes a slab's run before it locks the bin, and a
-//! run is given back under the bin's lock: so the holder of a bin waits for pages, never for growth.
+//! During a purge, a move of a large block or a change of a huge block the thread holds no lock
+//! that an allocation or a free may wait for. A refill takes a slab's run before it locks the bin,
+//! and a run is given back under the bin's lock: so the holder of a bin waits for pages, never for
+//! growth.
 
 /// Guards the creation of the heap and its configuration. A fork takes it before all others.
 pub(crate) const START: u8 = 0;
-/// Guards the pace of the ticks, of which one runs at a time. Threads only try this lock and never wait.
+/// Guards the pace of the ticks, of which one runs at a time. Threads only try this lock and never
+/// wait.
 pub(crate) const AGEING: u8 = 1;
 /// Held during a purge, so that a fork waits for its end. `madvise` is called under it.
 pub(crate) const PURGING: u8 = 2;
@@ -19,20 +21,22 @@ pub(crate) const PUBLICATION: u8 = 3;
 /// Guards a list of unused caches, one list per CPU on which their threads ended. A fork takes the
 /// lists in order.
 pub(crate) const UNUSED: u8 = 4;
-/// Guards a thread cache: `base`, `floor` and `limit` of its stacks, capacities, arrays. The owner's
-/// slow path waits for it; a thief only tries it. A thief calls membarrier under it; a refill may call
-/// `mmap` and `madvise`.
+/// Guards a thread cache: `base`, `floor` and `limit` of its stacks, capacities, arrays. The
+/// owner's slow path waits for it; a thief only tries it. A thief calls membarrier under it; a
+/// refill may call `mmap` and `madvise`.
 pub(crate) const CACHE: u8 = 5;
 /// Guards the blocks that wait in a transfer cache, and their limit. malloc and free only try it.
 pub(crate) const TRANSFER: u8 = 6;
-/// Guards a bin and the headers and bitmaps of its slabs. A second bin of the same class, in a higher
-/// shard, may be locked under it.
+/// Guards a bin and the headers and bitmaps of its slabs. A second bin of the same class, in a
+/// higher shard, may be locked under it.
 pub(crate) const BIN: u8 = 7;
-/// Guards the committed length of the arena. `mmap`, and `madvise` on new units, are called under it.
+/// Guards the committed length of the arena. `mmap`, and `madvise` on new units, are called under
+/// it.
 pub(crate) const GROWTH: u8 = 8;
 /// Guards the table of blocks outside the arena. The table's own memory is mapped under it.
 pub(crate) const HUGE: u8 = 9;
-/// Guards free runs and their records, the free, dirty and old bits, and the claim of a large block.
+/// Guards free runs and their records, the free, dirty and old bits, and the claim of a large
+/// block.
 pub(crate) const PAGES: u8 = 10;
 /// Guards the first fault that was found; the process ends when the thread holds no lock any more.
 pub(crate) const FAULT: u8 = 11;

@@ -1,10 +1,11 @@
-//! The C library's lock on its list of open streams, which a fork must take before the heap's locks.
+//! The C library's lock on its list of open streams, which a fork must take before the heap's
+//! locks.
 //!
 //! glibc's `fork` takes this lock after the fork handlers, which lock the heap. Another thread may
-//! hold it (`fflush(NULL)`) while it waits for a stream whose holder (`getline`) waits for the heap:
-//! a deadlock. So hz3 takes it before the heap's locks; it is recursive, and `fork` takes it once
-//! more. Only glibc has these three functions. musl needs none, because it allocates nothing while
-//! it holds its own locks around a fork.
+//! hold it (`fflush(NULL)`) while it waits for a stream whose holder (`getline`) waits for the
+//! heap: a deadlock. So hz3 takes it before the heap's locks; it is recursive, and `fork` takes it
+//! once more. Only glibc has these three functions. musl needs none, because it allocates nothing
+//! while it holds its own locks around a fork.
 
 use super::weak::weak_address;
 

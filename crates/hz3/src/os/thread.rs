@@ -2,8 +2,8 @@
 //!
 //! Programs rely on that: `setuid` reaches it, the hooks of MPI and RDMA libraries on `madvise` run
 //! in it, and sanitizers and debuggers know it. It disturbs the program as little as possible. It
-//! takes no signal that was sent to the process. It runs with ordinary priority on the CPUs that the
-//! process had at its start, whichever thread started it. Its name says that it belongs to hz3.
+//! takes no signal that was sent to the process. It runs with ordinary priority on the CPUs that
+//! the process had at its start, whichever thread started it. Its name says that it belongs to hz3.
 
 use core::ffi::{c_int, c_long, c_void};
 use core::mem::MaybeUninit;
@@ -45,8 +45,8 @@ pub(crate) fn note_cpus() {
 
 /// Starts a detached thread that calls `run` with `argument`; returns false if that fails.
 ///
-/// The C library allocates meanwhile and takes the lock of its list of stacks. So the caller must hold
-/// no lock of hz3, and the C library must not have called hz3.
+/// The C library allocates meanwhile and takes the lock of its list of stacks. So the caller must
+/// hold no lock of hz3, and the C library must not have called hz3.
 pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *mut c_void) -> bool {
     super::order::may_call("pthread_create");
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();

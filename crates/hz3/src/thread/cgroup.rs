@@ -19,7 +19,8 @@ const UNLIMITED: u64 = 1 << 62;
 /// Reads the start of a file into the buffer and returns it; returns nothing if there is no file.
 type Read = dyn for<'a> Fn(&CStr, &'a mut [u8]) -> &'a [u8];
 
-/// Converts a limit in percent of the control group's limit to bytes; returns other limits unchanged.
+/// Converts a limit in percent of the control group's limit to bytes; returns other limits
+/// unchanged.
 ///
 /// If the control group has no limit, writes a line to stderr and returns [`Limit::None`].
 pub(super) fn resolve(limit: Limit) -> Limit {
@@ -98,7 +99,8 @@ impl<'a> Mount<'a> {
         }
     }
 
-    /// Version 2: returns the lowest limit of a group and of all its ancestors, each of which applies.
+    /// Version 2: returns the lowest limit of a group and of all its ancestors, each of which
+    /// applies.
     fn least(&self, below: &[u8], read: &Read) -> Option<u64> {
         upwards(below).fold(None, |least, group| {
             let mut room = [0; 32];
@@ -106,8 +108,9 @@ impl<'a> Mount<'a> {
         })
     }
 
-    /// Version 1: returns the lower of a group's own limit and its hierarchical limit. The latter is
-    /// the lowest limit of the ancestors that apply to it. Uses the nearest group that is visible.
+    /// Version 1: returns the lower of a group's own limit and its hierarchical limit. The latter
+    /// is the lowest limit of the ancestors that apply to it. Uses the nearest group that is
+    /// visible.
     fn nearest(&self, below: &[u8], read: &Read) -> Option<u64> {
         let limit = upwards(below).find_map(|group| {
             let mut room = [0; 32];

@@ -1,8 +1,8 @@
 //! A bump allocator for calls that must not touch the heap: a few mappings, filled from the start.
 //!
-//! It uses no lock and no memory of the heap. A freed block is reused only if it is the newest one of
-//! its region; otherwise it is lost. Such calls are rare, and most of them come shortly before their
-//! process ends.
+//! It uses no lock and no memory of the heap. A freed block is reused only if it is the newest one
+//! of its region; otherwise it is lost. Such calls are rare, and most of them come shortly before
+//! their process ends.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};

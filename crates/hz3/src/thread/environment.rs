@@ -25,8 +25,8 @@ pub(crate) fn read(config: &mut Config) {
     if has_raised_privileges() {
         return;
     }
-    // SAFETY: it is a variable of the C library. Before the first allocation there is no other thread.
-    // A `setenv` in another thread would race, as it would with any `getenv`.
+    // SAFETY: it is a variable of the C library. Before the first allocation there is no other
+    // thread. A `setenv` in another thread would race, as it would with any `getenv`.
     let mut next = unsafe { environ };
     if next.is_null() {
         next = initial();
@@ -74,8 +74,8 @@ fn initial() -> Entries {
     // addresses, a null pointer, the entries of the environment.
     let place: *const *const usize =
         core::ptr::with_exposed_provenance(weak_address!("__libc_stack_end"));
-    // SAFETY: it is null or a variable that is set before any code of hz3 runs: by the dynamic linker,
-    // or by the start-up code of a static program.
+    // SAFETY: it is null or a variable that is set before any code of hz3 runs: by the dynamic
+    // linker, or by the start-up code of a static program.
     let Some(&stack) = (unsafe { place.as_ref() }) else { return core::ptr::null() };
     if stack.is_null() {
         return core::ptr::null();

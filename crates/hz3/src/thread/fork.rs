@@ -1,11 +1,11 @@
 //! The fork handlers.
 //!
-//! Before a fork the forking thread takes every lock, so that the child finds the heap in a consistent
-//! state. The child releases the locks too, because a lock has no owner.
+//! Before a fork the forking thread takes every lock, so that the child finds the heap in a
+//! consistent state. The child releases the locks too, because a lock has no owner.
 //!
 //! A signal handler may fork while its thread is inside an operation of the heap. Then the thread
-//! already holds some locks and could wait for ever for the others, so it takes none. The parent goes
-//! on as usual. In the child the heap is closed, because other threads may have been inside an
+//! already holds some locks and could wait for ever for the others, so it takes none. The parent
+//! goes on as usual. In the child the heap is closed, because other threads may have been inside an
 //! operation too; [`super::shut`] serves the child's allocations until it calls `exec` or exits.
 
 use super::{GLOBAL, existing_heap, reclaimer, tls};

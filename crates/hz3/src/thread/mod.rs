@@ -92,7 +92,8 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     #[cfg(feature = "check")]
     check::configure(config);
     let mut key: libc::pthread_key_t = 0;
-    // SAFETY: the destructor is a function of an object that stays loaded; the call allocates nothing.
+    // SAFETY: the destructor is a function of an object that stays loaded; the call allocates
+    // nothing.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(on_thread_exit)) } == 0 {
         GLOBAL.exit_key.store(key, Ordering::Relaxed);
     }

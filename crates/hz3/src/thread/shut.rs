@@ -1,10 +1,10 @@
 //! Serves calls while the heap is shut to them: from [`emergency`], and without waiting.
 //!
-//! The heap is shut to a thread that is already inside one of its operations. Such a call comes from
-//! a signal handler that interrupted the operation, from a handler of SIGABRT after hz3 found a
-//! fault, or from another library's fork handler. The heap is also shut to all threads of a forked
-//! child if the forking thread was inside an operation. In both cases a lock may be held by a thread
-//! that cannot release it.
+//! The heap is shut to a thread that is already inside one of its operations. Such a call comes
+//! from a signal handler that interrupted the operation, from a handler of SIGABRT after hz3 found
+//! a fault, or from another library's fork handler. The heap is also shut to all threads of a
+//! forked child if the forking thread was inside an operation. In both cases a lock may be held by
+//! a thread that cannot release it.
 //!
 //! A heap block that is freed meanwhile is leaked, because freeing it would change data that the
 //! interrupted operation is changing.

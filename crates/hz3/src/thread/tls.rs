@@ -1,4 +1,5 @@
-//! The two TLS slots of every thread: the cache that its fast path uses, and the cache that it owns.
+//! The two TLS slots of every thread: the cache that its fast path uses, and the cache that it
+//! owns.
 //!
 //! They differ only while the first holds a sentinel: before the first allocation, after the thread
 //! has detached, and if calls are counted.
@@ -93,7 +94,8 @@ mod fast {
     fn slots() -> *mut *const ThreadCache {
         let slots: *mut *const ThreadCache;
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: adds the thread pointer, which is stored at its own address, to the slots' offset.
+        // SAFETY: adds the thread pointer, which is stored at its own address, to the slots'
+        // offset.
         unsafe {
             asm!(
                 concat!("mov {slots}, qword ptr [rip + ", symbol!(), "@GOTTPOFF]"),
