@@ -5,10 +5,11 @@ fn main() {
     let options = [
         // cargo gives a cdylib no name; programs linked with -lhz3 look for this one.
         "-Wl,-soname,libhz3.so",
-        // Threads hold caches and blocks of ours when somebody calls dlclose: we never unmap.
+        // After dlclose threads would still use caches and blocks of hz3, so it stays loaded.
         "-Wl,-z,nodelete",
-        // Our constructor runs before those of other libraries. Fork handlers run in reverse
-        // order of registration before the fork: ours, which hold every lock, must come last.
+        // The constructor runs before those of other libraries, so that hz3 registers its fork
+        // handlers first. Before a fork the handlers run in reverse order of registration: those of
+        // hz3, which take every lock, must run last.
         "-Wl,-z,initfirst",
         // No lazy binding: the first malloc of a program must not enter the dynamic linker.
         "-Wl,-z,now",

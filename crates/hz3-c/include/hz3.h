@@ -1,10 +1,10 @@
 /*
  * hz3: a memory allocator that gives memory back to the system.
  *
- * A program needs this header only for what is declared below. malloc, free and their family are
- * declared by <stdlib.h> and <malloc.h>, the operators new and delete by <new>; hz3 serves them
- * when it is preloaded (LD_PRELOAD=/path/to/libhz3.so), linked (-lhz3) or linked statically
- * (libhz3.a), without a change to the program.
+ * A program needs this header only for the functions declared below. <stdlib.h> and <malloc.h>
+ * declare malloc, free and their family, and <new> the operators new and delete. hz3 serves them
+ * without a change to the program if it is preloaded (LD_PRELOAD=/path/to/libhz3.so), linked
+ * (-lhz3) or linked statically (libhz3.a).
  *
  * All sizes are in bytes. All functions may be called from any thread at any time, before main
  * and after exit included, but not from a signal handler. None of them changes errno.
@@ -30,9 +30,9 @@ extern "C" {
 #define HZ3_VERSION "0.1.0"
 
 /*
- * Returns the version of the library that the process runs on, as HZ3_VERSION: a constant string
- * that stays valid. A library with the same major version, or before 1.0 the same minor version,
- * has everything that this header declares.
+ * Returns the version of the loaded library, in the form of HZ3_VERSION: a constant string that
+ * stays valid. A library with the same major version (before 1.0: the same minor version) has all
+ * functions that this header declares.
  */
 const char *hz3_version(void) HZ3_NOEXCEPT;
 
@@ -41,16 +41,16 @@ const char *hz3_version(void) HZ3_NOEXCEPT;
  * returns every free page. Blocks that the program holds stay as they are. Returns the bytes given
  * back, which may be 0.
  *
- * Takes time in proportion to what there is to give back. A program that does not call it gets its
- * memory returned too: HZ3_BACKGROUND=auto (the default), 1 or 0 says by which threads.
- * malloc_trim(pad) does the same but keeps up to `pad` bytes of free memory ready; it returns 1 if
- * it gave anything back, else 0.
+ * It takes time in proportion to the memory that it gives back. If a program does not call it, hz3
+ * gives memory back on its own; HZ3_BACKGROUND (auto, 1 or 0; default auto) selects the threads
+ * that do so. malloc_trim(pad) does the same but keeps up to `pad` bytes of free memory ready; it
+ * returns 1 if it gave anything back, else 0.
  */
 size_t hz3_collect(void) HZ3_NOEXCEPT;
 
 /*
- * Takes one step of the reclaim pipeline, which otherwise goes on by itself with time and
- * allocation activity. For tests and measurements.
+ * Runs one step of the reclaim pipeline, which otherwise runs on its own, with time and allocation
+ * activity. For tests and measurements.
  */
 void hz3_epoch_force(void) HZ3_NOEXCEPT;
 
@@ -67,20 +67,20 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   dirty          free pages that may be resident
  *   retained       free pages known not to be resident
  *   committed      active + dirty + retained
- *   metadata       the tables of hz3 itself, at most
- *   reserved       address space
+ *   metadata       the mapped size of hz3's tables and thread caches
+ *   reserved       the most address space that the arena may use
  *   resident       resident set of the process according to the system, 0 if unknown
- *   peak_active    the most that active ever was
+ *   peak_active    the largest value that active ever had
  *   cached_running, cached_idle, cached_transfer
- *                  the parts of cached: of threads that ran a slow path since the last tick, of
- *                  others, and between the caches of two threads
+ *                  the parts of cached: in caches of threads that ran a slow path since the last
+ *                  tick, in caches of other threads, and in transfer caches
  *   slack_shared, slack_holes, slack_clean
  *                  the parts of slack: in pages that also hold a block in use, in pages that a
  *                  purge would give back, in pages known not to be resident
  *   dirty_young, dirty_old
- *                  the parts of dirty: free since the last ageing, and before it
+ *                  the parts of dirty: pages freed after the last ageing, and before it
  *   large          blocks of more than 32 KiB; part of allocated
- *   huge           those of them that are mappings of their own
+ *   huge           the part of large in blocks that are mappings of their own
  *   metadata_resident   the resident part of metadata
  *   threads        caches that belong to a thread (number)
  *   requests       allocation calls (number; 0 unless started with HZ3_COUNT=1)
@@ -88,72 +88,72 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   segments, slabs   regions of 4 MiB and runs of one size class in use (numbers)
  *   refills, flushes, large_allocs, large_frees, huge_allocs, madvise_calls, madvise_refused
  *                  events so far (numbers)
- *   ticks          how often the reclaimer has looked (number)
- *   stolen_bytes   taken from the caches of other threads so far
- *   idle_class_bytes those of them that their threads, at work in other sizes, did not want
+ *   ticks          ticks of the reclaimer (number)
+ *   stolen_bytes   blocks taken from the caches of other threads so far
+ *   idle_class_bytes the part of stolen_bytes in idle classes of threads that used other classes
  *   retired_bytes  in slabs that the reclaimer found empty so far
  *   purged_bytes   given back to the system so far
- *   hole_bytes     those of them that lay inside slabs that were partly used
- *   refaulted_bytes   taken again after they had been given back
- *   prefaulted_bytes   asked for a whole slab at a time, before it was touched
- *   limit, held    what the heap may hold (HZ3_LIMIT; 0 without one), and what counts towards it
- *   reliefs        how often free memory went back because the limit was near (number)
+ *   hole_bytes     the part of purged_bytes in slabs that were partly used
+ *   refaulted_bytes   reused after they had been given back
+ *   prefaulted_bytes   prefaulted, a whole slab at a time, before the program touched them
+ *   limit, held    the memory limit (HZ3_LIMIT; 0 if there is none), and what counts towards it
+ *   reliefs        how often free memory was given back because the limit was near (number)
  *   contended_caches, contended_transfers, contended_bins, contended_pages
- *                  how often a lock was met held, and waited for or passed over: of a thread's cache,
- *                  of a transfer cache, of a bin, of the pages and mappings (numbers)
- * and of the policies (docs/experiments/README.md):
- *   epochs  number of epochs of a policy other than the default
- *   decay_epochs  times that a cache was looked at for decay (S58)
- *   decay_shrinks  times that a class's capacity fell by it
- *   decay_returns  times that blocks went back to their slabs by it
- *   decayed_blocks  blocks that did
- *   dumps  dumps of a cache by its owner (S64)
- *   dump_stops  those of them that stopped because their budget was used up
- *   dumped_blocks  blocks that dumps put back
- *   retired_pages  pages of slabs that an epoch found empty and gave back to the segments (S62)
- *   scanned_segments  segments that a scan looked into (S57-B2)
- *   skipped_hot  segments that it passed over, as they were in use lately
- *   skipped_small  ranges that it passed over, as they were too short
+ *                  how often a lock was contended: of a thread's cache, of a transfer cache, of a bin,
+ *                  of the pages and mappings (numbers)
+ * and of the experimental policies (docs/experiments/README.md):
+ *   epochs  epochs of a policy other than the default
+ *   decay_epochs  times that decay examined a cache (S58)
+ *   decay_shrinks  times that decay lowered a class's capacity
+ *   decay_returns  times that decay returned blocks to their slabs
+ *   decayed_blocks  blocks that decay returned
+ *   dumps  times that an owner dumped its cache (S64)
+ *   dump_stops  dumps that stopped because their budget was used up
+ *   dumped_blocks  blocks that dumps returned to their slabs
+ *   retired_pages  pages of slabs that an epoch found empty and returned to the segments (S62)
+ *   scanned_segments  segments that a scan examined (S57-B2)
+ *   skipped_hot  segments that a scan skipped because they were used recently
+ *   skipped_small  ranges that a scan skipped because they were too short
  *   queued  ranges of free pages that were queued (S60, S64)
- *   queued_pages  pages of these ranges
- *   peak_queue  the most entries that the queue ever had
- *   coalesced  ranges that joined the newest entry of the queue (S64-P1a)
- *   dropped  entries that left the queue without a purge: it was full, or the policy discards the rest
- *   dropped_pages  pages of these entries
- *   cancelled  entries that were not purged because pages of theirs had been taken
- *   cancelled_pages  pages that were not purged because they, or others of their entry, had been taken
+ *   queued_pages  pages of the queued ranges
+ *   peak_queue  the largest number of entries that the queue ever had
+ *   coalesced  ranges that were merged into the newest entry of the queue (S64-P1a)
+ *   dropped  ranges that found the queue full, and entries that the policy discards
+ *   dropped_pages  pages of the dropped ranges and entries
+ *   cancelled  entries that were not purged because some of their pages had been reused
+ *   cancelled_pages  pages that were not purged because they or others of their entry were reused
  *   delay_stops  times that an epoch stopped at an entry that was not due
  *   budget_stops  times that an epoch stopped because its budget was used up
- *   exits  ends of threads that purged (S61, S62)
- *   exit_pages  pages that they purged
- *   exit_segments  whole segments among these pages
+ *   exits  threads that purged when they ended (S61, S62)
+ *   exit_pages  pages that ending threads purged
+ *   exit_segments  whole segments among the pages that ending threads purged
  *   time_ns  nanoseconds spent in ticks, epochs and ends of threads
- * More keys may be added. Activity of other threads during the call may show in some keys and not
- * in others.
+ * Later versions may add keys. A change by another thread during the call may be counted in some
+ * keys and not in others.
  */
 size_t hz3_stats_json(char *buffer, size_t size) HZ3_NOEXCEPT;
 
 /*
- * C23, and not yet in every <stdlib.h>. hz3 knows the size and the alignment of each block itself,
- * and accepts wrong ones.
+ * C23; not yet in every <stdlib.h>. hz3 knows the size and the alignment of each block and ignores
+ * these arguments.
  */
 void free_sized(void *block, size_t size) HZ3_NOEXCEPT;
 void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT;
 
 /*
- * Where the family has room for choice, hz3 does what glibc does:
+ * Where the standards leave a choice, hz3 does what glibc does:
  *
- *   malloc(0)          a block of its own, to be freed as any
+ *   malloc(0)          a block of its own, to be freed like any other
  *   realloc(p, 0)      frees p and returns NULL
  *   calloc, reallocarray   NULL and ENOMEM when the product overflows
  *   requests above PTRDIFF_MAX   NULL and ENOMEM
  *   aligned_alloc      NULL and EINVAL when the alignment is no power of two, as in C23 and since
- *                      glibc 2.38; the size may be any
+ *                      glibc 2.38; any size is allowed
  *   memalign           an alignment that is no power of two is rounded up to one; NULL and EINVAL
  *                      when that is impossible
  *   valloc, pvalloc    a block that starts on a page; NULL and ENOMEM when the size of pvalloc
  *                      cannot be rounded up to whole pages
- *   posix_memalign     returns EINVAL, or ENOMEM, which is in errno then too; *memptr does not
+ *   posix_memalign     returns EINVAL, or returns ENOMEM and sets errno to it; *memptr does not
  *                      change on failure
  *   free               keeps errno
  *   malloc_info        EINVAL for options other than 0; EIO when the stream fails
@@ -161,29 +161,29 @@ void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT
  * and in its own way:
  *
  *   alignment          every block is aligned to 16 bytes
- *   mallopt            returns 1 for the parameters that glibc has, without effect, and 0 for others
+ *   mallopt            returns 1 for the parameters that glibc has, 0 for others; has no effect
  *   mallinfo2          arena     committed
  *                      uordblks  allocated
  *                      fordblks  committed - allocated
  *                      fsmblks   cached
- *                      keepcost  dirty: what malloc_trim could give back
+ *                      keepcost  dirty: the bytes that malloc_trim could give back
  *                      ordblks   the number of slabs
  *                      hblks, hblkhd, smblks, usmblks   0
  *   mallinfo           the same; values that do not fit are INT_MAX
- *   malloc_stats       writes to file descriptor 2, with the parts of what is not returned
+ *   malloc_stats       writes to file descriptor 2, and lists the parts of the memory that hz3 keeps
  *
  *   operator new       an alignment that is no power of two throws bad_alloc. The array, sized and
  *                      nothrow forms end in the plain forms, also when the program has its own.
  *
- *   libhz3.a           `new` of a fully static C++ program can throw bad_alloc if the program catches
- *                      it by that name, or uses anything of the C++ library that throws. Others
- *                      end with a message instead, unless they are linked with
- *                      -Wl,--undefined=_ZSt17__throw_bad_allocv. A program with a malloc or an
- *                      operator new of its own links libhz3.so, not libhz3.a.
+ *   libhz3.a           In a fully static C++ program, `new` can throw bad_alloc if the program
+ *                      catches it by that name or uses any part of the C++ library that throws it.
+ *                      Other programs end with a message instead, unless they are linked with
+ *                      -Wl,--undefined=_ZSt17__throw_bad_allocv. A program with its own malloc or
+ *                      operator new links libhz3.so, not libhz3.a.
  *
- * A pointer that another allocator gave out is passed on to that allocator's free, realloc or
- * malloc_usable_size. A pointer that nobody can have given out, or that was freed before, ends the
- * program with abort() and one line on the standard error stream.
+ * hz3 passes a pointer of another allocator on to that allocator's free, realloc or
+ * malloc_usable_size. A pointer that no allocator can have returned, or that was freed before, ends
+ * the program with abort() and one line on the standard error stream.
  */
 
 #ifdef __cplusplus

@@ -1,10 +1,10 @@
 /*
- * Lets libhz3.so start on a glibc before 2.34, where these functions live in libpthread, which not
- * every process has. The linker routes the library's calls here (--wrap).
+ * Lets libhz3.so start on a glibc before 2.34. There these functions live in libpthread, which not
+ * every process loads. The linker routes the library's calls here (--wrap).
  *
- * Without libpthread a process has one thread: no thread end has to be noticed, and the stack of a
- * thread other than the main one is never asked for. A process that loads libpthread later by
- * dlopen keeps the caches of ended threads until their blocks are taken by others.
+ * A process without libpthread has one thread: hz3 need not notice that a thread ends, and never
+ * asks for the stack of another thread than the main one. If a process loads libpthread later by
+ * dlopen, the caches of ended threads stay until other threads take their blocks.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

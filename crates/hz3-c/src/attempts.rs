@@ -1,8 +1,7 @@
-//! What `operator new` does when the thread's cache has nothing: attempts, the program's new handler,
-//! and the exception.
+//! The slow path of `operator new`: it allocates, calls the program's new handler, or throws.
 //!
-//! With `panic = "abort"` the compiler takes it that nothing unwinds out of a Rust function. So what
-//! calls the handler is assembly with unwind tables of its own, and asks Rust functions that return.
+//! With `panic = "abort"` the compiler assumes that no Rust function unwinds. So assembly with
+//! unwind tables of its own calls the handler, and calls only Rust functions that return.
 
 use core::arch::naked_asm;
 use core::ffi::c_void;
@@ -15,7 +14,7 @@ use crate::posix::{aligned, allocate};
 use crate::runtime::{has_parts_of_bad_alloc, new_handler, throws_bad_alloc};
 use crate::throw::{guarded_call, throw_bad_alloc};
 
-/// The cold half of `operator new(size)`, after its fast path has missed.
+/// Serves `operator new(size)` after its fast path has missed.
 #[cold]
 #[unsafe(naked)]
 pub(crate) extern "C" fn new_cold(_size: usize) -> *mut u8 {
@@ -63,9 +62,10 @@ pub(crate) extern "C" fn new_cold(_size: usize) -> *mut u8 {
     );
 }
 
-/// Allocates; as long as that fails, calls what [`next_step`] names: the program's new
-/// handler, or the function that throws `bad_alloc`. Exceptions leave from here to the caller.
-/// `align` 0 asks for nothing in particular.
+/// Allocates; while that fails, calls the function that [`next_step`] returns: the program's new
+/// handler, or the function that throws `bad_alloc`.
+///
+/// Exceptions pass through this frame to the caller. `align` 0 means the default alignment.
 #[cold]
 #[unsafe(naked)]
 pub(crate) extern "C" fn new_or_throw(_size: usize, _align: usize) -> *mut u8 {
@@ -137,13 +137,13 @@ pub(crate) extern "C" fn new_or_throw(_size: usize, _align: usize) -> *mut u8 {
     );
 }
 
-/// The first attempt of a plain form whose fast path has missed.
+/// Makes the first attempt of a plain form whose fast path has missed.
 pub(crate) extern "C" fn after_miss(size: usize) -> *mut c_void {
     malloc_within(size).cast()
 }
 
-/// One attempt at allocating. `align` 0 asks for nothing in particular; one that is no power of
-/// two can't be served.
+/// Tries to allocate once. `align` 0 means the default alignment; another `align` that is no power
+/// of two fails.
 extern "C" fn attempt(size: usize, align: usize) -> *mut c_void {
     match align {
         0 => allocate(size),
@@ -152,8 +152,8 @@ extern "C" fn attempt(size: usize, align: usize) -> *mut c_void {
     }
 }
 
-/// The function to call when an attempt failed: the program's new handler, after which the next
-/// attempt follows, or one that doesn't return.
+/// Returns the function to call after a failed attempt: the program's new handler, after which
+/// the next attempt follows, or a function that does not return.
 extern "C" fn next_step(align: usize) -> *mut c_void {
     if let Some(handler) = new_handler(align) {
         return handler;
@@ -171,7 +171,8 @@ extern "C" fn cannot_throw() -> ! {
     raw::fatal("operator new: no memory, and no C++ runtime that could throw bad_alloc", 0)
 }
 
-/// Attempts until there is memory, no handler, or the handler throws.
+/// Allocates; while that fails, calls the new handler. Returns NULL if there is no handler or if it
+/// throws.
 #[cold]
 #[inline(never)]
 pub(crate) fn new_or_null(size: usize, align: usize) -> *mut c_void {

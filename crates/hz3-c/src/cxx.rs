@@ -1,15 +1,15 @@
 //! The operators `new` and `delete` of C++, by their mangled names (`m`: `size_t` is `unsigned
 //! long` on every 64-bit Linux).
 //!
-//! A program may replace the plain forms, `new(size)` and `delete(pointer)`, and the standard
-//! wants all others to end there. So the array, sized and `nothrow` forms go through the symbol
-//! that the program really uses: one jump through a word that the linker fills. In an unreplaced
-//! program that is our own plain form, whose hot path is that of `malloc` and `free`.
+//! A program may replace the plain forms, `new(size)` and `delete(pointer)`. The standard requires
+//! that all other forms call them. So the array, sized and `nothrow` forms jump to the plain form
+//! that the program uses, through an address that the linker fills in. If the program replaces
+//! none, that is the plain form below, whose fast path is that of `malloc` and `free`.
 //!
-//! When memory is exhausted, `new` calls the program's new handler until there is memory or no
-//! handler; then the plain forms throw `std::bad_alloc` ([`crate::throw`]) and the `nothrow` forms
-//! return NULL, also when the handler throws. The C++ runtime is found at run time: C programs
-//! need none.
+//! If memory is exhausted, `new` calls the program's new handler until there is memory or no
+//! handler. Then the plain forms throw `std::bad_alloc` ([`crate::throw`]). The `nothrow` forms
+//! return NULL, also if the handler throws. The C++ runtime is found at run time, because C
+//! programs have none.
 
 use core::arch::{global_asm, naked_asm};
 use core::ffi::c_void;
@@ -24,7 +24,7 @@ use crate::throw::guarded_call;
 
 type Delete = unsafe extern "C" fn(*mut c_void);
 
-// The plain forms that the process uses: ours, or the program's own.
+// The addresses of the plain forms that the process uses: those below, or the program's own.
 global_asm!(
     ".pushsection .data.rel.ro.hz3_operators, \"aw\", %progbits",
     ".balign 8",
@@ -44,18 +44,18 @@ unsafe extern "C" {
     safe static hz3_used_new: *mut c_void;
     safe static hz3_used_new_aligned: *mut c_void;
     safe static hz3_used_delete: *mut c_void;
-    // The linker's: the first and the last byte of the image that we are linked into.
+    // The linker defines these: the first and the last byte of the image that contains hz3.
     safe static __ehdr_start: u8;
     safe static _end: u8;
 }
 
-/// Whether a plain form is the program's own.
+/// Returns whether a plain form is the program's own.
 fn is_replaced(operator: *mut c_void) -> bool {
     let image = ptr::from_ref(&__ehdr_start).addr()..ptr::from_ref(&_end).addr();
     !image.contains(&operator.addr())
 }
 
-/// `new(size, nothrow)` of a program that replaced `new(size)`, or its aligned sibling.
+/// Serves `new(size, nothrow)`, or its aligned form, in a program that replaced the plain form.
 #[cold]
 fn replaced_or_null(operator: *mut c_void, size: usize, align: usize) -> *mut c_void {
     // SAFETY: the program's `operator new` takes a size, and an alignment in its aligned form.
@@ -76,8 +76,8 @@ unsafe extern "C" fn _ZdlPv(block: *mut c_void) {
     unsafe { raw::free(block.cast(), free_cold) };
 }
 
-/// `operator delete(void*, size_t)`. Where `new` is the program's own, the size may be another than
-/// the one that our `malloc` got.
+/// `operator delete(void*, size_t)`. If the program replaced `new`, its size may differ from the
+/// size that hz3's `malloc` got, so it is not checked.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _ZdlPvm(block: *mut c_void, size: usize) {
     if is_replaced(hz3_used_delete) {
@@ -134,7 +134,7 @@ extern "C" fn _ZnwmSt11align_val_tRKSt9nothrow_t(
     new_or_null(size, align)
 }
 
-/// Forms that add nothing to another form: a jump to the one that the process uses.
+/// Defines forms that only jump to another form, to the one that the process uses.
 macro_rules! forwarding {
     ($($(#[doc = $doc:literal])* $name:ident => $target:literal;)*) => {$(
         $(#[doc = $doc])*

@@ -1,12 +1,12 @@
-//! The calling thread's `errno`, and what a request does to it.
+//! Preserves the calling thread's `errno`, and sets it when an allocation fails.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
-/// The largest request, as in glibc: the difference of two pointers into a block fits `ptrdiff_t`.
+/// The largest request in bytes, as in glibc: pointer differences in a block fit `ptrdiff_t`.
 const MAX_REQUEST: usize = isize::MAX.cast_unsigned();
 
-/// Runs `call` and puts `errno` back: system calls inside may change it.
+/// Runs `call` and restores `errno`, which system calls inside may change.
 pub(crate) fn keeping_errno<T>(call: impl FnOnce() -> T) -> T {
     // SAFETY: the C library returns the address of this thread's errno, valid while it runs.
     let errno = unsafe { libc::__errno_location() };
@@ -26,7 +26,7 @@ pub(crate) fn set_errno(value: c_int) {
     unsafe { errno.write(value) };
 }
 
-/// Runs an allocation of `size` bytes; NULL, with `errno` untouched, where it can't be had.
+/// Runs an allocation of `size` bytes and preserves `errno`; returns NULL on failure.
 pub(crate) fn request(size: usize, allocate: impl FnOnce() -> *mut u8) -> *mut c_void {
     if size > MAX_REQUEST {
         return ptr::null_mut();
@@ -34,7 +34,7 @@ pub(crate) fn request(size: usize, allocate: impl FnOnce() -> *mut u8) -> *mut c
     keeping_errno(allocate).cast()
 }
 
-/// Turns a failure into NULL with `ENOMEM`.
+/// Sets `errno` to `ENOMEM` if the block is NULL; returns the block.
 pub(crate) fn or_enomem(block: *mut c_void) -> *mut c_void {
     if block.is_null() {
         set_errno(libc::ENOMEM);

@@ -1,9 +1,10 @@
-//! Blocks that another allocator gave out: the C library before we were loaded, a library that
-//! brings its own `malloc`.
+//! Handles blocks of other allocators: of the C library before hz3 was loaded, or of a library with
+//! its own `malloc`.
 //!
-//! They go to the next `free`, `realloc` or `malloc_usable_size` in the search order, which is
-//! looked up at the first such block (`dlsym` may allocate: we hold nothing while it runs).
-//! Addresses that no allocator can have given out abort here, with a line that names them.
+//! It passes them to the next `free`, `realloc` or `malloc_usable_size` in the search order. It
+//! looks that function up at the first such block, and holds no lock then, because `dlsym` may
+//! allocate. For an address that no allocator can have returned, it aborts with a line that names
+//! the address.
 
 use core::ffi::c_void;
 use core::mem::{MaybeUninit, transmute};
@@ -23,13 +24,13 @@ static NEXT_FREE: Symbol = Symbol::new(c"free");
 static NEXT_REALLOC: Symbol = Symbol::new(c"realloc");
 static NEXT_USABLE_SIZE: Symbol = Symbol::new(c"malloc_usable_size");
 
-/// Every allocator aligns its blocks at least so.
+/// The smallest alignment that every allocator guarantees, in bytes.
 const LEAST_ALIGN: usize = 8;
 
-/// The most that Linux keeps free below the main thread's stack when its limit is smaller or none.
+/// The most bytes that Linux keeps free below the main thread's stack for its growth.
 const LARGEST_STACK_GAP: usize = 128 << 20;
 
-/// glibc's `struct dl_find_object`, as far as we read it, and room for the rest.
+/// glibc's `struct dl_find_object`: the fields that hz3 reads, and room for the others.
 #[repr(C)]
 struct Object {
     flags: u64,
@@ -62,7 +63,7 @@ pub(crate) unsafe fn realloc(block: *mut u8, size: usize) -> *mut u8 {
     unsafe { next(block.cast(), size) }.cast()
 }
 
-/// The usable bytes of a block of another allocator.
+/// Returns the usable bytes of a block of another allocator.
 ///
 /// # Safety
 /// `block` is what the program passed to `malloc_usable_size`, and not a block of hz3.
@@ -74,8 +75,8 @@ pub(crate) unsafe fn usable_size(block: *mut u8) -> usize {
     unsafe { next(block.cast()) }
 }
 
-/// The next allocator's function for `block`. Aborts when there is none, or when no allocator can
-/// have given `block` out.
+/// Returns the next allocator's function for `block`. Aborts if there is none, or if no allocator
+/// can have returned `block`.
 fn owner(block: *const u8, function: &Symbol) -> *mut c_void {
     let address = block.addr();
     if !address.is_multiple_of(LEAST_ALIGN) {
@@ -90,7 +91,7 @@ fn owner(block: *const u8, function: &Symbol) -> *mut c_void {
     let Some(next) = function.next() else {
         raw::fatal("invalid pointer (not of hz3, and no other allocator is loaded)", address);
     };
-    // An allocator may serve its first blocks from a static buffer of its own.
+    // An allocator may serve its first blocks from a static buffer in its own image.
     let image = image_around(block);
     if image.contains(&address) && !image.contains(&next.addr()) {
         raw::fatal("invalid pointer (in the data of a program or library)", address);
@@ -98,12 +99,12 @@ fn owner(block: *const u8, function: &Symbol) -> *mut c_void {
     next
 }
 
-/// Whether no memory is mapped at `address`: that of a large block may be gone since its free.
+/// Returns whether no memory is mapped at `address`. A freed large block may have been unmapped.
 fn is_unmapped(address: usize) -> bool {
     let page = raw::page_size();
     let mut answer = 0;
     let start = ptr::without_provenance_mut(address / page * page);
-    // SAFETY: takes any address; writes one byte for the one page that is asked about.
+    // SAFETY: mincore takes any address, and writes one byte for one page.
     let failed = unsafe { libc::mincore(start, page, &raw mut answer) } != 0;
     // SAFETY: the C library returns the address of this thread's errno, valid while it runs.
     let errno = unsafe { libc::__errno_location() };
@@ -111,7 +112,7 @@ fn is_unmapped(address: usize) -> bool {
     failed && unsafe { errno.read() } == libc::ENOMEM
 }
 
-/// Whether the stack of the main thread has `address`.
+/// Returns whether `address` lies in the stack of the main thread.
 fn in_main_stack(address: usize) -> bool {
     let word = hz3_weak_stack_end.cast::<usize>();
     if word.is_null() {
@@ -123,7 +124,7 @@ fn in_main_stack(address: usize) -> bool {
     near.contains(&address) && end - address <= main_stack_limit()
 }
 
-/// How far the main thread's stack may grow. The kernel keeps that much free of other mappings.
+/// Returns how far the main thread's stack may grow, in bytes. The kernel keeps that range free.
 fn main_stack_limit() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` has room for the answer.
@@ -133,23 +134,24 @@ fn main_stack_limit() -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
-/// Whether the stack of the running thread, other than the main one, has `address`.
+/// Returns whether `address` lies in the stack of the calling thread, if that is not the main one.
 fn in_thread_stack(address: usize) -> bool {
     let here = ptr::from_ref(&address).addr();
     #[allow(clippy::cast_possible_truncation, reason = "an integer of 64 bits or a pointer")]
     // SAFETY: no preconditions.
     let descriptor = unsafe { libc::pthread_self() } as usize;
-    // The descriptor of a thread lies at the upper end of its stack: this sorts out nearly all
-    // addresses without the slow question. It must be asked: a coroutine runs on a stack elsewhere.
+    // The descriptor of a thread lies at the upper end of its stack, so the first test rejects
+    // nearly all addresses without the slow call. The call is needed, because a coroutine runs on
+    // another stack.
     (here..descriptor).contains(&address) && thread_stack().contains(&address)
 }
 
-/// The stack that the running thread was created with. May allocate.
+/// Returns the stack that the calling thread was created with. May allocate.
 fn thread_stack() -> Range<usize> {
     let mut attributes = MaybeUninit::uninit();
     // SAFETY: no preconditions.
     let thread = unsafe { libc::pthread_self() };
-    // SAFETY: a live thread, and room for its attributes.
+    // SAFETY: the thread is alive, and there is room for its attributes.
     if unsafe { libc::pthread_getattr_np(thread, attributes.as_mut_ptr()) } != 0 {
         return 0..0;
     }
@@ -162,7 +164,8 @@ fn thread_stack() -> Range<usize> {
     start.addr()..start.addr() + size
 }
 
-/// The addresses of the program or library whose image has `block`; empty if there is none.
+/// Returns the addresses of the program or library whose image contains `block`; empty if none
+/// does.
 fn image_around(block: *const u8) -> Range<usize> {
     if hz3_weak_find_object.is_null() {
         return 0..0;
@@ -170,7 +173,7 @@ fn image_around(block: *const u8) -> Range<usize> {
     // SAFETY: the weak word is glibc's `_dl_find_object`.
     let find = unsafe { transmute::<*mut c_void, FindObject>(hz3_weak_find_object) };
     let mut object = Object { flags: 0, start: 0, end: 0, reserved: [0; 29] };
-    // SAFETY: takes any address; `object` is larger than what glibc writes.
+    // SAFETY: the function takes any address; `object` is larger than the structure glibc writes.
     if unsafe { find(block.cast(), &raw mut object) } != 0 {
         return 0..0;
     }

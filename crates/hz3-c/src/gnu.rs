@@ -1,4 +1,4 @@
-//! What glibc adds to POSIX, what C23 adds, and the `__libc_` names that programs bind to.
+//! The functions that glibc and C23 add to POSIX, and the `__libc_` names that programs bind to.
 
 use core::ffi::{c_int, c_void};
 
@@ -16,27 +16,27 @@ unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize)
     unsafe { resize(block, count.checked_mul(size)) }
 }
 
-/// An aligned block; an alignment that is no power of two is rounded up to one.
+/// Allocates an aligned block; an alignment that is no power of two is rounded up to one.
 #[unsafe(no_mangle)]
 extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
     aligned_rounding(align, size)
 }
 
-/// A block that starts on a page.
+/// Allocates a block that starts on a page.
 #[unsafe(no_mangle)]
 extern "C" fn valloc(size: usize) -> *mut c_void {
     aligned(raw::page_size(), size)
 }
 
-/// Whole pages.
+/// Allocates a block of whole pages that starts on a page.
 #[unsafe(no_mangle)]
 extern "C" fn pvalloc(size: usize) -> *mut c_void {
     let page = raw::page_size();
-    // Sizes that can't be rounded up are too large as they are.
+    // A size that cannot be rounded up is too large in any case.
     aligned(page, size.checked_next_multiple_of(page).unwrap_or(size))
 }
 
-/// The bytes of a block that the program may use; 0 for NULL.
+/// Returns the bytes of a block that the program may use; 0 for NULL.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
     match raw::usable_size_small(block.cast()) {
@@ -46,7 +46,7 @@ unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
     }
 }
 
-/// `malloc_usable_size` of what is not a small block.
+/// Serves `malloc_usable_size` of a block that is not small.
 ///
 /// # Safety
 /// As for `malloc_usable_size`.
@@ -66,7 +66,7 @@ unsafe fn usable_size_cold(block: *mut c_void) -> usize {
     })
 }
 
-/// Gives free memory back to the system, but for `pad` bytes; 1 when something was given back.
+/// Gives free memory back to the system, except `pad` bytes; returns 1 if any was given back.
 #[unsafe(no_mangle)]
 extern "C" fn malloc_trim(pad: usize) -> c_int {
     c_int::from(keeping_errno(|| raw::trim(pad)) > 0)

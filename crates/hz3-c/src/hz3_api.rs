@@ -1,4 +1,4 @@
-//! What only hz3 has; `include/hz3.h` is the documentation for its users.
+//! The functions that only hz3 has; `include/hz3.h` documents them for users.
 
 use core::ffi::{CStr, c_char};
 use core::fmt::{self, Write};
@@ -8,13 +8,13 @@ use hz3_alloc::raw;
 
 use crate::errno::keeping_errno;
 
-/// No text is longer than this, in bytes; a caller may give more room, `SIZE_MAX` even.
+/// The most bytes of a caller's buffer that are used. No text is longer; `size` may be `SIZE_MAX`.
 const LONGEST: usize = 1 << 16;
 
-/// Text for a C buffer of fixed size, as `snprintf` does it: writes what fits, counts all.
+/// Writes text to a C buffer as `snprintf` does: drops the rest of a longer text, but counts it.
 #[derive(Debug)]
 pub(crate) struct Text<'a> {
-    /// What a caller of C gives may never have been written to.
+    /// The buffer of a C caller, which may be uninitialised.
     room: &'a mut [MaybeUninit<u8>],
     length: usize,
 }
@@ -24,16 +24,16 @@ impl<'a> Text<'a> {
         Self { room, length: 0 }
     }
 
-    /// How long the text is, or would be if there were room.
+    /// Returns the length of the whole text in bytes, including a dropped rest.
     pub(crate) fn length(&self) -> usize {
         self.length
     }
 
-    /// What fitted.
+    /// Returns the part of the text that fitted into the buffer.
     pub(crate) fn written(&self) -> &[u8] {
         let end = self.length.min(self.room.len());
         let written = self.room.get(..end).unwrap_or_default();
-        // SAFETY: `write_str` wrote the first `length` bytes as far as there is room for them.
+        // SAFETY: `write_str` wrote the first `length` bytes, or all of `room` if it is shorter.
         unsafe { core::slice::from_raw_parts(written.as_ptr().cast(), written.len()) }
     }
 }
@@ -49,13 +49,13 @@ impl Write for Text<'_> {
     }
 }
 
-/// Gives everything that is free back to the system; the bytes given back.
+/// Gives all free memory back to the system; returns the bytes given back.
 #[unsafe(no_mangle)]
 extern "C" fn hz3_collect() -> usize {
     keeping_errno(raw::collect)
 }
 
-/// The version of this library, `major.minor.patch`, for ever.
+/// Returns the version of this library, `major.minor.patch`, as a string that stays valid.
 #[unsafe(no_mangle)]
 extern "C" fn hz3_version() -> *const c_char {
     const VERSION: &CStr =
@@ -66,14 +66,16 @@ extern "C" fn hz3_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// One epoch step of the reclaim pipeline.
+/// Runs one step of the reclaim pipeline.
 #[unsafe(no_mangle)]
 extern "C" fn hz3_epoch_force() {
     keeping_errno(raw::epoch_force);
 }
 
-/// Writes the statistics as one JSON object into `buffer`, at most `size` bytes with the
-/// terminating NUL; the length of the whole text. NULL counts as a buffer of no bytes.
+/// Writes the statistics as one JSON object into `buffer`; returns the length of the whole text.
+///
+/// It writes at most `size` bytes, including the terminating NUL. NULL counts as a buffer of 0
+/// bytes.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn hz3_stats_json(buffer: *mut c_char, size: usize) -> usize {
     let room: &mut [MaybeUninit<u8>] = if buffer.is_null() {
@@ -87,7 +89,7 @@ unsafe extern "C" fn hz3_stats_json(buffer: *mut c_char, size: usize) -> usize {
         None => (&mut [][..], None),
     };
     let mut text = Text::new(text_room);
-    // A `Text` takes everything.
+    // Writing to a `Text` never fails.
     let _ = hz3_alloc::stats().write_json(&mut text);
     let length = text.length();
     match (text_room.get_mut(length), end) {

@@ -1,24 +1,25 @@
 //! The C ABI of hz3: `libhz3.so`, `libhz3.a`, `include/hz3.h`.
 //!
-//! A thin layer. What C programs expect (names, `errno`, edge cases, exceptions) lives here, the
-//! allocator itself in the crate `hz3`. Nothing in this crate allocates or takes a lock.
+//! It is a thin layer for the expectations of C programs: names, `errno`, edge cases, exceptions.
+//! The allocator itself is in the crate `hz3`. No function of this crate allocates or takes a lock
+//! of its own.
 //!
-//! | module | what it has |
+//! | module | contents |
 //! |---|---|
 //! | [`posix`] | `malloc` to `posix_memalign` |
-//! | [`misses`] | `malloc` and `free` where the thread's cache cannot serve |
-//! | [`errno`] | `errno`, and what a request does to it |
-//! | [`gnu`] | what glibc adds: `memalign`, `malloc_usable_size`, `reallocarray`, the `__libc_` names |
-//! | [`report`] | what glibc tells about the heap: `mallinfo2`, `malloc_info`, `malloc_stats`, `mallopt` |
+//! | [`misses`] | `malloc` and `free` if the thread's cache cannot serve |
+//! | [`errno`] | preserving and setting `errno` |
+//! | [`gnu`] | additions of glibc: `memalign`, `malloc_usable_size`, `reallocarray`, the `__libc_` names |
+//! | [`report`] | glibc's reports and tuning: `mallinfo2`, `malloc_info`, `malloc_stats`, `mallopt` |
 //! | [`cxx`] | operators `new` and `delete` |
-//! | [`attempts`] | `operator new` without memory: handler, exception |
+//! | [`attempts`] | the slow path of `operator new`: handler, exception |
 //! | [`throw`] | the frames that C++ exceptions pass through |
 //! | [`runtime`] | the C++ runtime of the process, if it has one |
-//! | [`foreign`] | blocks that another allocator gave out |
-//! | [`lookup`] | functions that the process may or may not have |
-//! | [`caller`] | whether the program called, or the C library |
-//! | [`load`] | what happens when the library is loaded |
-//! | [`hz3_api`] | what only hz3 has: `hz3_collect`, `hz3_epoch_force`, `hz3_stats_json`, `hz3_version` |
+//! | [`foreign`] | blocks of other allocators |
+//! | [`lookup`] | functions that the process may lack |
+//! | [`caller`] | whether the program or the C library called |
+//! | [`load`] | the constructor of the library |
+//! | [`hz3_api`] | hz3's own functions: `hz3_collect`, `hz3_epoch_force`, `hz3_stats_json`, `hz3_version` |
 
 #![no_std]
 
@@ -45,10 +46,10 @@ mod runtime;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod throw;
 
-// On other processors than these two the core needs `std`, which has a panic handler, and the C++
-// runtime's own operators are used, which end in malloc and free.
+// On other processors the core needs `std`, which has a panic handler. There the C++ runtime's own
+// operators are used, which call malloc and free.
 
-/// A bug in the allocator: nothing can be done that would not make it worse.
+/// Ends the process after a panic: the allocator has a bug, and to go on could destroy data.
 #[cfg(all(not(test), any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[panic_handler]
 fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
@@ -61,8 +62,8 @@ fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
     }
 }
 
-/// Unoptimized builds contain parts of `core` that name this function of `std`. Nobody unwinds
-/// through them, so nobody calls it.
+/// Unoptimized builds contain parts of `core` that refer to this function of `std`. It is never
+/// called, because no exception unwinds through them.
 #[cfg(all(debug_assertions, not(test), any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

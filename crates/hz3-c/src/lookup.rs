@@ -1,7 +1,7 @@
-//! Functions that the process may or may not have: the next allocator's, the C++ runtime's.
+//! Looks up functions that the process may lack: of the next allocator, of the C++ runtime.
 //!
-//! A weak reference finds what was linked or loaded with us; `dlsym` finds what came later. In a
-//! statically linked program `dlsym` is itself only there when the program uses it.
+//! A weak reference finds a symbol that was linked or loaded together with hz3; `dlsym` also finds
+//! one that was loaded later. A statically linked program has `dlsym` only if it uses it.
 
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -16,18 +16,18 @@ const ANYWHERE: *mut c_void = ptr::null_mut();
 /// `RTLD_NEXT`: search the objects that come after the caller.
 const AFTER_US: *mut c_void = ptr::without_provenance_mut(usize::MAX);
 
-/// Marks what was looked up and isn't there.
+/// Marks a symbol that was looked up and not found.
 const ABSENT: *mut c_void = ptr::without_provenance_mut(1);
 
 type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
 
-/// Words that the linker fills with the address of a symbol, or with 0 where nobody defines it.
+/// Defines pointers that the linker sets to the address of a symbol, or to 0 if it is undefined.
 /// Stable Rust has no weak externs.
 macro_rules! weak_words {
     ($($word:ident: $type:ty = $symbol:literal;)*) => {
         global_asm!(
-            // Writable until the dynamic linker has filled it, then read-only.
+            // Writable until the dynamic linker has set the pointers, then read-only.
             ".pushsection .data.rel.ro.hz3_weak, \"aw\", %progbits",
             ".balign 8",
             $(
@@ -65,27 +65,28 @@ fn dlsym(place: *mut c_void, name: &CStr) -> *mut c_void {
     let Some(dlsym) = hz3_weak_dlsym else {
         return ptr::null_mut();
     };
-    // SAFETY: the C library's dlsym, with a terminated name.
+    // SAFETY: it is the C library's dlsym, with a terminated name.
     let found = unsafe { dlsym(place, name.as_ptr()) };
-    // RTLD_NEXT is relative to the return address: this must be a call, not a jump.
+    // RTLD_NEXT is relative to the return address, so this must be a call, not a jump.
     black_box(found)
 }
 
-/// An open handle of `library` if the process has it loaded, else NULL. The handle is not
-/// closed: what we found in the library must stay.
+/// Returns an open handle of `library` if the process has loaded it, else NULL.
+///
+/// The handle is never closed, so that functions found in the library stay loaded.
 fn loaded(library: &CStr) -> *mut c_void {
-    // No weak word: a mere reference to dlopen makes the linker warn about each static program.
+    // Not a weak reference, because the linker warns about dlopen in every static program.
     let dlopen = dlsym(ANYWHERE, c"dlopen");
     if dlopen.is_null() {
         return dlopen;
     }
     // SAFETY: the symbol is the C library's dlopen.
     let dlopen = unsafe { transmute::<*mut c_void, Dlopen>(dlopen) };
-    // SAFETY: the C library's dlopen, with a terminated name.
+    // SAFETY: it is the C library's dlopen, with a terminated name.
     unsafe { dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) }
 }
 
-/// A function of the process, looked up when it is first needed.
+/// A function of the process that is looked up when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Symbol {
     name: &'static CStr,
@@ -97,8 +98,9 @@ impl Symbol {
         Self { name, found: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// The definition that comes after ours in the search order. Its absence is remembered:
-    /// libraries loaded later don't come next for us.
+    /// Returns the definition that comes after hz3's in the search order.
+    ///
+    /// If there is none, that is remembered: a library loaded later does not come next.
     pub(crate) fn next(&self) -> Option<*mut c_void> {
         let mut found = self.found.load(Ordering::Relaxed);
         if found.is_null() {
@@ -106,15 +108,16 @@ impl Symbol {
             if found.is_null() {
                 found = ABSENT;
             }
-            // Two threads may look it up at once; they find the same.
+            // Two threads may look it up at once; both find the same.
             self.found.store(found, Ordering::Relaxed);
         }
         (found != ABSENT).then_some(found)
     }
 
-    /// The definition that the process uses: linked with us (`weak`), in one of `libraries`, which
-    /// a plugin may have brought without showing it to others, or visible to everybody.
-    /// Absence is not remembered: a library may be loaded later.
+    /// Returns the definition that the process uses: linked with hz3 (`weak`), or in one of
+    /// `libraries`, which a plugin may have loaded privately, or in the global scope.
+    ///
+    /// If there is none, that is not remembered: a library may be loaded later.
     pub(crate) fn of_process(&self, weak: *mut c_void, libraries: &[&CStr]) -> Option<*mut c_void> {
         let mut found = self.found.load(Ordering::Relaxed);
         if found.is_null() {

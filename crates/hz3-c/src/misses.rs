@@ -1,7 +1,7 @@
-//! What `malloc` and `free` do when the thread's cache cannot serve them.
+//! The slow paths of `malloc` and `free`, if the thread's cache cannot serve them.
 //!
-//! They jump here, so the first function sees where its caller's caller is; [`crate::caller`] says what
-//! for.
+//! `malloc` and `free` jump here, so the first function sees their return address;
+//! [`crate::caller`] says why that matters.
 
 use hz3_alloc::raw;
 
@@ -9,8 +9,7 @@ use crate::caller::start_wanted_reclaimer;
 use crate::errno::{keeping_errno, or_enomem, request};
 use crate::foreign;
 
-/// `malloc` where the thread's cache has nothing, called by the code at `caller`. Follows a miss of
-/// the fast path, only.
+/// Serves a miss of `malloc`'s fast path; `caller` is the return address of `malloc`.
 pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
     if let Some(block) = raw::malloc_large(size) {
         return block;
@@ -18,7 +17,7 @@ pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
     malloc_slowly(size, caller)
 }
 
-/// [`malloc_from`] where the thread freed no such block lately.
+/// Serves [`malloc_from`] if the thread freed no suitable large block lately.
 #[inline(never)]
 fn malloc_slowly(size: usize, caller: usize) -> *mut u8 {
     let block = malloc_within(size);
@@ -26,50 +25,50 @@ fn malloc_slowly(size: usize, caller: usize) -> *mut u8 {
     block
 }
 
-/// As [`malloc_from`], within a function that is not known to have been called by the program.
+/// Serves a miss as [`malloc_from`] does, if the caller is unknown.
 #[cold]
 #[inline(never)]
 pub(crate) fn malloc_within(size: usize) -> *mut u8 {
-    // SAFETY: this is what the fast path's misses call, with their size.
+    // SAFETY: the fast path has missed with this size and calls this first.
     or_enomem(request(size, || unsafe { raw::malloc_miss(size) })).cast()
 }
 
-/// `free` where the thread's cache can't take the block, or the pointer isn't a small block, called
-/// by the code at `caller`. Follows a miss of the fast path, only.
+/// Serves a miss of `free`'s fast path: the thread's cache is full, or the block is not small.
+/// `caller` is the return address of `free`.
 pub(crate) extern "C" fn free_from(block: *mut u8, caller: usize) {
-    // SAFETY: `block` is what the program passed to free; the core checks it.
+    // SAFETY: the program passed `block` to free; the core checks it.
     if !unsafe { raw::free_large(block) } {
         free_slowly(block, caller);
     }
 }
 
-/// [`free_from`] where the thread does not keep the block.
+/// Serves [`free_from`] if the thread does not keep the block.
 #[inline(never)]
 fn free_slowly(block: *mut u8, caller: usize) {
     free_within(block);
     keeping_errno(|| start_wanted_reclaimer(caller));
 }
 
-/// As [`free_from`], within a function that is not known to have been called by the program.
+/// Serves a miss as [`free_from`] does, if the caller is unknown.
 #[cold]
 #[inline(never)]
 pub(crate) fn free_within(block: *mut u8) {
     keeping_errno(|| {
-        // SAFETY: `block` is what the program passed to free; the core checks it.
+        // SAFETY: the program passed `block` to free; the core checks it.
         if unsafe { raw::free_miss(block) }.is_err() {
-            // SAFETY: as above, and the core says that the block isn't ours.
+            // SAFETY: as above, and the core has found that the block is foreign.
             unsafe { foreign::free(block) };
         }
     });
 }
 
-/// What `malloc` does where the thread's cache has nothing. Inlined, so that it stays a jump.
+/// Jumps to the slow path of `malloc`. Inlined, so that it stays a jump.
 #[inline(always)]
 pub(crate) fn malloc_cold(size: usize) -> *mut u8 {
     jumped_to::malloc(size)
 }
 
-/// What `free` does where the thread's cache can't take the block. Inlined, so that it stays a jump.
+/// Jumps to the slow path of `free`. Inlined, so that it stays a jump.
 #[inline(always)]
 pub(crate) fn free_cold(block: *mut u8) {
     jumped_to::free(block);
@@ -81,7 +80,7 @@ mod jumped_to {
 
     use super::{free_from, malloc_from};
 
-    /// [`malloc_from`] with the return address of the function that jumps here.
+    /// Calls [`malloc_from`] with the return address of the function that jumps here.
     #[unsafe(naked)]
     pub(super) extern "C" fn malloc(size: usize) -> *mut u8 {
         #[cfg(target_arch = "x86_64")]
@@ -90,7 +89,7 @@ mod jumped_to {
         naked_asm!("mov x1, x30", "b {}", sym malloc_from);
     }
 
-    /// [`free_from`] with the return address of the function that jumps here.
+    /// Calls [`free_from`] with the return address of the function that jumps here.
     #[unsafe(naked)]
     pub(super) extern "C" fn free(block: *mut u8) {
         #[cfg(target_arch = "x86_64")]
@@ -100,7 +99,7 @@ mod jumped_to {
     }
 }
 
-/// Elsewhere the caller is never known.
+/// On other targets the caller is always unknown.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod jumped_to {
     pub(super) use super::{free_within as free, malloc_within as malloc};

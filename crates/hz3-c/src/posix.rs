@@ -1,7 +1,7 @@
 //! The allocation functions of ISO C and POSIX.
 //!
-//! `malloc` and `free` are the core's fast path and a jump to a cold function, nothing else. The
-//! cold functions keep `errno` as it was, except for `ENOMEM` on exhaustion.
+//! `malloc` and `free` consist of the core's fast path and a jump to a cold function. The cold
+//! functions preserve `errno`, and set it to `ENOMEM` on exhaustion.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
@@ -12,24 +12,24 @@ use crate::errno::{or_enomem, request, set_errno};
 use crate::foreign;
 use crate::misses::{free_cold, free_within, malloc_cold, malloc_within};
 
-/// What every block is aligned to, whatever was asked.
+/// The alignment of every block, in bytes.
 const MIN_ALIGN: usize = 16;
 
-/// `malloc`, for callers that aren't the hot path.
+/// Allocates as `malloc` does, for callers in this crate.
 #[inline(never)]
 pub(crate) fn allocate(size: usize) -> *mut c_void {
     // SAFETY: `malloc_within` calls `malloc_miss` first.
     unsafe { raw::malloc(size, malloc_within) }.cast()
 }
 
-/// `free`, for callers that aren't the hot path.
+/// Frees as `free` does, for callers in this crate.
 #[inline(never)]
 pub(crate) fn release(block: *mut c_void) {
-    // SAFETY: `block` is what the program passed to a function that frees; the core checks it.
+    // SAFETY: the program passed `block` to a function that frees; the core checks it.
     unsafe { raw::free(block.cast(), free_within) };
 }
 
-/// An allocation with an alignment that is a power of two; NULL with `ENOMEM` on failure.
+/// Allocates at a multiple of `align`, a power of two; returns NULL with `ENOMEM` on failure.
 pub(crate) fn aligned(align: usize, size: usize) -> *mut c_void {
     if align <= MIN_ALIGN {
         return allocate(size);
@@ -37,7 +37,7 @@ pub(crate) fn aligned(align: usize, size: usize) -> *mut c_void {
     or_enomem(request(size, || raw::aligned(align, size)))
 }
 
-/// `calloc` after its multiplication, which may have overflowed.
+/// Serves `calloc`; `size` is the product, `None` if it overflowed.
 pub(crate) fn zeroed(size: Option<usize>) -> *mut c_void {
     let Some(size) = size else { return or_enomem(ptr::null_mut()) };
     // SAFETY: `malloc_within` calls `malloc_miss` first.
@@ -47,14 +47,14 @@ pub(crate) fn zeroed(size: Option<usize>) -> *mut c_void {
     }
 }
 
-/// `calloc` of a block that is not a small one.
+/// Serves `calloc` of a block that is not small.
 #[cold]
 #[inline(never)]
 fn zeroed_cold(size: usize) -> *mut c_void {
     or_enomem(request(size, || raw::zeroed(size)))
 }
 
-/// `realloc` after a multiplication that may have overflowed.
+/// Serves `realloc` and `reallocarray`; `size` is `None` if the product overflowed.
 ///
 /// # Safety
 /// As for `realloc`.
@@ -69,7 +69,8 @@ pub(crate) unsafe fn resize(block: *mut c_void, size: Option<usize>) -> *mut c_v
         release(block);
         return ptr::null_mut();
     }
-    // SAFETY: `block` is what the program passed to realloc; `malloc_within` calls `malloc_miss` first.
+    // SAFETY: `block` is what the program passed to realloc; `malloc_within` calls `malloc_miss`
+    // first.
     match unsafe { raw::realloc_small(block.cast(), size, malloc_within, free_within) } {
         Some(moved) => moved.cast(),
         // SAFETY: the caller's contract is the same.
@@ -77,7 +78,7 @@ pub(crate) unsafe fn resize(block: *mut c_void, size: Option<usize>) -> *mut c_v
     }
 }
 
-/// `realloc` where one of the two blocks is not a small one.
+/// Serves `realloc` if one of the two blocks is not small.
 ///
 /// # Safety
 /// As for `realloc`; the block is not NULL.
@@ -95,8 +96,8 @@ unsafe fn resize_cold(block: *mut c_void, size: usize) -> *mut c_void {
     or_enomem(moved)
 }
 
-/// `memalign` as glibc has it: an alignment that is no power of two is rounded up to one.
-/// One that can't be rounded up gives `EINVAL`.
+/// Serves `memalign` as glibc does: rounds the alignment up to a power of two. If that is
+/// impossible, sets `EINVAL` and returns NULL.
 pub(crate) fn aligned_rounding(align: usize, size: usize) -> *mut c_void {
     let Some(align) = align.checked_next_power_of_two() else {
         set_errno(libc::EINVAL);
@@ -105,21 +106,21 @@ pub(crate) fn aligned_rounding(align: usize, size: usize) -> *mut c_void {
     aligned(align, size)
 }
 
-/// A block of `size` bytes; a unique one for size 0.
+/// Allocates a block of `size` bytes; a unique one for size 0.
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
     // SAFETY: `malloc_cold` calls `malloc_miss` first.
     unsafe { raw::malloc(size, malloc_cold) }.cast()
 }
 
-/// Gives a block back. `errno` stays as it is.
+/// Frees a block and preserves `errno`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free(block: *mut c_void) {
     // SAFETY: the caller passes what an allocation function returned, or NULL; the core checks it.
     unsafe { raw::free(block.cast(), free_cold) };
 }
 
-/// A zeroed block for `count` elements of `size` bytes.
+/// Allocates a zeroed block for `count` elements of `size` bytes.
 #[unsafe(no_mangle)]
 extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     zeroed(count.checked_mul(size))
@@ -132,8 +133,8 @@ unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
     unsafe { resize(block, Some(size)) }
 }
 
-/// Returns an aligned block, as C23 and glibc 2.38 have it: NULL with `EINVAL` if the alignment is
-/// no power of two. `size` may be any.
+/// Allocates an aligned block as C23 and glibc 2.38 do: returns NULL with `EINVAL` if the alignment
+/// is no power of two. Any `size` is allowed.
 #[unsafe(no_mangle)]
 extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
     if !align.is_power_of_two() {
@@ -143,8 +144,8 @@ extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
     aligned(align, size)
 }
 
-/// Returns the error, and as in glibc also sets `errno` when there is no memory; `*out` is written on
-/// success alone.
+/// Writes an aligned block to `*out`, or returns the error and leaves `*out` unchanged. As in
+/// glibc, `ENOMEM` is also set in `errno`.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn posix_memalign(
     out: *mut *mut c_void,
@@ -158,7 +159,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
     if block.is_null() {
         return libc::ENOMEM;
     }
-    // SAFETY: POSIX: `out` is where the caller wants the pointer.
+    // SAFETY: POSIX requires that `out` is valid for writing a pointer.
     unsafe { out.write(block) };
     0
 }

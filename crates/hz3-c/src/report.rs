@@ -1,4 +1,4 @@
-//! What glibc lets a program ask about the heap, and tune.
+//! glibc's functions that report on the heap and tune it.
 
 use core::ffi::c_int;
 use core::fmt::Write;
@@ -9,7 +9,7 @@ use hz3_alloc::Stats;
 use crate::errno::keeping_errno;
 use crate::hz3_api::Text;
 
-/// glibc's `struct mallinfo2`. What hz3 puts where is written at [`mallinfo2`].
+/// glibc's `struct mallinfo2`; [`mallinfo2`] fills it.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct MallInfo2 {
@@ -25,7 +25,7 @@ pub(crate) struct MallInfo2 {
     keepcost: usize,
 }
 
-/// glibc's `struct mallinfo`: as [`MallInfo2`], in fields that are too small.
+/// glibc's `struct mallinfo`: the fields of [`MallInfo2`] as `int`, which is too small.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct MallInfo {
@@ -45,17 +45,17 @@ fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// The closest an `int` comes to `bytes`.
+/// Converts `bytes` to an `int`; a larger value becomes `INT_MAX`.
 fn int(bytes: usize) -> c_int {
     c_int::try_from(bytes).unwrap_or(c_int::MAX)
 }
 
-/// Free memory that isn't yet back with the system, and memory that is: all but the program's.
+/// Returns the committed bytes that the program does not hold, resident or not.
 fn free_bytes(stats: &Stats) -> u64 {
     stats.committed.saturating_sub(stats.allocated)
 }
 
-/// The heap in glibc's terms. `arena` = `uordblks` + `fordblks`, as there.
+/// Describes the heap in glibc's terms. As in glibc, `arena` = `uordblks` + `fordblks`.
 #[unsafe(no_mangle)]
 extern "C" fn mallinfo2() -> MallInfo2 {
     let stats = keeping_errno(hz3_alloc::stats);
@@ -63,7 +63,7 @@ extern "C" fn mallinfo2() -> MallInfo2 {
         arena: size(stats.committed),
         ordblks: size(stats.slabs),
         smblks: 0,
-        // The few huge blocks that are mappings of their own are counted with the others.
+        // Huge blocks, which are mappings of their own, are counted with the other blocks.
         hblks: 0,
         hblkhd: 0,
         usmblks: 0,
@@ -74,7 +74,7 @@ extern "C" fn mallinfo2() -> MallInfo2 {
     }
 }
 
-/// [`mallinfo2`] in `int`s; a value that doesn't fit becomes `INT_MAX`.
+/// Describes the heap as [`mallinfo2`] does, in `int`s; a larger value becomes `INT_MAX`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn mallinfo() -> MallInfo {
     let wide = mallinfo2();
@@ -97,15 +97,17 @@ const M_MXFAST: c_int = 1;
 const M_ARENA_MAX: c_int = -8;
 const M_TRIM_THRESHOLD: c_int = -1;
 
-/// Accepts what glibc knows, and does nothing: hz3 has options of its own. 1 if known, else 0.
+/// Returns 1 for a parameter that glibc knows, else 0. It has no effect, because hz3 has its own
+/// options.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn mallopt(parameter: c_int, _value: c_int) -> c_int {
     let known = parameter == M_MXFAST || (M_ARENA_MAX..=M_TRIM_THRESHOLD).contains(&parameter);
     c_int::from(known)
 }
 
-/// Writes the heap as XML, in the elements that glibc uses, to a C stream.
-/// `EINVAL` for options other than 0, `EIO` when the stream doesn't take it all.
+/// Describes the heap as XML with glibc's elements, and writes it to a C stream.
+///
+/// Returns `EINVAL` for options other than 0, and `EIO` if the stream does not take the whole text.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_int {
     if options != 0 {
@@ -113,10 +115,10 @@ unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_i
     }
     let mut room = [const { MaybeUninit::uninit() }; 1024];
     let mut text = Text::new(&mut room);
-    // A `Text` takes everything.
+    // Writing to a `Text` never fails.
     let _ = write_xml(&hz3_alloc::stats(), &mut text);
     let xml = text.written();
-    // SAFETY: the text is there, and the caller gives an open stream.
+    // SAFETY: the text is initialised, and the caller passes an open stream.
     let taken = unsafe { libc::fwrite(xml.as_ptr().cast(), 1, xml.len(), stream) };
     if taken == xml.len() { 0 } else { libc::EIO }
 }
@@ -132,7 +134,7 @@ fn write_xml(stats: &Stats, out: &mut Text<'_>) -> core::fmt::Result {
     writeln!(out, "</malloc>")
 }
 
-/// glibc writes these lines for each heap, and again for the sum; hz3 has one heap.
+/// Writes the totals. glibc does so for each heap and for the sum; hz3 has one heap.
 fn write_totals(
     out: &mut Text<'_>,
     cached: u64,
@@ -154,16 +156,15 @@ extern "C" fn malloc_stats() {
     let stats = hz3_alloc::stats();
     let mut room = [const { MaybeUninit::uninit() }; 1024];
     let mut text = Text::new(&mut room);
-    // A `Text` takes everything.
+    // Writing to a `Text` never fails.
     let _ = write_stats(&stats, &mut text);
     let mut rest = text.written();
     keeping_errno(|| {
         while !rest.is_empty() {
-            // Straight to the descriptor: a stream may allocate. By `syscall`, which is no
-            // cancellation point, unlike `write`.
-            // SAFETY: the text is there.
+            // Not to a stream, which may allocate; and not by `write`, a cancellation point.
+            // SAFETY: the text is initialised.
             let taken = unsafe { libc::syscall(libc::SYS_write, 2, rest.as_ptr(), rest.len()) };
-            // Nobody to tell when standard error is closed.
+            // If standard error is closed, the error cannot be reported anywhere.
             let Ok(taken @ 1..) = usize::try_from(taken) else { return };
             rest = rest.get(taken..).unwrap_or_default();
         }

@@ -1,4 +1,4 @@
-//! The C++ runtime and the unwinder of the process, found at run time: C programs need neither.
+//! Finds the C++ runtime and the unwinder of the process at run time. C programs have neither.
 
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::transmute;
@@ -23,10 +23,10 @@ static END_CATCH: Symbol = Symbol::new(c"__cxa_end_catch");
 static SET_REGISTER: Symbol = Symbol::new(c"_Unwind_SetGR");
 static SET_INSTRUCTION: Symbol = Symbol::new(c"_Unwind_SetIP");
 
-/// Where the C++ runtime may be without being visible to us.
+/// Libraries that may contain the C++ runtime outside the global scope.
 const RUNTIMES: &[&CStr] = &[c"libstdc++.so.6", c"libc++.so.1", c"libc++abi.so.1"];
 
-/// Where the unwinder may be without being visible to us.
+/// Libraries that may contain the unwinder outside the global scope.
 const UNWINDERS: &[&CStr] = &[c"libgcc_s.so.1", c"libunwind.so.1"];
 
 /// The three arguments of `__cxa_throw`: the exception, its type, its destructor.
@@ -39,7 +39,7 @@ pub(crate) struct Unwinder {
     pub(crate) set_instruction: SetInstruction,
 }
 
-/// The unwinder of the process, if there is one.
+/// Returns the unwinder of the process, if there is one.
 pub(crate) fn unwinder() -> Option<Unwinder> {
     let set_register = SET_REGISTER.of_process(hz3_weak_set_gr, UNWINDERS)?;
     let set_instruction = SET_INSTRUCTION.of_process(hz3_weak_set_ip, UNWINDERS)?;
@@ -51,8 +51,8 @@ pub(crate) fn unwinder() -> Option<Unwinder> {
     })
 }
 
-/// What the program gave to `std::set_new_handler`. No handler can help with an alignment that is
-/// no power of two.
+/// Returns the handler that the program passed to `std::set_new_handler`. Returns none if `align`
+/// is no power of two, because no handler can help then.
 pub(crate) fn new_handler(align: usize) -> Option<*mut c_void> {
     if align != 0 && !align.is_power_of_two() {
         return None;
@@ -60,17 +60,17 @@ pub(crate) fn new_handler(align: usize) -> Option<*mut c_void> {
     let get = GET_NEW_HANDLER.of_process(hz3_weak_get_new_handler, RUNTIMES)?;
     // SAFETY: the symbol is `std::get_new_handler`.
     let get = unsafe { transmute::<*mut c_void, GetNewHandler>(get) };
-    // SAFETY: no preconditions.
+    // SAFETY: the function has no preconditions.
     let handler = unsafe { get() };
     (!handler.is_null()).then_some(handler)
 }
 
-/// The function of the runtime that throws `std::bad_alloc`, if there is one.
+/// Returns the function of the runtime that throws `std::bad_alloc`, if there is one.
 pub(crate) fn throws_bad_alloc() -> Option<*mut c_void> {
     THROW_BAD_ALLOC.of_process(hz3_weak_throw_bad_alloc, RUNTIMES)
 }
 
-/// Whether the program has what [`make_bad_alloc`] needs.
+/// Returns whether the program has all the symbols that [`make_bad_alloc`] needs.
 pub(crate) fn has_parts_of_bad_alloc() -> bool {
     let parts = [
         hz3_weak_allocate_exception,
@@ -82,35 +82,37 @@ pub(crate) fn has_parts_of_bad_alloc() -> bool {
     parts.iter().all(|part| !part.is_null())
 }
 
-/// Makes a `std::bad_alloc` and returns `__cxa_throw`. For static programs: those that catch a
-/// `bad_alloc` have all its parts, but not always the function of the library that throws one.
+/// Makes a `std::bad_alloc` and returns `__cxa_throw`.
+///
+/// It is for static programs. If such a program catches `bad_alloc`, it has all these symbols, but
+/// perhaps not the library's function that throws one.
 pub(crate) extern "C" fn make_bad_alloc(exception: &mut Exception) -> *mut c_void {
-    // SAFETY: the weak word is `__cxa_allocate_exception`; it isn't null: `has_parts_of_bad_alloc`.
+    // SAFETY: the pointer leads to `__cxa_allocate_exception`: see `has_parts_of_bad_alloc`.
     let allocate =
         unsafe { transmute::<*mut c_void, AllocateException>(hz3_weak_allocate_exception) };
-    // SAFETY: takes any size.
+    // SAFETY: the function takes any size.
     let object = unsafe { allocate(size_of::<*mut c_void>()) };
-    // Objects point behind the two words that a table of virtual functions begins with.
+    // An object points behind the two words at the start of its table of virtual functions.
     let functions = hz3_weak_bad_alloc_table.wrapping_byte_add(2 * size_of::<usize>());
-    // SAFETY: the runtime gave as many bytes; a `bad_alloc` is nothing but its table pointer.
+    // SAFETY: the object has room for one pointer; a `bad_alloc` consists of its table pointer.
     unsafe { object.cast::<*mut c_void>().write(functions) };
     *exception = [object, hz3_weak_bad_alloc_type, hz3_weak_bad_alloc_end];
     hz3_weak_throw
 }
 
-/// Ends an exception that was caught, as the end of a `catch` block does.
+/// Ends a caught exception, as the end of a `catch` block does.
 pub(crate) unsafe extern "C" fn swallow(exception: *mut c_void) {
     let begin = BEGIN_CATCH.of_process(hz3_weak_begin_catch, RUNTIMES);
     let end = END_CATCH.of_process(hz3_weak_end_catch, RUNTIMES);
     let (Some(begin), Some(end)) = (begin, end) else {
-        // An exception of another language, in a process without C++: it stays allocated.
+        // It is an exception of another language in a process without C++, and is leaked.
         return;
     };
     // SAFETY: the symbol is `__cxa_begin_catch`.
     let begin = unsafe { transmute::<*mut c_void, BeginCatch>(begin) };
     // SAFETY: the symbol is `__cxa_end_catch`.
     let end = unsafe { transmute::<*mut c_void, EndCatch>(end) };
-    // SAFETY: the unwinder handed us this exception, and nobody else has it.
+    // SAFETY: the unwinder passed this exception on, and nothing else uses it.
     unsafe { begin(exception) };
     // SAFETY: pairs with the call above.
     unsafe { end() };

@@ -1,16 +1,16 @@
 //! The frames that C++ exceptions pass through.
 //!
-//! With `panic = "abort"` the compiler takes it that nothing unwinds out of a Rust function. So
-//! whatever calls code that may throw is assembly here, with unwind tables of its own; what it
-//! decides, it asks Rust functions that return. `operator new` gets here by a jump: its own frame
-//! is gone by the time somebody throws.
+//! With `panic = "abort"` the compiler assumes that no Rust function unwinds. So code that may
+//! throw is called by the assembly here, which has unwind tables of its own. All decisions are made
+//! by Rust functions that return. `operator new` jumps here, so its own frame is gone when an
+//! exception is thrown.
 
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 
 use crate::runtime;
 
-/// What [`guarded_call`] returns, in two registers.
+/// The result of [`guarded_call`], in two registers.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Outcome {
@@ -58,7 +58,7 @@ pub(crate) extern "C" fn throw_bad_alloc() -> ! {
     );
 }
 
-/// Calls `function(first, second)`. An exception that it throws ends here.
+/// Calls `function(first, second)` and catches every exception that it throws.
 ///
 /// # Safety
 /// `function` is a C or C++ function that takes these arguments, or fewer.
@@ -103,8 +103,8 @@ pub(crate) unsafe extern "C" fn guarded_call(
     );
 }
 
-/// Where [`guarded_call`] goes on after an exception, in the same frame. The exception is in the
-/// first register of [`catch_everything`]'s choice.
+/// Continues [`guarded_call`] after an exception, in the same frame. [`catch_everything`] has put
+/// the exception into the first register for landing pads.
 #[cold]
 #[unsafe(naked)]
 unsafe extern "C" fn landing() {
@@ -147,11 +147,11 @@ const URC_HANDLER_FOUND: c_int = 6;
 const URC_INSTALL_CONTEXT: c_int = 7;
 const URC_CONTINUE_UNWIND: c_int = 8;
 
-/// The unwinder asks this function what [`guarded_call`] does about an exception. It catches them
-/// all, as `catch (...)` does, but lets the end of a cancelled thread pass.
+/// The personality routine of [`guarded_call`], which tells the unwinder how to treat an exception.
 ///
-/// Own, because the C++ runtime's would have to be there when we are linked; the runtime of a C
-/// program comes, if ever, with a plugin.
+/// It catches all exceptions, as `catch (...)` does, but lets the unwinding of a cancelled thread
+/// pass. The C++ runtime's own routine cannot be used, because it would have to exist at link time:
+/// a C program gets the runtime, if ever, with a plugin.
 unsafe extern "C" fn catch_everything(
     _version: c_int,
     actions: c_int,
@@ -171,10 +171,10 @@ unsafe extern "C" fn catch_everything(
     if actions & UA_HANDLER_FRAME == 0 {
         return URC_CONTINUE_UNWIND;
     }
-    // SAFETY: the unwinder's own function and context. Register 0 is the first of those that the
-    // ABI keeps for landing pads: rax, or x0.
+    // SAFETY: they are the unwinder's own function and context. Register 0 (rax or x0) is the first
+    // one that the ABI reserves for landing pads.
     unsafe { (unwinder.set_register)(context, 0, exception.addr()) };
-    // SAFETY: as above; `landing` goes on in the frame that is being unwound to.
+    // SAFETY: as above; `landing` continues in the frame to which the unwinder returns.
     unsafe { (unwinder.set_instruction)(context, landing as *const () as usize) };
     URC_INSTALL_CONTEXT
 }
