@@ -99,8 +99,8 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
  *   limit, held    the memory limit (HZ3_LIMIT; 0 if there is none), and what counts towards it
  *   reliefs        how often free memory was given back because the limit was near (number)
  *   contended_caches, contended_transfers, contended_bins, contended_pages
- *                  how often a lock was contended: of a thread's cache, of a transfer cache, of a bin,
- *                  of the pages and mappings (numbers)
+ *                  how often a lock was contended: of a thread's cache, of a transfer cache, of a
+ *                  bin, of the pages and mappings (numbers)
  * and of the experimental policies (docs/experiments/README.md):
  *   epochs  epochs of a policy other than the default
  *   decay_epochs  times that decay examined a cache (S58)
@@ -170,7 +170,7 @@ void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT
  *                      ordblks   the number of slabs
  *                      hblks, hblkhd, smblks, usmblks   0
  *   mallinfo           the same; values that do not fit are INT_MAX
- *   malloc_stats       writes to file descriptor 2, and lists the parts of the memory that hz3 keeps
+ *   malloc_stats       writes to file descriptor 2, with the parts of the memory that hz3 keeps
  *
  *   operator new       an alignment that is no power of two throws bad_alloc. The array, sized and
  *                      nothrow forms end in the plain forms, also when the program has its own.

@@ -9,8 +9,8 @@
 //! | [`posix`] | `malloc` to `posix_memalign` |
 //! | [`misses`] | `malloc` and `free` if the thread's cache cannot serve |
 //! | [`errno`] | preserving and setting `errno` |
-//! | [`gnu`] | additions of glibc: `memalign`, `malloc_usable_size`, `reallocarray`, the `__libc_` names |
-//! | [`report`] | glibc's reports and tuning: `mallinfo2`, `malloc_info`, `malloc_stats`, `mallopt` |
+//! | [`gnu`] | additions of glibc: `memalign`, `malloc_usable_size`, the `__libc_` names |
+//! | [`report`] | glibc's reports and tuning: `mallinfo2`, `malloc_stats`, `mallopt` |
 //! | [`cxx`] | operators `new` and `delete` |
 //! | [`attempts`] | the slow path of `operator new`: handler, exception |
 //! | [`throw`] | the frames that C++ exceptions pass through |
@@ -19,7 +19,7 @@
 //! | [`lookup`] | functions that the process may lack |
 //! | [`caller`] | whether the program or the C library called |
 //! | [`load`] | the constructor of the library |
-//! | [`hz3_api`] | hz3's own functions: `hz3_collect`, `hz3_epoch_force`, `hz3_stats_json`, `hz3_version` |
+//! | [`hz3_api`] | hz3's own functions: `hz3_collect`, `hz3_stats_json` and others |
 
 #![no_std]
 

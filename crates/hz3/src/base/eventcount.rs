@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 1. posts the work (plain stores) | 1. stores `absent` in the state |
 //! | 2. light fence (no instruction) | 2. heavy fence (membarrier) |
-//! | 3. reads the state; if it is `absent`, does the work | 3. looks for work; stays if it finds any |
+//! | 3. reads the state; does the work if `absent` | 3. looks for work; stays if it finds any |
 //!
 //! With both fences at least one side sees the store of the other. So either the leaving thread
 //! finds the work, or the posting thread reads `absent` and does the work. The model is at the
