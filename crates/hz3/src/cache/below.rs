@@ -1,4 +1,4 @@
-//! The layers below the caches, as the caches' slow paths get them.
+//! The layers that the slow paths of the caches call.
 
 use core::sync::atomic::AtomicU64;
 
@@ -9,11 +9,11 @@ use crate::central::Central;
 use crate::os::Os;
 use crate::segment::Segments;
 
-/// The layers below the caches.
+/// References to the layers below the caches, and to the shared sum of capacities.
 pub(crate) struct Below<'a, O> {
     pub(crate) central: &'a Central,
     pub(crate) segments: &'a Segments<O>,
-    /// Bytes that all caches may hold together: the sum of what their capacities grant.
+    /// The sum of the capacities of all caches, in bytes.
     pub(crate) granted: &'a AtomicU64,
 }
 
@@ -25,7 +25,7 @@ impl<O> Clone for Below<'_, O> {
 
 impl<O> Copy for Below<'_, O> {}
 
-/// Checks that a block that is in no slab's bitmap is one of `class`; panics on a breach of I-7.
+/// Checks that a cached block is of `class` and not free in its slab; panics on a breach of I-7.
 #[cfg(any(test, feature = "check"))]
 pub(super) fn check_block<O: Os>(below: Below<'_, O>, class: SizeClass, block: *mut u8) {
     let offset = below.segments.arena().offset_of(block.addr());

@@ -1,56 +1,58 @@
-//! How many blocks of each class a thread cache may hold.
+//! The capacity policy: how many blocks of each class a thread cache may hold.
 //!
-//! Capacity is counted in bytes. A class starts with a few blocks, or as many as the user says, and
-//! doubles whenever the cache runs empty or full of it (slow start), up to what makes a good batch.
-//! Beyond that, up to [`most`], only running empty *and* full since the last growth counts: a
-//! thread that only frees gains nothing from holding more, nor does one that only allocates. A refill
-//! or flush moves half of the capacity, so that a free or malloc after it is a hit too; of a class
-//! that flows one way it moves all. The sum over the classes stays within the cache's limit, and a
-//! class that must grow beyond it takes from the others in turn.
+//! A class starts with a few blocks, or with the number that the user sets. Its capacity doubles
+//! whenever the cache runs empty or full of it (slow start), up to the size of a good batch. Beyond
+//! that, up to [`max_blocks`], it grows only after the cache ran both empty and full since the last
+//! growth. A thread that only frees or only allocates gains nothing from a larger cache.
+//!
+//! A refill or flush moves half of the capacity, so that both a free and a malloc after it are hits.
+//! A class that flows one way moves all of it. The capacities of all classes together, in bytes,
+//! stay within the cache's limit. A class that must grow beyond it takes from the others in turn.
 
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::to_u64;
 
-/// A class may hold this many bytes at most, unless that were fewer than [`FEWEST_AT_MOST`] blocks.
-const CLASS_BYTES: usize = 512 * 1024;
-/// Blocks that even the largest class may reach.
-const FEWEST_AT_MOST: usize = 16;
-/// Blocks that even the largest class may reach by running only empty or only full.
-const FEWEST_ONE_WAY: usize = 8;
-/// Blocks that even the smallest class stays within. A program that allocates and frees so many in
-/// turn stays in its cache: 42 instructions a pair, and 50 to 130 more for a block that goes through
-/// its slab (64 bytes, 1,600 and more blocks in turn).
-const MOST_AT_MOST: usize = 2048;
-/// A class starts with this many bytes, within the bounds below, unless the user says how many.
-const FIRST_BYTES: usize = 2048;
-const FIRST_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
-/// A class that ran only empty or only full has this many bytes at most: a good batch.
-const ONE_WAY_BYTES: usize = 32 * 1024;
-/// What such a class may have at once when it runs the other way too: half of it moves from then on,
-/// so it has twice that for the same batch, and twice again to grow.
-const RETURN_BYTES: usize = 4 * ONE_WAY_BYTES;
-/// How many other classes are asked for capacity before growth is refused.
+/// The largest capacity of a class, in bytes, if that is at least [`LARGEST_CLASS_BLOCKS`] blocks.
+const MAX_CLASS_BYTES: usize = 512 * 1024;
+/// The largest capacity of the class of the longest blocks, in blocks.
+const LARGEST_CLASS_BLOCKS: usize = 16;
+/// As [`LARGEST_CLASS_BLOCKS`], while the cache runs only empty or only full of the class.
+const LARGEST_CLASS_BLOCKS_ONE_WAY: usize = 8;
+/// The largest capacity of any class, in blocks. A program that allocates and frees that many in
+/// turn stays in its cache, at 42 instructions per pair. A block that goes through its slab costs 50
+/// to 130 more (blocks of 64 bytes, 1,600 and more in turn).
+const MAX_BLOCKS: usize = 2048;
+/// The initial capacity of a class, in bytes, within [`INITIAL_BLOCKS`].
+const INITIAL_BYTES: usize = 2048;
+/// Bounds of the initial capacity, in blocks. A capacity that the user sets may exceed the upper one.
+const INITIAL_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
+/// The largest capacity of a class that runs only empty or only full, in bytes: a good batch.
+const MAX_BYTES_ONE_WAY: usize = 32 * 1024;
+/// The capacity of such a class, in bytes, once it runs the other way too. A refill or flush then
+/// moves only half of the capacity, so the same batch needs twice as much; the rest is growth.
+const BYTES_ON_RETURN: usize = 4 * MAX_BYTES_ONE_WAY;
+/// Other classes that may have to give up capacity before growth is refused.
 const VICTIMS_TRIED: usize = 8;
 
-/// The largest capacity a class reaches, in blocks; a power of two.
-pub(crate) const fn most(block_bytes: usize) -> usize {
-    within_bounds(CLASS_BYTES / block_bytes, FEWEST_AT_MOST)
+/// Returns the largest capacity of a class, in blocks: a power of two.
+pub(crate) const fn max_blocks(block_bytes: usize) -> usize {
+    within_bounds(MAX_CLASS_BYTES / block_bytes, LARGEST_CLASS_BLOCKS)
 }
 
-/// The largest capacity of a class that ran only empty or only full.
-const fn most_one_way(block_bytes: usize) -> usize {
-    within_bounds(ONE_WAY_BYTES / block_bytes, FEWEST_ONE_WAY)
+/// Returns the largest capacity of a class that runs only empty or only full, in blocks.
+const fn max_blocks_one_way(block_bytes: usize) -> usize {
+    within_bounds(MAX_BYTES_ONE_WAY / block_bytes, LARGEST_CLASS_BLOCKS_ONE_WAY)
 }
 
-/// The capacity of a class that flowed one way and now runs the other way too; not above [`most`].
-const fn on_return(block_bytes: usize) -> usize {
-    within_bounds(RETURN_BYTES / block_bytes, FEWEST_AT_MOST)
+/// Returns the capacity of a class that flowed one way and now runs the other way too, in blocks.
+const fn max_blocks_on_return(block_bytes: usize) -> usize {
+    within_bounds(BYTES_ON_RETURN / block_bytes, LARGEST_CLASS_BLOCKS)
 }
 
-/// The nearest power of two below, from `fewest` to [`MOST_AT_MOST`].
+/// Rounds `fitting` down to a power of two from `fewest` to [`MAX_BLOCKS`].
 const fn within_bounds(fitting: usize, fewest: usize) -> usize {
-    if fitting >= MOST_AT_MOST {
-        MOST_AT_MOST
+    if fitting >= MAX_BLOCKS {
+        MAX_BLOCKS
     } else if fitting <= fewest {
         fewest
     } else {
@@ -58,7 +60,7 @@ const fn within_bounds(fitting: usize, fewest: usize) -> usize {
     }
 }
 
-/// Why a class should grow.
+/// The reason why a class should grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shortage {
     /// The cache ran empty of it.
@@ -67,17 +69,17 @@ pub(crate) enum Shortage {
     Room = 2,
 }
 
-/// The capacities of one cache. The lock of the cache protects it.
+/// The capacities of one cache, protected by its lock.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     limit_bytes: usize,
-    /// Blocks that every class starts with, as far as it may have them; `None`: by its size.
-    first_blocks: Option<usize>,
+    /// Initial capacity of every class, in blocks, up to its [`max_blocks`]; `None`: by its size.
+    initial_blocks: Option<usize>,
     granted_bytes: usize,
     blocks: [u16; CLASSES],
-    /// What happened to each class since its last growth, [`Shortage`]s as bits.
-    seen: [u8; CLASSES],
-    /// The class that is asked next when capacity must come from others.
+    /// The [`Shortage`]s of each class since its last growth, as bits.
+    shortages: [u8; CLASSES],
+    /// Index of the class that gives up capacity next.
     next_victim: usize,
 }
 
@@ -85,79 +87,79 @@ impl Capacity {
     pub(crate) const fn new(limit_bytes: usize) -> Capacity {
         Capacity {
             limit_bytes,
-            first_blocks: None,
+            initial_blocks: None,
             granted_bytes: 0,
             blocks: [0; CLASSES],
-            seen: [0; CLASSES],
+            shortages: [0; CLASSES],
             next_victim: 1,
         }
     }
 
-    /// The capacity that a class starts with, in blocks; a power of two.
-    pub(crate) fn first(&self, class: SizeClass) -> usize {
+    /// Returns the initial capacity of a class, in blocks: a power of two.
+    pub(crate) fn initial(&self, class: SizeClass) -> usize {
         let size = class.block_bytes();
-        if let Some(blocks) = self.first_blocks {
-            return blocks.clamp(*FIRST_BLOCKS.start(), most(size)).next_power_of_two();
+        if let Some(blocks) = self.initial_blocks {
+            return blocks.clamp(*INITIAL_BLOCKS.start(), max_blocks(size)).next_power_of_two();
         }
-        let fitting = (FIRST_BYTES / size).max(1);
-        (1 << fitting.ilog2()).clamp(*FIRST_BLOCKS.start(), *FIRST_BLOCKS.end())
+        let fitting = (INITIAL_BYTES / size).max(1);
+        (1 << fitting.ilog2()).clamp(*INITIAL_BLOCKS.start(), *INITIAL_BLOCKS.end())
     }
 
-    /// The capacity of a class, in blocks.
+    /// Returns the capacity of a class, in blocks.
     pub(crate) fn of(&self, class: SizeClass) -> usize {
         usize::from(self.blocks[class.index()])
     }
 
-    /// Half of the blocks that a class may have.
+    /// Returns half of the capacity of a class, in blocks; at least 1.
     pub(crate) fn half(&self, class: SizeClass) -> usize {
         (self.of(class) / 2).max(1)
     }
 
-    /// How many blocks one refill or flush of a class moves.
+    /// Returns how many blocks one refill or flush of a class moves.
     pub(crate) fn batch(&self, class: SizeClass) -> usize {
         if self.flows_one_way(class) { self.of(class) } else { self.half(class) }
     }
 
-    /// Whether a class is as large as running only empty or only full makes it, and has done only the
-    /// one or the other since.
+    /// Returns whether a class has the largest one-way capacity and since then ran only empty or only
+    /// full.
     fn flows_one_way(&self, class: SizeClass) -> bool {
-        let seen = self.seen[class.index()];
-        seen.is_power_of_two() && self.of(class) == most_one_way(class.block_bytes())
+        let shortages = self.shortages[class.index()];
+        shortages.is_power_of_two() && self.of(class) == max_blocks_one_way(class.block_bytes())
     }
 
-    /// The capacity that a class that ran empty or full should have next.
-    pub(crate) fn next_step(&mut self, class: SizeClass, shortage: Shortage) -> usize {
-        let seen = &mut self.seen[class.index()];
-        *seen |= shortage as u8;
+    /// Records a shortage of a class. Returns the capacity that it should have next, in blocks.
+    pub(crate) fn next_capacity(&mut self, class: SizeClass, shortage: Shortage) -> usize {
+        let shortages = &mut self.shortages[class.index()];
+        *shortages |= shortage as u8;
         let both = Shortage::Blocks as u8 | Shortage::Room as u8;
         let size = class.block_bytes();
-        let (one_way, is_both) = (most_one_way(size), *seen == both);
+        let (one_way, is_both) = (max_blocks_one_way(size), *shortages == both);
         match self.of(class) {
-            0 => self.first(class),
-            now if is_both && now == one_way => on_return(size),
-            now => (now * 2).min(if is_both { most(size) } else { one_way }).max(now),
+            0 => self.initial(class),
+            now if is_both && now == one_way => max_blocks_on_return(size),
+            now => (now * 2).min(if is_both { max_blocks(size) } else { one_way }).max(now),
         }
     }
 
-    /// Whether `class` can have `blocks` blocks without exceeding the limit.
+    /// Returns whether `class` can have `blocks` blocks within the limit of the cache.
     pub(crate) fn fits(&self, class: SizeClass, blocks: usize) -> bool {
         let more = blocks.saturating_sub(self.of(class)) * class.block_bytes();
-        // The first blocks of a class are always granted: a cache without room is no cache.
+        // The initial capacity is always granted, because a class without room would never hit.
         self.of(class) == 0 || self.granted_bytes + more <= self.limit_bytes
     }
 
-    /// Sets a class's capacity.
+    /// Sets the capacity of a class, in blocks, and forgets its shortages.
     pub(crate) fn set(&mut self, class: SizeClass, blocks: usize) {
-        self.seen[class.index()] = 0;
+        self.shortages[class.index()] = 0;
         let size = class.block_bytes();
         self.granted_bytes = self.granted_bytes - self.of(class) * size + blocks * size;
-        #[expect(clippy::cast_possible_truncation, reason = "blocks is at most MOST_AT_MOST")]
+        #[expect(clippy::cast_possible_truncation, reason = "blocks is at most MAX_BLOCKS")]
         let blocks = blocks as u16;
         self.blocks[class.index()] = blocks;
     }
 
-    /// The next classes that should give half of their capacity so that another can grow, in
-    /// turn, each with its new capacity.
+    /// Returns the next classes that should give up half of their capacity so that `class` can grow,
+    /// each with its new capacity in blocks.
     pub(crate) fn victims(
         &mut self,
         class: SizeClass,
@@ -167,95 +169,98 @@ impl Capacity {
         core::array::from_fn(|step| {
             let victim = SizeClass::from_index(Self::successor(start, step));
             let half = self.of(victim) / 2;
-            (victim != class && half >= self.first(victim)).then_some((victim, half))
+            (victim != class && half >= self.initial(victim)).then_some((victim, half))
         })
     }
 
-    /// The class `step` places after `class`, in a circle without class 0.
+    /// Returns the class `step` positions after `class`; class 1 follows the last one.
     fn successor(class: usize, step: usize) -> usize {
         (class - 1 + step) % (CLASSES - 1) + 1
     }
 
-    /// Bytes of the blocks that the classes may have, all together.
+    /// Returns the sum of the capacities, in bytes.
     pub(crate) fn granted_bytes(&self) -> u64 {
         to_u64(self.granted_bytes)
     }
 
-    /// Sets the blocks that every class starts with, as far as it may have them; `None`: few, by its
-    /// size.
-    pub(crate) fn set_first(&mut self, blocks: Option<usize>) {
-        self.first_blocks = blocks;
+    /// Sets the initial capacity of every class, in blocks, up to its [`max_blocks`]; `None`: by size.
+    pub(crate) fn set_initial(&mut self, blocks: Option<usize>) {
+        self.initial_blocks = blocks;
     }
 
-    /// Sets what the cache may hold.
+    /// Sets the limit of the sum of the capacities.
     pub(crate) fn set_limit(&mut self, limit_bytes: usize) {
         self.limit_bytes = limit_bytes;
     }
 }
 
-const _: () = assert!(MOST_AT_MOST <= u16::MAX as usize && MOST_AT_MOST.is_power_of_two());
+const _: () = assert!(MAX_BLOCKS <= u16::MAX as usize && MAX_BLOCKS.is_power_of_two());
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, Capacity, Shortage, SizeClass, most, most_one_way};
+    use super::{CLASSES, Capacity, Shortage, SizeClass, max_blocks, max_blocks_one_way};
 
     #[test]
-    fn growth_doubles_up_to_the_most() {
+    fn a_class_grows_to_its_maximum_in_at_most_12_steps() {
         for class in SizeClass::all() {
             let mut capacity = Capacity::new(usize::MAX);
             let mut steps = 0;
             loop {
-                // Each growth needs both again.
-                capacity.next_step(class, Shortage::Blocks);
-                let next = capacity.next_step(class, Shortage::Room);
-                assert!(next.is_power_of_two() && next >= capacity.first(class));
+                // Each growth beyond the one-way maximum needs both shortages again.
+                capacity.next_capacity(class, Shortage::Blocks);
+                let next = capacity.next_capacity(class, Shortage::Room);
+                assert!(next.is_power_of_two() && next >= capacity.initial(class));
                 if next == capacity.of(class) {
                     break;
                 }
                 capacity.set(class, next);
                 steps += 1;
             }
-            assert_eq!(capacity.of(class), most(class.block_bytes()));
+            assert_eq!(capacity.of(class), max_blocks(class.block_bytes()));
             assert!(steps <= 12, "slow start of {class:?} takes {steps} steps");
         }
     }
 
     #[test]
-    fn a_class_starts_with_what_the_user_says_as_far_as_it_may_have_it() {
+    fn the_user_sets_the_initial_capacity_within_bounds() {
         for (said, wanted) in [(1, 2), (2, 2), (30, 32), (32, 32), (256, 256), (usize::MAX, 2048)] {
             let mut capacity = Capacity::new(0);
-            capacity.set_first(Some(said));
+            capacity.set_initial(Some(said));
             for class in SizeClass::all() {
-                let next = capacity.next_step(class, Shortage::Blocks);
-                assert_eq!(next, wanted.min(most(class.block_bytes())), "{said} of {class:?}");
+                let next = capacity.next_capacity(class, Shortage::Blocks);
+                assert_eq!(
+                    next,
+                    wanted.min(max_blocks(class.block_bytes())),
+                    "{said} of {class:?}"
+                );
                 capacity.set(class, next);
             }
         }
     }
 
     #[test]
-    fn who_only_frees_gets_one_batch_and_flushes_it_whole() {
+    fn a_thread_that_only_frees_flushes_its_whole_capacity() {
         for class in SizeClass::all() {
             let mut capacity = Capacity::new(usize::MAX);
             for _ in 0..20 {
-                let next = capacity.next_step(class, Shortage::Room);
+                let next = capacity.next_capacity(class, Shortage::Room);
                 capacity.set(class, next);
             }
-            let one_way = most_one_way(class.block_bytes());
+            let one_way = max_blocks_one_way(class.block_bytes());
             assert_eq!(capacity.of(class), one_way);
-            capacity.next_step(class, Shortage::Room);
+            capacity.next_capacity(class, Shortage::Room);
             assert_eq!(capacity.batch(class), one_way);
-            capacity.next_step(class, Shortage::Blocks);
+            capacity.next_capacity(class, Shortage::Blocks);
             assert_eq!(capacity.batch(class), one_way / 2, "{class:?} runs empty and full");
         }
     }
 
     #[test]
-    fn granted_bytes_stay_within_the_limit_but_for_first_steps() {
+    fn granted_bytes_exceed_the_limit_only_by_initial_capacities() {
         let limit = 100_000;
         let mut capacity = Capacity::new(limit);
         for class in SizeClass::all().cycle().take(10 * CLASSES) {
-            let next = capacity.next_step(class, Shortage::Room);
+            let next = capacity.next_capacity(class, Shortage::Room);
             let was_new = capacity.of(class) == 0;
             if capacity.fits(class, next) {
                 capacity.set(class, next);
@@ -267,20 +272,24 @@ mod tests {
     }
 
     #[test]
-    fn victims_keep_their_first_blocks_and_come_in_turn() {
+    fn every_other_class_is_a_victim_in_turn_and_gives_half() {
         let mut capacity = Capacity::new(usize::MAX);
         for class in SizeClass::all() {
             capacity.set(class, 16);
         }
         let asked = SizeClass::of_size(64);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut asked_in_turn = std::collections::BTreeSet::new();
         for _ in 0..CLASSES {
             for (victim, half) in capacity.victims(asked).into_iter().flatten() {
                 assert_ne!(victim, asked);
                 assert_eq!(half, 8);
-                seen.insert(victim.index());
+                asked_in_turn.insert(victim.index());
             }
         }
-        assert_eq!(seen.len(), CLASSES - 2, "all classes but the null one and the asking one");
+        assert_eq!(
+            asked_in_turn.len(),
+            CLASSES - 2,
+            "all classes except the null class and the asking one"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The owner's part of the experiments: S58, a cache that gives up what its thread does not want; and
-//! S64's dump. Nobody else may lower a capacity while the owner pushes.
+//! The owner's part of the experiments: the decay of S58, which gives back blocks that the thread
+//! does not use, and the dump of S64. Only the owner may lower a capacity, because it may be pushing.
 
 use super::ThreadCache;
 use super::below::Below;
@@ -8,7 +8,7 @@ use crate::base::size_class::SizeClass;
 use crate::base::units::to_u64;
 use crate::os::Os;
 
-/// What a decay did.
+/// The result of one decay of a cache.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Decayed {
     /// Classes whose capacity fell.
@@ -17,12 +17,12 @@ pub(crate) struct Decayed {
     pub(crate) blocks: u64,
 }
 
-/// What decay remembers of a class.
+/// The state of the decay for one class.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surplus {
-    /// Blocks at the last epoch: with those of now, the low-water mark.
+    /// Blocks at the last epoch. The lower of this and the present number is the low-water mark.
     last: u16,
-    /// Epochs in a row in which more than half of the capacity was never wanted.
+    /// Epochs in a row whose low-water mark was more than half of the capacity.
     overages: u16,
 }
 
@@ -31,7 +31,7 @@ impl Surplus {
         Surplus { last: 0, overages: 0 }
     }
 
-    /// Notes the blocks of an epoch. Returns the fewest of the last two.
+    /// Records the blocks of an epoch. Returns the lower number of the last two epochs.
     fn sample(&mut self, blocks: usize) -> usize {
         let last = usize::from(self.last);
         self.last = u16::try_from(blocks).unwrap_or(u16::MAX);
@@ -40,9 +40,10 @@ impl Surplus {
 }
 
 impl ThreadCache {
-    /// S58: gives up what the thread does not want. Looks at every class once: half of what two epochs
-    /// in a row did not want goes back, and after `overages` of these the capacity falls by half. At
-    /// most `most` blocks go back.
+    /// S58: gives back blocks that the thread does not use, at most `most`.
+    ///
+    /// A class whose low-water mark is more than half of its capacity gives half of that mark back.
+    /// After `overages` such epochs in a row its capacity falls by half.
     ///
     /// # Safety
     /// The caller owns the cache.
@@ -55,7 +56,7 @@ impl ThreadCache {
         decay(&mut Owned { cache: self, cold: self.cold.lock(), below }, overages, most)
     }
 
-    /// S64: puts up to `most` blocks back, smallest classes first. Returns how many.
+    /// S64: puts up to `most` blocks back into their slabs, smallest classes first. Returns how many.
     ///
     /// # Safety
     /// The caller owns the cache.
@@ -97,7 +98,7 @@ fn dump<O: Os>(owned: &mut Owned<'_, O>, most: u32) -> u64 {
 /// Puts the `count` oldest blocks of a class back into their slabs. Returns how many there were.
 fn put_back<O: Os>(owned: &mut Owned<'_, O>, class: SizeClass, count: usize) -> u64 {
     let batch = owned.cache.stack(class).take_oldest(count);
-    // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
+    // SAFETY: this thread is the owner and holds the lock, and does not push meanwhile.
     let slots = unsafe { batch.slots() };
     owned.below.central.put(owned.below.segments, class, slots);
     to_u64(slots.len())

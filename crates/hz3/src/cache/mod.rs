@@ -1,12 +1,12 @@
-//! Thread caches: what makes malloc and free of a small block a matter of a few instructions.
+//! Thread caches: they serve malloc and free of a small block in a few instructions.
 //!
-//! A cache holds one `Stack` of block pointers a class. A freed block goes into the cache of the
-//! thread that frees it, whoever allocated it, and from there in batches to central. Any thread
-//! can empty another's cache (see [`steal`]); the owner pays nothing for that.
+//! A cache holds one `Stack` of block addresses for each class. A freed block goes into the cache of
+//! the thread that frees it, and from there to central in batches. Any thread can empty another
+//! thread's cache (see [`steal`]) at no cost for the owner.
 //!
-//! The header with the stacks and the pointer arrays lie in one mapping of their own. Arrays are
-//! small at first and are replaced by larger ones as a class's capacity grows, so a thread that
-//! touches every class has a few pages here and not its worst case.
+//! The header with the stacks and the arrays of slots share one mapping. Arrays are small at first
+//! and are replaced by larger ones as a class's capacity grows, so a thread that uses every class
+//! touches a few pages, not the whole mapping.
 
 #[cfg(not(loom))]
 pub(crate) mod below;
@@ -38,7 +38,7 @@ mod thread_cache {
     use core::ptr::NonNull;
     use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-    use super::capacity::{Capacity, most};
+    use super::capacity::{Capacity, max_blocks};
     #[cfg(feature = "experiments")]
     use super::experiments::Surplus;
     use super::runs::RunCache;
@@ -51,20 +51,20 @@ mod thread_cache {
     use crate::os::{Os, Span, rank};
     use crate::segment::tables::ClassEntry;
 
-    /// One thread's cache. The first fields are all that malloc and free of a cached class read.
+    /// One thread's cache. A hit of malloc or free reads only the fields up to `stacks`.
     #[repr(C, align(64))]
     #[derive(Debug)]
     pub(crate) struct ThreadCache {
         arena_base: *mut u8,
-        /// 0 in a sentinel: then no address is in the arena and every free misses.
+        /// 0 in a sentinel, so that no address lies in the arena and every free misses.
         arena_bytes: usize,
         class_map: *const ClassEntry,
         pub(crate) stacks: [Stack; CLASSES],
-        /// Held by the owner in its cold path and by a thief.
+        /// Locked by the owner in its cold path and by a thief.
         pub(crate) cold: Lock<ColdState, { rank::CACHE }>,
-        /// The next cache of the registry.
+        /// The next cache in the registry's list of all caches.
         next: AtomicPtr<ThreadCache>,
-        /// The next unused cache. Guarded by the registry's lock.
+        /// The next cache in a list of unused ones. Guarded by the lock of that list.
         pub(super) next_unused: AtomicPtr<ThreadCache>,
         /// The slots for the stacks' arrays, behind this header.
         slots: *mut Slot,
@@ -73,21 +73,21 @@ mod thread_cache {
         pub(crate) runs: RunCache,
     }
 
-    // SAFETY: the pointers are fixed at creation and lead to the arena; everything else is made of
-    // atomics or behind the lock. Who may pop and push is the contract of `Stack`.
+    // SAFETY: the pointers are fixed at creation. The other fields are `Sync`, atomics or behind the
+    // lock. The contract of `Stack` says which thread may pop and push.
     unsafe impl Sync for ThreadCache {}
 
-    /// The thread's cache, or what serves in its place before its first call and after its end.
+    /// The calling thread's way in: its cache, or central before its first call and after its end.
     #[derive(Clone, Copy, Debug)]
     pub(crate) enum Front<'a> {
         /// The calling thread's own cache.
         Cache(&'a ThreadCache),
-        /// No cache: single blocks go to and from central.
+        /// The thread has no cache; it exchanges single blocks with central.
         Direct,
     }
 
     impl<'a> Front<'a> {
-        /// The thread's own cache, if it has one.
+        /// Returns the thread's own cache, if it has one.
         pub(crate) fn cache(self) -> Option<&'a ThreadCache> {
             match self {
                 Front::Cache(cache) => Some(cache),
@@ -96,19 +96,19 @@ mod thread_cache {
         }
     }
 
-    /// Single-writer counters: written by the owner, summed by whoever asks.
+    /// Single-writer counters: the owner writes them, any thread may sum them.
     #[derive(Debug, Default)]
     pub(crate) struct Counts {
         pub(crate) refills: AtomicU64,
         pub(crate) flushes: AtomicU64,
-        /// Misses that found their stack closed.
-        pub(super) openings: AtomicU64,
-        /// The slow paths at the last tick; written by the reclaimer alone.
-        pub(super) seen: AtomicU64,
-        /// The slow paths at the owner's last epoch by count.
+        /// Slow paths of the owner that found their stack's slow path armed.
+        pub(super) armed_misses: AtomicU64,
+        /// [`ThreadCache::slow_paths`] at the last tick. Written by the reclaimer alone.
+        pub(super) at_last_tick: AtomicU64,
+        /// [`ThreadCache::slow_paths`] at the owner's last epoch by count.
         #[cfg(feature = "experiments")]
         epoch_at: AtomicU64,
-        /// The slow paths at the owner's last estimate of what could be given back.
+        /// The owner's slow paths and large frees at its last estimate of the memory that could go back.
         estimate_at: AtomicU64,
         pub(crate) requests: AtomicU64,
         pub(crate) frees: AtomicU64,
@@ -116,44 +116,44 @@ mod thread_cache {
         pub(crate) large_frees: AtomicU64,
     }
 
-    /// What a cache's lock protects.
+    /// The state that a cache's lock protects.
     #[derive(Debug)]
     pub(crate) struct ColdState {
         pub(crate) capacity: Capacity,
-        /// What decay remembers.
+        /// State of the decay (S58).
         #[cfg(feature = "experiments")]
         pub(super) surplus: [Surplus; CLASSES],
-        /// Classes of which the owner ran a slow path since the last tick.
+        /// Classes with a slow path of the owner since the last tick.
         pub(super) active: ClassSet,
-        /// The owner has only freed since the cache was shed, and gains nothing from larger classes.
+        /// The owner has only freed since [`ThreadCache::shrink_to_initial`]; then classes hardly grow.
         pub(super) only_frees: bool,
-        /// Classes that a tick emptied because the owner, at work in others, did not want them.
+        /// Classes that a tick emptied because the owner used only others.
         pub(super) idle: ClassSet,
-        /// The array of each stack, as log2 of its slots plus one; 0 for none.
+        /// Length of each stack's array: log2 of its slots, plus one; 0 for no array.
         arrays: [u8; CLASSES],
         /// Slots handed out to arrays so far.
         used_slots: usize,
     }
 
-    /// Slots for the arrays of all classes: each class's arrays double from a few slots to its
-    /// most, and together take less than twice the last.
+    /// Slots for the arrays of all classes. Each class's arrays double up to [`max_blocks`], so they
+    /// take less than twice the last one together, and the padding of each.
     const SLOTS: usize = {
         let mut slots = 0;
         let mut class = 1;
         while class < CLASSES {
-            let last = most(SizeClass::block_bytes_of(class));
+            let last = max_blocks(SizeClass::block_bytes_of(class));
             slots += 2 * last + PADDING * (to_usize(last.ilog2()) + 1);
             class += 1;
         }
         slots
     };
-    /// Where the header starts in its mapping. Blocks of 4 KiB and more tend to start at the start
-    /// of a page, where programs write first; a CPU that compares the low 12 bits of addresses
-    /// takes a load from the same place of another page for a load of that store. So the fields
-    /// that every malloc and free reads lie elsewhere in their page.
+    /// Offset of the header in its mapping, in bytes. Programs often write to the start of a page
+    /// first, because blocks of 4 KiB and more start there. A CPU that compares only the low 12 bits
+    /// of addresses delays a load at the same offset of another page. So the fields that every
+    /// malloc and free reads lie at another offset.
     const HEADER_AT: usize = 64 * 5;
     const HEADER_BYTES: usize = size_of::<ThreadCache>().next_multiple_of(64);
-    /// Bytes of a cache's mapping: address space, most of which is never touched.
+    /// Length of a cache's mapping, in bytes. Most of it is never touched.
     pub(crate) const CACHE_BYTES: usize =
         (HEADER_AT + HEADER_BYTES + SLOTS * size_of::<Slot>()).next_multiple_of(16 * PAGE_BYTES);
 
@@ -162,8 +162,8 @@ mod thread_cache {
             Counts {
                 refills: AtomicU64::new(0),
                 flushes: AtomicU64::new(0),
-                openings: AtomicU64::new(0),
-                seen: AtomicU64::new(0),
+                armed_misses: AtomicU64::new(0),
+                at_last_tick: AtomicU64::new(0),
                 #[cfg(feature = "experiments")]
                 epoch_at: AtomicU64::new(0),
                 estimate_at: AtomicU64::new(0),
@@ -174,18 +174,20 @@ mod thread_cache {
             }
         }
 
-        /// Whether `interval` slow paths have passed since the last epoch. For the owner alone.
+        /// Returns whether `interval` slow paths have passed since the last epoch; if so, an epoch starts
+        /// now. For the owner alone.
         #[cfg(feature = "experiments")]
         pub(crate) fn is_epoch_due(&self, slow_paths: u64, interval: u64) -> bool {
             Self::is_due(&self.epoch_at, slow_paths, interval)
         }
 
-        /// Whether `interval` slow paths have passed since the last estimate. For the owner alone.
+        /// Returns whether `interval` slow paths have passed since the last estimate; if so, counts anew.
+        /// For the owner alone.
         pub(crate) fn is_estimate_due(&self, slow_paths: u64, interval: u64) -> bool {
             Self::is_due(&self.estimate_at, slow_paths, interval)
         }
 
-        /// Whether `interval` slow paths have passed since it last said so.
+        /// Returns whether `interval` slow paths have passed since `last`; if so, sets `last` to now.
         fn is_due(last: &AtomicU64, slow_paths: u64, interval: u64) -> bool {
             let is_due = slow_paths.wrapping_sub(last.load(Ordering::Relaxed)) >= interval;
             if is_due {
@@ -207,7 +209,7 @@ mod thread_cache {
     }
 
     impl ThreadCache {
-        /// A cache in which every operation misses: what a thread has before its first
+        /// Makes a cache in which every operation misses. A thread uses it before its first
         /// allocation and after its end.
         pub(crate) const fn sentinel() -> ThreadCache {
             ThreadCache {
@@ -236,14 +238,14 @@ mod thread_cache {
         /// Makes a cache in a fresh mapping of [`CACHE_BYTES`].
         ///
         /// # Safety
-        /// The mapping is that long, page-aligned, and the caller's; it is never unmapped.
+        /// The mapping has that length, is page-aligned, belongs to the caller and is never unmapped.
         pub(crate) unsafe fn create<'a>(
             mapping: NonNull<u8>,
             arena_base: NonNull<u8>,
             arena_bytes: usize,
             class_map: NonNull<ClassEntry>,
         ) -> &'a ThreadCache {
-            // SAFETY: the mapping is longer than that.
+            // SAFETY: the offset lies in the mapping of `CACHE_BYTES`.
             let slots: NonNull<Slot> = unsafe { mapping.add(HEADER_AT + HEADER_BYTES) }.cast();
             let mut cache = ThreadCache {
                 slots: slots.as_ptr(),
@@ -255,7 +257,7 @@ mod thread_cache {
             for class in SizeClass::all() {
                 cache.stacks[class.index()].set_starts(class.start_test());
             }
-            // SAFETY: the mapping is longer than that.
+            // SAFETY: the offset lies in the mapping of `CACHE_BYTES`.
             let place: NonNull<ThreadCache> = unsafe { mapping.add(HEADER_AT) }.cast();
             // SAFETY: the caller promises room, alignment and ownership.
             unsafe { place.write(cache) };
@@ -263,23 +265,23 @@ mod thread_cache {
             unsafe { place.as_ref() }
         }
 
-        /// Makes a fresh or retired cache's stacks empty and without capacity, so that the next
-        /// owner starts slowly. Writes only to the stacks of classes that were in use.
+        /// Resets the stacks of a fresh or drained cache to no capacity: slow start for the next
+        /// owner. Unless `all` is set, writes only to the stacks of classes that were in use.
         ///
         /// # Safety
         /// No thread owns the cache, and it holds no blocks.
         pub(super) unsafe fn reset(&self, cold: &mut ColdState, all: bool) {
             for class in SizeClass::all() {
-                // A thread that a fork left behind may have lowered `top` before its first miss.
+                // A thread that does not exist in a forked child may have lowered `top` by a failed pop.
                 let stack = self.stack(class);
-                if all || cold.capacity.of(class) > 0 || stack.is_displaced(self.no_array()) {
+                if all || cold.capacity.of(class) > 0 || stack.has_moved_from(self.no_array()) {
                     // SAFETY: an array without slots; the stack holds no blocks and has no owner.
-                    unsafe { stack.restart(self.no_array()) };
+                    unsafe { stack.reset_at(self.no_array()) };
                 }
             }
             if all {
                 // SAFETY: as above; class 0 never gets room.
-                unsafe { self.stack(SizeClass::NONE).restart(self.no_array()) };
+                unsafe { self.stack(SizeClass::NONE).reset_at(self.no_array()) };
             }
             self.runs.reset();
             cold.capacity = Capacity::new(0);
@@ -294,22 +296,21 @@ mod thread_cache {
             cold.used_slots = 0;
         }
 
-        /// The array of a stack without slots. It has the padding of any array, because the owner
-        /// reads below an empty stack too.
+        /// Returns the empty array of stacks without slots. Padding precedes it, because `push` reads
+        /// below an empty stack too.
         fn no_array(&self) -> *mut Slot {
             self.slots.wrapping_add(PADDING)
         }
 
-        /// The cache's mapping.
+        /// Returns the mapping that the cache lies in.
         pub(crate) fn span<O: Os>(&self, os: &O) -> Span {
             let header: NonNull<u8> = NonNull::from(self).cast();
-            // SAFETY: the cache was created that far into its mapping.
+            // SAFETY: `create` put the cache at that offset of its mapping.
             let start = unsafe { header.sub(HEADER_AT) };
             Span { start, bytes: CACHE_BYTES.next_multiple_of(os.page_size()) }
         }
 
-        /// Gives the memory of the slots back, as far as they share no page with the header. Nothing is
-        /// lost if the system refuses.
+        /// Purges the slots that share no page with the header. A refusal of the system is harmless.
         ///
         /// # Safety
         /// No thread owns the cache, and its stacks have no arrays.
@@ -319,41 +320,42 @@ mod thread_cache {
             // SAFETY: the header is shorter than the mapping.
             let start = unsafe { all.start.add(kept) };
             let slots = Span { start, bytes: all.bytes - kept };
-            // SAFETY: nobody reads a slot before it is handed out to an array and written.
+            // SAFETY: no thread reads a slot before `fit_array` hands it out and it is written.
             let _refused = unsafe { os.purge(slots) };
         }
 
-        /// How many allocations of the owner went to central or the page heap, large blocks included.
-        pub(crate) fn takes(&self) -> u64 {
+        /// Returns how many allocations of the owner went to central or the page heap, large blocks
+        /// included.
+        pub(crate) fn allocation_misses(&self) -> u64 {
             let Counts { refills, large_allocs, .. } = &self.counts;
             refills.load(Ordering::Relaxed) + large_allocs.load(Ordering::Relaxed)
         }
 
-        /// Slow paths of the cache so far: a clock of its owner's activity.
+        /// Returns the number of slow paths so far, a measure of the owner's activity.
         pub(crate) fn slow_paths(&self) -> u64 {
-            let Counts { refills, flushes, openings, .. } = &self.counts;
-            [refills, flushes, openings].map(|count| count.load(Ordering::Relaxed)).iter().sum()
+            let Counts { refills, flushes, armed_misses, .. } = &self.counts;
+            [refills, flushes, armed_misses].map(|count| count.load(Ordering::Relaxed)).iter().sum()
         }
 
-        /// Number of large blocks that the owner freed.
+        /// Returns the number of large blocks that the owner has freed.
         pub(crate) fn large_frees(&self) -> u64 {
             self.counts.large_frees.load(Ordering::Relaxed)
         }
 
-        /// Whether the owner ran a slow path since the last [`ThreadCache::was_active`].
+        /// Returns whether the owner ran a slow path since the last [`ThreadCache::was_active`].
         pub(crate) fn is_active(&self) -> bool {
-            self.slow_paths() != self.counts.seen.load(Ordering::Relaxed)
+            self.slow_paths() != self.counts.at_last_tick.load(Ordering::Relaxed)
         }
 
-        /// As [`ThreadCache::is_active`], and begins anew. For the reclaimer alone.
+        /// As [`ThreadCache::is_active`], and starts a new period. For the reclaimer alone.
         pub(crate) fn was_active(&self) -> bool {
             let now = self.slow_paths();
-            let was_active = self.counts.seen.load(Ordering::Relaxed) != now;
-            self.counts.seen.store(now, Ordering::Relaxed);
+            let was_active = self.counts.at_last_tick.load(Ordering::Relaxed) != now;
+            self.counts.at_last_tick.store(now, Ordering::Relaxed);
             was_active
         }
 
-        /// The stack of a class.
+        /// Returns the stack of a class.
         #[inline(always)]
         pub(crate) fn stack(&self, class: SizeClass) -> &Stack {
             const { assert!(size_of::<Stack>() == ENTRY_BYTES) }
@@ -365,7 +367,7 @@ mod thread_cache {
             unsafe { &*stack }
         }
 
-        /// The class of the slab that a block lies in: `None` outside the arena,
+        /// Returns the class of the slab that an address lies in: `None` outside the arena,
         /// [`SizeClass::NONE`] where there is no slab.
         #[inline(always)]
         pub(crate) fn class_of(&self, block: *mut u8) -> Option<SizeClass> {
@@ -374,18 +376,18 @@ mod thread_cache {
                 return None;
             }
             let entry = self.class_map.wrapping_add(offset >> CHUNK_SHIFT);
-            // SAFETY: I-4: the class map is readable for every chunk of the arena, and in a
-            // sentinel no offset gets here.
+            // SAFETY: I-4: the class map is readable for every chunk of the arena. In a sentinel
+            // every address is outside the arena.
             let entry = unsafe { &*entry };
             Some(SizeClass::from_raw(entry.load(Ordering::Relaxed)))
         }
     }
 
     impl ColdState {
-        /// Gives `stack` an array for `capacity` slots if its present one is smaller.
+        /// Gives the class's stack a longer array if its present one has fewer than `capacity` slots.
         ///
         /// # Safety
-        /// The caller owns `cache`, whose policy this is, and no batch of the stack is in use.
+        /// The caller owns `cache`, holds its lock, which guards `self`, and uses no batch of the stack.
         pub(crate) unsafe fn fit_array(
             &mut self,
             cache: &ThreadCache,
@@ -403,8 +405,8 @@ mod thread_cache {
             debug_assert!(self.used_slots + PADDING + slots <= SLOTS);
             let array = cache.slots.wrapping_add(self.used_slots + PADDING);
             self.used_slots += PADDING + slots;
-            // SAFETY: the slots are fresh ones of the cache's own mapping (SLOTS bounds the sum);
-            // the rest is the caller's promise.
+            // SAFETY: no array has had these slots of the cache's mapping (`SLOTS` bounds the sum); the
+            // rest is the caller's promise.
             unsafe { cache.stack(class).relocate(array, capacity) };
         }
     }

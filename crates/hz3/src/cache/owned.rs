@@ -1,4 +1,5 @@
-//! A cache in its owner's cold path: its lock is held, and nobody but the owner changes its capacities.
+//! The owner's cold path: operations on a cache whose lock the owner holds. Only the owner changes
+//! capacities.
 
 use core::sync::atomic::Ordering;
 
@@ -11,7 +12,7 @@ use crate::base::size_class::SizeClass;
 use crate::os::lock::Guard;
 use crate::os::{Os, rank};
 
-/// A cache whose lock is held by its owner.
+/// A cache, locked by its owner.
 pub(super) struct Owned<'a, O> {
     pub(super) cache: &'a ThreadCache,
     pub(super) cold: Guard<'a, ColdState, { rank::CACHE }>,
@@ -19,46 +20,46 @@ pub(super) struct Owned<'a, O> {
 }
 
 impl<O: Os> Owned<'_, O> {
-    /// Half of the blocks that a class may have.
+    /// Returns half of a class's capacity, in blocks; at least 1.
     fn half(&self, class: SizeClass) -> usize {
         self.cold.capacity.half(class)
     }
 
-    /// Gives a closed class its room back, and counts that as a slow path: who closed it sees that the
-    /// owner is at work.
-    pub(super) fn open(&mut self, class: SizeClass) {
+    /// Disarms the slow path of a class if it is armed, and counts that as a slow path, so that the
+    /// reclaimer sees an active owner.
+    pub(super) fn disarm(&mut self, class: SizeClass) {
         let stack = self.cache.stack(class);
         let capacity = self.cold.capacity.of(class);
         if stack.capacity() != capacity {
             stack.set_capacity(capacity);
-            Counts::count(&self.cache.counts.openings);
+            Counts::count(&self.cache.counts.armed_misses);
         }
     }
 
-    /// Notes that the owner runs a slow path of a class. When a tick found that it did not want the
-    /// class before, its capacity falls by half. Returns whether a tick did.
+    /// Notes that the owner runs a slow path of a class. Returns whether the last steal found the
+    /// class idle; then its capacity falls by half.
     pub(super) fn note_active(&mut self, class: SizeClass) -> bool {
         self.cold.active.insert(class);
         let was_idle = self.cold.idle.remove(class);
         if was_idle {
             let capacity = self.cold.capacity.of(class);
-            self.lower(class, (capacity / 2).max(self.cold.capacity.first(class)).min(capacity));
+            self.lower(class, (capacity / 2).max(self.cold.capacity.initial(class)).min(capacity));
         }
         was_idle
     }
 
-    /// Lowers the capacity of a class by half, and flushes what is above it; false when it has
-    /// no more than its first blocks.
+    /// Halves the capacity of a class and flushes the blocks above it. Returns false, and does
+    /// nothing, if the class would fall below its initial capacity.
     pub(super) fn shrink(&mut self, class: SizeClass) -> bool {
         let capacity = self.cold.capacity.of(class).saturating_sub(self.half(class));
-        if capacity < self.cold.capacity.first(class) {
+        if capacity < self.cold.capacity.initial(class) {
             return false;
         }
         self.lower(class, capacity);
         true
     }
 
-    /// Sets a lower capacity, and flushes what is above it.
+    /// Sets a lower capacity, in blocks, and flushes the blocks above it.
     fn lower(&mut self, class: SizeClass, capacity: usize) {
         let surplus = self.cache.stack(class).len().saturating_sub(capacity);
         if surplus > 0 {
@@ -67,20 +68,20 @@ impl<O: Os> Owned<'_, O> {
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
         unsafe { self.cache.stack(class).compact() };
         self.cache.stack(class).set_capacity(capacity);
-        self.grant(class, capacity);
+        self.record_capacity(class, capacity);
     }
 
-    /// Notes a capacity, here and in the sum of all caches.
-    fn grant(&mut self, class: SizeClass, blocks: usize) {
+    /// Records a capacity in the cache and in the sum over all caches.
+    fn record_capacity(&mut self, class: SizeClass, blocks: usize) {
         let before = self.cold.capacity.granted_bytes();
         self.cold.capacity.set(class, blocks);
         let change = self.cold.capacity.granted_bytes().wrapping_sub(before);
         self.below.granted.fetch_add(change, Ordering::Relaxed);
     }
 
-    /// Raises the capacity of a class that ran empty or full; false when it stays what it is.
+    /// Raises the capacity of a class that ran empty or full. Returns false if it stays as it is.
     pub(super) fn grow(&mut self, class: SizeClass, shortage: Shortage) -> bool {
-        let target = self.cold.capacity.next_step(class, shortage);
+        let target = self.cold.capacity.next_capacity(class, shortage);
         if target == self.cold.capacity.of(class) {
             return false;
         }
@@ -90,21 +91,21 @@ impl<O: Os> Owned<'_, O> {
                 return false;
             }
         }
-        self.grant(class, target);
+        self.record_capacity(class, target);
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
         unsafe { self.cold.fit_array(self.cache, class, target) };
         self.cache.stack(class).set_capacity(target);
         true
     }
 
-    /// Lowers the capacity of some other classes, and flushes what is above it.
+    /// Halves the capacity of some other classes, and flushes the blocks above it.
     fn take_from_others(&mut self, class: SizeClass) {
         for (victim, capacity) in self.cold.capacity.victims(class).into_iter().flatten() {
             self.lower(victim, capacity);
         }
     }
 
-    /// Fills an empty stack with a batch.
+    /// Fills an empty, compacted stack with a batch from central; with nothing if memory is exhausted.
     pub(super) fn fetch(&mut self, class: SizeClass) {
         let stack = self.cache.stack(class);
         // SAFETY: this thread owns the cache, holds its lock, and does not pop or push meanwhile.
@@ -115,13 +116,13 @@ impl<O: Os> Owned<'_, O> {
         for slot in &batch[..count] {
             check_block(self.below, class, slot.load(Ordering::Relaxed));
         }
-        stack.raise(count);
+        stack.raise_top(count);
     }
 
-    /// Puts the `count` oldest blocks of a class back.
+    /// Passes the `count` oldest blocks of a class to central, or all if there are fewer.
     pub(super) fn flush(&mut self, class: SizeClass, count: usize) {
         let batch = self.cache.stack(class).take_oldest(count);
-        // SAFETY: the lock is held, and the owner, this thread, does not push meanwhile.
+        // SAFETY: this thread is the owner and holds the lock, and does not push meanwhile.
         let slots = unsafe { batch.slots() };
         self.below.central.flush(self.below.segments, class, slots);
         Counts::count(&self.cache.counts.flushes);

@@ -1,11 +1,11 @@
-//! The cold half of the thread cache: misses, overflows, and emptying.
+//! The cold paths of a thread cache: refill, overflow, drain and steal.
 
 use core::sync::atomic::Ordering;
 
 use super::below::Below;
 #[cfg(any(test, feature = "check"))]
 use super::below::check_block;
-use super::capacity::{Shortage, most};
+use super::capacity::{Shortage, max_blocks};
 use super::owned::Owned;
 use super::steal::{Claim, Slot};
 use super::{ColdState, Counts, ThreadCache};
@@ -14,19 +14,20 @@ use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::to_u64;
 use crate::os::Os;
 
-/// Blocks of a class that are enough for a thread that only frees: each may keep a page resident.
-const ENOUGH_TO_FREE: usize = 32;
+/// Capacity from which a class of a thread that only frees does not grow, because each cached block
+/// may keep a page resident.
+const MAX_BLOCKS_FREE_ONLY: usize = 32;
 
-/// The block that is freed is one of the two newest of its class in the cache.
+/// A double free: the freed block is one of the two newest of its class in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AlreadyCached;
 
-/// Blocks that a thief copies at once out of the stack, in which only the owner may write.
-const COPIED_AT_ONCE: usize = 128;
+/// Blocks that a thief copies at once out of a stack, to whose slots only the owner may write.
+const COPY_BATCH: usize = 128;
 
 impl ThreadCache {
-    /// After a pop of `class` failed: gets a batch from central and returns one block of it.
-    /// `None` when there is no memory.
+    /// Serves an allocation whose pop failed: gets a batch from central and returns one block of it.
+    /// `None` if there is no memory.
     ///
     /// # Safety
     /// The caller owns the cache, and [`super::steal::Stack::pop`] of this class has just failed.
@@ -38,7 +39,7 @@ impl ThreadCache {
         let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
         let stack = self.stack(class);
         stack.undo_pop();
-        owned.open(class);
+        owned.disarm(class);
         let is_first = owned.cold.capacity.of(class) == 0;
         if stack.len() == 0 {
             // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
@@ -57,19 +58,19 @@ impl ThreadCache {
             stack.undo_pop();
         }
         if is_first {
-            // The first free of every class is a miss, which looks the block up in its slab.
-            stack.shut();
+            // So the first free of the class takes the slow path, which looks the block up in its slab.
+            stack.arm_at_floor();
         }
         block
     }
 
-    /// After a push of `class` failed: makes room and adds the block.
+    /// Serves a free whose push failed: makes room and adds the block.
     ///
     /// # Errors
-    /// The block is in the cache already; nothing was done.
+    /// [`AlreadyCached`]; the cache is unchanged.
     ///
     /// # Safety
-    /// The caller owns the cache; the block is a block of `class` that it frees.
+    /// The caller owns the cache and frees `block`, which is of `class`.
     pub(crate) unsafe fn overflow<O: Os>(
         &self,
         below: Below<'_, O>,
@@ -79,13 +80,14 @@ impl ThreadCache {
         let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
         let stack = self.stack(class);
         // SAFETY: this thread owns the cache and holds its lock.
-        if unsafe { stack.holds_on_top(block) } {
+        if unsafe { stack.is_among_two_newest(block) } {
             return Err(AlreadyCached);
         }
-        owned.open(class);
-        let fell = owned.note_active(class);
-        let stays = fell || (owned.cold.only_frees && stack.capacity() >= ENOUGH_TO_FREE);
-        if stack.len() == stack.capacity() && (stays || !owned.grow(class, Shortage::Room)) {
+        owned.disarm(class);
+        let was_idle = owned.note_active(class);
+        let may_not_grow =
+            was_idle || (owned.cold.only_frees && stack.capacity() >= MAX_BLOCKS_FREE_ONLY);
+        if stack.len() == stack.capacity() && (may_not_grow || !owned.grow(class, Shortage::Room)) {
             owned.flush(class, owned.cold.capacity.batch(class));
         }
         // SAFETY: this thread owns the cache and holds its lock; no batch is in use.
@@ -96,7 +98,7 @@ impl ThreadCache {
         Ok(())
     }
 
-    /// Puts every block back into central.
+    /// Gives all blocks and runs back.
     ///
     /// # Safety
     /// The caller owns the cache, or no thread does.
@@ -111,15 +113,15 @@ impl ThreadCache {
         self.steal_runs(below);
     }
 
-    /// Gives the runs of large blocks back, whoever's cache it is. Returns their bytes.
+    /// Gives the runs of large blocks back, from any thread. Returns their bytes.
     fn steal_runs<O: Os>(&self, below: Below<'_, O>) -> u64 {
         self.runs.steal(|run| below.segments.give(run, run.pages))
     }
 
-    /// Puts every block back into central and forgets all capacities, at the end of the owner.
+    /// Drains the cache and resets all capacities after the owner has ended.
     ///
     /// # Safety
-    /// No thread uses the cache any more.
+    /// No thread owns the cache.
     pub(super) unsafe fn retire<O: Os>(&self, below: Below<'_, O>) {
         // SAFETY: the caller's promise.
         unsafe { self.drain(below) };
@@ -129,17 +131,17 @@ impl ThreadCache {
         unsafe { self.reset(&mut cold, false) };
     }
 
-    /// Empties the cache while its owner runs. Returns the bytes of the blocks taken; `None` when
-    /// the owner is in its cold path, or the system has no barrier.
+    /// Empties the cache while its owner runs. Returns the bytes of the blocks and runs taken. `None`
+    /// if the owner is in its cold path or the system has no barrier; then only the runs are taken.
     pub(crate) fn steal<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
         let runs = self.steal_runs(below);
         let mut cold = self.cold.try_lock()?;
         cold.active = ClassSet::EMPTY;
-        self.empty(&cold, below, ClassSet::ALL).map(|bytes| bytes + runs)
+        self.steal_classes(&cold, below, ClassSet::ALL).map(|bytes| bytes + runs)
     }
 
-    /// As [`ThreadCache::steal`], for an owner that is at work: empties the classes of which it ran no
-    /// slow path since the last call. Their capacity falls when it comes back to them.
+    /// As [`ThreadCache::steal`], for an active owner: empties only the idle classes, those without a
+    /// slow path since the last call. Their capacity falls when the owner uses them again.
     pub(crate) fn steal_idle_classes<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
         let runs = self.steal_runs(below);
         let mut cold = self.cold.try_lock()?;
@@ -150,11 +152,11 @@ impl ThreadCache {
             return Some(runs);
         }
         cold.idle.add(idle);
-        self.empty(&cold, below, idle).map(|bytes| bytes + runs)
+        self.steal_classes(&cold, below, idle).map(|bytes| bytes + runs)
     }
 
-    /// Takes the blocks of these classes. That there is a policy says that the lock is held.
-    fn empty<O: Os>(
+    /// Steals the blocks of these classes. `_locked` proves that the caller holds the cache's lock.
+    fn steal_classes<O: Os>(
         &self,
         _locked: &ColdState,
         below: Below<'_, O>,
@@ -177,35 +179,35 @@ impl ThreadCache {
             // SAFETY: the lock is held until the slice is gone.
             let slots = unsafe { batch.slots() };
             bytes += to_u64(slots.len() * class.block_bytes());
-            for stolen in slots.chunks(COPIED_AT_ONCE) {
+            for stolen in slots.chunks(COPY_BATCH) {
                 put_copy(below, class, stolen);
             }
         }
         fenced.then_some(bytes)
     }
 
-    /// Takes the room of every class away, so that the owner's next free misses and wakes whoever
-    /// sleeps meanwhile. Leaves the cache alone while its owner is in its cold path.
-    pub(crate) fn close(&self) {
+    /// Arms the slow path of every class, so that the owner's next free runs one and polls the
+    /// reclaimer. Does nothing while the owner is in its cold path.
+    pub(crate) fn arm_slow_paths(&self) {
         let Some(cold) = self.cold.try_lock() else { return };
         for class in SizeClass::all() {
             if cold.capacity.of(class) > 0 {
-                self.stack(class).close();
+                self.stack(class).arm_at_top();
             }
         }
     }
 
-    /// Bytes of the blocks and runs in the cache; a hint while its owner runs.
+    /// Returns the bytes of the blocks and runs in the cache; a hint while its owner runs.
     pub(crate) fn cached_bytes(&self) -> u64 {
         self.cached_block_bytes() + self.runs.bytes()
     }
 
-    /// Bytes of the small blocks in the cache; a hint while its owner runs.
+    /// Returns the bytes of the small blocks in the cache; a hint while its owner runs.
     pub(crate) fn cached_block_bytes(&self) -> u64 {
         let stack_bytes = |class: SizeClass| {
             let stack = self.stack(class);
-            // A racing stack's length may be nonsense; what it holds at most bounds it.
-            to_u64(stack.len().min(most(class.block_bytes())) * class.block_bytes())
+            // The two loads of `len` may race with the owner, so its result needs an upper bound.
+            to_u64(stack.len().min(max_blocks(class.block_bytes())) * class.block_bytes())
         };
         SizeClass::all().map(stack_bytes).sum()
     }
@@ -213,21 +215,21 @@ impl ThreadCache {
 
 #[cfg(any(test, feature = "check"))]
 impl ThreadCache {
-    /// Checks I-2 as far as the cache's lock, which the caller holds, keeps it still: the owner may pop
-    /// and push meanwhile.
+    /// Checks the parts of I-2 that hold while the owner pops and pushes; panics on a breach. The
+    /// caller holds the cache's lock.
     pub(super) fn validate_stacks(&self) {
         for class in SizeClass::all() {
-            self.stack(class).validate_ends(most(class.block_bytes()));
+            self.stack(class).validate_ends(max_blocks(class.block_bytes()));
         }
     }
 
-    /// Checks I-2 of the calling thread's own cache, and of each block in it that it is of the
-    /// stack's class and in use as far as its slab knows (I-7); panics on a breach.
+    /// Checks I-2 of the calling thread's own cache; panics on a breach. Each block must also be of
+    /// the stack's class and not free in its slab (I-7).
     pub(crate) fn validate<O: Os>(&self, below: Below<'_, O>) {
         let cold = self.cold.lock();
         for class in SizeClass::all() {
             let stack = self.stack(class);
-            assert!(stack.len() <= most(class.block_bytes()), "I-2: blocks of {class:?}");
+            assert!(stack.len() <= max_blocks(class.block_bytes()), "I-2: blocks of {class:?}");
             let granted = cold.capacity.of(class);
             assert!(stack.capacity() <= granted, "I-2: limit of {class:?}");
             // SAFETY: the calling thread owns the cache and holds its lock.
@@ -238,9 +240,9 @@ impl ThreadCache {
     }
 }
 
-/// Puts blocks back into their slabs and leaves the slots as they are, as putting sorts its batch.
+/// Puts copies of the blocks back into their slabs, because `put` reorders the slots of its batch.
 fn put_copy<O: Os>(below: Below<'_, O>, class: SizeClass, blocks: &[Slot]) {
-    let copies = [const { Slot::new(core::ptr::null_mut()) }; COPIED_AT_ONCE];
+    let copies = [const { Slot::new(core::ptr::null_mut()) }; COPY_BATCH];
     for (block, copy) in blocks.iter().zip(&copies) {
         copy.store(block.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -248,16 +250,16 @@ fn put_copy<O: Os>(below: Below<'_, O>, class: SizeClass, blocks: &[Slot]) {
 }
 
 impl ThreadCache {
-    /// Lowers the capacity of every class to its first blocks, flushes what is above it, and gives the
-    /// runs of large blocks back.
+    /// Lowers the capacity of every class to about its initial one, flushes the blocks above it, and
+    /// gives the runs of large blocks back.
     ///
     /// # Safety
     /// The caller owns the cache.
-    pub(crate) unsafe fn shed<O: Os>(&self, below: Below<'_, O>) {
+    pub(crate) unsafe fn shrink_to_initial<O: Os>(&self, below: Below<'_, O>) {
         self.steal_runs(below);
         let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
         if core::mem::replace(&mut owned.cold.only_frees, true) {
-            // It has not grown since.
+            // No class has grown since the last call.
             return;
         }
         for class in SizeClass::all() {

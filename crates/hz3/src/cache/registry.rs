@@ -1,4 +1,4 @@
-//! All thread caches of the process: to hand one to a new thread, and to walk them.
+//! The registry of all thread caches: gives one to each new thread, and visits all of them.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -12,49 +12,50 @@ use crate::os::held;
 use crate::os::lock::Lock;
 use crate::os::{Os, rank};
 
-/// All caches together may hold this many bytes before each one's share shrinks.
-const SHARED_LIMIT: usize = 128 * 1024 * 1024;
-/// A cache may hold this many bytes even among very many.
-const LEAST_LIMIT: usize = 512 * 1024;
+/// Bytes that the limits of all caches add up to, as far as [`MIN_LIMIT`] allows.
+const TOTAL_LIMIT: usize = 128 * 1024 * 1024;
+/// The limit of a cache, in bytes, however many threads there are.
+const MIN_LIMIT: usize = 512 * 1024;
 
-/// A cache with at most this many bytes of blocks may keep them for the next thread; one a list.
-const WARM_BYTES: u64 = 96 * 1024;
-/// So many caches without a thread may keep the memory of their slots.
-const UNUSED_WITH_MEMORY: usize = 64;
+/// Bytes that the cache of an ended thread may keep for the next thread; one cache per list.
+const MAX_WARM_BYTES: u64 = 96 * 1024;
+/// Unused caches whose slots may stay resident.
+const MAX_UNUSED_WITH_SLOTS: usize = 64;
 /// Lists of unused caches; a power of two.
 const LISTS: usize = 16;
 
-/// The caches. Those of ended threads wait in a list for the next thread.
+/// All caches. Those of ended threads wait in lists for the next thread.
 #[derive(Debug)]
 pub(crate) struct Registry {
     all: List<ThreadCache>,
-    /// By the CPU on which a thread ended, so that the next thread there finds the cache's lines
-    /// in that CPU's cache.
+    /// Lists of unused caches, chosen by the CPU on which the thread ended. A new thread on that CPU
+    /// finds their lines in the CPU's cache.
     unused: [Lock<Unused, { rank::UNUSED }>; LISTS],
-    /// Held while a new cache is published.
+    /// Held while a new cache enters `all`, which takes one writer at a time.
     publication: Lock<(), { rank::PUBLICATION }>,
     in_use: AtomicUsize,
     created: AtomicUsize,
-    /// See [`Below::granted`].
+    /// Backs [`Below::granted`].
     granted: AtomicU64,
     limit_bytes: usize,
-    /// Blocks of each class that a cache starts with; `None`: few, by size.
-    first_blocks: Option<usize>,
+    /// Initial capacity of each class, in blocks; `None`: by size.
+    initial_blocks: Option<usize>,
 }
 
-/// What the caches of idle threads held.
+/// The result of [`Registry::steal_idle`].
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Idle {
+pub(crate) struct FromIdle {
+    /// Bytes that were stolen.
     pub(crate) bytes: u64,
-    /// Caches whose threads ran slow paths meanwhile.
+    /// Caches whose threads ran slow paths since the last call.
     pub(crate) active: usize,
 }
 
-/// Caches without a thread; linked by `ThreadCache::next_unused`.
+/// The first cache of a list without threads, linked by `ThreadCache::next_unused`; or null.
 #[derive(Debug)]
 struct Unused(*mut ThreadCache);
 
-// SAFETY: the pointer leads to caches, which live for ever and are `Sync`.
+// SAFETY: the pointer leads to a cache, which is never unmapped and is `Sync`.
 unsafe impl Send for Unused {}
 
 impl Unused {
@@ -74,21 +75,21 @@ impl Registry {
             created: AtomicUsize::new(0),
             granted: AtomicU64::new(0),
             limit_bytes: config.thread_cache_bytes,
-            first_blocks: config.cache_length.map(|blocks| to_usize(blocks.get())),
+            initial_blocks: config.cache_length.map(|blocks| to_usize(blocks.get())),
         }
     }
 
-    /// Number of caches that belong to a thread.
+    /// Returns how many caches have a thread.
     pub(crate) fn in_use(&self) -> usize {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// Bytes that all caches may hold together.
+    /// Returns the sum of the capacities of all caches, in bytes.
     pub(crate) fn granted(&self) -> &AtomicU64 {
         &self.granted
     }
 
-    /// A cache for the calling thread; `None` when there is no memory for one.
+    /// Returns a cache for the calling thread; `None` if there is no memory for one.
     pub(crate) fn acquire<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
         let list = below.segments.os().cpu() % LISTS;
         let cache = match self.reuse(list) {
@@ -96,28 +97,28 @@ impl Registry {
             None => self.create(below)?,
         };
         let threads = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;
-        let share = (SHARED_LIMIT / threads).max(LEAST_LIMIT);
+        let share = (TOTAL_LIMIT / threads).max(MIN_LIMIT);
         let mut cold = cache.cold.lock();
         cold.capacity.set_limit(self.limit_bytes.min(share));
-        cold.capacity.set_first(self.first_blocks);
+        cold.capacity.set_initial(self.initial_blocks);
         cache.runs.set_limit(self.limit_bytes.min(share));
         drop(cold);
         Some(cache)
     }
 
-    /// An unused cache, from this list first.
+    /// Takes an unused cache from list number `list` or, if that is empty, from another.
     fn reuse(&self, list: usize) -> Option<&ThreadCache> {
         (0..LISTS).find_map(|step| {
             let mut unused = self.unused[(list + step) % LISTS].lock();
-            // SAFETY: the list holds caches, which live for ever.
+            // SAFETY: the list holds caches, which are never unmapped.
             let cache = unsafe { unused.0.as_ref() }?;
             unused.0 = cache.next_unused.load(Ordering::Relaxed);
             Some(cache)
         })
     }
 
-    /// Not inlined: a cache is put together on the stack, which would otherwise cost every new thread a
-    /// page of its stack.
+    /// Maps a new cache. Not inlined, because the cache is built on the call stack, which would cost
+    /// every new thread a page of its stack.
     #[cold]
     #[inline(never)]
     fn create<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
@@ -129,18 +130,19 @@ impl Registry {
         self.created.fetch_add(1, Ordering::Relaxed);
         // SAFETY: a fresh mapping of that length, which is never unmapped.
         let cache = unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };
-        // SAFETY: the cache is fresh: it holds nothing and belongs to nobody.
+        // SAFETY: the cache is new: it holds no blocks and no thread owns it.
         unsafe { cache.reset(&mut cache.cold.lock(), true) };
-        // The list has one writer at a time.
+
         let _publication = self.publication.lock();
         self.all.push(cache);
         Some(cache)
     }
 
-    /// Takes a cache back from a thread that ends. Its blocks go back to central, unless they are
-    /// few and no cache waits on this CPU: then they wait with it for the next thread, as a
-    /// thread that comes and goes would otherwise fetch and flush a batch of every class. The
-    /// reclaimer empties it like any idle cache.
+    /// Takes a cache back from a thread that ends.
+    ///
+    /// The blocks go back to central, unless they are few and this CPU's list is empty. Then they stay
+    /// for the next thread, because a short thread would otherwise fetch and flush a batch of every
+    /// class. The reclaimer empties such a cache like any idle one.
     ///
     /// # Safety
     /// The cache came from [`Registry::acquire`] and its owner does not use it any more.
@@ -149,38 +151,42 @@ impl Registry {
         let list = &self.unused[below.segments.os().cpu() % LISTS];
         {
             let mut unused = list.lock();
-            if unused.0.is_null() && cache.cached_bytes() <= WARM_BYTES {
+            if unused.0.is_null() && cache.cached_bytes() <= MAX_WARM_BYTES {
                 unused.push(cache);
                 return;
             }
         }
-        // SAFETY: the owner is the caller, who is done with it.
+        // SAFETY: the caller promises that the owner does not use it any more.
         unsafe { cache.retire(below) };
-        if self.created.load(Ordering::Relaxed) - self.in_use() > UNUSED_WITH_MEMORY {
-            // SAFETY: it has no owner and was just retired.
+        if self.created.load(Ordering::Relaxed) - self.in_use() > MAX_UNUSED_WITH_SLOTS {
+            // SAFETY: no thread owns the cache, and `retire` has reset its stacks.
             unsafe { cache.purge_slots(below.segments.os()) };
         }
         list.lock().push(cache);
     }
 
-    /// How often the lock of a cache was met held.
+    /// Returns how often a thread found the lock of a cache held.
     pub(crate) fn contended(&self) -> u64 {
         self.iter().map(|cache| cache.cold.contended()).sum()
     }
 
-    /// All caches, with and without a thread.
+    /// Iterates over all caches, with and without a thread.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static ThreadCache> + use<> {
         self.all.iter()
     }
 
-    /// Bytes of the blocks and runs in all caches; a hint.
+    /// Returns the bytes of the blocks and runs in all caches; a hint.
     pub(crate) fn cached_bytes(&self) -> u64 {
         self.iter().map(ThreadCache::cached_bytes).sum()
     }
 
-    /// Empties the caches of threads without a slow path since the last call, but for `own`.
-    pub(crate) fn steal_idle<O: Os>(&self, below: Below<'_, O>, own: Option<&ThreadCache>) -> Idle {
-        let mut idle = Idle::default();
+    /// Empties the caches, except `own`, whose threads ran no slow path since the last call.
+    pub(crate) fn steal_idle<O: Os>(
+        &self,
+        below: Below<'_, O>,
+        own: Option<&ThreadCache>,
+    ) -> FromIdle {
+        let mut idle = FromIdle::default();
         for cache in self.all_but(own) {
             if cache.was_active() {
                 idle.active += 1;
@@ -192,13 +198,12 @@ impl Registry {
         idle
     }
 
-    /// Empties the classes that their threads, at work in others, did not want since the last call.
-    /// Returns the bytes.
+    /// Empties the classes of every cache without a slow path since the last call. Returns the bytes.
     pub(crate) fn steal_idle_classes<O: Os>(&self, below: Below<'_, O>) -> u64 {
         self.iter().filter_map(|cache| cache.steal_idle_classes(below)).sum()
     }
 
-    /// Empties all caches but `own`. Returns the bytes.
+    /// Empties all caches except `own`. Returns the bytes.
     pub(crate) fn steal_all_but<O: Os>(
         &self,
         own: Option<&ThreadCache>,
@@ -212,7 +217,7 @@ impl Registry {
         self.iter().filter(move |cache| !own.is_some_and(|own| core::ptr::eq(own, *cache)))
     }
 
-    /// Takes the registry's lock and every cache's, for fork.
+    /// Takes all locks of the registry and of every cache, for fork.
     pub(crate) fn acquire_all(&self) {
         self.publication.acquire();
         for list in &self.unused {
@@ -223,7 +228,7 @@ impl Registry {
         }
     }
 
-    /// Releases what [`Registry::acquire_all`] took, perhaps in a forked child.
+    /// Releases the locks that [`Registry::acquire_all`] took, in the parent or the forked child.
     pub(crate) fn release_all(&self) {
         for cache in self.iter() {
             cache.cold.release();
@@ -234,12 +239,13 @@ impl Registry {
         self.publication.release();
     }
 
-    /// Checks the sum of what the caches may hold, I-2 of all stacks as far as their owners leave them
-    /// alone, and that `own`, the caller's cache, is one of the registry's (I-1); panics on a
-    /// breach. Other threads may be at work.
+    /// Checks the sum of the capacities, and of all stacks the parts of I-2 that hold while their
+    /// owners run. Also checks that `own`, the caller's cache, is in the registry (I-1). Panics on a
+    /// breach.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self, own: Option<&ThreadCache>) {
-        // A signal handler that comes meanwhile must not wait for these locks, which are uncounted.
+        // `acquire` does not count locks, so mark the operation here: a signal handler must not wait for
+        // these locks.
         held::begin_operation();
         self.acquire_all();
         let mut granted = 0;
@@ -252,18 +258,18 @@ impl Registry {
         let is_known = own.is_none_or(|own| self.iter().any(|other| core::ptr::eq(own, other)));
         self.release_all();
         held::end_operation();
-        assert_eq!(sum, granted, "bytes granted");
+        assert_eq!(sum, granted, "the sum of all capacities");
         assert!(is_known, "I-1: a cache that is not in the registry");
     }
 
-    /// In a forked child: takes the caches of the threads that did not come along, all but `own`.
+    /// In a forked child: takes back all caches except `own`, because their threads do not exist here.
     pub(crate) fn adopt_orphans<O: Os>(&self, own: Option<&ThreadCache>, below: Below<'_, O>) {
         for list in &self.unused {
             list.lock().0 = core::ptr::null_mut();
         }
         for cache in self.all_but(own) {
-            // SAFETY: the thread that owned the cache does not exist in this process; a block
-            // that it was just popping or pushing is lost, never had twice.
+            // SAFETY: the thread that owned the cache does not exist in this process. A block that it
+            // was just popping or pushing is lost, but never handed out twice.
             unsafe { cache.retire(below) };
             self.unused[0].lock().push(cache);
         }

@@ -1,4 +1,4 @@
-//! The layers below the heap over a fake system, for tests of theirs and of reclaim.
+//! The layers below the heap over a fake system, for their own tests and for those of reclaim.
 
 use core::ptr::NonNull;
 use std::vec::Vec;
@@ -14,7 +14,7 @@ use crate::os::fake::Fake;
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
 
-/// Bytes of the blocks that [`Stand::use_cache`] takes.
+/// Size of the blocks that [`Stand::use_cache`] takes, in bytes.
 pub(crate) const SIZE: usize = 1024;
 const SEGMENTS: usize = 16;
 
@@ -43,7 +43,7 @@ impl Stand {
         self.registry.acquire(self.below()).expect("a cache")
     }
 
-    /// Takes and frees so many segments' pages: they are dirty then.
+    /// Takes and frees the pages of `count` segments, which are dirty afterwards.
     pub(crate) fn dirty_segments(&self, count: u32) {
         let run = self.segments.take(Pages::new(count * SEGMENT_PAGES), Fit::Any).expect("room");
         self.segments.give(run, run.pages);
@@ -53,21 +53,21 @@ impl Stand {
         self.segments.dirty_pages()
     }
 
-    /// A block of `class` by the caller's cache, as a miss of the hot path takes it.
+    /// Takes a block of `class` through the caller's cache, as `malloc` does.
     pub(crate) fn take(&self, cache: &ThreadCache, class: SizeClass) -> NonNull<u8> {
         let popped = unsafe { cache.stack(class).pop() };
         let refill = || unsafe { cache.refill(self.below(), class) };
         NonNull::new(popped.or_else(refill).expect("room")).expect("a block")
     }
 
-    /// Frees a block into the caller's cache.
+    /// Frees a block into the caller's cache, as `free` does.
     pub(crate) fn free(&self, cache: &ThreadCache, class: SizeClass, block: NonNull<u8>) {
         if !unsafe { cache.stack(class).push(block.as_ptr()) } {
             assert_eq!(unsafe { cache.overflow(self.below(), class, block.as_ptr()) }, Ok(()));
         }
     }
 
-    /// Takes so many blocks by a cache, and frees them into it. Returns the bytes that it holds then.
+    /// Takes `count` blocks through a cache and frees them into it. Returns the bytes that it then holds.
     pub(crate) fn use_cache(&self, cache: &ThreadCache, count: usize) -> u64 {
         let class = SizeClass::of_size(SIZE);
         let blocks: Vec<NonNull<u8>> = (0..count).map(|_| self.take(cache, class)).collect();
@@ -78,7 +78,7 @@ impl Stand {
         cache.cached_bytes()
     }
 
-    /// Checks the invariants of the layers, which must be at rest.
+    /// Checks the invariants of all layers. No other thread may use them.
     pub(crate) fn validate(&self) {
         self.segments.validate();
         self.central.validate(&self.segments);

@@ -1,4 +1,4 @@
-//! The caches without a heap: misses, overflows, the registry, and other threads' hands.
+//! Caches without a heap: misses, overflows, the registry, and steals by other threads.
 
 use core::ptr::NonNull;
 use std::vec::Vec;
@@ -13,7 +13,7 @@ fn class() -> SizeClass {
 }
 
 #[test]
-fn a_miss_brings_a_batch_and_returns_one_block_of_it() {
+fn a_miss_fetches_a_batch_and_returns_one_block_of_it() {
     let stand = Stand::new(&Config::new().cache_length(Within::new(8).expect("in range")));
     let cache = stand.cache();
     let first = stand.take(cache, class());
@@ -23,14 +23,14 @@ fn a_miss_brings_a_batch_and_returns_one_block_of_it() {
         stand.take(cache, class());
     }
     assert_eq!(cache.counts.refills.load(core::sync::atomic::Ordering::Relaxed), 1);
-    // The first free of a class is a slow path, which looks the block up and gives the class its room.
+    // The first free of a class takes the slow path, which looks the block up and disarms the stack.
     stand.free(cache, class(), first);
     assert_eq!((cache.stack(class()).capacity(), cache.stack(class()).len()), (8, 1));
     stand.validate();
 }
 
 #[test]
-fn an_overflow_puts_old_blocks_back_and_keeps_the_new_one() {
+fn an_overflow_flushes_old_blocks_and_keeps_the_new_one() {
     let stand = Stand::new(&Config::new());
     let cache = stand.cache();
     let blocks: Vec<_> = (0..2000).map(|_| stand.take(cache, class())).collect();
@@ -42,18 +42,18 @@ fn an_overflow_puts_old_blocks_back_and_keeps_the_new_one() {
     assert_eq!(unsafe { stack.pop() }, blocks.last().map(|block| block.as_ptr()));
     let held = stack.len() as u64;
     assert_eq!(
-        stand.central.census().used_bytes / 1024,
+        stand.central.slab_counts().used_bytes / 1024,
         held + 1 + stand.central.transfer_bytes() / 1024
     );
     stand.validate();
 }
 
 #[test]
-fn a_block_on_top_of_a_full_stack_is_not_freed_twice() {
+fn an_overflow_reports_a_double_free_of_the_newest_block() {
     let stand = Stand::new(&Config::new());
     let cache = stand.cache();
     let (first, block) = (stand.take(cache, class()), stand.take(cache, class()));
-    // The first free of a class gives it its room.
+    // The first free of a class disarms its stack.
     stand.free(cache, class(), first);
     while cache.stack(class()).len() < cache.stack(class()).capacity() - 1 {
         assert!(unsafe { cache.stack(class()).push(stand_in(&stand)) });
@@ -71,7 +71,7 @@ fn stand_in(stand: &Stand) -> *mut u8 {
 }
 
 #[test]
-fn a_drained_cache_holds_nothing_and_serves_again() {
+fn a_drained_cache_holds_no_bytes_and_serves_again() {
     let stand = Stand::new(&Config::new());
     let cache = stand.cache();
     stand.use_cache(cache, 300);
@@ -82,20 +82,20 @@ fn a_drained_cache_holds_nothing_and_serves_again() {
 }
 
 #[test]
-fn a_shed_cache_keeps_its_first_blocks() {
+fn shrink_to_initial_keeps_a_few_blocks_and_works_once() {
     let stand = Stand::new(&Config::new());
     let cache = stand.cache();
     let before = stand.use_cache(cache, 1000);
-    unsafe { cache.shed(stand.below()) };
+    unsafe { cache.shrink_to_initial(stand.below()) };
     let after = cache.cached_bytes();
     assert!(0 < after && after < before / 4, "{before} {after}");
-    unsafe { cache.shed(stand.below()) };
-    assert_eq!(cache.cached_bytes(), after, "once is enough");
+    unsafe { cache.shrink_to_initial(stand.below()) };
+    assert_eq!(cache.cached_bytes(), after, "a second call does nothing");
     stand.validate();
 }
 
 #[test]
-fn a_thief_passes_over_an_owner_in_its_slow_path() {
+fn a_thief_skips_a_cache_whose_owner_is_in_its_slow_path() {
     let stand = Stand::new(&Config::new());
     let cache = stand.cache();
     let held = stand.use_cache(cache, 100);
@@ -109,7 +109,7 @@ fn a_thief_passes_over_an_owner_in_its_slow_path() {
 }
 
 #[test]
-fn a_cache_with_few_blocks_waits_with_them_for_the_next_thread() {
+fn one_cache_of_an_ended_thread_per_cpu_keeps_its_few_blocks() {
     let stand = Stand::new(&Config::new());
     let (first, second) = (stand.cache(), stand.cache());
     assert_eq!(stand.registry.in_use(), 2);
@@ -117,15 +117,19 @@ fn a_cache_with_few_blocks_waits_with_them_for_the_next_thread() {
     unsafe { stand.registry.release(first, stand.below()) };
     unsafe { stand.registry.release(second, stand.below()) };
     assert_eq!(stand.registry.in_use(), 0);
-    assert_eq!((first.cached_bytes(), second.cached_bytes()), (held[0], 0), "one waits a CPU");
+    assert_eq!(
+        (first.cached_bytes(), second.cached_bytes()),
+        (held[0], 0),
+        "one cache per CPU keeps its blocks"
+    );
     let next = [stand.cache(), stand.cache()];
-    assert!(next.iter().any(|cache| core::ptr::eq(*cache, first)), "none is made anew");
+    assert!(next.iter().any(|cache| core::ptr::eq(*cache, first)), "unused caches are reused");
     assert!(next.iter().any(|cache| core::ptr::eq(*cache, second)));
     stand.validate();
 }
 
 #[test]
-fn many_blocks_go_back_when_their_thread_ends() {
+fn a_cache_with_many_blocks_is_drained_when_its_thread_ends() {
     let stand = Stand::new(&Config::new());
     let cache = stand.cache();
     assert!(stand.use_cache(cache, 1000) > 96 * 1024);
@@ -135,7 +139,7 @@ fn many_blocks_go_back_when_their_thread_ends() {
 }
 
 #[test]
-fn only_idle_caches_but_for_the_callers_are_emptied() {
+fn steal_idle_empties_idle_caches_except_the_callers_own() {
     let stand = Stand::new(&Config::new());
     let (own, busy, idle) = (stand.cache(), stand.cache(), stand.cache());
     let held: Vec<u64> = [own, busy, idle].map(|cache| stand.use_cache(cache, 100)).to_vec();
@@ -151,12 +155,12 @@ fn only_idle_caches_but_for_the_callers_are_emptied() {
 }
 
 #[test]
-fn a_forked_child_adopts_what_the_other_threads_had() {
+fn a_forked_child_takes_back_the_caches_of_the_other_threads() {
     let stand = Stand::new(&Config::new());
     let (own, other) = (stand.cache(), stand.cache());
     let held = stand.use_cache(own, 100);
     stand.use_cache(other, 100);
-    // The other thread was just missing: it has lowered its `top` already.
+    // The other thread was in a failed pop: it has lowered its `top` already.
     assert!(unsafe { other.stack(SizeClass::of_size(32)).pop() }.is_none());
     stand.registry.adopt_orphans(Some(own), stand.below());
     assert_eq!((stand.registry.in_use(), own.cached_bytes(), other.cached_bytes()), (1, held, 0));

@@ -14,7 +14,7 @@ use crate::os::rank;
 use crate::segment::tables::{BITMAP_WORDS, Tables};
 
 /// Slabs that move in the order for one choice of a slab that serves.
-const MOVES_A_CHOICE: u32 = 16;
+const MAX_MOVES_PER_CHOICE: u32 = 16;
 
 /// The cell of one bin; a cache line of its own, so that bins do not share one. All zero bytes
 /// are an empty bin.
@@ -146,7 +146,7 @@ impl BinView<'_> {
     /// only when it comes first; and only so many for one choice, as the lock is held meanwhile.
     fn fullest(&mut self) -> Option<ChunkIndex> {
         let mut first = ChunkIndex::new(self.state.order.first(&self.nodes())?);
-        for _ in 0..MOVES_A_CHOICE {
+        for _ in 0..MAX_MOVES_PER_CHOICE {
             if !Slab::of(self.tables, first).was_demoted(self.class) {
                 break;
             }
@@ -243,7 +243,7 @@ impl BinView<'_> {
         if self.is_empty(slab) {
             self.state.empty += 1;
             if self.state.empty > 1 {
-                retired = Some(self.part(first));
+                retired = Some(self.evict_empty(first));
             }
         }
         Ok(Put { count: to_usize(count), retired })
@@ -253,7 +253,7 @@ impl BinView<'_> {
     pub(super) fn claim_holes(
         &mut self,
         first: ChunkIndex,
-        grain: u32,
+        system_page: u32,
         least: u32,
         claimed: &mut [u64; BITMAP_WORDS],
     ) -> u128 {
@@ -262,7 +262,7 @@ impl BinView<'_> {
             return 0;
         }
         self.suspend(first, slab);
-        let holes = self.blocks(first).claim_holes(grain, least, claimed);
+        let holes = self.blocks(first).claim_holes(system_page, least, claimed);
         self.resume(first, slab);
         holes
     }
@@ -280,13 +280,13 @@ impl BinView<'_> {
         }
         self.blocks(first).release_holes(claimed, purged);
         self.resume(first, slab);
-        (self.state.empty > 1 && self.is_empty(slab)).then(|| self.part(first))
+        (self.state.empty > 1 && self.is_empty(slab)).then(|| self.evict_empty(first))
     }
 
     /// Of two empty slabs, this one and the one that was kept, the one with less memory leaves, of
     /// equals the upper one: what stays serves without touching new pages.
-    fn part(&mut self, first: ChunkIndex) -> Retired {
-        let other = self.kept(first);
+    fn evict_empty(&mut self, first: ChunkIndex) -> Retired {
+        let other = self.other_empty(first);
         let cost_of =
             |slab: ChunkIndex| (Slab::of(self.tables, slab).clean_pages(self.class), slab.get());
         if cost_of(other) < cost_of(first) {
@@ -303,7 +303,7 @@ impl BinView<'_> {
     }
 
     /// The empty slab that the bin has besides this one.
-    fn kept(&self, beside: ChunkIndex) -> ChunkIndex {
+    fn other_empty(&self, beside: ChunkIndex) -> ChunkIndex {
         let emptiest = ByFullness::emptiest_key();
         let at_least = |key| self.state.order.at_least(&self.nodes(), key);
         let in_order = match at_least(emptiest) {
@@ -339,7 +339,7 @@ impl BinView<'_> {
         if self.state.empty == 0 {
             return None;
         }
-        let first = self.kept(ChunkIndex::new(0));
+        let first = self.other_empty(ChunkIndex::new(0));
         self.leave(first);
         Some(Retired(first))
     }
@@ -347,7 +347,7 @@ impl BinView<'_> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Bin, BinView, Blocks, MOVES_A_CHOICE, Ordering, Slab, Slot};
+    use super::{Bin, BinView, Blocks, MAX_MOVES_PER_CHOICE, Ordering, Slab, Slot};
     use crate::base::size_class::SizeClass;
     use crate::base::units::{ChunkIndex, to_u32, to_usize};
     use crate::os::fake::Fake;
@@ -366,7 +366,7 @@ mod tests {
         let mut state = bin.state.lock();
         let mut view = BinView { bin: &bin, state: &mut state, tables, class };
         let start_of = |first: ChunkIndex| segments.arena().page_address(first.first_page());
-        for _ in 0..3 * MOVES_A_CHOICE {
+        for _ in 0..3 * MAX_MOVES_PER_CHOICE {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
             view.enter(Blocks::lay(tables, run, class, 0));
         }
@@ -392,7 +392,7 @@ mod tests {
         let demoted = || slabs.iter().filter(|(slab, _)| was_demoted(slab)).count();
         assert_eq!(demoted(), slabs.len());
         assert_eq!(view.take(&slots(1), start_of), 1);
-        assert_eq!(to_u32(slabs.len() - demoted()), MOVES_A_CHOICE);
+        assert_eq!(to_u32(slabs.len() - demoted()), MAX_MOVES_PER_CHOICE);
     }
 
     /// A bin of two slabs of eight blocks: all of the lower one are taken, and one of the upper one,

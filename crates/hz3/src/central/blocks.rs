@@ -51,7 +51,7 @@ fn page_of_end(class: SizeClass, block: u32) -> u32 {
 }
 
 /// How many leading blocks of a batch, `most` at most, lie `step` bytes from one to the next.
-fn row(batch: &[Slot], step: usize, most: u32) -> u32 {
+fn equally_spaced(batch: &[Slot], step: usize, most: u32) -> u32 {
     let batch = &batch[..to_usize(most).min(batch.len())];
     let address = |slot: &Slot| slot.load(Ordering::Relaxed).addr();
     let first = address(&batch[0]);
@@ -204,44 +204,44 @@ impl<'a> Blocks<'a> {
             // Neighbours in a batch are often neighbours in memory: those of one word at a time.
             let next = batch.get(done + 1).map_or(0, |slot| slot.load(Ordering::Relaxed).addr());
             let step = next.wrapping_sub(address);
-            let (row, count) = if step == size {
+            let (bits, count) = if step == size {
                 let most = (u64::BITS - bit).min(self.class.capacity() - block);
-                let count = row(&batch[done..], step, most);
+                let count = equally_spaced(&batch[done..], step, most);
                 (ones(count) << bit, count)
             } else if step == size.wrapping_neg() {
-                let count = row(&batch[done..], step, bit + 1);
+                let count = equally_spaced(&batch[done..], step, bit + 1);
                 (ones(count) << (bit + 1 - count), count)
             } else {
                 (1 << bit, 1)
             };
             let free = word.load(Ordering::Relaxed);
-            if free & row != 0 {
+            if free & bits != 0 {
                 if done > 0 {
                     break;
                 }
-                let twice = to_usize(block - bit + (free & row).trailing_zeros());
+                let twice = to_usize(block - bit + (free & bits).trailing_zeros());
                 return Err((BadBlock::AlreadyFree, start + twice * size));
             }
-            word.store(free | row, Ordering::Relaxed);
+            word.store(free | bits, Ordering::Relaxed);
             done += to_usize(count);
         }
         Ok(to_u32(done))
     }
 
-    /// The holes of a slab, one bit a page: dirty groups of `grain` pages in which every block is
+    /// The holes of a slab, one bit a page: dirty groups of `system_page` pages in which every block is
     /// free. A hint without the lock of the slab's bin.
-    pub(super) fn holes(&self, grain: u32) -> u128 {
+    pub(super) fn holes(&self, system_page: u32) -> u128 {
         let size = to_u32(self.class.block_bytes());
         let mut holes = 0;
-        for page in (0..self.class.slab_pages().get()).step_by(to_usize(grain)) {
-            if bits::count(&self.header.dirty, page, grain) == 0 {
+        for page in (0..self.class.slab_pages().get()).step_by(to_usize(system_page)) {
+            if bits::count(&self.header.dirty, page, system_page) == 0 {
                 continue;
             }
-            let (start, end) = (page * PAGE_SIZE, (page + grain) * PAGE_SIZE);
+            let (start, end) = (page * PAGE_SIZE, (page + system_page) * PAGE_SIZE);
             let first = start / size;
             let past = end.div_ceil(size).min(self.class.capacity());
             if first < past && bits::count(self.bits(), first, past - first) == past - first {
-                holes |= ((1 << grain) - 1) << page;
+                holes |= ((1 << system_page) - 1) << page;
             }
         }
         holes
@@ -252,11 +252,11 @@ impl<'a> Blocks<'a> {
     /// has taken the slab out of its bin's order.
     pub(super) fn claim_holes(
         &self,
-        grain: u32,
+        system_page: u32,
         least: u32,
         claimed: &mut [u64; BITMAP_WORDS],
     ) -> u128 {
-        let (bits, holes) = (self.bits(), self.holes(grain));
+        let (bits, holes) = (self.bits(), self.holes(system_page));
         if holes.count_ones() < least {
             return 0;
         }

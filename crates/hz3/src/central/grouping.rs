@@ -12,31 +12,31 @@ use crate::base::size_class::SizeClass;
 use crate::base::units::{CHUNK_SHIFT, to_usize};
 
 /// Blocks that are sorted together: a whole flush of the smallest classes.
-const MOST: usize = 1024;
+const MAX_SORTED: usize = 1024;
 /// Chunks that are told apart in a short part of a batch and in a long one; powers of two. The pass
 /// over the buckets costs less than the passes over the blocks.
 const FEW_BUCKETS: usize = 64;
 const MANY_BUCKETS: usize = 256;
 /// A part of so many blocks is a long one.
-const LONG: usize = 192;
+const LONG_PART: usize = 192;
 /// Slabs of fewer blocks are not worth a sort.
-const FEWEST_IN_A_SLAB: usize = 16;
+const MIN_SLAB_BLOCKS: usize = 16;
 /// Blocks that are looked at to see whether a batch is scattered, and how many of them must lie in
 /// another chunk than the one before.
-const SAMPLE: usize = 8;
-const SCATTERED: usize = 3;
+const SAMPLE_BLOCKS: usize = 8;
+const MIN_CHANGES: usize = 3;
 
 /// Brings blocks of one chunk together where that is worth its price: slabs hold many of the class,
 /// and the first blocks lie here and there.
 pub(super) fn group(class: SizeClass, batch: &[Slot]) {
-    if to_usize(class.capacity()) < FEWEST_IN_A_SLAB {
+    if to_usize(class.capacity()) < MIN_SLAB_BLOCKS {
         return;
     }
-    for part in batch.chunks(MOST) {
+    for part in batch.chunks(MAX_SORTED) {
         if !is_scattered(part) {
             continue;
         }
-        if part.len() < LONG {
+        if part.len() < LONG_PART {
             sort::<FEW_BUCKETS>(part);
         } else {
             sort::<MANY_BUCKETS>(part);
@@ -50,15 +50,15 @@ fn chunk(slot: &Slot) -> usize {
 }
 
 fn is_scattered(part: &[Slot]) -> bool {
-    let Some(sample) = part.first_chunk::<SAMPLE>() else { return false };
+    let Some(sample) = part.first_chunk::<SAMPLE_BLOCKS>() else { return false };
     let changes = sample.windows(2).filter(|pair| chunk(&pair[0]) != chunk(&pair[1]));
-    changes.count() >= SCATTERED
+    changes.count() >= MIN_CHANGES
 }
 
 /// Sorts by chunk, modulo the number of buckets: counts, then every bucket's range, then swaps each
 /// block into its bucket until the block that belongs here turns up.
 fn sort<const BUCKETS: usize>(part: &[Slot]) {
-    const { assert!(BUCKETS.is_power_of_two() && MOST <= u16::MAX as usize) }
+    const { assert!(BUCKETS.is_power_of_two() && MAX_SORTED <= u16::MAX as usize) }
     let mut ends = [0u16; BUCKETS];
     for slot in part {
         ends[chunk(slot) % BUCKETS] += 1;
@@ -93,7 +93,7 @@ fn sort<const BUCKETS: usize>(part: &[Slot]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_SHIFT, LONG, MOST, Ordering, SizeClass, Slot, group};
+    use super::{CHUNK_SHIFT, LONG_PART, MAX_SORTED, Ordering, SizeClass, Slot, group};
     use std::vec::Vec;
 
     /// Blocks in so many chunks in turn.
@@ -114,14 +114,22 @@ mod tests {
 
     #[test]
     fn scattered_blocks_come_together_and_none_is_lost() {
-        for (len, chunks) in
-            [(8, 3), (127, 7), (LONG, 64), (MOST - 1, 200), (MOST, 2), (3 * MOST + 9, 40)]
-        {
+        for (len, chunks) in [
+            (8, 3),
+            (127, 7),
+            (LONG_PART, 64),
+            (MAX_SORTED - 1, 200),
+            (MAX_SORTED, 2),
+            (3 * MAX_SORTED + 9, 40),
+        ] {
             let batch = batch(len, chunks);
             let before = addresses(&batch);
             group(SizeClass::of_size(16), &batch);
             let mut after = addresses(&batch);
-            assert!(changes(&batch) < chunks * len.div_ceil(MOST), "{len} blocks, {chunks} chunks");
+            assert!(
+                changes(&batch) < chunks * len.div_ceil(MAX_SORTED),
+                "{len} blocks, {chunks} chunks"
+            );
             after.sort_unstable();
             let mut sorted = before;
             sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! Holes: whole OS pages inside part-used slabs whose blocks are all free.
+//! Holes: whole OS pages inside one_in-used slabs whose blocks are all free.
 //!
 //! To purge a hole its blocks are claimed first: taken out of the slab's bitmap, so that nobody
 //! can be handed one while the page is given back. No lock is held meanwhile. The slab cannot be
@@ -54,14 +54,14 @@ pub(crate) struct FreePages {
 
 impl Central {
     /// Looks at every page of every slab, without a lock: exact when nobody allocates meanwhile.
-    pub(crate) fn free_pages<O: Os>(segments: &Segments<O>, grain: Pages) -> FreePages {
+    pub(crate) fn free_pages<O: Os>(segments: &Segments<O>, system_page: Pages) -> FreePages {
         let tables = segments.tables();
         let mut found = FreePages::default();
         let end = segments.arena().frontier().chunk().get();
         for chunk in (1..end).map(ChunkIndex::new) {
             let (class, slab) = (tables.published_class(chunk), Slab::of(tables, chunk));
             if class != SizeClass::NONE && slab.starts_here() {
-                let holes = Blocks::of(tables, chunk, class).holes(grain.get()).count_ones();
+                let holes = Blocks::of(tables, chunk, class).holes(system_page.get()).count_ones();
                 found.holes += to_u64(Pages::new(holes).bytes());
                 found.clean += to_u64(Pages::new(slab.clean_pages(class)).bytes());
             }
@@ -70,36 +70,36 @@ impl Central {
     }
 
     /// Bytes of the holes of the slab that starts at `first`, if one does and they are at least this
-    /// part of it; else 0. Without a lock: exact when nobody allocates meanwhile.
+    /// one_in of it; else 0. Without a lock: exact when nobody allocates meanwhile.
     pub(crate) fn holes_from<O: Os>(
         segments: &Segments<O>,
         first: ChunkIndex,
-        grain: Pages,
-        part: u32,
+        system_page: Pages,
+        one_in: u32,
     ) -> u64 {
         let tables = segments.tables();
         let (class, slab) = (tables.class(first), Slab::of(tables, first));
-        if class == SizeClass::NONE || !may_have_part(slab, class, Some(part)) {
+        if class == SizeClass::NONE || !may_have_enough_holes(slab, class, Some(one_in)) {
             return 0;
         }
-        let holes = Blocks::of(tables, first, class).holes(grain.get()).count_ones();
-        if holes >= pages_of_part(class, part) { to_u64(Pages::new(holes).bytes()) } else { 0 }
+        let holes = Blocks::of(tables, first, class).holes(system_page.get()).count_ones();
+        if holes >= min_hole_pages(class, one_in) { to_u64(Pages::new(holes).bytes()) } else { 0 }
     }
 
-    /// Claims the holes of the slab that starts at `first`, if one does and they are at least this part
-    /// of it; any if no part is given. Holes are made of groups of `grain` pages, the pages of the
+    /// Claims the holes of the slab that starts at `first`, if one does and they are at least this one_in
+    /// of it; any if no one_in is given. Holes are made of groups of `system_page` pages, the pages of the
     /// system.
     pub(crate) fn claim_holes<O: Os>(
         &self,
         segments: &Segments<O>,
         first: ChunkIndex,
-        grain: Pages,
-        part: Option<u32>,
+        system_page: Pages,
+        one_in: Option<u32>,
     ) -> Option<Holes> {
         let tables = segments.tables();
         let class = tables.published_class(first);
         let slab = Slab::of(tables, first);
-        if class == SizeClass::NONE || !may_have_part(slab, class, part) {
+        if class == SizeClass::NONE || !may_have_enough_holes(slab, class, one_in) {
             return None;
         }
         let shard = slab.shard();
@@ -114,8 +114,8 @@ impl Central {
         }
         let mut view = BinView { bin, state: &mut state, tables, class };
         let mut claimed = [0; BITMAP_WORDS];
-        let least = part.map_or(1, |part| pages_of_part(class, part));
-        let pages = view.claim_holes(first, grain.get(), least, &mut claimed);
+        let least = one_in.map_or(1, |one_in| min_hole_pages(class, one_in));
+        let pages = view.claim_holes(first, system_page.get(), least, &mut claimed);
         (pages != 0).then_some(Holes { first, class, claimed, pages })
     }
 
@@ -141,16 +141,16 @@ impl Central {
     }
 }
 
-/// Whether the slab may have holes that are this part of it; told by its count of free blocks.
-fn may_have_part(slab: &Slab, class: SizeClass, part: Option<u32>) -> bool {
-    let least = Pages::new(part.map_or(0, |part| pages_of_part(class, part)));
+/// Whether the slab may have holes that are this one_in of it; told by its count of free blocks.
+fn may_have_enough_holes(slab: &Slab, class: SizeClass, one_in: Option<u32>) -> bool {
+    let least = Pages::new(one_in.map_or(0, |one_in| min_hole_pages(class, one_in)));
     slab.may_have_holes()
         && u64::from(slab.free()) * to_u64(class.block_bytes()) >= to_u64(least.bytes())
 }
 
-/// Pages of a part of a slab; at least one.
-fn pages_of_part(class: SizeClass, part: u32) -> u32 {
-    (class.slab_pages().get() / part).max(1)
+/// Pages of a one_in of a slab; at least one.
+fn min_hole_pages(class: SizeClass, one_in: u32) -> u32 {
+    (class.slab_pages().get() / one_in).max(1)
 }
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
     use core::sync::atomic::Ordering;
     use std::vec::Vec;
 
-    const GRAIN: Pages = Pages::new(1);
+    const SYSTEM_PAGE: Pages = Pages::new(1);
 
     /// Four blocks a page.
     fn class() -> SizeClass {
@@ -198,14 +198,17 @@ mod tests {
     fn a_claimed_block_is_handed_to_nobody_and_its_page_is_clean_after_the_release() {
         let (segments, central, first, blocks) = full_slab();
         free(&segments, &central, &blocks[4..12]);
-        let holes = central.claim_holes(&segments, first, GRAIN, None).expect("two pages");
+        let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, None).expect("two pages");
         assert_eq!(holes.runs().map(|run| run.pages.get()).sum::<u32>(), 2);
         let slot = [Slot::default()];
         central.fetch(&segments, class(), &slot);
         assert!(!blocks.contains(&slot[0].load(Ordering::Relaxed).addr()), "another slab serves");
         central.release_holes(&segments, holes, true);
-        assert!(central.claim_holes(&segments, first, GRAIN, None).is_none(), "they are clean");
-        assert_eq!(Central::free_pages(&segments, GRAIN).holes, 0);
+        assert!(
+            central.claim_holes(&segments, first, SYSTEM_PAGE, None).is_none(),
+            "they are clean"
+        );
+        assert_eq!(Central::free_pages(&segments, SYSTEM_PAGE).holes, 0);
         central.validate(&segments);
     }
 
@@ -213,9 +216,9 @@ mod tests {
     fn a_refused_purge_leaves_the_holes_to_the_next() {
         let (segments, central, first, blocks) = full_slab();
         free(&segments, &central, &blocks[4..8]);
-        let holes = central.claim_holes(&segments, first, GRAIN, None).expect("a page");
+        let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, None).expect("a page");
         central.release_holes(&segments, holes, false);
-        assert!(central.claim_holes(&segments, first, GRAIN, Some(u32::MAX)).is_some());
+        assert!(central.claim_holes(&segments, first, SYSTEM_PAGE, Some(u32::MAX)).is_some());
     }
 
     #[test]
@@ -223,12 +226,12 @@ mod tests {
         let (segments, central, first, blocks) = full_slab();
         let quarter = to_usize(class().capacity()) / 4;
         free(&segments, &central, &blocks[..quarter - 1]);
-        assert!(central.claim_holes(&segments, first, GRAIN, Some(4)).is_none());
-        assert_eq!(Central::holes_from(&segments, first, GRAIN, 4), 0);
+        assert!(central.claim_holes(&segments, first, SYSTEM_PAGE, Some(4)).is_none());
+        assert_eq!(Central::holes_from(&segments, first, SYSTEM_PAGE, 4), 0);
         central.validate(&segments);
         free(&segments, &central, &blocks[quarter - 1..quarter]);
-        assert!(Central::holes_from(&segments, first, GRAIN, 4) > 0);
-        let holes = central.claim_holes(&segments, first, GRAIN, Some(4)).expect("a quarter");
+        assert!(Central::holes_from(&segments, first, SYSTEM_PAGE, 4) > 0);
+        let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, Some(4)).expect("a quarter");
         central.release_holes(&segments, holes, true);
         central.validate(&segments);
     }
@@ -239,9 +242,9 @@ mod tests {
         let scattered: Vec<usize> = blocks[4..].iter().copied().step_by(2).collect();
         free(&segments, &central, &scattered);
         free(&segments, &central, &blocks[..4]);
-        assert!(central.claim_holes(&segments, first, GRAIN, Some(4)).is_none());
+        assert!(central.claim_holes(&segments, first, SYSTEM_PAGE, Some(4)).is_none());
         central.validate(&segments);
-        let holes = central.claim_holes(&segments, first, GRAIN, None).expect("a page");
+        let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, None).expect("a page");
         central.release_holes(&segments, holes, true);
         central.validate(&segments);
     }
@@ -250,7 +253,7 @@ mod tests {
     fn a_slab_whose_last_block_comes_back_meanwhile_stays_until_the_release() {
         let (segments, central, first, blocks) = full_slab();
         free(&segments, &central, &blocks[4..]);
-        let holes = central.claim_holes(&segments, first, GRAIN, None).expect("most of it");
+        let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, None).expect("most of it");
         free(&segments, &central, &blocks[..4]);
         assert_eq!(central.retire(&segments), Pages::ZERO, "claimed blocks count as used");
         central.release_holes(&segments, holes, true);

@@ -19,8 +19,8 @@ pub(crate) mod bin;
 pub(crate) mod blocks;
 mod grouping;
 pub(crate) mod holes;
-mod places;
 pub(crate) mod slab;
+mod slot_layout;
 pub(crate) mod transfer;
 
 use core::ptr::NonNull;
@@ -40,7 +40,7 @@ use bin::{Bin, BinState, BinView, Put, Retired};
 use blocks::{BadBlock, Blocks};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use slab::Slab;
-use transfer::{Settled, Transfers};
+use transfer::{TransferTick, Transfers};
 
 /// A place for a block in a thread cache or a batch.
 pub(crate) type Slot = AtomicPtr<u8>;
@@ -48,7 +48,7 @@ pub(crate) type Slot = AtomicPtr<u8>;
 /// More shards than this would spread slabs thinner than they relieve locks.
 const MAX_SHARDS: usize = 64;
 /// Transfer caches of other shards that a refill looks into before it goes to the slabs.
-const NEIGHBOURS: usize = 4;
+const NEIGHBOUR_SHARDS: usize = 4;
 
 /// A bin that needs one more slab than this will fill it too, or so it is taken: the slab is
 /// prefaulted at once. What that can waste is one slab beside these.
@@ -215,7 +215,7 @@ impl Central {
     /// are filled.
     fn take_transferred(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
         let mut taken = 0;
-        for step in 0..self.shards.min(1 + NEIGHBOURS) {
+        for step in 0..self.shards.min(1 + NEIGHBOUR_SHARDS) {
             let from = (shard + step) & (self.shards - 1);
             taken += self.transfers.take(from, class, &out[taken..]);
             if taken > out.len() / 2 {
@@ -238,7 +238,7 @@ impl Central {
         let mut state = bin.state.lock();
         let mut view = BinView { bin, state: &mut state, tables: segments.tables(), class };
         let taken = view.take(out, |slab| arena.address(slab.offset()));
-        move_down(out, taken);
+        move_to_front(out, taken);
         taken
     }
 
@@ -299,8 +299,8 @@ impl Central {
 
     /// Ends a tick for the transfer caches: what nobody has wanted since the last one goes to the
     /// slabs.
-    pub(crate) fn settle_transfers<O: Os>(&self, segments: &Segments<O>) -> Settled {
-        self.transfers.settle(|class, batch| self.put(segments, class, batch))
+    pub(crate) fn drain_unwanted_transfers<O: Os>(&self, segments: &Segments<O>) -> TransferTick {
+        self.transfers.drain_unwanted(|class, batch| self.put(segments, class, batch))
     }
 
     /// Empties the transfer caches into the slabs. Returns the bytes of the blocks.
@@ -344,12 +344,12 @@ impl Central {
     #[inline]
     pub(crate) fn end_if_faulty(&self) {
         if self.is_faulty.load(Ordering::Relaxed) {
-            self.end_of_fault();
+            self.report_fault();
         }
     }
 
     #[cold]
-    fn end_of_fault(&self) {
+    fn report_fault(&self) {
         // One thread takes it: the others, which a handler of SIGABRT may wait for, go on.
         let fault = {
             let mut fault = self.fault.lock();
@@ -451,7 +451,7 @@ impl Central {
     /// Gives the runs of all empty slabs back. Returns their pages.
     pub(crate) fn retire<O: Os>(&self, segments: &Segments<O>) -> Pages {
         let mut pages = Pages::ZERO;
-        for (shard, class) in self.cells() {
+        for (shard, class) in self.bins_by_shard() {
             let bin = self.bin(shard, class);
             let mut state = bin.state.lock();
             let mut view = BinView { bin, state: &mut state, tables: segments.tables(), class };
@@ -464,49 +464,49 @@ impl Central {
     }
 
     /// Bytes of free blocks that lie in slabs, and of the slabs; hints without the locks.
-    pub(crate) fn slack_hint(&self) -> u64 {
+    pub(crate) fn free_bytes_hint(&self) -> u64 {
         let slack = |(shard, class): (usize, SizeClass)| {
             self.bin(shard, class).free_blocks() * to_u64(class.block_bytes())
         };
-        self.cells().map(slack).sum()
+        self.bins_by_shard().map(slack).sum()
     }
 
     /// Free bytes in slabs, and what more there would be had no slab been dissolved; hints.
     pub(crate) fn free_and_dissolved(&self) -> FreeBytes {
         let dissolved = self.dissolved.load(Ordering::Relaxed);
         let slabs = self.opened.load(Ordering::Relaxed).saturating_sub(dissolved);
-        let free = self.slack_hint();
+        let free = self.free_bytes_hint();
         FreeBytes { free, used: slabs.saturating_sub(free), dissolved }
     }
 
-    fn cells(&self) -> impl Iterator<Item = (usize, SizeClass)> {
+    fn bins_by_shard(&self) -> impl Iterator<Item = (usize, SizeClass)> {
         (0..self.shards).flat_map(|shard| SizeClass::all().map(move |class| (shard, class)))
     }
 
     /// What the layer holds, bin by bin.
-    pub(crate) fn census(&self) -> SlabCounts {
+    pub(crate) fn slab_counts(&self) -> SlabCounts {
         let contended_transfers = self.transfers.contended();
-        let mut census = SlabCounts { contended_transfers, ..SlabCounts::default() };
-        for (shard, class) in self.cells() {
+        let mut counts = SlabCounts { contended_transfers, ..SlabCounts::default() };
+        for (shard, class) in self.bins_by_shard() {
             let bin = self.bin(shard, class);
             let (slabs, free) = {
                 let state = bin.state.lock();
                 (u64::from(state.slabs()), bin.free_blocks())
             };
             let block = to_u64(class.block_bytes());
-            census.contended_bins += bin.state.contended();
-            census.slabs += slabs;
-            census.slab_bytes += slabs * to_u64(class.slab_pages().bytes());
-            census.free_bytes += free * block;
-            census.used_bytes += (slabs * u64::from(class.capacity()) - free) * block;
+            counts.contended_bins += bin.state.contended();
+            counts.slabs += slabs;
+            counts.slab_bytes += slabs * to_u64(class.slab_pages().bytes());
+            counts.free_bytes += free * block;
+            counts.used_bytes += (slabs * u64::from(class.capacity()) - free) * block;
         }
-        census
+        counts
     }
 
     /// Takes every lock of the layer, for fork.
     pub(crate) fn acquire_all(&self) {
         self.transfers.acquire_all();
-        for (shard, class) in self.cells() {
+        for (shard, class) in self.bins_by_shard() {
             self.bin(shard, class).state.acquire();
         }
         self.fault.acquire();
@@ -515,7 +515,7 @@ impl Central {
     /// Releases what [`Central::acquire_all`] took, perhaps in a forked child.
     pub(crate) fn release_all(&self) {
         self.fault.release();
-        for (shard, class) in self.cells() {
+        for (shard, class) in self.bins_by_shard() {
             self.bin(shard, class).state.release();
         }
         self.transfers.release_all();
@@ -529,7 +529,7 @@ impl Central {
         let end = segments.arena().frontier().chunk().get();
         let slab_chunks = || (1..end).map(ChunkIndex::new);
         let classes: ClassSet = slab_chunks().map(|chunk| tables.published_class(chunk)).collect();
-        for (shard, class) in self.cells() {
+        for (shard, class) in self.bins_by_shard() {
             let bin = self.bin(shard, class);
             let state = bin.state.lock();
             if !classes.has(class) && state.slabs() == 0 {
@@ -555,7 +555,7 @@ impl Central {
 }
 
 /// Moves the last `count` addresses to the front.
-fn move_down(slots: &[Slot], count: usize) {
+fn move_to_front(slots: &[Slot], count: usize) {
     let start = slots.len() - count;
     if start > 0 {
         for (from, to) in slots[start..].iter().zip(slots) {

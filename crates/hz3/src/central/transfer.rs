@@ -14,14 +14,14 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::Slot;
-use super::places::{Places, SLOTS, most_waiting};
+use super::slot_layout::{SLOTS, WaitingSlots, max_waiting};
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{to_u32, to_u64, to_usize};
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused, Span, rank};
 
 /// The limit that a transfer cache starts with once it is wanted: this part of its most.
-const FIRST_PART: u32 = 8;
+const FIRST_LIMIT_DIVISOR: u32 = 8;
 /// Blocks that leave under one hold of the lock.
 const DRAIN_BATCH: usize = 64;
 
@@ -55,14 +55,14 @@ struct State {
     /// Blocks that may wait here.
     limit: u32,
     /// The fewest blocks that waited since the last tick.
-    low: u32,
+    low_water: u32,
     /// Whether any came or went since the last tick.
-    traffic: bool,
+    was_used: bool,
 }
 
 /// What a tick found.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Settled {
+pub(crate) struct TransferTick {
     /// Bytes of the blocks that went to the slabs.
     pub(crate) drained_bytes: u64,
     /// Whether blocks still wait.
@@ -124,12 +124,12 @@ impl Transfers {
         unsafe { cell.as_ref() }
     }
 
-    fn places(&self, shard: usize, class: SizeClass) -> Places<'_> {
+    fn waiting_slots(&self, shard: usize, class: SizeClass) -> WaitingSlots<'_> {
         debug_assert!(shard < self.shards);
         // SAFETY: the slots of every shard lie behind the cells.
         let start = unsafe { self.slots.add(shard * SLOTS) };
         // SAFETY: as above; they are atomics, zeroed at first, and stay mapped.
-        unsafe { Places::of(start, class) }
+        unsafe { WaitingSlots::of(start, class) }
     }
 
     /// Leaves blocks here, from the first of the batch on, as many as there is room for. Returns
@@ -143,8 +143,8 @@ impl Transfers {
             cell.overflowed.store(true, Ordering::Relaxed);
         }
         if count > 0 {
-            state.traffic = true;
-            self.places(shard, class).write(to_usize(len), &batch[..count]);
+            state.was_used = true;
+            self.waiting_slots(shard, class).write(to_usize(len), &batch[..count]);
             cell.len.store(len + to_u32(count), Ordering::Relaxed);
         }
         count
@@ -161,15 +161,15 @@ impl Transfers {
         let count = to_usize(len).min(out.len());
         if count < out.len() && cell.overflowed.load(Ordering::Relaxed) {
             cell.overflowed.store(false, Ordering::Relaxed);
-            let most = to_u32(most_waiting(class.index()));
-            state.limit = (state.limit * 2).clamp(most / FIRST_PART, most);
+            let most = to_u32(max_waiting(class.index()));
+            state.limit = (state.limit * 2).clamp(most / FIRST_LIMIT_DIVISOR, most);
         }
         if count > 0 {
             let left = len - to_u32(count);
-            self.places(shard, class).read(to_usize(left), &out[..count]);
+            self.waiting_slots(shard, class).read(to_usize(left), &out[..count]);
             cell.len.store(left, Ordering::Relaxed);
-            state.traffic = true;
-            state.low = state.low.min(left);
+            state.was_used = true;
+            state.low_water = state.low_water.min(left);
         }
         count
     }
@@ -180,11 +180,11 @@ impl Transfers {
         let mut state = cell.state.lock();
         let len = cell.len();
         let count = to_usize(len.min(most)).min(out.len());
-        let places = self.places(shard, class);
-        places.read(0, &out[..count]);
-        places.shift(count, to_usize(len));
+        let slots = self.waiting_slots(shard, class);
+        slots.read(0, &out[..count]);
+        slots.shift(count, to_usize(len));
         cell.len.store(len - to_u32(count), Ordering::Relaxed);
-        state.low = state.low.min(len - to_u32(count));
+        state.low_water = state.low_water.min(len - to_u32(count));
         count
     }
 
@@ -218,8 +218,8 @@ impl Transfers {
 
     /// Ends a tick: passes what nobody has wanted since the last one to `each`, and lowers the
     /// limits by it.
-    pub(super) fn settle(&self, each: impl Fn(SizeClass, &[Slot])) -> Settled {
-        let mut settled = Settled::default();
+    pub(super) fn drain_unwanted(&self, each: impl Fn(SizeClass, &[Slot])) -> TransferTick {
+        let mut settled = TransferTick::default();
         for (shard, class) in self.indices() {
             let cell = self.cell(shard, class);
             if !cell.is_wanted() {
@@ -227,9 +227,9 @@ impl Transfers {
             }
             let surplus = {
                 let mut state = cell.state.lock();
-                let surplus = if state.traffic { state.low } else { u32::MAX };
-                state.traffic = false;
-                state.low = cell.len();
+                let surplus = if state.was_used { state.low_water } else { u32::MAX };
+                state.was_used = false;
+                state.low_water = cell.len();
                 state.limit = state.limit.saturating_sub(surplus);
                 if state.limit == 0 {
                     cell.overflowed.store(false, Ordering::Relaxed);
@@ -280,7 +280,7 @@ const _: () = {
     assert!(size_of::<Transfer>() == 64);
     let mut class = 1;
     while class < CLASSES {
-        assert!(most_waiting(class) >= FIRST_PART as usize);
+        assert!(max_waiting(class) >= FIRST_LIMIT_DIVISOR as usize);
         class += 1;
     }
 };
@@ -291,8 +291,8 @@ mod tests {
     use std::sync::Mutex;
     use std::vec::Vec;
 
-    use super::super::places::most_waiting;
-    use super::{FIRST_PART, Slot, Transfers};
+    use super::super::slot_layout::max_waiting;
+    use super::{FIRST_LIMIT_DIVISOR, Slot, Transfers};
     use crate::base::size_class::SizeClass;
     use crate::os::fake::Fake;
 
@@ -360,8 +360,8 @@ mod tests {
     #[test]
     fn the_limit_doubles_with_the_proof_and_ends() {
         let transfers = wanted();
-        let most = most_waiting(class().index());
-        let mut limit = most / FIRST_PART as usize;
+        let most = max_waiting(class().index());
+        let mut limit = most / FIRST_LIMIT_DIVISOR as usize;
         loop {
             assert_eq!(transfers.put(0, class(), &batch(1..=2 * most)), limit);
             let out = batch(std::iter::repeat_n(0, 2 * most));
@@ -378,7 +378,7 @@ mod tests {
         let transfers = wanted();
         let drained = Mutex::new(Vec::new());
         let settle = || {
-            transfers.settle(|of, slots| {
+            transfers.drain_unwanted(|of, slots| {
                 assert_eq!(of, class());
                 drained.lock().unwrap().extend(numbers(slots));
             })

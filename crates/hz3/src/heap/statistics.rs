@@ -74,7 +74,7 @@ impl<O: Os> Heap<O> {
     /// takes.
     pub(crate) fn stats(&self) -> Stats {
         let (cached, runs) = (self.cached(), self.cached_runs());
-        let central = self.central.census();
+        let central = self.central.slab_counts();
         let free_pages = Central::free_pages(&self.segments, grain(self.os()));
         let segment = self.segments.census();
         let page = to_u64(PAGE_BYTES);
@@ -187,7 +187,7 @@ impl<O: Os> Heap<O> {
         assert_eq!(mapped, stats.active + stats.dirty + stats.retained, "I-8");
         assert!(segment.peak_active_bytes >= stats.active, "a peak below the present");
         // What is at rest needs no clamping.
-        let central = self.central.census();
+        let central = self.central.slab_counts();
         assert!(self.cached().sum() <= central.used_bytes);
     }
 }

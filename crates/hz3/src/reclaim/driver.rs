@@ -178,7 +178,7 @@ impl Reclaim {
             INLINE => {
                 self.look_after(layers);
                 if let Some(own) = layers.own() {
-                    own.runs.note_looked_after(self.driver.number.load(Ordering::Relaxed));
+                    own.runs.note_poll(self.driver.number.load(Ordering::Relaxed));
                 }
             }
             RUNNING if may_hold(layers, OVERDUE) => self.replace_if_dead(layers.os().now_ms()),
@@ -198,7 +198,7 @@ impl Reclaim {
     pub(crate) fn is_look_due(&self, own: &ThreadCache) -> bool {
         let is_inline = eventcount::state_after_post(&self.driver.state) == INLINE;
         let number = self.driver.number.load(Ordering::Relaxed);
-        let is_looked_after = !is_inline || own.runs.is_looked_after(number);
+        let is_looked_after = !is_inline || own.runs.is_poll_current(number);
         !is_looked_after || own.large_frees().is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
     }
 
@@ -308,7 +308,7 @@ impl Reclaim {
         if !is_alone && self.experiment.is_none() {
             // The next free of every cached class runs a slow path; else it would be a hit that asks for
             // no reclaimer. The experiments count on slow paths alone.
-            layers.registry.iter().for_each(ThreadCache::close);
+            layers.registry.iter().for_each(ThreadCache::arm_slow_paths);
         }
         let is_quiet = || is_alone || self.is_quiet(layers);
         eventcount::leave(&self.driver.state, RUNNING, INLINE, || layers.os().barrier(), is_quiet)

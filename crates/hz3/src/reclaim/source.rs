@@ -154,7 +154,7 @@ impl<O: Os> Source for Caches<'_, O> {
             Blocks::Surplus => {
                 if let Some(own) = own {
                     // SAFETY: the promise of `Layers::new`.
-                    unsafe { own.shed(below) };
+                    unsafe { own.shrink_to_initial(below) };
                 }
                 Passed::default()
             }
@@ -186,7 +186,7 @@ impl<O: Os> Source for Transfers<'_, O> {
         match blocks {
             Blocks::Stay | Blocks::Own => Passed::default(),
             Blocks::Idle => {
-                let settled = central.settle_transfers(segments);
+                let settled = central.drain_unwanted_transfers(segments);
                 let bytes = settled.drained_bytes;
                 Passed { bytes, is_active: settled.left, ..Passed::default() }
             }
@@ -202,7 +202,7 @@ pub(super) struct Slabs<'a, O>(Layers<'a, O>);
 
 impl<O: Os> Source for Slabs<'_, O> {
     fn offer(&self) -> u64 {
-        self.0.central().slack_hint()
+        self.0.central().free_bytes_hint()
     }
 
     fn release(&self, blocks: Blocks) -> Passed {

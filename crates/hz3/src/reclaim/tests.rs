@@ -44,7 +44,7 @@ fn one_pass_over_everything_leaves_nothing() {
     // What flushes left in the transfer caches came back too.
     assert!(moved.caches.bytes == stolen && moved.slabs.bytes > 0, "{moved:?}");
     assert_eq!(stand.registry.cached_bytes() + stand.central.transfer_bytes(), 0);
-    assert_eq!((stand.central.census().slabs, stand.dirty()), (0, 0));
+    assert_eq!((stand.central.slab_counts().slabs, stand.dirty()), (0, 0));
     assert!(moved.purged_pages() > 0);
 }
 
@@ -66,7 +66,7 @@ fn the_last_try_before_null_purges_nothing() {
     assert_eq!((own.cached_bytes(), other.cached_bytes()), (0, kept));
     let all = pass::run(layers(&stand, Front::Cache(own)), &Purger::new(), Scope::EVERY_BLOCK);
     assert_eq!(stand.registry.cached_bytes() + stand.central.transfer_bytes(), 0);
-    assert_eq!(stand.central.census().slabs, 0);
+    assert_eq!(stand.central.slab_counts().slabs, 0);
     assert!(own_only.purged_pages() == 0 && all.purged_pages() == 0 && stand.dirty() > 0);
 }
 

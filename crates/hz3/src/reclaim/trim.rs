@@ -19,7 +19,7 @@ impl Reclaim {
             self.slack.judge(Self::time(layers), retaken);
         }
         if counts_slabs {
-            self.slack.note_takes(layers.own().map_or(0, ThreadCache::takes));
+            self.slack.note_takes(layers.own().map_or(0, ThreadCache::allocation_misses));
         } else if segments.account().dirty_bytes() <= self.slack.least() {
             return;
         }

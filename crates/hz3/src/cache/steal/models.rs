@@ -1,5 +1,5 @@
-//! The model: an owner that pops and pushes, and a thief. No block is lost and none is had
-//! twice, whatever the order. The barrier of the thief is a `SeqCst` fence on both sides.
+//! Loom models of an owner that pops and pushes while a thief steals. In every order each block
+//! is taken exactly once. A `SeqCst` fence on both sides stands for the thief's barrier.
 
 use super::{PADDING, Slot, Stack};
 use crate::base::size_class::{MIN_ALIGN, SizeClass};
@@ -36,7 +36,7 @@ impl Cache {
             taken: std::array::from_fn(|_| AtomicUsize::new(0)),
         };
         for block in 0..blocks {
-            // SAFETY: nobody else has the stack yet.
+            // SAFETY: no other thread has the stack yet.
             assert!(unsafe { cache.stack.push(address(block)) });
         }
         Arc::new(cache)
@@ -94,7 +94,7 @@ impl Cache {
         }
         for block in 0..blocks {
             let times = self.taken[block].load(Ordering::Relaxed);
-            assert_eq!(times, 1, "block {block} was had {times} times");
+            assert_eq!(times, 1, "block {block} was taken {times} times");
         }
     }
 }
@@ -103,14 +103,14 @@ fn address(block: usize) -> *mut u8 {
     std::ptr::without_provenance_mut((block + 1) * MIN_ALIGN)
 }
 
-/// Another thread, which does this to the cache.
+/// Starts another thread that calls `act` on the cache.
 fn beside(cache: &Arc<Cache>, act: fn(&Cache)) -> JoinHandle<()> {
     let cache = Arc::clone(cache);
     loom::thread::spawn(move || act(&cache))
 }
 
 #[test]
-fn a_pop_and_a_steal_never_have_the_same_block() {
+fn a_pop_and_a_steal_never_take_the_same_block() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
         let thief = beside(&cache, Cache::steal);
@@ -140,13 +140,13 @@ fn blocks_pushed_during_a_steal_are_not_lost() {
 }
 
 #[test]
-fn blocks_pushed_while_the_stack_is_closed_are_not_lost() {
+fn blocks_pushed_while_the_slow_path_is_armed_are_not_lost() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
         let thief = beside(&cache, |cache| {
             cache.steal();
             let _guard = cache.lock.lock().unwrap();
-            cache.stack.close();
+            cache.stack.arm_at_top();
         });
         cache.push(address(2));
         cache.push(address(3));
@@ -155,9 +155,9 @@ fn blocks_pushed_while_the_stack_is_closed_are_not_lost() {
     });
 }
 
-/// A thief that claimed the first block may read the `top` that the last pop lowered to the slot of
-/// the first push, in which the first block lay before. The owner is a thread of its own, because
-/// loom preempts the main thread last.
+/// The thief may claim the first block and then read the `top` that the last pop lowered to the slot
+/// of the first push. The first block lay in that slot before. The owner is a thread of its own,
+/// because loom preempts the main thread last.
 #[test]
 fn a_block_below_one_that_was_popped_during_a_steal_is_not_lost() {
     loom::model(|| {
@@ -177,9 +177,9 @@ fn a_block_below_one_that_was_popped_during_a_steal_is_not_lost() {
     });
 }
 
-/// What the pop hands out comes from the stack's copy of the newest block.
+/// A pop returns the stack's copy of the newest block, which a steal does not update.
 #[test]
-fn an_owner_that_was_robbed_pops_what_it_pushed_since() {
+fn after_a_steal_the_owner_pops_the_blocks_that_it_pushed_since() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
         let thief = beside(&cache, Cache::steal);
@@ -198,17 +198,17 @@ fn an_owner_that_was_robbed_pops_what_it_pushed_since() {
 }
 
 #[test]
-fn pushes_that_do_not_see_the_close_yet_stay_within_the_array() {
+fn pushes_that_do_not_see_the_armed_limit_yet_stay_within_the_array() {
     loom::model(|| {
         let cache = Cache::with_blocks(1);
-        let closer = beside(&cache, |cache| {
+        let arming = beside(&cache, |cache| {
             let _guard = cache.lock.lock().unwrap();
-            cache.stack.close();
+            cache.stack.arm_at_top();
         });
         for block in 1..SLOTS {
             cache.push(address(block));
         }
-        closer.join().unwrap();
+        arming.join().unwrap();
         let _guard = cache.lock.lock().unwrap();
         cache.stack.set_capacity(SLOTS);
         assert_eq!(cache.stack.len(), SLOTS);
@@ -218,7 +218,7 @@ fn pushes_that_do_not_see_the_close_yet_stay_within_the_array() {
 }
 
 #[test]
-fn two_thieves_and_an_owner() {
+fn two_thieves_and_the_owner_take_each_block_once() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
         let thieves = [(); 2].map(|()| beside(&cache, Cache::steal));

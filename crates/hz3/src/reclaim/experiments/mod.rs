@@ -77,7 +77,7 @@ impl Experiment {
         let gives_up = plan.decay.is_some() || plan.dump_blocks > 0;
         let (is_active, stolen) = if gives_up {
             let idle = layers.caches().release_of_idle_threads();
-            let settled = layers.central().settle_transfers(layers.segments());
+            let settled = layers.central().drain_unwanted_transfers(layers.segments());
             (idle.is_active, idle.bytes + settled.drained_bytes)
         } else {
             (was_any_active(layers), 0)
