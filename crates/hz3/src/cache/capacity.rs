@@ -5,9 +5,10 @@
 //! that, up to [`max_blocks`], it grows only after the cache ran both empty and full since the last
 //! growth. A thread that only frees or only allocates gains nothing from a larger cache.
 //!
-//! A refill or flush moves half of the capacity, so that both a free and a malloc after it are hits.
-//! A class that flows one way moves all of it. The capacities of all classes together, in bytes,
-//! stay within the cache's limit. A class that must grow beyond it takes from the others in turn.
+//! A refill or flush moves half of the capacity, so that both a free and a malloc after it are
+//! hits. A class that flows one way moves all of it. The capacities of all classes together, in
+//! bytes, stay within the cache's limit. A class that must grow beyond it takes from the others in
+//! turn.
 
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::to_u64;
@@ -19,12 +20,13 @@ const LARGEST_CLASS_BLOCKS: usize = 16;
 /// As [`LARGEST_CLASS_BLOCKS`], while the cache runs only empty or only full of the class.
 const LARGEST_CLASS_BLOCKS_ONE_WAY: usize = 8;
 /// The largest capacity of any class, in blocks. A program that allocates and frees that many in
-/// turn stays in its cache, at 42 instructions per pair. A block that goes through its slab costs 50
-/// to 130 more (blocks of 64 bytes, 1,600 and more in turn).
+/// turn stays in its cache, at 42 instructions per pair. A block that goes through its slab costs
+/// 50 to 130 more (blocks of 64 bytes, 1,600 and more in turn).
 const MAX_BLOCKS: usize = 2048;
 /// The initial capacity of a class, in bytes, within [`INITIAL_BLOCKS`].
 const INITIAL_BYTES: usize = 2048;
-/// Bounds of the initial capacity, in blocks. A capacity that the user sets may exceed the upper one.
+/// Bounds of the initial capacity, in blocks. A capacity that the user sets may exceed the upper
+/// one.
 const INITIAL_BLOCKS: core::ops::RangeInclusive<usize> = 2..=8;
 /// The largest capacity of a class that runs only empty or only full, in bytes: a good batch.
 const MAX_BYTES_ONE_WAY: usize = 32 * 1024;
@@ -120,8 +122,8 @@ impl Capacity {
         if self.flows_one_way(class) { self.of(class) } else { self.half(class) }
     }
 
-    /// Returns whether a class has the largest one-way capacity and since then ran only empty or only
-    /// full.
+    /// Returns whether a class has the largest one-way capacity and since then ran only empty or
+    /// only full.
     fn flows_one_way(&self, class: SizeClass) -> bool {
         let shortages = self.shortages[class.index()];
         shortages.is_power_of_two() && self.of(class) == max_blocks_one_way(class.block_bytes())
@@ -158,8 +160,8 @@ impl Capacity {
         self.blocks[class.index()] = blocks;
     }
 
-    /// Returns the next classes that should give up half of their capacity so that `class` can grow,
-    /// each with its new capacity in blocks.
+    /// Returns the next classes that should give up half of their capacity so that `class` can
+    /// grow, each with its new capacity in blocks.
     pub(crate) fn victims(
         &mut self,
         class: SizeClass,
@@ -183,7 +185,8 @@ impl Capacity {
         to_u64(self.granted_bytes)
     }
 
-    /// Sets the initial capacity of every class, in blocks, up to its [`max_blocks`]; `None`: by size.
+    /// Sets the initial capacity of every class, in blocks, up to its [`max_blocks`]; `None`: by
+    /// size.
     pub(crate) fn set_initial(&mut self, blocks: Option<usize>) {
         self.initial_blocks = blocks;
     }

@@ -1,5 +1,6 @@
 //! The owner's part of the experiments: the decay of S58, which gives back blocks that the thread
-//! does not use, and the dump of S64. Only the owner may lower a capacity, because it may be pushing.
+//! does not use, and the dump of S64. Only the owner may lower a capacity, because it may be
+//! pushing.
 
 use super::ThreadCache;
 use super::below::Below;
@@ -56,7 +57,8 @@ impl ThreadCache {
         decay(&mut Owned { cache: self, cold: self.cold.lock(), below }, overages, most)
     }
 
-    /// S64: puts up to `most` blocks back into their slabs, smallest classes first. Returns how many.
+    /// S64: puts up to `most` blocks back into their slabs, smallest classes first. Returns how
+    /// many.
     ///
     /// # Safety
     /// The caller owns the cache.

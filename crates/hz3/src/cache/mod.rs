@@ -1,7 +1,7 @@
 //! Thread caches: they serve malloc and free of a small block in a few instructions.
 //!
-//! A cache holds one `Stack` of block addresses for each class. A freed block goes into the cache of
-//! the thread that frees it, and from there to central in batches. Any thread can empty another
+//! A cache holds one `Stack` of block addresses for each class. A freed block goes into the cache
+//! of the thread that frees it, and from there to central in batches. Any thread can empty another
 //! thread's cache (see [`steal`]) at no cost for the owner.
 //!
 //! The header with the stacks and the arrays of slots share one mapping. Arrays are small at first
@@ -73,8 +73,8 @@ mod thread_cache {
         pub(crate) runs: RunCache,
     }
 
-    // SAFETY: the pointers are fixed at creation. The other fields are `Sync`, atomics or behind the
-    // lock. The contract of `Stack` says which thread may pop and push.
+    // SAFETY: the pointers are fixed at creation. The other fields are `Sync`, atomics or behind
+    // the lock. The contract of `Stack` says which thread may pop and push.
     unsafe impl Sync for ThreadCache {}
 
     /// The calling thread's way in: its cache, or central before its first call and after its end.
@@ -108,7 +108,8 @@ mod thread_cache {
         /// [`ThreadCache::slow_paths`] at the owner's last epoch by count.
         #[cfg(feature = "experiments")]
         epoch_at: AtomicU64,
-        /// The owner's slow paths and large frees at its last estimate of the memory that could go back.
+        /// The owner's slow paths and large frees at its last estimate of the memory that could go
+        /// back.
         estimate_at: AtomicU64,
         pub(crate) requests: AtomicU64,
         pub(crate) frees: AtomicU64,
@@ -125,7 +126,8 @@ mod thread_cache {
         pub(super) surplus: [Surplus; CLASSES],
         /// Classes with a slow path of the owner since the last tick.
         pub(super) active: ClassSet,
-        /// The owner has only freed since [`ThreadCache::shrink_to_initial`]; then classes hardly grow.
+        /// The owner has only freed since [`ThreadCache::shrink_to_initial`]; then classes hardly
+        /// grow.
         pub(super) only_frees: bool,
         /// Classes that a tick emptied because the owner used only others.
         pub(super) idle: ClassSet,
@@ -135,8 +137,8 @@ mod thread_cache {
         used_slots: usize,
     }
 
-    /// Slots for the arrays of all classes. Each class's arrays double up to [`max_blocks`], so they
-    /// take less than twice the last one together, and the padding of each.
+    /// Slots for the arrays of all classes. Each class's arrays double up to [`max_blocks`], so
+    /// they take less than twice the last one together, and the padding of each.
     const SLOTS: usize = {
         let mut slots = 0;
         let mut class = 1;
@@ -148,8 +150,8 @@ mod thread_cache {
         slots
     };
     /// Offset of the header in its mapping, in bytes. Programs often write to the start of a page
-    /// first, because blocks of 4 KiB and more start there. A CPU that compares only the low 12 bits
-    /// of addresses delays a load at the same offset of another page. So the fields that every
+    /// first, because blocks of 4 KiB and more start there. A CPU that compares only the low 12
+    /// bits of addresses delays a load at the same offset of another page. So the fields that every
     /// malloc and free reads lie at another offset.
     const HEADER_AT: usize = 64 * 5;
     const HEADER_BYTES: usize = size_of::<ThreadCache>().next_multiple_of(64);
@@ -174,20 +176,21 @@ mod thread_cache {
             }
         }
 
-        /// Returns whether `interval` slow paths have passed since the last epoch; if so, an epoch starts
-        /// now. For the owner alone.
+        /// Returns whether `interval` slow paths have passed since the last epoch; if so, an epoch
+        /// starts now. For the owner alone.
         #[cfg(feature = "experiments")]
         pub(crate) fn is_epoch_due(&self, slow_paths: u64, interval: u64) -> bool {
             Self::is_due(&self.epoch_at, slow_paths, interval)
         }
 
-        /// Returns whether `interval` slow paths have passed since the last estimate; if so, counts anew.
-        /// For the owner alone.
+        /// Returns whether `interval` slow paths have passed since the last estimate; if so, counts
+        /// anew. For the owner alone.
         pub(crate) fn is_estimate_due(&self, slow_paths: u64, interval: u64) -> bool {
             Self::is_due(&self.estimate_at, slow_paths, interval)
         }
 
-        /// Returns whether `interval` slow paths have passed since `last`; if so, sets `last` to now.
+        /// Returns whether `interval` slow paths have passed since `last`; if so, sets `last` to
+        /// now.
         fn is_due(last: &AtomicU64, slow_paths: u64, interval: u64) -> bool {
             let is_due = slow_paths.wrapping_sub(last.load(Ordering::Relaxed)) >= interval;
             if is_due {
@@ -238,7 +241,8 @@ mod thread_cache {
         /// Makes a cache in a fresh mapping of [`CACHE_BYTES`].
         ///
         /// # Safety
-        /// The mapping has that length, is page-aligned, belongs to the caller and is never unmapped.
+        /// The mapping has that length, is page-aligned, belongs to the caller and is never
+        /// unmapped.
         pub(crate) unsafe fn create<'a>(
             mapping: NonNull<u8>,
             arena_base: NonNull<u8>,
@@ -272,7 +276,8 @@ mod thread_cache {
         /// No thread owns the cache, and it holds no blocks.
         pub(super) unsafe fn reset(&self, cold: &mut ColdState, all: bool) {
             for class in SizeClass::all() {
-                // A thread that does not exist in a forked child may have lowered `top` by a failed pop.
+                // A thread that does not exist in a forked child may have lowered `top` by a failed
+                // pop.
                 let stack = self.stack(class);
                 if all || cold.capacity.of(class) > 0 || stack.has_moved_from(self.no_array()) {
                     // SAFETY: an array without slots; the stack holds no blocks and has no owner.
@@ -296,8 +301,8 @@ mod thread_cache {
             cold.used_slots = 0;
         }
 
-        /// Returns the empty array of stacks without slots. Padding precedes it, because `push` reads
-        /// below an empty stack too.
+        /// Returns the empty array of stacks without slots. Padding precedes it, because `push`
+        /// reads below an empty stack too.
         fn no_array(&self) -> *mut Slot {
             self.slots.wrapping_add(PADDING)
         }
@@ -310,7 +315,8 @@ mod thread_cache {
             Span { start, bytes: CACHE_BYTES.next_multiple_of(os.page_size()) }
         }
 
-        /// Purges the slots that share no page with the header. A refusal of the system is harmless.
+        /// Purges the slots that share no page with the header. A refusal of the system is
+        /// harmless.
         ///
         /// # Safety
         /// No thread owns the cache, and its stacks have no arrays.
@@ -384,10 +390,12 @@ mod thread_cache {
     }
 
     impl ColdState {
-        /// Gives the class's stack a longer array if its present one has fewer than `capacity` slots.
+        /// Gives the class's stack a longer array if its present one has fewer than `capacity`
+        /// slots.
         ///
         /// # Safety
-        /// The caller owns `cache`, holds its lock, which guards `self`, and uses no batch of the stack.
+        /// The caller owns `cache`, holds its lock, which guards `self`, and uses no batch of the
+        /// stack.
         pub(crate) unsafe fn fit_array(
             &mut self,
             cache: &ThreadCache,
@@ -405,8 +413,8 @@ mod thread_cache {
             debug_assert!(self.used_slots + PADDING + slots <= SLOTS);
             let array = cache.slots.wrapping_add(self.used_slots + PADDING);
             self.used_slots += PADDING + slots;
-            // SAFETY: no array has had these slots of the cache's mapping (`SLOTS` bounds the sum); the
-            // rest is the caller's promise.
+            // SAFETY: no array has had these slots of the cache's mapping (`SLOTS` bounds the sum);
+            // the rest is the caller's promise.
             unsafe { cache.stack(class).relocate(array, capacity) };
         }
     }

@@ -105,7 +105,8 @@ impl<O: Os> Owned<'_, O> {
         }
     }
 
-    /// Fills an empty, compacted stack with a batch from central; with nothing if memory is exhausted.
+    /// Fills an empty, compacted stack with a batch from central; with nothing if memory is
+    /// exhausted.
     pub(super) fn fetch(&mut self, class: SizeClass) {
         let stack = self.cache.stack(class);
         // SAFETY: this thread owns the cache, holds its lock, and does not pop or push meanwhile.

@@ -26,8 +26,8 @@ pub(crate) struct AlreadyCached;
 const COPY_BATCH: usize = 128;
 
 impl ThreadCache {
-    /// Serves an allocation whose pop failed: gets a batch from central and returns one block of it.
-    /// `None` if there is no memory.
+    /// Serves an allocation whose pop failed: gets a batch from central and returns one block of
+    /// it. `None` if there is no memory.
     ///
     /// # Safety
     /// The caller owns the cache, and [`super::steal::Stack::pop`] of this class has just failed.
@@ -58,7 +58,8 @@ impl ThreadCache {
             stack.undo_pop();
         }
         if is_first {
-            // So the first free of the class takes the slow path, which looks the block up in its slab.
+            // So the first free of the class takes the slow path, which looks the block up in its
+            // slab.
             stack.arm_at_floor();
         }
         block
@@ -131,8 +132,9 @@ impl ThreadCache {
         unsafe { self.reset(&mut cold, false) };
     }
 
-    /// Empties the cache while its owner runs. Returns the bytes of the blocks and runs taken. `None`
-    /// if the owner is in its cold path or the system has no barrier; then only the runs are taken.
+    /// Empties the cache while its owner runs. Returns the bytes of the blocks and runs taken.
+    /// `None` if the owner is in its cold path or the system has no barrier; then only the runs are
+    /// taken.
     pub(crate) fn steal<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
         let runs = self.steal_runs(below);
         let mut cold = self.cold.try_lock()?;
@@ -140,8 +142,8 @@ impl ThreadCache {
         self.steal_classes(&cold, below, ClassSet::ALL).map(|bytes| bytes + runs)
     }
 
-    /// As [`ThreadCache::steal`], for an active owner: empties only the idle classes, those without a
-    /// slow path since the last call. Their capacity falls when the owner uses them again.
+    /// As [`ThreadCache::steal`], for an active owner: empties only the idle classes, those without
+    /// a slow path since the last call. Their capacity falls when the owner uses them again.
     pub(crate) fn steal_idle_classes<O: Os>(&self, below: Below<'_, O>) -> Option<u64> {
         let runs = self.steal_runs(below);
         let mut cold = self.cold.try_lock()?;
@@ -250,8 +252,8 @@ fn put_copy<O: Os>(below: Below<'_, O>, class: SizeClass, blocks: &[Slot]) {
 }
 
 impl ThreadCache {
-    /// Lowers the capacity of every class to about its initial one, flushes the blocks above it, and
-    /// gives the runs of large blocks back.
+    /// Lowers the capacity of every class to about its initial one, flushes the blocks above it,
+    /// and gives the runs of large blocks back.
     ///
     /// # Safety
     /// The caller owns the cache.

@@ -28,8 +28,8 @@ const LISTS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Registry {
     all: List<ThreadCache>,
-    /// Lists of unused caches, chosen by the CPU on which the thread ended. A new thread on that CPU
-    /// finds their lines in the CPU's cache.
+    /// Lists of unused caches, chosen by the CPU on which the thread ended. A new thread on that
+    /// CPU finds their lines in the CPU's cache.
     unused: [Lock<Unused, { rank::UNUSED }>; LISTS],
     /// Held while a new cache enters `all`, which takes one writer at a time.
     publication: Lock<(), { rank::PUBLICATION }>,
@@ -117,8 +117,8 @@ impl Registry {
         })
     }
 
-    /// Maps a new cache. Not inlined, because the cache is built on the call stack, which would cost
-    /// every new thread a page of its stack.
+    /// Maps a new cache. Not inlined, because the cache is built on the call stack, which would
+    /// cost every new thread a page of its stack.
     #[cold]
     #[inline(never)]
     fn create<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
@@ -140,9 +140,9 @@ impl Registry {
 
     /// Takes a cache back from a thread that ends.
     ///
-    /// The blocks go back to central, unless they are few and this CPU's list is empty. Then they stay
-    /// for the next thread, because a short thread would otherwise fetch and flush a batch of every
-    /// class. The reclaimer empties such a cache like any idle one.
+    /// The blocks go back to central, unless they are few and this CPU's list is empty. Then they
+    /// stay for the next thread, because a short thread would otherwise fetch and flush a batch of
+    /// every class. The reclaimer empties such a cache like any idle one.
     ///
     /// # Safety
     /// The cache came from [`Registry::acquire`] and its owner does not use it any more.
@@ -191,14 +191,16 @@ impl Registry {
             if cache.was_active() {
                 idle.active += 1;
             } else if cache.cached_bytes() > 0 {
-                // Without membarrier a cache cannot be stolen, so it does not count as remaining work.
+                // Without membarrier a cache cannot be stolen, so it does not count as remaining
+                // work.
                 idle.bytes += cache.steal(below).unwrap_or(0);
             }
         }
         idle
     }
 
-    /// Empties the classes of every cache without a slow path since the last call. Returns the bytes.
+    /// Empties the classes of every cache without a slow path since the last call. Returns the
+    /// bytes.
     pub(crate) fn steal_idle_classes<O: Os>(&self, below: Below<'_, O>) -> u64 {
         self.iter().filter_map(|cache| cache.steal_idle_classes(below)).sum()
     }
@@ -240,12 +242,12 @@ impl Registry {
     }
 
     /// Checks the sum of the capacities, and of all stacks the parts of I-2 that hold while their
-    /// owners run. Also checks that `own`, the caller's cache, is in the registry (I-1). Panics on a
-    /// breach.
+    /// owners run. Also checks that `own`, the caller's cache, is in the registry (I-1). Panics on
+    /// a breach.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self, own: Option<&ThreadCache>) {
-        // `acquire` does not count locks, so mark the operation here: a signal handler must not wait for
-        // these locks.
+        // `acquire` does not count locks, so mark the operation here: a signal handler must not
+        // wait for these locks.
         held::begin_operation();
         self.acquire_all();
         let mut granted = 0;
@@ -262,14 +264,15 @@ impl Registry {
         assert!(is_known, "I-1: a cache that is not in the registry");
     }
 
-    /// In a forked child: takes back all caches except `own`, because their threads do not exist here.
+    /// In a forked child: takes back all caches except `own`, because their threads do not exist
+    /// here.
     pub(crate) fn adopt_orphans<O: Os>(&self, own: Option<&ThreadCache>, below: Below<'_, O>) {
         for list in &self.unused {
             list.lock().0 = core::ptr::null_mut();
         }
         for cache in self.all_but(own) {
-            // SAFETY: the thread that owned the cache does not exist in this process. A block that it
-            // was just popping or pushing is lost, but never handed out twice.
+            // SAFETY: the thread that owned the cache does not exist in this process. A block that
+            // it was just popping or pushing is lost, but never handed out twice.
             unsafe { cache.retire(below) };
             self.unused[0].lock().push(cache);
         }

@@ -39,7 +39,8 @@ pub(crate) struct RunCache {
     stolen: AtomicU32,
     /// The limit of [`RunCache::held`], in pages.
     most: AtomicU32,
-    /// The last poll of the reclaim driver: its state in the upper half, the pages held in the lower.
+    /// The last poll of the reclaim driver: its state in the upper half, the pages held in the
+    /// lower.
     polled: AtomicU64,
 }
 
@@ -115,8 +116,8 @@ impl RunCache {
         self.polled.store(note, Ordering::Relaxed);
     }
 
-    /// Owner: returns whether the driver is still in the state of the last poll, and no more pages are
-    /// held than then.
+    /// Owner: returns whether the driver is still in the state of the last poll, and no more pages
+    /// are held than then.
     pub(crate) fn is_poll_current(&self, state: u32) -> bool {
         let note = self.polled.load(Ordering::Relaxed);
         low_half(note >> 32) == state && self.held() <= low_half(note)
@@ -124,7 +125,8 @@ impl RunCache {
 
     /// Owner: keeps a run of `pages` pages if that evicts no other; returns whether it did.
     ///
-    /// Calls `claim` for the run only when there is room. `None` from it means that the run is gone.
+    /// Calls `claim` for the run only when there is room. `None` from it means that the run is
+    /// gone.
     #[inline]
     pub(crate) fn put_if_room(&self, pages: Pages, claim: impl FnOnce() -> Option<Run>) -> bool {
         let most = self.most.load(Ordering::Relaxed);
@@ -162,7 +164,8 @@ impl RunCache {
         })
     }
 
-    /// Owner: keeps a run of at most [`LONGEST`] pages, and passes the runs that it replaces to `evict`.
+    /// Owner: keeps a run of at most [`LONGEST`] pages, and passes the runs that it replaces to
+    /// `evict`.
     pub(crate) fn put(&self, run: Run, mut evict: impl FnMut(Run)) {
         let pages = run.pages.get();
         let most = self.most.load(Ordering::Relaxed);
@@ -190,8 +193,8 @@ impl RunCache {
         &self.slots.as_flattened()[slot]
     }
 
-    /// Owner: returns the next slot that may hold a run, from the clock hand on and round to the start.
-    /// Moves the hand past it.
+    /// Owner: returns the next slot that may hold a run, from the clock hand on and round to the
+    /// start. Moves the hand past it.
     fn next_filled(&self) -> Option<usize> {
         let hand = to_u32(self.clock_hand.load(Ordering::Relaxed));
         let word_at = |word: usize| self.maybe_filled[word].load(Ordering::Relaxed);

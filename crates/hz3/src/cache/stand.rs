@@ -67,7 +67,8 @@ impl Stand {
         }
     }
 
-    /// Takes `count` blocks through a cache and frees them into it. Returns the bytes that it then holds.
+    /// Takes `count` blocks through a cache and frees them into it. Returns the bytes that it then
+    /// holds.
     pub(crate) fn use_cache(&self, cache: &ThreadCache, count: usize) -> u64 {
         let class = SizeClass::of_size(SIZE);
         let blocks: Vec<NonNull<u8>> = (0..count).map(|_| self.take(cache, class)).collect();

@@ -11,9 +11,9 @@
 //! slots; a thief reads those that it won.
 //!
 //! **The newest block** has a copy in the stack itself, so `pop` need not load `top` first: while
-//! there are blocks, `newest` equals the slot below `top`. Only the owner uses the copy, and a thief
-//! does not update it: after a steal the owner's next `pop` fails, and the cold path reloads the
-//! copy. Every function but `pop` and `push` that changes `top` or the slots below it ends with
+//! there are blocks, `newest` equals the slot below `top`. Only the owner uses the copy, and a
+//! thief does not update it: after a steal the owner's next `pop` fails, and the cold path reloads
+//! the copy. Every function but `pop` and `push` that changes `top` or the slots below it ends with
 //! [`Stack::reload_newest`].
 //!
 //! **A double free** is noticed by `push` if the block is one of the two newest. On a stack with
@@ -161,7 +161,8 @@ impl Stack {
     #[inline(always)]
     pub(crate) unsafe fn pop(&self) -> Option<*mut u8> {
         let top = self.top.load(Ordering::Relaxed);
-        // Only the owner writes `top`. The second load lets the compiler lower it by one instruction.
+        // Only the owner writes `top`. The second load lets the compiler lower it by one
+        // instruction.
         let lowered = self.top.load(Ordering::Relaxed).wrapping_sub(1);
         // Release pairs with the acquire load of `top` in `settle`.
         self.top.store(lowered, Ordering::Release);
@@ -175,8 +176,8 @@ impl Stack {
         Some(newest)
     }
 
-    /// Owner: adds a block. Returns false if there is no room, if no block of the class can start at
-    /// that address, or if the block may be one of the two newest already.
+    /// Owner: adds a block. Returns false if there is no room, if no block of the class can start
+    /// at that address, or if the block may be one of the two newest already.
     ///
     /// # Safety
     /// The caller is the owner, or the stack is a sentinel.
@@ -230,7 +231,8 @@ impl Stack {
     /// Owner, under the lock, after a failed pop: raises `top` again.
     pub(crate) fn undo_pop(&self) {
         let top = self.top.load(Ordering::Relaxed).wrapping_add(1);
-        // Two failed pops with one undo would leave `top` too low: pushes would write to another array.
+        // Two failed pops with one undo would leave `top` too low: pushes would write to another
+        // array.
         debug_assert!(top.addr() >= self.base.load(Ordering::Relaxed).addr(), "two pops, one undo");
         // Release pairs with the acquire load of `top` in `settle`, as in `pop`.
         self.top.store(top, Ordering::Release);
@@ -308,7 +310,8 @@ impl Stack {
         unsafe { core::slice::from_raw_parts(top, count) }
     }
 
-    /// Owner, under the lock: raises `top` after the caller filled `count` slots of [`Stack::room`].
+    /// Owner, under the lock: raises `top` after the caller filled `count` slots of
+    /// [`Stack::room`].
     pub(crate) fn raise_top(&self, count: usize) {
         let top = self.top.load(Ordering::Relaxed);
         // Release pairs with the acquire loads of `top` in `claim` and `settle`.
@@ -368,8 +371,8 @@ impl Stack {
     /// Under the lock: arms the slow path: lowers `limit` to `top`, so that the owner's next push
     /// fails.
     ///
-    /// Pushes that still read the old limit succeed. Their blocks lie within the array, perhaps above
-    /// the new limit, until the owner disarms the slow path by [`Stack::set_capacity`].
+    /// Pushes that still read the old limit succeed. Their blocks lie within the array, perhaps
+    /// above the new limit, until the owner disarms the slow path by [`Stack::set_capacity`].
     pub(crate) fn arm_at_top(&self) {
         self.limit.store(self.top.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -420,7 +423,8 @@ impl Stack {
         Claim { start, seen }
     }
 
-    /// Thief, under the same lock and after the barrier: ends a steal and returns the stolen blocks.
+    /// Thief, under the same lock and after the barrier: ends a steal and returns the stolen
+    /// blocks.
     pub(crate) fn settle(&self, claim: Claim) -> Batch {
         // Acquire pairs with the release store of `top` in `push`.
         let now = self.top.load(Ordering::Acquire);

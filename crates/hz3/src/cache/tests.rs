@@ -23,7 +23,8 @@ fn a_miss_fetches_a_batch_and_returns_one_block_of_it() {
         stand.take(cache, class());
     }
     assert_eq!(cache.counts.refills.load(core::sync::atomic::Ordering::Relaxed), 1);
-    // The first free of a class takes the slow path, which looks the block up and disarms the stack.
+    // The first free of a class takes the slow path, which looks the block up and disarms the
+    // stack.
     stand.free(cache, class(), first);
     assert_eq!((cache.stack(class()).capacity(), cache.stack(class()).len()), (8, 1));
     stand.validate();

@@ -1,4 +1,4 @@
-//! A bin: the slabs of one class in one shard that have free blocks, and the lock around them.
+//! Bins: the slabs of one class in one shard, and the lock that protects them.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,52 +13,51 @@ use crate::os::lock::Lock;
 use crate::os::rank;
 use crate::segment::tables::{BITMAP_WORDS, Tables};
 
-/// Slabs that move in the order for one choice of a slab that serves.
+/// The most slabs that one choice of the current slab may move in the order.
 const MAX_MOVES_PER_CHOICE: u32 = 16;
 
-/// The cell of one bin; a cache line of its own, so that bins do not share one. All zero bytes
-/// are an empty bin.
+/// A bin, in a cache line of its own. All zero bytes are an empty bin.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Bin {
     pub(crate) state: Lock<BinState, { rank::BIN }>,
-    /// Number of slabs with free blocks, readable without the lock as a hint.
+    /// Number of slabs with free blocks. Written under the lock; a hint without it.
     available: AtomicU32,
-    /// Free blocks of all slabs of the bin. Written under the lock.
+    /// Free blocks of all slabs of the bin. Written under the lock; a hint without it.
     free_blocks: AtomicU64,
 }
 
-/// What the lock of a bin protects, besides the headers and bitmaps of its slabs.
+/// The state that a bin's lock protects, besides the headers and bitmaps of its slabs.
 #[derive(Debug)]
 pub(crate) struct BinState {
-    /// The slab that serves, until it has no free block, or until it is empty and another slab has
-    /// free blocks; 0 for none. It is not in the order, so blocks come from it and go to it without
-    /// moving it.
+    /// The first chunk of the slab that serves now; 0 for none. It serves until it has no free
+    /// block, or until it is empty and another slab has free blocks. It is not in the order, so it
+    /// need not move when blocks are taken or put back.
     current: u32,
     /// The other slabs with free blocks, fullest first, then lowest; see [`BinView::fullest`].
     order: Treap,
-    /// How many slabs are empty. One is kept against thrashing; `retire` takes it too.
+    /// Number of empty slabs. The bin keeps one against thrashing, until `retire` takes it.
     empty: u32,
-    /// Slabs of the bin, full ones included.
+    /// Number of slabs of the bin, those without free blocks included.
     slabs: u32,
 }
 
-/// An empty slab that has left its bin; its run goes back to the segments.
+/// The first chunk of an empty slab that has left its bin. Its run goes back to the segments.
 #[must_use = "the slab's run must be given back"]
 #[derive(Debug)]
 pub(crate) struct Retired(pub(crate) ChunkIndex);
 
-/// What became of a batch's leading blocks.
+/// The result of [`BinView::put`].
 #[must_use = "a retired slab's run must be given back"]
 #[derive(Debug)]
 pub(crate) struct Put {
-    /// How many were put back, at least one unless the first is no block of the slab.
+    /// How many blocks were put back; 0 only if the first one lies outside the slab.
     pub(crate) count: usize,
-    /// The empty slab that left the bin, if that emptied one more than the bin keeps.
+    /// The empty slab that left the bin, if the bin then had two.
     pub(crate) retired: Option<Retired>,
 }
 
-/// One locked bin and the tables it needs.
+/// A locked bin and the tables that it needs.
 pub(crate) struct BinView<'a> {
     pub(crate) bin: &'a Bin,
     pub(crate) state: &'a mut BinState,
@@ -67,12 +66,12 @@ pub(crate) struct BinView<'a> {
 }
 
 impl Bin {
-    /// Whether the bin has blocks; a hint without the lock.
+    /// Returns whether the bin has free blocks; a hint without the lock.
     pub(crate) fn has_blocks(&self) -> bool {
         self.available.load(Ordering::Relaxed) > 0
     }
 
-    /// Free blocks of all slabs of the bin; exact under the lock, a hint without.
+    /// Returns the free blocks of all slabs of the bin; a hint without the lock.
     pub(crate) fn free_blocks(&self) -> u64 {
         self.free_blocks.load(Ordering::Relaxed)
     }
@@ -93,7 +92,7 @@ impl BinState {
         self.slabs
     }
 
-    /// Number of empty slabs of the bin.
+    /// Returns the number of empty slabs of the bin.
     #[cfg(any(test, feature = "check"))]
     pub(super) fn empty(&self) -> u32 {
         self.empty
@@ -124,8 +123,10 @@ impl BinView<'_> {
         slab.free() == self.class.capacity()
     }
 
-    /// The slab that serves; a new choice from the order when there is none, or when it is empty and
-    /// others are not: one that stays empty can leave.
+    /// Returns the slab that serves; `None` if no slab has free blocks.
+    ///
+    /// Chooses another one if there is none, or if it is empty and another slab has free blocks,
+    /// because a slab that stays empty can leave the bin.
     fn current(&mut self) -> Option<ChunkIndex> {
         let present = ChunkIndex::new(self.state.current);
         if self.state.current == 0 {
@@ -142,8 +143,10 @@ impl BinView<'_> {
         Some(ChunkIndex::new(self.state.current))
     }
 
-    /// The first slab of the order. Slabs in the order only become emptier, so one that did is moved
-    /// only when it comes first; and only so many for one choice, as the lock is held meanwhile.
+    /// Returns the first slab of the order.
+    ///
+    /// Slabs in the order only become emptier, so a demoted slab is moved when it comes first. At
+    /// most [`MAX_MOVES_PER_CHOICE`] are moved, because the lock is held meanwhile.
     fn fullest(&mut self) -> Option<ChunkIndex> {
         let mut first = ChunkIndex::new(self.state.order.first(&self.nodes())?);
         for _ in 0..MAX_MOVES_PER_CHOICE {
@@ -163,7 +166,7 @@ impl BinView<'_> {
         self.bin.add_available(i32::from(slab.is_some()) - i32::from(had));
     }
 
-    /// Enters a slab that belongs to nobody else.
+    /// Adds a slab that is in no bin.
     pub(crate) fn enter(&mut self, first: ChunkIndex) {
         let slab = Slab::of(self.tables, first);
         self.state.slabs += 1;
@@ -185,15 +188,15 @@ impl BinView<'_> {
         self.bin.add_free_blocks(-i64::from(slab.free()));
     }
 
-    /// The slab that would serve next leaves for another bin.
+    /// Takes the slab that would serve next out of the bin, for another shard.
     pub(crate) fn take_for_adoption(&mut self) -> Option<ChunkIndex> {
         let first = self.current()?;
         self.leave(first);
         Some(first)
     }
 
-    /// Takes blocks into `out`, the first of them into its last place, and so on towards the first
-    /// place. `start_of` says where a slab's first byte is. Returns how many.
+    /// Takes blocks into `out`, from its last slot towards the first. Returns how many. `start_of`
+    /// returns the address of a slab's first byte.
     pub(crate) fn take(
         &mut self,
         out: &[Slot],
@@ -215,9 +218,12 @@ impl BinView<'_> {
         taken
     }
 
-    /// Puts the leading blocks of `batch` back that lie in the slab at `first`, whose first byte
-    /// is at `start`; the first block of the batch is one of them. When that empties the slab and
-    /// the bin has another empty one, one of the two leaves the bin.
+    /// Puts the leading blocks of `batch` back that lie in the slab at `first`, whose first byte is
+    /// at `start`. If the slab is then empty and the bin has another empty one, one of the two
+    /// leaves.
+    ///
+    /// # Errors
+    /// As [`Blocks::put`].
     pub(crate) fn put(
         &mut self,
         first: ChunkIndex,
@@ -233,7 +239,7 @@ impl BinView<'_> {
             if was_full {
                 self.link(first);
             } else if self.is_empty(slab) && self.state.empty == 0 {
-                // Where `retire` looks for it.
+                // Moves it to the end of the order, where `other_empty` looks for it.
                 self.unlink(first);
                 self.link(first);
             }
@@ -249,7 +255,7 @@ impl BinView<'_> {
         Ok(Put { count: to_usize(count), retired })
     }
 
-    /// Takes the blocks of a slab's holes out of it; returns the holes, one bit a page.
+    /// Claims the blocks of a slab's holes; see [`Blocks::claim_holes`].
     pub(super) fn claim_holes(
         &mut self,
         first: ChunkIndex,
@@ -267,7 +273,8 @@ impl BinView<'_> {
         holes
     }
 
-    /// Puts the blocks of holes back. The slab may be empty then, and leave.
+    /// Puts claimed blocks back; see [`Blocks::release_holes`]. Returns a slab if the bin then has
+    /// two empty ones.
     pub(super) fn release_holes(
         &mut self,
         first: ChunkIndex,
@@ -283,8 +290,8 @@ impl BinView<'_> {
         (self.state.empty > 1 && self.is_empty(slab)).then(|| self.evict_empty(first))
     }
 
-    /// Of two empty slabs, this one and the one that was kept, the one with less memory leaves, of
-    /// equals the upper one: what stays serves without touching new pages.
+    /// Takes one of two empty slabs out of the bin: the one with more clean pages, or else the
+    /// upper one. The other one can serve without touching new pages.
     fn evict_empty(&mut self, first: ChunkIndex) -> Retired {
         let other = self.other_empty(first);
         let cost_of =
@@ -295,14 +302,14 @@ impl BinView<'_> {
         }
         self.leave(other);
         if first.get() != self.state.current {
-            // Where `retire` looks for it.
+            // Moves it to the end of the order, where `other_empty` looks for it.
             self.unlink(first);
             self.link(first);
         }
         Retired(other)
     }
 
-    /// The empty slab that the bin has besides this one.
+    /// Returns the empty slab of the bin that is not `beside`. There must be one.
     fn other_empty(&self, beside: ChunkIndex) -> ChunkIndex {
         let emptiest = ByFullness::emptiest_key();
         let at_least = |key| self.state.order.at_least(&self.nodes(), key);
@@ -314,7 +321,8 @@ impl BinView<'_> {
         ChunkIndex::new(in_order.unwrap_or(self.state.current))
     }
 
-    /// Takes a slab with free blocks out of the order and the counts while its blocks change.
+    /// Takes a slab with free blocks out of the order and the counts, so that its blocks may
+    /// change.
     fn suspend(&mut self, first: ChunkIndex, slab: &Slab) {
         self.state.empty -= u32::from(self.is_empty(slab));
         self.bin.add_free_blocks(-i64::from(slab.free()));
@@ -325,7 +333,7 @@ impl BinView<'_> {
         }
     }
 
-    /// Undoes [`BinView::suspend`] with the slab's present blocks.
+    /// Undoes [`BinView::suspend`] with the slab's present number of free blocks.
     fn resume(&mut self, first: ChunkIndex, slab: &Slab) {
         self.state.empty += u32::from(self.is_empty(slab));
         self.bin.add_free_blocks(i64::from(slab.free()));
@@ -334,7 +342,7 @@ impl BinView<'_> {
         }
     }
 
-    /// Takes an empty slab out of the bin, if it has one.
+    /// Takes an empty slab out of the bin; `None` if it has none.
     pub(crate) fn retire(&mut self) -> Option<Retired> {
         if self.state.empty == 0 {
             return None;
@@ -356,9 +364,9 @@ mod tests {
     use core::mem::MaybeUninit;
     use std::vec::Vec;
 
-    /// The lock is held while the order is mended, so a choice mends some of it only.
+    /// The lock is held while demoted slabs move, so one choice moves only some of them.
     #[test]
-    fn a_choice_moves_no_more_slabs_than_its_bound() {
+    fn one_choice_moves_a_bounded_number_of_slabs() {
         let segments = fake_segments(16);
         let (tables, class) = (segments.tables(), SizeClass::of_size(4096));
         // SAFETY: all zero bytes are an empty bin.
@@ -370,7 +378,7 @@ mod tests {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
             view.enter(Blocks::lay(tables, run, class, 0));
         }
-        // Slab by slab, all blocks: `take` ends a slab before it begins another.
+        // Takes all blocks, slab by slab: `take` empties one slab before it begins another.
         let slots = |count| -> Vec<Slot> { (0..count).map(|_| Slot::default()).collect() };
         let mut slabs = Vec::new();
         while view.bin.has_blocks() {
@@ -380,8 +388,8 @@ mod tests {
             let offset = segments.arena().offset_of(address).expect("a block of the arena");
             slabs.push((Slab::first_chunk(tables, ChunkIndex::of_offset(offset)), blocks));
         }
-        // One block comes back to each slab, so that it stands in front, and then all but one, at
-        // which it does not move.
+        // One block comes back to each slab, so that it enters the order in front. Then all but one
+        // come back, which does not move the slab.
         for (slab, blocks) in &slabs {
             for part in [&blocks[..1], &blocks[1..blocks.len() - 1]] {
                 let put = view.put(*slab, start_of(*slab), part).expect("blocks of the slab");
@@ -395,8 +403,8 @@ mod tests {
         assert_eq!(to_u32(slabs.len() - demoted()), MAX_MOVES_PER_CHOICE);
     }
 
-    /// A bin of two slabs of eight blocks: all of the lower one are taken, and one of the upper one,
-    /// which serves. `test` gets the view, the slabs and their blocks.
+    /// Makes a bin of two slabs of eight blocks and takes all blocks of the lower slab and one of
+    /// the upper slab, which serves. Passes the view, the slabs and the taken blocks to `test`.
     fn with_two_slabs(
         test: impl Fn(&mut BinView<'_>, [ChunkIndex; 2], [&[Slot]; 2], &Segments<Fake>),
     ) {
@@ -424,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_slab_serves_only_when_no_other_has_blocks() {
+    fn an_empty_slab_serves_only_if_no_other_slab_has_free_blocks() {
         with_two_slabs(|view, slabs, [lower, upper], segments| {
             let start_of = start_of(segments);
             for (slab, blocks) in [(slabs[0], &lower[..2]), (slabs[1], upper)] {
@@ -440,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_empty_slabs_the_one_with_less_memory_leaves() {
+    fn of_two_empty_slabs_the_one_with_more_clean_pages_leaves() {
         for lower_first in [false, true] {
             with_two_slabs(|view, [lower, upper], [of_lower, of_upper], segments| {
                 let start_of = start_of(segments);

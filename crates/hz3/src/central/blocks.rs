@@ -1,7 +1,7 @@
-//! The blocks of one slab: its bitmap, and how blocks leave and enter it.
+//! The free bitmap of a slab: takes blocks from it and puts them back.
 //!
-//! The bitmap of a slab of at most 256 blocks lies in its header, beside the count: one cache line,
-//! and none of the table of bitmaps. A longer bitmap lies in that table.
+//! The bitmap of a slab of at most 256 blocks lies in its header, in the cache line of the count. A
+//! longer bitmap lies in the table of bitmaps.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -15,42 +15,42 @@ use crate::segment::tables::{BITMAP_WORDS, Bitmap, Tables};
 
 /// [`PAGE_BYTES`] for arithmetic on offsets in a slab.
 const PAGE_SIZE: u32 = to_u32(PAGE_BYTES);
-/// Most blocks of a slab whose bitmap lies in its header.
+/// The most blocks of a slab whose bitmap lies in its header.
 const INLINE_BLOCKS: u32 = to_u32(INLINE_WORDS) * WORD_BITS;
 
-/// A slab's header and bitmap. All of it belongs to the lock of the slab's bin.
+/// A slab's header and bitmap, protected by the lock of the slab's bin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Blocks<'a> {
     header: &'a Slab,
-    /// The bitmap, if the header has no room for it.
+    /// The slab's part of the table of bitmaps; used if the header has no room for the bitmap.
     table: &'a Bitmap,
     class: SizeClass,
 }
 
-/// Why a block cannot be put back.
+/// The reason why a block cannot be put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadBlock {
-    /// The address is not that of a block.
+    /// No block starts at the address.
     NoBlockStart,
-    /// The block lies in the slab already.
+    /// The block is free in its slab already.
     AlreadyFree,
-    /// The slab is gone, which it cannot be as long as a block of it is in use.
+    /// There is no slab of the class. A slab stays as long as a block of it is in use.
     NoSlab,
-    /// As `AlreadyFree`, noticed at the free itself: the block may never have left its slab.
+    /// As `AlreadyFree`, noticed by `free` itself: the block may never have been handed out.
     NotInUse,
 }
 
-/// The page of the slab in which a block starts.
+/// Returns the page of the slab in which a block starts.
 fn page_of(class: SizeClass, block: u32) -> u32 {
     to_u32(to_usize(block) * class.block_bytes() / PAGE_BYTES)
 }
 
-/// The page in which a block ends.
+/// Returns the page of the slab in which a block ends.
 fn page_of_end(class: SizeClass, block: u32) -> u32 {
     to_u32((to_usize(block + 1) * class.block_bytes() - 1) / PAGE_BYTES)
 }
 
-/// How many leading blocks of a batch, `most` at most, lie `step` bytes from one to the next.
+/// Counts the leading blocks of a batch, at most `most`, that lie `step` bytes apart.
 fn equally_spaced(batch: &[Slot], step: usize, most: u32) -> u32 {
     let batch = &batch[..to_usize(most).min(batch.len())];
     let address = |slot: &Slot| slot.load(Ordering::Relaxed).addr();
@@ -77,7 +77,7 @@ fn equally_spaced(batch: &[Slot], step: usize, most: u32) -> u32 {
 }
 
 impl<'a> Blocks<'a> {
-    /// Lays a slab of `class` over a run; all its blocks are free. Returns its first chunk.
+    /// Makes a run a slab of `class` with all blocks free. Returns its first chunk.
     pub(crate) fn lay(tables: &Tables, run: Run, class: SizeClass, shard: u8) -> ChunkIndex {
         let first = run.start.chunk();
         Slab::write_headers(tables, run, class, shard);
@@ -86,27 +86,27 @@ impl<'a> Blocks<'a> {
         first
     }
 
-    /// The blocks of the slab of `class` that starts at `first`.
+    /// Returns the blocks of the slab of `class` that starts at `first`.
     pub(crate) fn of(tables: &'a Tables, first: ChunkIndex, class: SizeClass) -> Blocks<'a> {
         Blocks { header: Slab::of(tables, first), table: tables.bitmap(first), class }
     }
 
-    /// Whether the bitmap lies in the header.
+    /// Returns whether the bitmap lies in the header.
     fn is_inline(&self) -> bool {
         self.class.capacity() <= INLINE_BLOCKS
     }
 
-    /// The words that hold the bitmap, and perhaps more.
+    /// Returns the words that hold the bitmap, and perhaps unused ones behind it.
     fn words(&self) -> &'a [AtomicU64] {
         if self.is_inline() { &self.header.inline_bits } else { self.table }
     }
 
-    /// One bit a block; set when the block is free in the slab.
+    /// Returns the words of the bitmap: one bit for each block, set if it is free in the slab.
     fn bits(&self) -> &'a [AtomicU64] {
         &self.words()[..words_for(to_usize(self.class.capacity()))]
     }
 
-    /// Whether a block lies in the slab; a hint without the lock of the slab's bin.
+    /// Returns whether a block is free in the slab; a hint without the lock of the slab's bin.
     pub(super) fn is_free(&self, block: u32) -> bool {
         let word = self.words()[to_usize(block / u64::BITS)].load(Ordering::Relaxed);
         word & (1 << (block % u64::BITS)) != 0
@@ -123,9 +123,10 @@ impl<'a> Blocks<'a> {
         self.header.set_free(self.class.capacity());
     }
 
-    /// Takes the lowest blocks of the slab, whose first byte is at `start`, into `out`: the lowest
-    /// one into the last place, and so on towards the first place. Returns how many. The caller
-    /// moves the slab in its bin.
+    /// Takes the lowest free blocks of the slab, whose first byte is at `start`, into `out`. The
+    /// lowest one goes into the last slot, the next into the slot before it. Returns how many.
+    ///
+    /// The caller updates the slab's bin.
     pub(crate) fn take(&self, start: NonNull<u8>, out: &[Slot]) -> usize {
         let size = self.class.block_bytes();
         let (mut room, mut low, mut end) = (out, None, 0);
@@ -171,7 +172,8 @@ impl<'a> Blocks<'a> {
         let taken = out.len() - room.len();
         self.header.set_free(self.header.free() - to_u32(taken));
         if let Some(low) = low {
-            // All pages from the first block to the last: exact enough, and once a batch.
+            // Marks all pages from the first block to the last, also those of blocks in use
+            // between.
             let start = page_of(self.class, low);
             let end = page_of(self.class, end) + 1;
             bits::set(&self.header.dirty, start, end.min(self.class.slab_pages().get()) - start);
@@ -179,12 +181,13 @@ impl<'a> Blocks<'a> {
         taken
     }
 
-    /// Sets the bits of the leading blocks of `batch` that lie in this slab, whose first byte is
-    /// at `start`. Returns how many; the caller then sets the count ([`Slab::set_free`]), once it
-    /// has taken the slab out of the order that depends on it.
+    /// Sets the bits of the leading blocks of `batch` that lie in this slab, whose first byte is at
+    /// `start`. Returns how many. The caller then sets the count ([`Slab::set_free`]).
     ///
-    /// By I-7 a block that is in the program's hands or a cache's is not in the bitmap. One that is
-    /// ends the part that is put back; in front it is an error, and nothing is changed.
+    /// # Errors
+    /// The reason and the address if the first block is invalid; then no bit has changed. An
+    /// invalid block behind it only ends the part that is put back. By I-7 a block that the program
+    /// or a cache holds is not free in the bitmap.
     pub(crate) fn put(&self, start: usize, batch: &[Slot]) -> Result<u32, (BadBlock, usize)> {
         let (words, divisor, size) = (self.words(), self.class.divisor(), self.class.block_bytes());
         let mut done = 0;
@@ -201,7 +204,8 @@ impl<'a> Blocks<'a> {
                 return Err((BadBlock::NoBlockStart, address));
             };
             let (word, bit) = (&words[to_usize(block / u64::BITS)], block % u64::BITS);
-            // Neighbours in a batch are often neighbours in memory: those of one word at a time.
+            // Neighbours in a batch are often neighbours in memory: set all bits of one word at
+            // once.
             let next = batch.get(done + 1).map_or(0, |slot| slot.load(Ordering::Relaxed).addr());
             let step = next.wrapping_sub(address);
             let (bits, count) = if step == size {
@@ -228,8 +232,8 @@ impl<'a> Blocks<'a> {
         Ok(to_u32(done))
     }
 
-    /// The holes of a slab, one bit a page: dirty groups of `system_page` pages in which every block is
-    /// free. A hint without the lock of the slab's bin.
+    /// Returns the holes of the slab, one bit for each page: dirty groups of `system_page` pages in
+    /// which every block is free. A hint without the lock of the slab's bin.
     pub(super) fn holes(&self, system_page: u32) -> u128 {
         let size = to_u32(self.class.block_bytes());
         let mut holes = 0;
@@ -247,9 +251,10 @@ impl<'a> Blocks<'a> {
         holes
     }
 
-    /// Takes the blocks that touch the pages of the slab's holes out of the bitmap into `claimed`, if
-    /// there are at least `least` pages, which is not 0. Returns the holes, one bit a page. The caller
-    /// has taken the slab out of its bin's order.
+    /// Moves the blocks that overlap the slab's holes from the bitmap to `claimed`. Returns the
+    /// holes, one bit for each page; 0 if they have fewer than `least` pages, which is not 0.
+    ///
+    /// The caller has taken the slab out of its bin's order.
     pub(super) fn claim_holes(
         &self,
         system_page: u32,
@@ -264,7 +269,8 @@ impl<'a> Blocks<'a> {
         for block in 0..self.class.capacity() {
             let first = page_of(self.class, block);
             let last = page_of_end(self.class, block);
-            // A block of three pages or more may have its hole between its first and its last.
+            // The hole of a block of three pages or more may lie between its first and its last
+            // page.
             let pages = ((1 << (last - first + 1)) - 1) << first;
             if holes & pages != 0 {
                 let (word, bit) = (to_usize(block / u64::BITS), 1 << (block % u64::BITS));
@@ -278,7 +284,7 @@ impl<'a> Blocks<'a> {
         holes
     }
 
-    /// Puts claimed blocks back; `purged` pages are clean now.
+    /// Puts claimed blocks back, and marks the `purged` pages as clean.
     pub(super) fn release_holes(&self, claimed: &[u64; BITMAP_WORDS], purged: u128) {
         let mut count = 0;
         for (word, &claim) in self.bits().iter().zip(claimed) {
@@ -295,7 +301,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Checks I-6: the count is the number of set bits.
+    /// Checks I-6 of this slab; panics on a breach.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self) {
         let set: u32 =
@@ -317,9 +323,9 @@ mod tests {
     use crate::segment::{Segments, fake_segments};
     use std::vec::Vec;
 
-    /// What the table of bitmaps costs is paid by slabs of many blocks alone.
+    /// Only slabs of many blocks touch pages of the table of bitmaps.
     #[test]
-    fn slabs_of_few_blocks_leave_the_table_of_bitmaps_untouched() {
+    fn slabs_of_few_blocks_do_not_touch_the_table_of_bitmaps() {
         let segments = fake_segments(16);
         let tables = segments.tables();
         for class in SizeClass::all().step_by(if cfg!(miri) { 17 } else { 1 }) {
@@ -331,9 +337,9 @@ mod tests {
         }
     }
 
-    /// A lone free block, larger than two pages, whose first and last page have neighbours in use.
+    /// A single free block whose first and last page it shares with blocks in use.
     #[test]
-    fn a_claim_takes_every_block_that_touches_a_hole() {
+    fn a_claim_takes_every_block_that_overlaps_a_hole() {
         let segments = fake_segments(16);
         let tables = segments.tables();
         let classes = SizeClass::all().filter(|class| class.block_bytes() >= PAGE_BYTES);
@@ -357,7 +363,8 @@ mod tests {
         }
     }
 
-    /// A slab of which every block was taken, its blocks from the lowest on, and its first byte.
+    /// Makes a slab with every block taken. Returns it, its blocks from the lowest on, and its
+    /// start.
     fn taken(segments: &Segments<Fake>, class: SizeClass) -> (Blocks<'_>, Vec<Slot>, usize) {
         let tables = segments.tables();
         let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
@@ -369,9 +376,9 @@ mod tests {
         (blocks, out, start.addr().get())
     }
 
-    /// Rows that rise, rows that fall, single blocks; what is put back is what is taken again.
+    /// Puts back rising and falling sequences and single blocks, and takes the same blocks again.
     #[test]
-    fn blocks_come_back_in_any_order() {
+    fn blocks_can_be_put_back_in_any_order() {
         let segments = fake_segments(32);
         let sizes = [32768, 1500, 24, 16];
         for &size in &sizes[..if cfg!(miri) { 2 } else { 4 }] {
@@ -402,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_ends_with_its_slab_and_a_block_in_it_that_is_free_is_found() {
+    fn a_put_stops_at_the_end_of_the_slab_and_finds_a_double_free() {
         let segments = fake_segments(8);
         let class = SizeClass::of_size(64);
         let (blocks, all, start) = taken(&segments, class);
@@ -429,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_slab_has_no_dirty_page_whatever_was_there_before() {
+    fn a_new_slab_has_no_dirty_page_of_the_slab_before_it() {
         let segments = fake_segments(8);
         let tables = segments.tables();
         let of_chunks = |chunks| SizeClass::all().find(|class| class.slab_chunks() == chunks);

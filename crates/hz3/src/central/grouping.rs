@@ -1,9 +1,9 @@
-//! Blocks of one slab, brought together in a batch.
+//! Groups the blocks of a batch by slab.
 //!
-//! A slab has a price when blocks come back to it: its class, its header, its note of traffic, its
-//! place in the order. Blocks that follow one another in the batch pay it once. Programs that free in
-//! another order than they allocate scatter them; then a sort by chunk, in place, costs less than a
-//! slab for each block.
+//! Putting blocks back costs time per slab: its class, its header, its traffic note and its place
+//! in the order of its bin. Blocks of one slab that follow one another in the batch pay that once.
+//! Programs that free in another order than they allocate scatter them. Then a sort by chunk, in
+//! place, costs less than visiting a slab for each block.
 
 use core::sync::atomic::Ordering;
 
@@ -11,23 +11,24 @@ use super::Slot;
 use crate::base::size_class::SizeClass;
 use crate::base::units::{CHUNK_SHIFT, to_usize};
 
-/// Blocks that are sorted together: a whole flush of the smallest classes.
+/// The most blocks that one sort covers: a whole flush of the smallest classes.
 const MAX_SORTED: usize = 1024;
-/// Chunks that are told apart in a short part of a batch and in a long one; powers of two. The pass
-/// over the buckets costs less than the passes over the blocks.
+/// Buckets of the sort for short and for long parts of a batch; powers of two. They are few enough
+/// that the pass over the buckets costs less than the passes over the blocks.
 const FEW_BUCKETS: usize = 64;
 const MANY_BUCKETS: usize = 256;
-/// A part of so many blocks is a long one.
+/// Blocks from which a part of a batch counts as long.
 const LONG_PART: usize = 192;
-/// Slabs of fewer blocks are not worth a sort.
+/// A sort does not pay for classes whose slabs have fewer blocks than this.
 const MIN_SLAB_BLOCKS: usize = 16;
-/// Blocks that are looked at to see whether a batch is scattered, and how many of them must lie in
-/// another chunk than the one before.
+/// Leading blocks of a part that decide whether it is scattered.
 const SAMPLE_BLOCKS: usize = 8;
+/// A part is scattered if at least this many of the sampled blocks lie in another chunk than the
+/// block before.
 const MIN_CHANGES: usize = 3;
 
-/// Brings blocks of one chunk together where that is worth its price: slabs hold many of the class,
-/// and the first blocks lie here and there.
+/// Groups the blocks of a batch by chunk if that pays: if slabs of the class have many blocks, and
+/// the batch is scattered.
 pub(super) fn group(class: SizeClass, batch: &[Slot]) {
     if to_usize(class.capacity()) < MIN_SLAB_BLOCKS {
         return;
@@ -44,7 +45,7 @@ pub(super) fn group(class: SizeClass, batch: &[Slot]) {
     }
 }
 
-/// The chunk that a block starts in. The arena starts at a multiple of a chunk.
+/// Returns the number of the chunk that a block starts in. Chunks are aligned in the address space.
 fn chunk(slot: &Slot) -> usize {
     slot.load(Ordering::Relaxed).addr() >> CHUNK_SHIFT
 }
@@ -55,8 +56,8 @@ fn is_scattered(part: &[Slot]) -> bool {
     changes.count() >= MIN_CHANGES
 }
 
-/// Sorts by chunk, modulo the number of buckets: counts, then every bucket's range, then swaps each
-/// block into its bucket until the block that belongs here turns up.
+/// Sorts by chunk, modulo the number of buckets, in place. Counts the blocks of each bucket,
+/// computes the range of each, then swaps each block into its bucket.
 fn sort<const BUCKETS: usize>(part: &[Slot]) {
     const { assert!(BUCKETS.is_power_of_two() && MAX_SORTED <= u16::MAX as usize) }
     let mut ends = [0u16; BUCKETS];
@@ -96,7 +97,7 @@ mod tests {
     use super::{CHUNK_SHIFT, LONG_PART, MAX_SORTED, Ordering, SizeClass, Slot, group};
     use std::vec::Vec;
 
-    /// Blocks in so many chunks in turn.
+    /// Makes a batch of `len` blocks that lie in `chunks` chunks in turn.
     fn batch(len: usize, chunks: usize) -> Vec<Slot> {
         let address = |block: usize| ((1000 + block % chunks) << CHUNK_SHIFT) | (block * 16);
         let slot = |block| Slot::new(core::ptr::without_provenance_mut(address(block)));
@@ -107,13 +108,13 @@ mod tests {
         batch.iter().map(|slot| slot.load(Ordering::Relaxed).addr()).collect()
     }
 
-    /// How often a block lies in another chunk than the one before it.
+    /// Counts the blocks that lie in another chunk than the one before.
     fn changes(batch: &[Slot]) -> usize {
         addresses(batch).windows(2).filter(|pair| (pair[0] ^ pair[1]) >> CHUNK_SHIFT != 0).count()
     }
 
     #[test]
-    fn scattered_blocks_come_together_and_none_is_lost() {
+    fn scattered_blocks_are_grouped_and_none_is_lost() {
         for (len, chunks) in [
             (8, 3),
             (127, 7),
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_together_or_too_long_stays_as_it_is() {
+    fn grouped_short_and_long_block_batches_stay_as_they_are() {
         for (size, len, chunks) in [(16, 100, 1), (16, 7, 5), (32768, 100, 20)] {
             let batch = batch(len, chunks);
             let before = addresses(&batch);

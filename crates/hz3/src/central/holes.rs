@@ -1,8 +1,8 @@
-//! Holes: whole OS pages inside one_in-used slabs whose blocks are all free.
+//! Holes: whole pages of the system inside part-used slabs whose blocks are all free.
 //!
-//! To purge a hole its blocks are claimed first: taken out of the slab's bitmap, so that nobody
-//! can be handed one while the page is given back. No lock is held meanwhile. The slab cannot be
-//! dissolved either, for claimed blocks count as used.
+//! Before a hole is purged its blocks are claimed: taken out of the slab's bitmap. So no thread
+//! gets one of them during the purge, which holds no lock. Nor can the slab be dissolved meanwhile,
+//! because claimed blocks count as used.
 
 use super::Central;
 use super::bin::{BinView, Retired};
@@ -21,12 +21,12 @@ pub(crate) struct Holes {
     first: ChunkIndex,
     class: SizeClass,
     claimed: [u64; BITMAP_WORDS],
-    /// One bit a page of the slab.
+    /// One bit for each page of the slab.
     pages: u128,
 }
 
 impl Holes {
-    /// The maximal ranges of pages, lowest first.
+    /// Iterates over the contiguous runs of pages, lowest first.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Run> + use<> {
         let start = self.first.first_page();
         let mut pages = self.pages;
@@ -36,24 +36,25 @@ impl Holes {
             }
             let low = pages.trailing_zeros();
             let count = (pages >> low).trailing_ones();
-            // Two shifts, as one by 128 is not defined.
+            // Two shifts, because one by 128 bits would overflow.
             pages &= (u128::MAX << low << (count - 1)) << 1;
             Some(Run::new(start + Pages::new(low), Pages::new(count)))
         })
     }
 }
 
-/// What slabs hold besides blocks in use, page by page, in bytes.
+/// Whole pages in slabs without a block in use, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FreePages {
-    /// In holes: a purge would give them back.
+    /// In holes, which a purge would give back.
     pub(crate) holes: u64,
-    /// In pages that are known to hold no memory.
+    /// In clean pages, which hold no memory.
     pub(crate) clean: u64,
 }
 
 impl Central {
-    /// Looks at every page of every slab, without a lock: exact when nobody allocates meanwhile.
+    /// Sums the free pages of all slabs without a lock: exact if no other thread allocates or
+    /// frees.
     pub(crate) fn free_pages<O: Os>(segments: &Segments<O>, system_page: Pages) -> FreePages {
         let tables = segments.tables();
         let mut found = FreePages::default();
@@ -69,8 +70,10 @@ impl Central {
         found
     }
 
-    /// Bytes of the holes of the slab that starts at `first`, if one does and they are at least this
-    /// one_in of it; else 0. Without a lock: exact when nobody allocates meanwhile.
+    /// Returns the bytes of the holes of the slab that starts at `first`; 0 if none starts there,
+    /// or if less than one page in `one_in` is in a hole.
+    ///
+    /// Takes no lock: exact if no other thread allocates or frees.
     pub(crate) fn holes_from<O: Os>(
         segments: &Segments<O>,
         first: ChunkIndex,
@@ -86,9 +89,11 @@ impl Central {
         if holes >= min_hole_pages(class, one_in) { to_u64(Pages::new(holes).bytes()) } else { 0 }
     }
 
-    /// Claims the holes of the slab that starts at `first`, if one does and they are at least this one_in
-    /// of it; any if no one_in is given. Holes are made of groups of `system_page` pages, the pages of the
-    /// system.
+    /// Claims the holes of the slab that starts at `first`.
+    ///
+    /// Returns `None` if no slab starts there, if it has no hole, or if less than one page in
+    /// `one_in` is in a hole. `system_page` is the page size of the system; holes consist of such
+    /// pages.
     pub(crate) fn claim_holes<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -105,9 +110,9 @@ impl Central {
         let shard = slab.shard();
         let bin = self.bin(shard, class);
         let mut state = bin.state.lock();
-        // Before the lock was taken, the slab may have been dissolved and another one created. One
-        // that has not entered its bin yet has no dirty page, and having read its class the thread
-        // sees that.
+        // Before the lock was taken, the slab may have been dissolved and another one opened. A
+        // slab that has not entered its bin yet has no dirty page, and a thread that has read its
+        // class sees that.
         if tables.published_class(first) != class || slab.shard() != shard || !slab.may_have_holes()
         {
             return None;
@@ -119,7 +124,7 @@ impl Central {
         (pages != 0).then_some(Holes { first, class, claimed, pages })
     }
 
-    /// Puts claimed blocks back; their pages are clean if `purged`.
+    /// Puts claimed blocks back into their slab. `purged` says that their pages are clean now.
     pub(crate) fn release_holes<O: Os>(&self, segments: &Segments<O>, holes: Holes, purged: bool) {
         let tables = segments.tables();
         let Holes { first, class, ref claimed, pages } = holes;
@@ -141,14 +146,14 @@ impl Central {
     }
 }
 
-/// Whether the slab may have holes that are this one_in of it; told by its count of free blocks.
+/// Returns whether the slab may have a hole page in `one_in` pages, judged by its free blocks.
 fn may_have_enough_holes(slab: &Slab, class: SizeClass, one_in: Option<u32>) -> bool {
     let least = Pages::new(one_in.map_or(0, |one_in| min_hole_pages(class, one_in)));
     slab.may_have_holes()
         && u64::from(slab.free()) * to_u64(class.block_bytes()) >= to_u64(least.bytes())
 }
 
-/// Pages of a one_in of a slab; at least one.
+/// Returns how many pages one in `one_in` pages of a slab are; at least one.
 fn min_hole_pages(class: SizeClass, one_in: u32) -> u32 {
     (class.slab_pages().get() / one_in).max(1)
 }
@@ -166,12 +171,12 @@ mod tests {
 
     const SYSTEM_PAGE: Pages = Pages::new(1);
 
-    /// Four blocks a page.
+    /// A class with four blocks per page.
     fn class() -> SizeClass {
         SizeClass::of_size(1024)
     }
 
-    /// A slab of which all blocks are in use, lowest first.
+    /// Makes a slab with all blocks in use; returns their addresses, lowest first.
     fn full_slab() -> (Segments<Fake>, Central, ChunkIndex, Vec<usize>) {
         let segments = fake_segments(4);
         let one = Within::new(1).expect("in range");
@@ -195,25 +200,28 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_block_is_handed_to_nobody_and_its_page_is_clean_after_the_release() {
+    fn claimed_blocks_are_not_handed_out_and_their_pages_are_clean_after_the_purge() {
         let (segments, central, first, blocks) = full_slab();
         free(&segments, &central, &blocks[4..12]);
         let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, None).expect("two pages");
         assert_eq!(holes.runs().map(|run| run.pages.get()).sum::<u32>(), 2);
         let slot = [Slot::default()];
         central.fetch(&segments, class(), &slot);
-        assert!(!blocks.contains(&slot[0].load(Ordering::Relaxed).addr()), "another slab serves");
+        assert!(
+            !blocks.contains(&slot[0].load(Ordering::Relaxed).addr()),
+            "a claimed block was handed out"
+        );
         central.release_holes(&segments, holes, true);
         assert!(
             central.claim_holes(&segments, first, SYSTEM_PAGE, None).is_none(),
-            "they are clean"
+            "purged pages are no holes"
         );
         assert_eq!(Central::free_pages(&segments, SYSTEM_PAGE).holes, 0);
         central.validate(&segments);
     }
 
     #[test]
-    fn a_refused_purge_leaves_the_holes_to_the_next() {
+    fn holes_can_be_claimed_again_after_a_refused_purge() {
         let (segments, central, first, blocks) = full_slab();
         free(&segments, &central, &blocks[4..8]);
         let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, None).expect("a page");
@@ -222,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_that_are_too_small_a_part_stay_unclaimed() {
+    fn holes_in_too_few_pages_stay_unclaimed() {
         let (segments, central, first, blocks) = full_slab();
         let quarter = to_usize(class().capacity()) / 4;
         free(&segments, &central, &blocks[..quarter - 1]);
@@ -237,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn free_blocks_beside_used_ones_make_no_part() {
+    fn free_blocks_that_share_pages_with_used_ones_are_no_holes() {
         let (segments, central, first, blocks) = full_slab();
         let scattered: Vec<usize> = blocks[4..].iter().copied().step_by(2).collect();
         free(&segments, &central, &scattered);
@@ -250,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slab_whose_last_block_comes_back_meanwhile_stays_until_the_release() {
+    fn a_slab_with_claimed_blocks_is_not_retired() {
         let (segments, central, first, blocks) = full_slab();
         free(&segments, &central, &blocks[4..]);
         let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, None).expect("most of it");

@@ -1,24 +1,35 @@
-//! Central: where thread caches get batches of blocks and put them back.
+//! Central: thread caches get batches of blocks here and put them back.
 //!
-//! Two doors: [`Central::fetch`] and [`Central::flush`]. Behind them every (shard, class) has a
-//! transfer cache, where batches wait for the next cache, and behind that a bin, which has slabs.
-//! A shard follows the CPU that refills, not the thread, so that what lies here grows with the
-//! cores of the machine and no thread's end strands anything. A slab serves the shard that opened
-//! it until another shard, out of blocks, adopts it before opening a new one.
+//! Every (shard, class) has a transfer cache, where batches wait for the next thread cache, and
+//! behind it a bin of slabs. A thread uses the shard of its CPU. So the memory here grows with the
+//! number of cores, and a thread that ends leaves none behind. A slab serves the shard that opened
+//! it until another shard runs out of blocks and adopts it.
+//!
+//! | doors | file | for |
+//! |---|---|---|
+//! | `fetch`, `flush` | here | thread caches: batches in and out |
+//! | `put` | here | blocks that bypass the transfer caches |
+//! | `check_in_use`, `refuse`, `end_if_faulty` | here | a free that fits no block in use |
+//! | `drain_unwanted_transfers`, `drain_transfers`, `retire` | here | reclaim: blocks and empty slabs |
+//! | `claim_holes`, `release_holes`, `holes_from` | `holes` | reclaim: whole pages of part-used slabs |
+//! | `free_bytes_hint`, `free_and_dissolved`, `transfer_bytes` | here | the driver of reclaim |
+//! | `slab_counts`, `free_pages`, `table_bytes`, `resident_table_bytes` | here, `holes` | statistics |
+//! | `create`, `unmap`, `acquire_all`, `release_all`, `validate` | here | start, fork, tests |
 //!
 //! Locks: one transfer cache, alone; one bin, or two of one class in the order of their shards
 //! (adoption); under one bin the page heap may be locked. No system call is made under these.
 //!
 //! **I-7.** A block is in exactly one place: held by the program, in one cache (a slot between
 //! `base` and `top`), in one transfer cache, free in its slab's bitmap, or claimed by the purge of
-//! a hole. Between two of these it is in a batch, under the lock of the cache, the transfer cache
-//! or the bin, or in the hands of the tick that drains a transfer cache. A claimed block counts as
-//! used.
+//! a hole. On its way between two of these it is in a batch: under the lock of the cache, the
+//! transfer cache or the bin, or in the tick that drains a transfer cache. A claimed block counts
+//! as used.
 
 pub(crate) mod bin;
 pub(crate) mod blocks;
 mod grouping;
 pub(crate) mod holes;
+mod policy;
 pub(crate) mod slab;
 mod slot_layout;
 pub(crate) mod transfer;
@@ -29,7 +40,7 @@ use core::ptr::NonNull;
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::AtomicPtr;
-use crate::base::units::{ChunkIndex, PAGE_BYTES, Pages, to_u64, to_usize};
+use crate::base::units::{ChunkIndex, Pages, to_u64, to_usize};
 use crate::options::Config;
 use crate::os::fatal::fatal_small;
 use crate::os::lock::Lock;
@@ -42,20 +53,13 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use slab::Slab;
 use transfer::{TransferTick, Transfers};
 
-/// A place for a block in a thread cache or a batch.
+/// Holds the address of a block in a thread cache or a batch.
 pub(crate) type Slot = AtomicPtr<u8>;
 
-/// More shards than this would spread slabs thinner than they relieve locks.
+/// The largest number of shards. More would waste part-used slabs and hardly relieve the locks.
 const MAX_SHARDS: usize = 64;
-/// Transfer caches of other shards that a refill looks into before it goes to the slabs.
+/// Other shards whose transfer caches a refill tries before the slabs.
 const NEIGHBOUR_SHARDS: usize = 4;
-
-/// A bin that needs one more slab than this will fill it too, or so it is taken: the slab is
-/// prefaulted at once. What that can waste is one slab beside these.
-const PROVEN_SLABS: u32 = 3;
-/// Bytes of the longest block whose slabs are prefaulted: who writes to each such block writes to
-/// each page, while of longer ones most pages may never be touched.
-const MAX_PREFAULTED: usize = PAGE_BYTES;
 
 /// The transfer caches and bins of all shards and classes.
 #[derive(Debug)]
@@ -63,11 +67,13 @@ pub(crate) struct Central {
     bins: NonNull<Bin>,
     transfers: Transfers,
     shards: usize,
-    /// Bytes of all slabs that were opened, and of those that gave their runs back, so far.
+    /// Bytes of all slabs opened so far.
     opened: AtomicU64,
+    /// Bytes of all slabs whose runs went back so far.
     dissolved: AtomicU64,
-    /// The first block that could not be put back, and whether there is one.
+    /// The first block that could not be put back.
     fault: Lock<Option<(BadBlock, SizeClass, usize)>, { rank::FAULT }>,
+    /// Whether `fault` is set. Written under its lock.
     is_faulty: AtomicBool,
 }
 
@@ -76,10 +82,9 @@ unsafe impl Sync for Central {}
 // SAFETY: as above.
 unsafe impl Send for Central {}
 
-/// Sizes of the layer, in bytes unless said otherwise.
+/// Counts over all slabs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SlabCounts {
-    /// Number of slabs.
     pub(crate) slabs: u64,
     /// Bytes of the slabs' runs.
     pub(crate) slab_bytes: u64,
@@ -87,24 +92,25 @@ pub(crate) struct SlabCounts {
     pub(crate) free_bytes: u64,
     /// Bytes of blocks in use by caches or the program.
     pub(crate) used_bytes: u64,
-    /// How often the lock of a bin was met held.
+    /// How often a thread found the lock of a bin held.
     pub(crate) contended_bins: u64,
-    /// As `contended_bins`, of the transfer caches.
+    /// How often a thread found the lock of a transfer cache held.
     pub(crate) contended_transfers: u64,
 }
 
-/// What is free in slabs, in bytes; a hint.
+/// Free and used bytes of all slabs; a hint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FreeBytes {
     pub(crate) free: u64,
-    /// Blocks in caches included.
+    /// In blocks that are not free in their slab: those of the program and those in caches.
     pub(crate) used: u64,
-    /// All slabs that became empty and left so far: what was free in them is free no more.
+    /// Bytes of all slabs that became empty and left their bins so far; `free` does not include
+    /// them.
     pub(crate) dissolved: u64,
 }
 
-/// Ends the process because a free does not fit the slab. The caller holds no lock: a handler of
-/// SIGABRT may wait for threads that want it.
+/// Ends the process because of an invalid free. The caller holds no lock, because a handler of
+/// SIGABRT may wait for threads that need it.
 #[cold]
 pub(crate) fn refuse(reason: BadBlock, class: SizeClass, address: usize) -> ! {
     let bytes = class.block_bytes();
@@ -122,7 +128,8 @@ pub(crate) fn refuse(reason: BadBlock, class: SizeClass, address: usize) -> ! {
 }
 
 impl Central {
-    /// Maps the bins: one shard a CPU (a power of two), or as many as wanted.
+    /// Maps the bins and transfer caches: as many shards as the user sets or as there are CPUs,
+    /// rounded up to a power of two, at most [`MAX_SHARDS`].
     pub(crate) fn create<O: Os>(os: &O, config: &Config) -> Result<Central, Refused> {
         let wanted = config.shards.map(|shards| to_usize(shards.get()));
         let shards = wanted.unwrap_or_else(|| os.cpus()).clamp(1, MAX_SHARDS).next_power_of_two();
@@ -130,7 +137,7 @@ impl Central {
         // Fresh memory is zero, and an all-zero bin is an empty one.
         let bins: NonNull<Bin> = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
         let transfers = Transfers::create(os, shards).inspect_err(|_| {
-            // SAFETY: the mapping was just made and nobody knows of it.
+            // SAFETY: the mapping was just made and no other thread has its address.
             unsafe { os.unmap(Span { start: bins.cast(), bytes }) };
         })?;
         Ok(Central {
@@ -144,7 +151,7 @@ impl Central {
         })
     }
 
-    /// Unmaps the tables of a heap that does not come to be.
+    /// Unmaps the bins and transfer caches after the creation of a heap failed.
     pub(crate) fn unmap<O: Os>(self, os: &O) {
         let bins = Span { start: self.bins.cast(), bytes: Self::bytes_for(os, self.shards) };
         // SAFETY: the mapping came from `map` in `create`; the value that led to it is consumed.
@@ -152,17 +159,17 @@ impl Central {
         self.transfers.unmap(os);
     }
 
-    /// Bytes of the mapping.
+    /// Returns the bytes of the bins' mapping.
     fn bytes_for<O: Os>(os: &O, shards: usize) -> usize {
         (shards * CLASSES * size_of::<Bin>()).next_multiple_of(os.page_size())
     }
 
-    /// Bytes of the bins and transfer caches.
+    /// Returns the bytes of the bins and transfer caches.
     pub(crate) fn table_bytes<O: Os>(&self, os: &O) -> u64 {
         to_u64(Self::bytes_for(os, self.shards)) + self.transfers.table_bytes(os)
     }
 
-    /// Bytes of the bins and transfer caches that are backed by memory.
+    /// Returns the resident bytes of the bins and transfer caches.
     pub(crate) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
         let bins = Span { start: self.bins.cast(), bytes: Self::bytes_for(os, self.shards) };
         to_u64(os.resident_bytes(bins)) + self.transfers.resident_table_bytes(os)
@@ -181,8 +188,8 @@ impl Central {
         os.cpu() & (self.shards - 1)
     }
 
-    /// Takes up to `out.len()` blocks of a class into `out`, the best one to hand out first at the
-    /// end. Returns how many; 0 means that no memory is to be had.
+    /// Takes up to `out.len()` blocks of a class into `out`; the last one should be handed out
+    /// first. Returns how many; 0 if there is no memory.
     pub(crate) fn fetch<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -201,8 +208,8 @@ impl Central {
         if !self.adopt(segments, shard, class) && !self.open_slab(segments, shard, class) {
             return 0;
         }
-        // Another thread may have emptied what was just brought; then open a slab again. Each
-        // round that fails has served somebody else, so this ends.
+        // Another thread may have emptied the new slab; then open one more. Each round that fails
+        // has served another thread, so the loop ends.
         loop {
             let taken = self.fetch_from(segments, shard, class, out);
             if taken > 0 || !self.open_slab(segments, shard, class) {
@@ -211,8 +218,8 @@ impl Central {
         }
     }
 
-    /// Blocks from transfer caches: this shard's, then its neighbours', until more than half of the places
-    /// are filled.
+    /// Takes blocks from the transfer caches of this shard and then of its neighbours, until more
+    /// than half of `out` is filled. Returns how many.
     fn take_transferred(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
         let mut taken = 0;
         for step in 0..self.shards.min(1 + NEIGHBOUR_SHARDS) {
@@ -225,7 +232,8 @@ impl Central {
         taken
     }
 
-    /// Blocks from the slabs of one bin, the lowest one last: it will be handed out first.
+    /// Takes blocks from the slabs of one bin, the lowest one last, so that it is handed out first.
+    /// Returns how many.
     fn fetch_from<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -242,13 +250,12 @@ impl Central {
         taken
     }
 
-    /// Opens a slab for the shard; false when there are no pages for it.
+    /// Opens a slab for the shard. Returns false if there are no pages for it.
     fn open_slab<O: Os>(&self, segments: &Segments<O>, shard: usize, class: SizeClass) -> bool {
         let Some(run) = segments.take(class.slab_pages(), Fit::Chunks) else { return false };
         let bin = self.bin(shard, class);
-        let wanted = class.block_bytes() <= MAX_PREFAULTED;
-        let wanted = wanted && bin.state.lock().slabs() >= PROVEN_SLABS;
-        let prefaulted = wanted && segments.prefault(run);
+        let should_prefault = policy::should_prefault(class, || bin.state.lock().slabs());
+        let prefaulted = should_prefault && segments.prefault(run);
         let first = Blocks::lay(segments.tables(), run, class, shard_id(shard));
         let mut state = bin.state.lock();
         Slab::of(segments.tables(), first).mark_dirty(segments.tables(), first, class, prefaulted);
@@ -257,7 +264,8 @@ impl Central {
         true
     }
 
-    /// Moves a part-used slab of another shard to this one; false when no shard has any.
+    /// Moves a slab with free blocks from another shard to this one. Returns false if there is
+    /// none.
     fn adopt<O: Os>(&self, segments: &Segments<O>, shard: usize, class: SizeClass) -> bool {
         (1..self.shards).map(|step| (shard + step) & (self.shards - 1)).any(|other| {
             self.bin(other, class).has_blocks() && self.move_slab(segments, other, shard, class)
@@ -289,32 +297,33 @@ impl Central {
         true
     }
 
-    /// Takes a batch of one class from a thread cache: what the transfer cache has no room for
-    /// goes to the slabs. The slots hold nothing afterwards.
+    /// Takes a batch of one class from a thread cache. The transfer cache takes as many blocks as
+    /// it has room for; the others go to their slabs. The slots are unspecified afterwards.
     pub(crate) fn flush<O: Os>(&self, segments: &Segments<O>, class: SizeClass, batch: &[Slot]) {
         let shard = self.shard_of_this_cpu(segments.os());
         let passed_on = self.transfers.put(shard, class, batch);
         self.put(segments, class, &batch[passed_on..]);
     }
 
-    /// Ends a tick for the transfer caches: what nobody has wanted since the last one goes to the
-    /// slabs.
+    /// Ends a tick for the transfer caches: moves the blocks that no refill wanted since the last
+    /// call to their slabs.
     pub(crate) fn drain_unwanted_transfers<O: Os>(&self, segments: &Segments<O>) -> TransferTick {
         self.transfers.drain_unwanted(|class, batch| self.put(segments, class, batch))
     }
 
-    /// Empties the transfer caches into the slabs. Returns the bytes of the blocks.
+    /// Moves all blocks from the transfer caches to their slabs. Returns their bytes.
     pub(crate) fn drain_transfers<O: Os>(&self, segments: &Segments<O>) -> u64 {
         self.transfers.drain_all(|class, batch| self.put(segments, class, batch))
     }
 
-    /// Bytes of the blocks in the transfer caches; a hint.
+    /// Returns the bytes of the blocks in the transfer caches; a hint.
     pub(crate) fn transfer_bytes(&self) -> u64 {
         self.transfers.waiting_bytes()
     }
 
-    /// Puts blocks of one class back into their slabs, one lock a shard. The slots hold nothing
-    /// afterwards. Slabs that become empty give their runs back, but for one a bin.
+    /// Puts blocks of one class back into their slabs, with one lock per shard. Reorders `batch`.
+    ///
+    /// A bin keeps one slab that becomes empty; the runs of the others go back to the segments.
     pub(crate) fn put<O: Os>(&self, segments: &Segments<O>, class: SizeClass, batch: &[Slot]) {
         grouping::group(class, batch);
         let mut rest = batch;
@@ -330,13 +339,13 @@ impl Central {
         }
     }
 
-    /// Notes that a block cannot be put back. The first fault ends the process as soon as the thread
-    /// that noticed it holds no lock; the block is in nobody's hands until then.
+    /// Records that a block cannot be put back. The first fault ends the process as soon as the
+    /// thread that noticed it holds no lock. Until then the block is lost.
     #[cold]
     fn note_fault(&self, reason: BadBlock, class: SizeClass, address: usize) {
         let mut fault = self.fault.lock();
         fault.get_or_insert((reason, class, address));
-        // Under the lock, as a fault that is taken leaves none behind.
+        // Set under the lock, because `report_fault` clears it when it takes the fault.
         self.is_faulty.store(true, Ordering::Relaxed);
     }
 
@@ -350,7 +359,8 @@ impl Central {
 
     #[cold]
     fn report_fault(&self) {
-        // One thread takes it: the others, which a handler of SIGABRT may wait for, go on.
+        // One thread takes the fault. The others go on, because a handler of SIGABRT may wait for
+        // them.
         let fault = {
             let mut fault = self.fault.lock();
             self.is_faulty.store(false, Ordering::Relaxed);
@@ -361,8 +371,8 @@ impl Central {
         }
     }
 
-    /// Puts those blocks back whose slabs belong to `shard`, and moves the others to the front of
-    /// the batch. Returns how many these are.
+    /// Puts the blocks back whose slabs belong to `shard`, and moves the others to the front of the
+    /// batch. Returns how many others there are.
     fn put_shard<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -374,7 +384,7 @@ impl Central {
         let bin = self.bin(shard, class);
         let mut state = bin.state.lock();
         let mut view = BinView { bin, state: &mut state, tables, class };
-        let (mut at, mut kept) = (0, 0);
+        let (mut at, mut others) = (0, 0);
         while let Some(slot) = batch.get(at) {
             let block = slot.load(Ordering::Relaxed);
             let Some(first) = Self::locate(segments, class, block) else {
@@ -384,8 +394,8 @@ impl Central {
             };
             // While the lock of a slab's bin is held, the slab stays in that bin.
             if Slab::of(tables, first).shard() != shard {
-                batch[kept].store(block, Ordering::Relaxed);
-                kept += 1;
+                batch[others].store(block, Ordering::Relaxed);
+                others += 1;
                 at += 1;
                 continue;
             }
@@ -407,10 +417,10 @@ impl Central {
                 }
             }
         }
-        kept
+        others
     }
 
-    /// The first chunk of a block's slab; `None` where there is no slab of the class.
+    /// Returns the first chunk of a block's slab; `None` if there is no slab of the class.
     fn locate<O: Os>(
         segments: &Segments<O>,
         class: SizeClass,
@@ -422,9 +432,13 @@ impl Central {
         (tables.class(chunk) == class).then(|| Slab::first_chunk(tables, chunk))
     }
 
-    /// Whether a block of the class can be freed that starts at an offset in the arena, of which the
-    /// caller knows the class. Exact for a block that the caller may free: nobody else changes its
-    /// bit. A wrong one may pass when another thread takes or puts back that block meanwhile.
+    /// Checks that a block of `class` starts at an offset in the arena and is not free in its slab.
+    ///
+    /// Exact for a block that the caller may free, because no other thread changes its bit. An
+    /// invalid free may pass if another thread takes or puts back the same block meanwhile.
+    ///
+    /// # Errors
+    /// [`BadBlock::NoBlockStart`] or [`BadBlock::NotInUse`].
     pub(crate) fn check_in_use<O: Os>(
         segments: &Segments<O>,
         class: SizeClass,
@@ -448,7 +462,7 @@ impl Central {
         segments.give(run, touched);
     }
 
-    /// Gives the runs of all empty slabs back. Returns their pages.
+    /// Gives the runs of all empty slabs back to the segments. Returns their pages.
     pub(crate) fn retire<O: Os>(&self, segments: &Segments<O>) -> Pages {
         let mut pages = Pages::ZERO;
         for (shard, class) in self.bins_by_shard() {
@@ -463,15 +477,15 @@ impl Central {
         pages
     }
 
-    /// Bytes of free blocks that lie in slabs, and of the slabs; hints without the locks.
+    /// Returns the bytes of the free blocks in slabs; a hint, because it takes no lock.
     pub(crate) fn free_bytes_hint(&self) -> u64 {
-        let slack = |(shard, class): (usize, SizeClass)| {
+        let free_bytes = |(shard, class): (usize, SizeClass)| {
             self.bin(shard, class).free_blocks() * to_u64(class.block_bytes())
         };
-        self.bins_by_shard().map(slack).sum()
+        self.bins_by_shard().map(free_bytes).sum()
     }
 
-    /// Free bytes in slabs, and what more there would be had no slab been dissolved; hints.
+    /// Returns free, used and dissolved bytes; hints.
     pub(crate) fn free_and_dissolved(&self) -> FreeBytes {
         let dissolved = self.dissolved.load(Ordering::Relaxed);
         let slabs = self.opened.load(Ordering::Relaxed).saturating_sub(dissolved);
@@ -483,7 +497,7 @@ impl Central {
         (0..self.shards).flat_map(|shard| SizeClass::all().map(move |class| (shard, class)))
     }
 
-    /// What the layer holds, bin by bin.
+    /// Sums the counts of all bins, which it locks one by one.
     pub(crate) fn slab_counts(&self) -> SlabCounts {
         let contended_transfers = self.transfers.contended();
         let mut counts = SlabCounts { contended_transfers, ..SlabCounts::default() };
@@ -503,7 +517,7 @@ impl Central {
         counts
     }
 
-    /// Takes every lock of the layer, for fork.
+    /// Takes all locks of the layer, for fork.
     pub(crate) fn acquire_all(&self) {
         self.transfers.acquire_all();
         for (shard, class) in self.bins_by_shard() {
@@ -512,7 +526,7 @@ impl Central {
         self.fault.acquire();
     }
 
-    /// Releases what [`Central::acquire_all`] took, perhaps in a forked child.
+    /// Releases the locks that [`Central::acquire_all`] took, in the parent or the forked child.
     pub(crate) fn release_all(&self) {
         self.fault.release();
         for (shard, class) in self.bins_by_shard() {
@@ -521,8 +535,7 @@ impl Central {
         self.transfers.release_all();
     }
 
-    /// Checks I-6 of every slab, and that the bins' counts are the sums over their slabs; panics on a
-    /// breach. Other threads may be at work.
+    /// Checks I-6 of every slab and bin; panics on a breach. Other threads may run meanwhile.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate<O: Os>(&self, segments: &Segments<O>) {
         let tables = segments.tables();
@@ -535,8 +548,8 @@ impl Central {
             if !classes.has(class) && state.slabs() == 0 {
                 continue;
             }
-            // A slab that its creator has not entered yet is empty, as is one that just left: so
-            // the empty ones are those that the bin counts.
+            // Slabs that have not entered the bin yet, or have just left it, are empty too. So
+            // empty slabs are taken from the count of the bin.
             let (mut used_slabs, mut used_free) = (0, 0);
             for chunk in slab_chunks().filter(|&chunk| tables.published_class(chunk) == class) {
                 let slab = Slab::of(tables, chunk);
@@ -554,7 +567,7 @@ impl Central {
     }
 }
 
-/// Moves the last `count` addresses to the front.
+/// Moves the last `count` addresses of a slice to its front.
 fn move_to_front(slots: &[Slot], count: usize) {
     let start = slots.len() - count;
     if start > 0 {
@@ -564,7 +577,7 @@ fn move_to_front(slots: &[Slot], count: usize) {
     }
 }
 
-/// A shard's number as slab headers hold it.
+/// Converts a shard's number to the type that slab headers hold.
 fn shard_id(shard: usize) -> u8 {
     #[expect(clippy::cast_possible_truncation, reason = "there are at most 64 shards")]
     let id = shard as u8;
@@ -574,6 +587,6 @@ fn shard_id(shard: usize) -> u8 {
 const _: () = {
     assert!(MAX_SHARDS <= 256);
     assert!(size_of::<Bin>() == 64);
-    // An all-zero bin is what `Lock::new(empty state)` is.
+    // An all-zero bin equals one that `Lock::new` makes with an empty state.
     assert!(align_of::<BinState>() <= 8);
 };

@@ -1,14 +1,12 @@
-//! The models of a scan for holes.
+//! Loom models of a scan for holes.
 //!
-//! **A slab that is just being opened** is left alone until it has entered its bin. The fields of the
-//! model are loom's; the orderings are those that ship.
+//! **Opening a slab.** A scan skips a new slab until it has entered its bin. The model uses loom's
+//! atomics with the orderings of the shipped code.
 //!
-//! **The hand-over of holes** between the purge and a thread that allocates: the blocks of a hole
-//! are claimed while its page is purged, so nobody is handed one.
-//!
-//! The slab is the one that ships; the lock of its bin is loom's, and each page is a cell of loom's,
-//! which finds two threads inside at once. The main thread only waits: loom, with its bound on
-//! preemptions, does not preempt it.
+//! **Purging holes.** The blocks of a hole are claimed while its page is purged, so a thread that
+//! allocates gets none of them. The model uses the shipped slab. The lock of its bin is loom's, and
+//! each page is a cell of loom's, which detects two threads inside at once. The main thread only
+//! waits, because loom does not preempt it within its bound on preemptions.
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
@@ -25,11 +23,11 @@ use crate::base::units::{CHUNK_PAGES, ChunkIndex, PAGE_BYTES, PageIndex, Run};
 use crate::segment::models::ModelTables;
 use crate::segment::tables::{BITMAP_WORDS, OBSERVE_CLASS, PUBLISH_CLASS};
 
-/// Two blocks a page, three pages in use before the model begins.
+/// Two blocks per page; three pages are in use before the model begins.
 const BLOCK: usize = PAGE_BYTES / 2;
 const USED_BLOCKS: usize = 6;
 const USED_PAGES: usize = USED_BLOCKS * BLOCK / PAGE_BYTES;
-/// Where the slab would be. Nothing is there: blocks are numbers.
+/// The address of the slab. There is no memory; blocks are only numbers.
 const START: usize = 1 << 20;
 const DIRTY: u8 = 1;
 
@@ -37,18 +35,19 @@ struct World {
     tables: ModelTables,
     class: SizeClass,
     first: ChunkIndex,
-    /// Of the slab's bin.
+    /// The lock of the slab's bin.
     lock: Mutex<()>,
     contents: [UnsafeCell<u8>; USED_PAGES],
 }
 
-// SAFETY: the tables are atomics behind the lock; the cells are what the model checks.
+// SAFETY: the tables are atomics; loom checks the accesses to the cells.
 unsafe impl Sync for World {}
 // SAFETY: as above.
 unsafe impl Send for World {}
 
 impl World {
-    /// A slab whose first pages were used and whose blocks are all free again but for the first.
+    /// Makes a slab whose first pages were used, and whose blocks are all free again except the
+    /// first.
     fn new() -> Arc<World> {
         let (tables, class) = (ModelTables::new(), SizeClass::of_size(BLOCK));
         let run = Run::new(PageIndex::new(CHUNK_PAGES), class.slab_pages());
@@ -68,7 +67,7 @@ impl World {
         Blocks::of(&self.tables, self.first, self.class)
     }
 
-    /// As `Central::fetch` does it: the lowest free blocks, the lowest one last.
+    /// Takes the lowest free blocks, the lowest one last, as `Central::fetch`.
     fn take<const COUNT: usize>(&self) -> [Slot; COUNT] {
         let out = std::array::from_fn(|_| Slot::new(core::ptr::null_mut()));
         let start = NonNull::new(core::ptr::without_provenance_mut(START)).unwrap();
@@ -83,7 +82,7 @@ impl World {
         self.slab().set_free(self.slab().free() + count);
     }
 
-    /// As `purge::holes`.
+    /// Purges the holes, as `purge::holes`.
     fn purge(&self) {
         let mut claimed = [0; BITMAP_WORDS];
         let holes = {
@@ -92,7 +91,7 @@ impl World {
         };
         for (page, contents) in self.contents.iter().enumerate() {
             if holes >> page & 1 == 1 {
-                // SAFETY: loom checks that nobody else is in the cell.
+                // SAFETY: loom checks that no other thread is in the cell.
                 contents.with_mut(|contents| unsafe { *contents = 0 });
             }
         }
@@ -100,14 +99,14 @@ impl World {
         self.blocks().release_holes(&claimed, holes);
     }
 
-    /// Takes blocks, uses the pages that they lie in, and puts them back.
+    /// Takes blocks, writes to their pages, and puts them back.
     fn use_blocks<const COUNT: usize>(&self) {
         let blocks = self.take::<COUNT>();
         for block in &blocks {
             let page = (block.load(Ordering::Relaxed).addr() - START) / PAGE_BYTES;
-            // A block beyond those pages was taken because these are claimed.
+            // While the lower blocks are claimed, blocks beyond those pages are taken.
             if let Some(contents) = self.contents.get(page) {
-                // SAFETY: loom checks that nobody else is in the cell.
+                // SAFETY: loom checks that no other thread is in the cell.
                 contents.with_mut(|contents| unsafe { *contents = DIRTY });
             }
         }
@@ -115,7 +114,7 @@ impl World {
     }
 }
 
-/// Purges and a user at once, on a fresh slab.
+/// Runs `purges` purges and a thread that uses blocks at once, on a new slab.
 fn run(purges: usize) {
     loom::model(move || {
         let world = World::new();
@@ -134,33 +133,33 @@ fn run(purges: usize) {
         assert_eq!(
             world.slab().free(),
             world.class.capacity() - 1,
-            "a block is lost, or there twice"
+            "a block was lost or put back twice"
         );
     });
 }
 
 #[test]
-fn a_block_of_a_hole_is_handed_to_nobody_while_it_is_purged() {
+fn no_block_of_a_hole_is_handed_out_during_its_purge() {
     run(1);
 }
 
 #[test]
-fn two_purges_and_a_user() {
+fn two_purges_and_a_user_share_no_page() {
     run(2);
 }
 
-/// What a scan reads of a chunk, whose former slab had dirty pages, and the bin.
+/// The fields that a scan reads of a chunk whose former slab had dirty pages, and the bin.
 struct Opening {
     class: AtomicU32,
     dirty: AtomicU64,
-    /// Behind the bin's lock: whether the slab is in the bin.
+    /// Whether the slab is in the bin, protected by the bin's lock.
     is_entered: Mutex<bool>,
 }
 
 impl Opening {
     const CLASS: u32 = 1;
 
-    /// As `Blocks::lay` and `Central::open_slab`.
+    /// Opens the slab, as `Blocks::lay` and `Central::open_slab`.
     fn open(&self) {
         self.dirty.store(0, Ordering::Relaxed);
         self.class.store(Self::CLASS, PUBLISH_CLASS);
@@ -173,19 +172,19 @@ impl Opening {
         self.class.load(OBSERVE_CLASS) == Self::CLASS && self.dirty.load(Ordering::Relaxed) != 0
     }
 
-    /// As `Central::claim_holes`.
+    /// Scans the chunk, as `Central::claim_holes`.
     fn scan(&self) {
         if self.may_have_holes() {
             let is_entered = self.is_entered.lock().unwrap();
             if self.may_have_holes() {
-                assert!(*is_entered, "the scan takes a slab out of a bin in which it is not");
+                assert!(*is_entered, "the scan found a slab that is not in its bin");
             }
         }
     }
 }
 
 #[test]
-fn a_scan_leaves_a_slab_alone_until_it_has_entered_its_bin() {
+fn a_scan_skips_a_slab_that_has_not_entered_its_bin() {
     loom::model(|| {
         let opening = Arc::new(Opening {
             class: AtomicU32::new(0),

@@ -1,12 +1,11 @@
-//! Slabs: a run of pages cut into blocks of one class, and its header in the chunk metadata.
+//! Slabs: runs of pages cut into blocks of one class. A slab's header lies in the chunk metadata.
 //!
 //! ```text
-//!   free = number of set bits = blocks that lie in the slab
+//!   free = number of set bits = blocks that are free in the slab
 //!   capacity - free = blocks in thread caches or held by the program
 //! ```
 //!
-//! The slab is empty, known exactly, when `free == capacity` (I-6).
-//!
+
 //! **I-6.** A slab's count of free blocks is the number of set bits in its bitmap; a bin's counts
 //! are the sums over its slabs. A slab is empty exactly when its count is its capacity.
 
@@ -19,35 +18,35 @@ use crate::base::treap::Nodes;
 use crate::base::units::{CHUNK_BYTES, CHUNK_PAGES, ChunkIndex, PAGE_BYTES, Pages, Run};
 use crate::segment::tables::{CHUNK_META_BYTES, Tables};
 
-/// The level of an empty slab, behind those of all others.
+/// The level of an empty slab. All other levels are lower.
 const EMPTY_LEVEL: u8 = 16;
-/// Words of the bitmap of a slab's pages; a slab has at most 8 chunks of 16 pages.
+/// Words of the bitmap of a slab's pages. A slab has at most 8 chunks of 16 pages.
 const PAGE_WORDS: usize = 2;
-/// Words of a bitmap that lies in the header: those that its cache line has room for.
+/// Words of a free bitmap in the header: as many as fit into its cache line.
 pub(super) const INLINE_WORDS: usize = 4;
 
-/// The header of a slab, laid over the metadata of its first chunk. The other chunks of a longer
-/// slab use `lead` alone. All fields but `lead` and `shard` belong to the lock of the slab's bin.
+/// The header of a slab, in the metadata of its first chunk. The metadata of its other chunks use
+/// only `lead`. The lock of the slab's bin protects all fields except `lead` and `shard`.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Slab {
-    /// How many chunks before this one the slab starts.
+    /// Distance of this chunk from the start of the slab, in chunks.
     lead: AtomicU8,
-    /// The shard whose bin the slab is in. Changes only under the locks of both bins.
+    /// The shard of the slab's bin. Changes only under the locks of both bins.
     shard: AtomicU8,
-    /// How empty the slab was when it got its place in its bin's order; it may be emptier now.
+    /// How empty the slab was when it entered the order of its bin. It may be emptier now.
     level: AtomicU8,
     free: AtomicU32,
     left: AtomicU32,
     right: AtomicU32,
-    /// One bit a page; set when the page may hold memory.
+    /// One bit for each page, set if the page may hold memory.
     pub(super) dirty: [AtomicU64; PAGE_WORDS],
-    /// The bitmap, if it is no longer than this; see `blocks`.
+    /// The free bitmap, if it is no longer than this; see `blocks`.
     pub(super) inline_bits: [AtomicU64; INLINE_WORDS],
 }
 
 impl Slab {
-    /// The slab header of a chunk.
+    /// Returns the slab header of a chunk.
     pub(crate) fn of(tables: &Tables, chunk: ChunkIndex) -> &Slab {
         let meta: NonNull<Slab> = tables.chunk_meta(chunk).cast();
         // SAFETY: chunk metadata is committed, zeroed, 64-aligned and large enough (asserted
@@ -55,14 +54,14 @@ impl Slab {
         unsafe { meta.as_ref() }
     }
 
-    /// The first chunk of the slab that `chunk` belongs to.
+    /// Returns the first chunk of the slab that `chunk` belongs to.
     pub(crate) fn first_chunk(tables: &Tables, chunk: ChunkIndex) -> ChunkIndex {
         let lead = Slab::of(tables, chunk).lead.load(Ordering::Relaxed);
         ChunkIndex::new(chunk.get() - u32::from(lead))
     }
 
-    /// Writes the headers of a slab of `class` over a run. Nobody finds the slab until its class is
-    /// published.
+    /// Writes the headers of a slab of `class` over a run. No other thread finds the slab until its
+    /// class is published.
     pub(super) fn write_headers(tables: &Tables, run: Run, class: SizeClass, shard: u8) {
         let first = run.start.chunk();
         for lead in 0..class.slab_chunks() {
@@ -72,16 +71,18 @@ impl Slab {
         }
         let slab = Slab::of(tables, first);
         slab.shard.store(shard, Ordering::Relaxed);
-        // All of them: a longer slab may have been here, and a set bit would say that this one, which
-        // is in no bin yet, may have holes.
+        // Clears all words, because a longer slab may have been here. A set bit would tell a scan
+        // that this slab, which is in no bin yet, may have holes.
         for word in &slab.dirty {
             word.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Notes which pages of the new slab at `first` may hold memory before a block of theirs is
-    /// taken: all of a prefaulted one; else those of advised units, of which the first touch brings
-    /// all (I-9). The slab's bin is locked, for from now on it may have holes.
+    /// Marks the pages of the new slab at `first` that may hold memory before a block is taken.
+    ///
+    /// These are `all` pages of a prefaulted slab; else those of advised units, because the first
+    /// touch of a unit brings all its pages (I-9). The caller holds the lock of the slab's bin,
+    /// because the slab may have holes from now on.
     pub(crate) fn mark_dirty(
         &self,
         tables: &Tables,
@@ -97,8 +98,8 @@ impl Slab {
         }
     }
 
-    /// Takes the slab, which must be empty and out of its bin, apart: its run, and how many
-    /// leading pages of it were ever written.
+    /// Ends an empty slab that is in no bin. Returns its run, and how many leading pages of the run
+    /// may hold memory.
     pub(crate) fn dissolve(tables: &Tables, first: ChunkIndex, class: SizeClass) -> (Run, Pages) {
         tables.set_class(first, class.slab_chunks(), SizeClass::NONE);
         let slab = Slab::of(tables, first);
@@ -117,56 +118,56 @@ impl Slab {
         self.shard.store(shard, Ordering::Relaxed);
     }
 
-    /// Number of free blocks.
+    /// Returns the number of free blocks in the slab; a hint without the lock of its bin.
     pub(crate) fn free(&self) -> u32 {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// How empty the slab is: by this a bin orders its slabs.
+    /// Returns how empty the slab is, the first key of its bin's order.
     fn level_now(&self, class: SizeClass) -> u8 {
         if self.free() == class.capacity() { EMPTY_LEVEL } else { class.emptiness(self.free()) }
     }
 
-    /// Notes how empty the slab is; it must not be in its bin's order.
+    /// Records how empty the slab is. The slab must not be in its bin's order.
     pub(crate) fn set_level(&self, class: SizeClass) {
         self.level.store(self.level_now(class), Ordering::Relaxed);
     }
 
-    /// Whether the slab has become emptier since it got its place in its bin's order.
+    /// Returns whether the slab has become emptier since it entered its bin's order.
     pub(crate) fn was_demoted(&self, class: SizeClass) -> bool {
         self.level.load(Ordering::Relaxed) != self.level_now(class)
     }
 
-    /// Sets the number of free blocks.
+    /// Sets the number of free blocks; it must be that of the set bits (I-6).
     pub(crate) fn set_free(&self, free: u32) {
         self.free.store(free, Ordering::Relaxed);
     }
 
-    /// How many pages of the slab are known to hold no memory, and therefore no block in use.
+    /// Returns the number of clean pages. They hold no memory and therefore no block in use.
     pub(super) fn clean_pages(&self, class: SizeClass) -> u32 {
         let pages = class.slab_pages().get();
         pages - bits::count(&self.dirty, 0, pages)
     }
 
-    /// Whether the slab at this chunk starts here.
+    /// Returns whether a slab starts at this chunk.
     pub(super) fn starts_here(&self) -> bool {
         self.lead.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether the slab at this chunk starts here and may have dirty pages.
+    /// Returns whether a slab starts at this chunk and may have dirty pages.
     pub(super) fn may_have_holes(&self) -> bool {
         self.starts_here() && self.dirty.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 }
 
-/// The order of a bin's part-used slabs: fullest first, then lowest, as they were when they got
-/// their places. A slab's node is its first chunk.
+/// The order of a bin's slabs with free blocks: fullest first, then lowest. It uses the level that
+/// a slab had when it entered. A slab's node is its first chunk.
 pub(crate) struct ByFullness<'a> {
     pub(crate) tables: &'a Tables,
 }
 
 impl ByFullness<'_> {
-    /// The smallest key of an empty slab.
+    /// Returns the smallest key of an empty slab.
     pub(crate) const fn emptiest_key() -> u64 {
         (EMPTY_LEVEL as u64) << 32
     }

@@ -1,7 +1,8 @@
 //! The layout of the slots in which the blocks of the transfer caches wait.
 //!
 //! ```text
-//!   slots of a shard:   stripe 0 of class 1 | stripe 0 of class 2 | ... | stripe 1 of class 1 | stripe 1 of class 2 | ...
+//!   slots of a shard:   stripe 0 of class 1 | stripe 0 of class 2 | ...
+//!                     | stripe 1 of class 1 | stripe 1 of class 2 | ...
 //! ```
 //!
 //! Classes with few waiting blocks share pages. If each class had one range of slots, each would

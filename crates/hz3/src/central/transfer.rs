@@ -1,14 +1,16 @@
 //! Transfer caches: blocks on their way from one thread cache to another, in order of arrival.
 //!
-//! A batch that one cache flushes is often what another one, or the same one, wants next. Here it
-//! waits as a row of addresses: to pass it on is a copy, where the way through a slab walks
-//! bitmaps and moves slabs in their order. Every (shard, class) has one, before its bin.
+//! A thread cache often needs next a batch that it or another cache has just flushed. Such a batch
+//! waits here as an array of addresses, so passing it on is a copy. The way through slabs would
+//! change bitmaps and move slabs in their order. Every (shard, class) has a transfer cache in front
+//! of its bin.
 //!
-//! It earns its room: nothing may wait until a flush has found no room *and* a refill afterwards
-//! no block; every time that happens again, the limit doubles. At each tick what nobody has
-//! wanted since the last one goes to the slabs. So a program that only frees leaves nothing here.
+//! The limit of a transfer cache is 0 at first. It grows each time a flush found no room *and* a
+//! later refill found no block. At each tick the blocks that no refill has wanted since the last
+//! tick go to their slabs. So the blocks of a program that only frees do not wait here.
 //!
-//! A lock that is held is passed over, on both sides: whoever holds it may not be running.
+//! Flushes and refills skip a transfer cache whose lock is held, because the holder may not be
+//! running.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,9 +22,9 @@ use crate::base::units::{to_u32, to_u64, to_usize};
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused, Span, rank};
 
-/// The limit that a transfer cache starts with once it is wanted: this part of its most.
+/// The first limit above 0 is [`max_waiting`] divided by this.
 const FIRST_LIMIT_DIVISOR: u32 = 8;
-/// Blocks that leave under one hold of the lock.
+/// The most blocks that a drain takes out per acquisition of the lock.
 const DRAIN_BATCH: usize = 64;
 
 /// The transfer caches of all shards and classes.
@@ -38,32 +40,32 @@ unsafe impl Sync for Transfers {}
 // SAFETY: as above.
 unsafe impl Send for Transfers {}
 
-/// The cell of one transfer cache; a cache line of its own. All zero bytes are an empty one.
+/// A transfer cache without its slots, in a cache line of its own. All zero bytes are an empty one.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Transfer {
     state: Lock<State, { rank::TRANSFER }>,
-    /// Blocks that wait here. Written under the lock, a hint without.
+    /// Number of blocks that wait here. Written under the lock; a hint without it.
     len: AtomicU32,
-    /// A flush found no room since the last growth. Written under the lock, a hint without.
+    /// A flush found no room since the limit last grew. Written under the lock; a hint without it.
     overflowed: AtomicBool,
 }
 
-/// What the lock of a transfer cache protects, besides its slots.
+/// The state that the lock of a transfer cache protects, besides its slots.
 #[derive(Debug)]
 struct State {
-    /// Blocks that may wait here.
+    /// The most blocks that may wait here.
     limit: u32,
-    /// The fewest blocks that waited since the last tick.
+    /// The lowest number of blocks that waited since the last tick.
     low_water: u32,
-    /// Whether any came or went since the last tick.
+    /// Whether a block came or went since the last tick.
     was_used: bool,
 }
 
-/// What a tick found.
+/// The result of [`Transfers::drain_unwanted`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TransferTick {
-    /// Bytes of the blocks that went to the slabs.
+    /// Bytes of the blocks that went to their slabs.
     pub(crate) drained_bytes: u64,
     /// Whether blocks still wait.
     pub(crate) left: bool,
@@ -74,7 +76,7 @@ impl Transfer {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Whether a refill may find blocks here, or should make itself felt; a hint.
+    /// Returns whether a refill may find blocks here, or may have to raise the limit; a hint.
     fn is_wanted(&self) -> bool {
         self.len() > 0 || self.overflowed.load(Ordering::Relaxed)
     }
@@ -91,26 +93,26 @@ impl Transfers {
         Ok(Transfers { cells, slots, shards })
     }
 
-    /// Unmaps the cells and slots of a heap that does not come to be.
+    /// Unmaps the cells and slots after the creation of a heap failed.
     pub(super) fn unmap<O: Os>(self, os: &O) {
         let bytes = Self::bytes_for(os, self.shards);
         // SAFETY: the mapping came from `map` in `create`; the value that led to it is consumed.
         unsafe { os.unmap(Span { start: self.cells.cast(), bytes }) };
     }
 
-    /// Bytes of the mapping.
+    /// Returns the bytes of the mapping.
     fn bytes_for<O: Os>(os: &O, shards: usize) -> usize {
         let slots = shards * SLOTS;
         let bytes = shards * CLASSES * size_of::<Transfer>() + slots * size_of::<Slot>();
         bytes.next_multiple_of(os.page_size())
     }
 
-    /// Bytes of the cells and slots.
+    /// Returns the bytes of the cells and slots.
     pub(super) fn table_bytes<O: Os>(&self, os: &O) -> u64 {
         to_u64(Self::bytes_for(os, self.shards))
     }
 
-    /// Those of them that are backed by memory.
+    /// Returns the resident bytes of the cells and slots.
     pub(super) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
         let bytes = Self::bytes_for(os, self.shards);
         to_u64(os.resident_bytes(Span { start: self.cells.cast(), bytes }))
@@ -132,8 +134,8 @@ impl Transfers {
         unsafe { WaitingSlots::of(start, class) }
     }
 
-    /// Leaves blocks here, from the first of the batch on, as many as there is room for. Returns
-    /// how many.
+    /// Copies leading blocks of the batch into the transfer cache, as many as there is room for.
+    /// Returns how many.
     pub(super) fn put(&self, shard: usize, class: SizeClass, batch: &[Slot]) -> usize {
         let cell = self.cell(shard, class);
         let Some(mut state) = cell.state.try_lock() else { return 0 };
@@ -150,7 +152,7 @@ impl Transfers {
         count
     }
 
-    /// Takes the blocks that came last, the very last into the end of `out`. Returns how many.
+    /// Moves the blocks that came last into `out`, in order of arrival. Returns how many.
     pub(super) fn take(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
         let cell = self.cell(shard, class);
         if !cell.is_wanted() {
@@ -174,7 +176,7 @@ impl Transfers {
         count
     }
 
-    /// Takes the blocks that came first out, at most `out.len()` and `most` of them.
+    /// Moves the blocks that came first into `out`, at most `most`. Returns how many.
     fn take_oldest(&self, shard: usize, class: SizeClass, out: &[Slot], most: u32) -> usize {
         let cell = self.cell(shard, class);
         let mut state = cell.state.lock();
@@ -188,8 +190,8 @@ impl Transfers {
         count
     }
 
-    /// Passes the `most` oldest blocks of one transfer cache to `each`, batch by batch, without
-    /// its lock. Returns their number.
+    /// Takes up to `most` of the oldest blocks out and passes them to `each`, batch by batch,
+    /// without holding the lock. Returns their number.
     fn drain(&self, shard: usize, class: SizeClass, most: u32, each: &impl Fn(&[Slot])) -> u64 {
         let batch = [const { Slot::new(core::ptr::null_mut()) }; DRAIN_BATCH];
         let mut drained = 0;
@@ -204,7 +206,7 @@ impl Transfers {
         u64::from(drained)
     }
 
-    /// Passes all blocks to `each`, class by class. Returns their bytes.
+    /// Takes all blocks out and passes them to `each`, batch by batch. Returns their bytes.
     pub(super) fn drain_all(&self, each: impl Fn(SizeClass, &[Slot])) -> u64 {
         let drain = |(shard, class): (usize, SizeClass)| {
             let drained =
@@ -216,10 +218,10 @@ impl Transfers {
         self.indices().map(drain).sum()
     }
 
-    /// Ends a tick: passes what nobody has wanted since the last one to `each`, and lowers the
-    /// limits by it.
+    /// Ends a tick: passes the blocks that no refill wanted since the last tick to `each`, and
+    /// lowers the limits by their number.
     pub(super) fn drain_unwanted(&self, each: impl Fn(SizeClass, &[Slot])) -> TransferTick {
-        let mut settled = TransferTick::default();
+        let mut tick = TransferTick::default();
         for (shard, class) in self.indices() {
             let cell = self.cell(shard, class);
             if !cell.is_wanted() {
@@ -237,13 +239,13 @@ impl Transfers {
                 surplus
             };
             let drained = self.drain(shard, class, surplus, &|batch: &[Slot]| each(class, batch));
-            settled.drained_bytes += drained * to_u64(class.block_bytes());
-            settled.left |= cell.len() > 0;
+            tick.drained_bytes += drained * to_u64(class.block_bytes());
+            tick.left |= cell.len() > 0;
         }
-        settled
+        tick
     }
 
-    /// Bytes of the blocks that wait; a hint.
+    /// Returns the bytes of the blocks that wait; a hint.
     pub(super) fn waiting_bytes(&self) -> u64 {
         let bytes = |(shard, class): (usize, SizeClass)| {
             u64::from(self.cell(shard, class).len()) * to_u64(class.block_bytes())
@@ -251,7 +253,7 @@ impl Transfers {
         self.indices().map(bytes).sum()
     }
 
-    /// How often the lock of a transfer cache was met held.
+    /// Returns how often a thread found the lock of a transfer cache held.
     pub(super) fn contended(&self) -> u64 {
         self.indices().map(|(shard, class)| self.cell(shard, class).state.contended()).sum()
     }
@@ -261,14 +263,14 @@ impl Transfers {
         (0..shards).flat_map(|shard| SizeClass::all().map(move |class| (shard, class)))
     }
 
-    /// Takes every lock, for fork.
+    /// Takes all locks, for fork.
     pub(super) fn acquire_all(&self) {
         for (shard, class) in self.indices() {
             self.cell(shard, class).state.acquire();
         }
     }
 
-    /// Releases what [`Transfers::acquire_all`] took, perhaps in a forked child.
+    /// Releases the locks that [`Transfers::acquire_all`] took, in the parent or the forked child.
     pub(super) fn release_all(&self) {
         for (shard, class) in self.indices() {
             self.cell(shard, class).state.release();
@@ -298,7 +300,7 @@ mod tests {
 
     const BATCH: usize = 16;
 
-    /// Transfer caches and the system whose mapping they live in.
+    /// Transfer caches and the fake system that owns their mapping.
     struct Mapped {
         transfers: Transfers,
         _system: Fake,
@@ -321,7 +323,7 @@ mod tests {
         SizeClass::of_size(64)
     }
 
-    /// Slots with the given numbers as addresses.
+    /// Makes slots with the given numbers as addresses.
     fn batch(numbers: impl IntoIterator<Item = usize>) -> Vec<Slot> {
         numbers.into_iter().map(|n| Slot::new(core::ptr::without_provenance_mut(n))).collect()
     }
@@ -330,7 +332,7 @@ mod tests {
         slots.iter().map(|slot| slot.load(super::Ordering::Relaxed).addr()).collect()
     }
 
-    /// A transfer cache that has proved to be wanted.
+    /// Makes a transfer cache whose limit is above 0, after an overflow and a miss.
     fn wanted() -> Mapped {
         let transfers = transfers(1);
         assert_eq!(transfers.put(0, class(), &batch(1..=BATCH)), 0);
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_frees_leaves_nothing_here() {
+    fn no_blocks_wait_if_a_program_only_frees() {
         let transfers = transfers(2);
         for _ in 0..100 {
             assert_eq!(transfers.put(1, class(), &batch(1..=BATCH)), 0);
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_to_come_is_the_first_to_be_handed_out() {
+    fn take_returns_the_blocks_that_came_last() {
         let transfers = wanted();
         assert_eq!(transfers.put(0, class(), &batch(1..=BATCH)), BATCH);
         let out = batch([0; 4]);
@@ -358,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_doubles_with_the_proof_and_ends() {
+    fn the_limit_doubles_up_to_its_maximum() {
         let transfers = wanted();
         let most = max_waiting(class().index());
         let mut limit = most / FIRST_LIMIT_DIVISOR as usize;
@@ -374,32 +376,32 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_drains_what_nobody_wanted_oldest_first() {
+    fn a_tick_drains_unwanted_blocks_oldest_first() {
         let transfers = wanted();
         let drained = Mutex::new(Vec::new());
-        let settle = || {
+        let end_tick = || {
             transfers.drain_unwanted(|of, slots| {
                 assert_eq!(of, class());
                 drained.lock().unwrap().extend(numbers(slots));
             })
         };
         transfers.put(0, class(), &batch(1..=BATCH));
-        // The fewest since the start were none.
-        assert!(settle().left);
+        // The transfer cache was empty at the start of the tick, so the low-water mark is 0.
+        assert!(end_tick().left);
         transfers.take(0, class(), &batch([0; 4]));
         transfers.put(0, class(), &batch(101..=104));
-        // Now twelve were never wanted.
-        let settled = settle();
-        assert_eq!((settled.drained_bytes, settled.left), (12 * 64, true));
+        // The low-water mark is 12.
+        let tick = end_tick();
+        assert_eq!((tick.drained_bytes, tick.left), (12 * 64, true));
         assert_eq!(*drained.lock().unwrap(), (1..=12).collect::<Vec<_>>());
-        // Nothing came or went: the rest goes too, and the limit is gone.
-        assert!(!settle().left);
+        // No block came or went: all others are drained, and the limit is 0.
+        assert!(!end_tick().left);
         assert_eq!(drained.lock().unwrap()[12..], [101, 102, 103, 104]);
         assert_eq!(transfers.put(0, class(), &batch(1..=BATCH)), 0);
     }
 
     #[test]
-    fn everything_can_be_had_at_once() {
+    fn drain_all_passes_on_every_block() {
         let transfers = wanted();
         transfers.put(0, class(), &batch(1..=BATCH));
         let seen = Mutex::new(0);
@@ -409,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_lock_is_passed_over() {
+    fn put_and_take_skip_a_transfer_cache_whose_lock_is_held() {
         let transfers = wanted();
         transfers.put(0, class(), &batch(1..=4));
         transfers.acquire_all();

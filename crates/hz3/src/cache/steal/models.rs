@@ -155,9 +155,9 @@ fn blocks_pushed_while_the_slow_path_is_armed_are_not_lost() {
     });
 }
 
-/// The thief may claim the first block and then read the `top` that the last pop lowered to the slot
-/// of the first push. The first block lay in that slot before. The owner is a thread of its own,
-/// because loom preempts the main thread last.
+/// The thief may claim the first block and then read the `top` that the last pop lowered to the
+/// slot of the first push. The first block lay in that slot before. The owner is a thread of its
+/// own, because loom preempts the main thread last.
 #[test]
 fn a_block_below_one_that_was_popped_during_a_steal_is_not_lost() {
     loom::model(|| {
