@@ -131,12 +131,12 @@ mod segment;
 mod segment {
     mod bitmaps;
     pub(crate) mod huge_units;
+    mod list_layout;
     mod lists;
     pub(crate) mod meta;
     #[cfg(test)]
     pub(crate) mod models;
     pub(crate) mod pages;
-    mod rows;
     pub(crate) mod tables;
 }
 #[cfg(not(loom))]

@@ -80,7 +80,7 @@ impl<O: Os> Heap<O> {
         }
         let run = cache.runs.take(Pages::containing(size)?)?;
         Counts::count(&cache.counts.large_allocs);
-        Some(self.segments.enter_large(run))
+        Some(self.segments.register_large(run))
     }
 
     pub(super) fn try_large(&self, size: usize, align: usize) -> Option<(NonNull<u8>, Fresh)> {

@@ -86,7 +86,7 @@ impl Purged {
     /// Gives one run back, which is the caller's. Returns whether it holds nothing now.
     fn give_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) -> bool {
         self.calls += 1;
-        segments.break_units(run);
+        segments.split_units(run);
         // SAFETY: I-3: the run is off the free map or its blocks are claimed, so it belongs to
         // this call alone.
         let result = unsafe { segments.os().purge(segments.span(run)) };

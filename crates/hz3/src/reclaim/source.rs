@@ -260,7 +260,7 @@ impl<O: Os> Holes<'_, O> {
     pub(super) fn purge_old(&self, purger: &Purger) -> Purged {
         let mut done = Purged::default();
         for segment in 0..self.0.segments.segment_count() {
-            for chunk in self.0.segments.quiet_slabs(segment) {
+            for chunk in self.0.segments.age_slabs(segment) {
                 done.add(purger.holes(self.0, chunk, None));
             }
         }
@@ -270,7 +270,7 @@ impl<O: Os> Holes<'_, O> {
     /// Whether slabs wait for another ageing.
     pub(super) fn are_ageing(&self) -> bool {
         let segments = self.0.segments;
-        (0..segments.segment_count()).any(|segment| segments.has_settling_slabs(segment))
+        (0..segments.segment_count()).any(|segment| segments.has_aging_slabs(segment))
     }
 
     /// The chunks of the arena in use.

@@ -1,11 +1,12 @@
-//! How much memory the layer holds, and how much it held at most.
+//! How much memory the layer holds, and the most that it ever held, as atomics that are read
+//! without a lock.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// What is counted beside the page heap's own counts.
+/// The counts that the page heap does not keep.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    /// Bytes of the huge blocks.
+    /// Bytes in huge blocks.
     huge: AtomicU64,
     active: AtomicU64,
     peak_active: AtomicU64,
@@ -14,10 +15,10 @@ pub(crate) struct Account {
     retaken: AtomicU64,
     /// Bytes of clean pages that were prefaulted.
     prefaulted: AtomicU64,
-    /// Bytes that were given back without a purge, and by how many calls.
+    /// Bytes of large blocks that were given back to the system at once, and the number of calls.
     dropped: AtomicU64,
     drops: AtomicU64,
-    /// How often pages or mappings came back.
+    /// How often a run or a mapping was freed.
     returns: AtomicU64,
 }
 
@@ -36,87 +37,88 @@ impl Account {
         }
     }
 
-    /// Bytes of the huge blocks.
+    /// Returns the bytes in huge blocks.
     pub(super) fn huge_bytes(&self) -> u64 {
         self.huge.load(Ordering::Relaxed)
     }
 
-    /// Counts a huge block of this many bytes.
+    /// Adds the length of a new huge block, in bytes, or what one has grown by.
     pub(super) fn add_huge(&self, bytes: u64) {
         self.huge.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Undoes [`Account::add_huge`].
+    /// Subtracts the length of a freed huge block, in bytes, or what one has shrunk by.
     pub(super) fn remove_huge(&self, bytes: u64) {
         self.huge.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Counts bytes of clean pages that were prefaulted.
+    /// Counts `bytes` of clean pages that were prefaulted.
     pub(super) fn note_prefaulted(&self, bytes: u64) {
         self.prefaulted.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of clean pages that were prefaulted.
+    /// Returns the bytes of clean pages that were prefaulted so far.
     pub(crate) fn prefaulted_bytes(&self) -> u64 {
         self.prefaulted.load(Ordering::Relaxed)
     }
 
-    /// Counts that pages or a mapping came back.
+    /// Counts that a run or a mapping was freed.
     pub(super) fn note_return(&self) {
-        // A lost count is made up for by the next one.
+        // Two threads may count as one. The reader only asks whether the count has changed.
         let returns = self.returns.load(Ordering::Relaxed);
         self.returns.store(returns.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// How often pages or mappings came back, as a hint.
+    /// Returns how often a run or a mapping was freed, as a hint.
     pub(crate) fn returns(&self) -> u64 {
         self.returns.load(Ordering::Relaxed)
     }
 
-    /// Counts bytes of a large block that one call gave back, of one that is freed or that must read
-    /// as zero.
+    /// Counts one call that gave `bytes` of a large block back to the system, because the block
+    /// must read as zero.
     pub(super) fn note_dropped(&self, bytes: u64) {
         self.dropped.fetch_add(bytes, Ordering::Relaxed);
         self.drops.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bytes of large blocks that were given back at once, and by how many calls.
+    /// Returns the bytes of large blocks that were given back at once, and the number of calls.
     pub(crate) fn dropped(&self) -> (u64, u64) {
         (self.dropped.load(Ordering::Relaxed), self.drops.load(Ordering::Relaxed))
     }
 
-    /// Bytes in slabs, large and huge blocks when pages were last taken or given back.
+    /// Returns the bytes in slabs, large blocks and huge blocks when pages were last taken or given
+    /// back.
     pub(crate) fn active_bytes(&self) -> u64 {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Bytes in slabs and large blocks of the arena: what free pages can serve again.
+    /// Returns the bytes in slabs and large blocks: the part that the free pages could serve again.
     pub(crate) fn arena_active_bytes(&self) -> u64 {
         self.active_bytes().saturating_sub(self.huge_bytes())
     }
 
-    /// The most that they ever were.
+    /// Returns the highest value of [`Account::active_bytes`] so far.
     pub(crate) fn peak_active_bytes(&self) -> u64 {
         self.peak_active.load(Ordering::Relaxed)
     }
 
-    /// Bytes of free dirty pages when pages were last taken or given back.
+    /// Returns the bytes of free dirty pages when pages were last taken or given back.
     pub(crate) fn dirty_bytes(&self) -> u64 {
         self.dirty.load(Ordering::Relaxed)
     }
 
-    /// Pages taken again after a purge, when pages were last taken or given back.
+    /// Returns how many purged pages had been taken again when pages were last taken or given back.
     pub(crate) fn retaken_pages(&self) -> u64 {
         self.retaken.load(Ordering::Relaxed)
     }
 
-    /// Notes how many bytes are in slabs, large and huge blocks now, and in free dirty pages, and
-    /// how many pages were taken again after a purge so far.
+    /// Stores the bytes in slabs, large and huge blocks, the bytes of free dirty pages, and the
+    /// number of purged pages taken again so far.
     pub(super) fn note(&self, active: u64, dirty: u64, retaken: u64) {
         self.retaken.store(retaken, Ordering::Relaxed);
         self.active.store(active, Ordering::Relaxed);
         self.dirty.store(dirty, Ordering::Relaxed);
-        // Most calls find a peak that is higher; those write nothing.
+        // The peak is usually higher; then this call writes nothing.
         if active > self.peak_active_bytes() {
             self.peak_active.fetch_max(active, Ordering::Relaxed);
         }

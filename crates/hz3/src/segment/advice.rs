@@ -1,13 +1,14 @@
 //! Which parts of the arena have huge pages.
 //!
-//! A *unit* is an aligned part of the arena as long as a huge page. A heap that has proved to grow
-//! gets units that are *advised*: a first touch brings all of it, at the price of one fault. So an
-//! advised unit is either wholly free and clean, or all of its free pages are dirty, touched or
-//! not (I-9). The start of a heap is never advised: a small process pays nothing.
+//! A *unit* is an aligned part of the arena as long as a huge page. Once the heap has grown beyond
+//! 16 MiB, hz3 *advises* new units: it asks the kernel for huge pages there. The first touch of an
+//! advised unit then brings in all of it by one fault. So an advised unit is either wholly free and
+//! clean, or all of its free pages are dirty, touched or not (I-9). Small processes stay below the
+//! first advised unit and pay nothing.
 //!
-//! The kernel keeps a huge page whole in memory as long as one of its pages is in use. So what is
-//! purged only in part is broken first: it goes back to small pages, and is advised again once it
-//! is purged whole. The range to be purged is chosen to avoid it (`Segments::whole_units`).
+//! The kernel keeps a huge page in memory as long as one of its small pages is in use. So a unit
+//! that is purged only in part is split into small pages first, and advised again once it is purged
+//! as a whole. `Segments::whole_units` chooses the purged range so that this is rare.
 
 use core::sync::atomic::Ordering;
 
@@ -17,14 +18,16 @@ use super::meta::Age;
 use crate::base::units::{Run, SEGMENT_PAGES};
 use crate::os::{Os, Refused};
 
-/// Units below this page are never advised: the first 16 MiB, but fewer in tests, whose arenas are
+/// Units below this page are never advised: the first 16 MiB. Less in tests, whose arenas are
 /// small.
 const FIRST_ADVISED: u32 = if cfg!(test) { 1 } else { 4 } * SEGMENT_PAGES;
 
 impl<O: Os> Segments<O> {
-    /// What to purge in `within` for the sake of a run of free pages of an age: longer than the
-    /// run where that makes units whole, shorter where the rest of a free unit is not of that age
-    /// yet; `None` when nothing is left of it.
+    /// Adapts a run of free pages that is to be purged, so that it covers whole units. The result
+    /// lies in `within`.
+    /// It is longer than the run if that completes units. It is shorter if the rest of a free
+    /// advised unit is not of this age.
+    /// Returns `None` if nothing is left of the run.
     pub(super) fn whole_units(&self, run: Run, within: Run, age: Age) -> Option<Run> {
         if !self.huge_pages.load(Ordering::Relaxed) {
             return Some(run);
@@ -50,7 +53,7 @@ impl<O: Os> Segments<O> {
         (end > start).then(|| Run::new(start, end - start))
     }
 
-    /// Asks for huge pages in the units inside a run of clean pages that nobody else has.
+    /// Asks for huge pages in the units inside a run of clean pages that belongs to the caller.
     pub(crate) fn advise_units(&self, run: Run) {
         let Some(units) = units_inside(run) else { return };
         if !self.huge_pages.load(Ordering::Relaxed) || units.start.get() < FIRST_ADVISED {
@@ -70,9 +73,9 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// Turns advised units that a run covers only in part back to small pages, before the run is
+    /// Splits advised units that a run covers only in part into small pages, before the run is
     /// purged.
-    pub(crate) fn break_units(&self, run: Run) {
+    pub(crate) fn split_units(&self, run: Run) {
         for unit in units_cut(run).filter(|&unit| self.tables().is_advised(unit)) {
             self.tables().set_advised(unit, false);
             // SAFETY: the unit is committed; its contents stay what they are.

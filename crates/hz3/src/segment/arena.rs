@@ -1,15 +1,15 @@
 //! One window of address space: the tables first, the pages behind them.
 //!
-//! The window is chosen once, and mapped from its start in steps, so that nothing counts what is
-//! not used: no limit on address space, no strict overcommit, no `mlockall`, no core file. Pages
-//! below the *frontier* are committed, but for those that somebody else had mapped first: they are
-//! skipped. The frontier only rises.
+//! The window's address is chosen once. The window is then mapped from its start in steps, so that
+//! unused parts count for nothing: no limit on address space, no strict overcommit, no `mlockall`,
+//! no core file. All pages below the *frontier* are committed, except where a foreign mapping
+//! already occupied the addresses: those pages are skipped. The frontier only rises.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::list_layout::{ListBits, list_bits_for};
 use super::meta::SegmentMeta;
-use super::rows::{Row, rows_for};
 use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
 use crate::base::units::{
     CHUNK_BYTES, CHUNK_PAGES, CHUNK_SHIFT, PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_BYTES,
@@ -17,22 +17,22 @@ use crate::base::units::{
 };
 use crate::os::{NotCommitted, Os, Refused, Span};
 
-/// The largest arena, in bytes.
+/// The largest arena, in bytes: 1 TiB.
 const LARGEST_ARENA: usize = 1 << 40;
-/// The arena is this many times the memory that the process could ever use: room for what its
-/// blocks leave between them, and for blocks that are never touched. It costs four bytes
-/// of the class map a chunk: 128 KiB a GiB of memory, mapped and not touched.
+/// The arena is this many times the memory that the process could ever use.
+/// The rest is room for gaps between blocks and for blocks that are never touched. It costs four
+/// bytes of the class map for each chunk: 128 KiB for each GiB, mapped and not touched.
 const ARENA_PER_MEMORY: usize = 2;
-/// The smallest arena worth having, in bytes.
+/// The smallest arena that hz3 accepts, in bytes.
 const SMALLEST_ARENA: usize = 4 * SEGMENT_BYTES;
-/// Growth is an eighth of what is committed, within these bounds.
+/// The arena grows by an eighth of what is committed, within these bounds.
 const GROWTH_SHIFT: u32 = 3;
 const SMALLEST_GROWTH: u32 = SEGMENT_PAGES / 4;
 const LARGEST_GROWTH: u32 = 64 * SEGMENT_PAGES;
-/// Tables are committed in steps of this many bytes, a multiple of every OS page size.
+/// Tables are committed in steps of this many bytes, a multiple of every system's page size.
 const TABLE_STEP: usize = CHUNK_BYTES;
 
-/// Bytes of a page and of its share of the tables.
+/// Bytes of a page together with its share of the tables.
 pub(crate) const PAGE_COST: usize = PAGE_BYTES
     + size_of::<PageRecord>()
     + (size_of::<ClassEntry>() + CHUNK_META_BYTES + size_of::<Bitmap>())
@@ -47,21 +47,21 @@ pub(crate) struct Arena<O> {
     base: NonNull<u8>,
     bytes: usize,
     tables: Tables,
-    /// One past the last committed page. Written under the growth lock.
+    /// One past the last committed page. Written with the growth lock held.
     frontier: AtomicU32,
-    /// Pages below the frontier that are somebody else's. Written under the growth lock.
+    /// Pages below the frontier that belong to foreign mappings. Written with the growth lock held.
     skipped: AtomicU32,
 }
 
-/// How much of each table is committed, in bytes; all of the class map is. Guarded by the growth
-/// lock.
+/// How many bytes of each table are committed. The growth lock guards it.
+/// The class map is not listed because all of it is committed.
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
     records: usize,
     chunks: usize,
     bitmaps: usize,
     segments: usize,
-    rows: usize,
+    list_bits: usize,
 }
 
 // SAFETY: the arena hands out addresses and views of atomics; its pointers are fixed at start.
@@ -69,13 +69,13 @@ unsafe impl<O: Os> Sync for Arena<O> {}
 // SAFETY: as above.
 unsafe impl<O: Os + Send> Send for Arena<O> {}
 
-/// Where the tables lie in the window, in bytes from its start.
+/// Offsets of the tables and the pages in the window, in bytes.
 struct Layout {
     records: usize,
     chunks: usize,
     bitmaps: usize,
     segments: usize,
-    rows: usize,
+    list_bits: usize,
     pages: usize,
     total: usize,
 }
@@ -89,15 +89,15 @@ impl Layout {
         let bitmaps = chunks + round(chunk_count * CHUNK_META_BYTES);
         let segments = bitmaps + round(chunk_count * size_of::<Bitmap>());
         let segment_count = arena_bytes / SEGMENT_BYTES;
-        let rows = segments + round(segment_count * size_of::<SegmentMeta>());
-        let tables = rows + round(rows_for(segment_count) * size_of::<Row>());
-        // One segment more than the pages need, to start them at a multiple of a segment.
+        let list_bits = segments + round(segment_count * size_of::<SegmentMeta>());
+        let tables = list_bits + round(list_bits_for(segment_count) * size_of::<ListBits>());
+        // One more segment than the pages need, so that page 0 can be aligned to a segment.
         Layout {
             records,
             chunks,
             bitmaps,
             segments,
-            rows,
+            list_bits,
             pages: tables,
             total: tables + arena_bytes + SEGMENT_BYTES,
         }
@@ -105,8 +105,12 @@ impl Layout {
 }
 
 impl<O: Os> Arena<O> {
-    /// Chooses an arena of `wanted` bytes; by default some times the memory that the process could
-    /// ever use. Gives the system back when it refuses.
+    /// Reserves an arena of `wanted` bytes. The default is a multiple of the memory that the
+    /// process could ever use.
+    /// If the system refuses, smaller arenas are tried.
+    ///
+    /// # Errors
+    /// Returns `os` to the caller if the system refuses even the smallest arena.
     pub(crate) fn reserve(os: O, wanted: Option<usize>) -> Result<Arena<O>, O> {
         let default = || os.memory_bytes().saturating_mul(ARENA_PER_MEMORY);
         let mut bytes = wanted.unwrap_or_else(default).min(LARGEST_ARENA);
@@ -134,15 +138,15 @@ impl<O: Os> Arena<O> {
             chunks: at(layout.chunks),
             bitmaps: at(layout.bitmaps).cast(),
             segments: at(layout.segments).cast(),
-            rows: at(layout.rows).cast(),
+            list_bits: at(layout.list_bits).cast(),
             pages: to_u32(bytes / PAGE_BYTES),
         };
-        // All of it, because a free reads it for any address of the window.
+        // The whole class map is committed, because a free reads it for any address of the window.
         // SAFETY: the class map lies in the window and is not committed.
         if unsafe { os.commit(Span { start, bytes: layout.records }) }.is_err() {
             return Err(os);
         }
-        // Chunk 0 is never used: index 0 is the null link of the ordered sets.
+        // Chunk 0 is never used: page 0 is the null link of the lists.
         let frontier = AtomicU32::new(CHUNK_PAGES);
         let skipped = AtomicU32::new(0);
         Ok(Arena { os, base: at(pages_at), bytes, tables, frontier, skipped })
@@ -156,7 +160,7 @@ impl<O: Os> Arena<O> {
         &self.tables
     }
 
-    /// The first byte of page 0. The pages before the first chunk's end are never handed out.
+    /// Returns the first byte of page 0. The pages of chunk 0 are never handed out.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -165,54 +169,55 @@ impl<O: Os> Arena<O> {
         self.bytes
     }
 
-    /// One past the last committed page.
+    /// Returns the page after the last committed one.
     pub(crate) fn frontier(&self) -> PageIndex {
         // Acquire pairs with the release store in `commit`: tables below it are committed.
         PageIndex::new(self.frontier.load(Ordering::Acquire))
     }
 
-    /// The first committed page.
+    /// Returns the first committed page.
     pub(crate) fn first_page() -> PageIndex {
         PageIndex::new(CHUNK_PAGES)
     }
 
-    /// The offset of an address in the arena's committed pages; `None` elsewhere.
+    /// Returns the offset of an address in the arena's committed pages; `None` if it lies
+    /// elsewhere.
     pub(crate) fn offset_of(&self, address: usize) -> Option<usize> {
         let offset = address.checked_sub(self.base.addr().get())?;
         let committed = Self::first_page().offset()..self.frontier().offset();
         committed.contains(&offset).then_some(offset)
     }
 
-    /// Number of pages that are committed, and not somebody else's.
+    /// Returns the number of committed pages, without those of foreign mappings.
     pub(crate) fn committed_pages(&self) -> u64 {
         let pages = self.frontier() - Self::first_page();
         u64::from(pages.get() - self.skipped.load(Ordering::Relaxed))
     }
 
-    /// Whether an address lies in the window's pages, committed or not.
+    /// Returns whether an address lies in the window's pages, committed or not.
     pub(crate) fn contains(&self, address: usize) -> bool {
         address.wrapping_sub(self.base.addr().get()) < self.bytes
     }
 
-    /// The address of a page.
     pub(crate) fn page_address(&self, page: PageIndex) -> NonNull<u8> {
         self.address(page.offset())
     }
 
-    /// The address at an offset below the arena's end.
+    /// Returns the address at an offset, which must not exceed the arena's length.
     pub(crate) fn address(&self, offset: usize) -> NonNull<u8> {
         debug_assert!(offset <= self.bytes);
         // SAFETY: the offset lies in the window (or one past its end).
         unsafe { self.base.add(offset) }
     }
 
-    /// The bytes of a run.
+    /// Returns the addresses of a run.
     pub(crate) fn span(&self, run: Run) -> Span {
         Span { start: self.page_address(run.start), bytes: run.pages.bytes() }
     }
 
-    /// The system's pages of the tables that tell of nothing but the inside of a run: its page
-    /// records, its chunk metadata and bitmaps. Empty for a short run.
+    /// Returns the system pages of the tables that hold nothing but entries of pages inside a run.
+    /// They are parts of the page records, of the chunk metadata and of the bitmaps. A short run
+    /// has none.
     pub(crate) fn tables_of(&self, run: Run) -> [Option<Span>; 3] {
         let chunks = (run.start.get().div_ceil(CHUNK_PAGES), run.end().get() / CHUNK_PAGES);
         [
@@ -226,23 +231,23 @@ impl<O: Os> Arena<O> {
         ]
     }
 
-    /// The system's pages that lie wholly in some entries, from the first to one past the last, of
-    /// a table.
+    /// Returns the system pages that lie wholly inside the entries `entries.0..entries.1` of a
+    /// table, whose entries have `entry` bytes.
     fn whole_pages(&self, table: NonNull<u8>, entries: (u32, u32), entry: usize) -> Option<Span> {
         let page = self.os.page_size();
         let start = (to_usize(entries.0) * entry).next_multiple_of(page);
         let end = to_usize(entries.1) * entry / page * page;
         let bytes = end.checked_sub(start).filter(|&bytes| bytes > 0)?;
-        // SAFETY: the entries lie in the table. It starts at a page of the system, as its steps do.
+        // SAFETY: the entries lie in the table. It starts at a system page, because its steps do.
         Some(Span { start: unsafe { table.add(start) }, bytes })
     }
 
-    /// Bytes of the tables that are committed and tell of committed pages.
+    /// Returns the committed bytes of the tables that describe committed pages.
     pub(crate) fn table_bytes(&self, growth: &Growth) -> usize {
         self.table_spans(growth).iter().map(|span| span.bytes).sum()
     }
 
-    /// The committed parts of the tables.
+    /// Returns the committed parts of the six tables.
     fn table_spans(&self, growth: &Growth) -> [Span; 6] {
         let tables = &self.tables;
         let class_map = to_usize(self.frontier().get() / CHUNK_PAGES) * size_of::<ClassEntry>();
@@ -253,17 +258,19 @@ impl<O: Os> Arena<O> {
             Span { start: tables.chunks, bytes: growth.chunks },
             Span { start: tables.bitmaps.cast(), bytes: growth.bitmaps },
             Span { start: tables.segments.cast(), bytes: growth.segments },
-            Span { start: tables.rows.cast(), bytes: growth.rows },
+            Span { start: tables.list_bits.cast(), bytes: growth.list_bits },
         ]
     }
 
-    /// Bytes of the tables that are backed by memory.
+    /// Returns how many bytes of the tables are resident.
     pub(crate) fn resident_table_bytes(&self, growth: &Growth) -> usize {
         self.table_spans(growth).map(|span| self.os.resident_bytes(span)).iter().sum()
     }
 
-    /// Commits at least `pages` more pages and returns them; they belong to the caller and are
-    /// clean. More is taken than asked for, in proportion to what is committed, when it is there.
+    /// Commits at least `pages` more pages and returns them; they are clean and belong to the
+    /// caller.
+    /// More pages are committed than requested, in proportion to what is committed, if the arena
+    /// has room.
     pub(crate) fn grow(&self, growth: &mut Growth, pages: Pages) -> Result<Run, Refused> {
         let needed = pages.get().next_multiple_of(CHUNK_PAGES);
         let mut skip = SMALLEST_GROWTH;
@@ -281,15 +288,18 @@ impl<O: Os> Arena<O> {
             match self.commit(growth, run(needed)) {
                 Ok(run) => return Ok(run),
                 Err(NotCommitted::Refused) => return Err(Refused),
-                // Somebody else is in the way. Nobody says how far, so the steps double.
+                // A foreign mapping is in the way. The system does not tell its length, so each
+                // skip is twice as long as the last one.
                 Err(NotCommitted::Occupied) => self.skip(growth, run(skip))?,
             }
             skip = skip.saturating_mul(2);
         }
     }
 
-    /// The pages to commit at `start` where `needed` are needed: a step in proportion, up to a
-    /// segment border where there is a whole segment below, so that these are committed whole.
+    /// Returns how many pages to commit at `start` if `needed` are needed: a step in proportion to
+    /// the arena.
+    /// The step ends at a segment border if a whole segment lies below it, so that segments are
+    /// committed as a whole.
     fn generous(start: PageIndex, needed: u32) -> u32 {
         let step = (start.get() >> GROWTH_SHIFT).clamp(SMALLEST_GROWTH, LARGEST_GROWTH);
         let end = start.get() + needed.max(step);
@@ -313,7 +323,7 @@ impl<O: Os> Arena<O> {
         Ok(run)
     }
 
-    /// Leaves pages at the frontier to somebody else. They are never free.
+    /// Leaves pages at the frontier to a foreign mapping. They are never free.
     fn skip(&self, growth: &mut Growth, run: Run) -> Result<(), Refused> {
         self.extend_tables(growth, run.end())?;
         self.skipped.fetch_add(run.pages.get(), Ordering::Relaxed);
@@ -322,7 +332,7 @@ impl<O: Os> Arena<O> {
         Ok(())
     }
 
-    /// Commits the tables of all pages below `end`.
+    /// Commits the table entries of all pages below `end`.
     fn extend_tables(&self, growth: &mut Growth, end: PageIndex) -> Result<(), NotCommitted> {
         let chunks = to_usize(end.get()).div_ceil(to_usize(CHUNK_PAGES));
         let segments = to_usize(end.get().div_ceil(SEGMENT_PAGES));
@@ -334,8 +344,8 @@ impl<O: Os> Arena<O> {
         self.extend(tables.bitmaps.cast(), &mut growth.bitmaps, bitmaps)?;
         let segment_bytes = segments * size_of::<SegmentMeta>();
         self.extend(tables.segments.cast(), &mut growth.segments, segment_bytes)?;
-        let row_bytes = rows_for(segments) * size_of::<Row>();
-        self.extend(tables.rows.cast(), &mut growth.rows, row_bytes)
+        let list_bytes = list_bits_for(segments) * size_of::<ListBits>();
+        self.extend(tables.list_bits.cast(), &mut growth.list_bits, list_bytes)
     }
 
     /// Commits a table up to `needed` bytes.
@@ -375,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_starts_small_and_then_goes_from_border_to_border() {
+    fn growth_starts_small_and_then_ends_at_segment_borders() {
         let (arena, mut growth) = (arena(8), Growth::default());
         let mut ends = std::vec::Vec::new();
         while let Ok(run) = arena.grow(&mut growth, Pages::new(1)) {
@@ -388,13 +398,13 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_has_mapped_is_skipped() {
+    fn foreign_mappings_are_skipped() {
         let (arena, mut growth) = (arena(8), Growth::default());
-        let theirs = run(SEGMENT_PAGES + 500, 300);
-        arena.os().occupy(arena.span(theirs));
+        let foreign = run(SEGMENT_PAGES + 500, 300);
+        arena.os().occupy(arena.span(foreign));
         let mut pages = 0;
         while let Ok(run) = arena.grow(&mut growth, Pages::new(1)) {
-            assert!(run.end() <= theirs.start || theirs.end() <= run.start, "{run:?}");
+            assert!(run.end() <= foreign.start || foreign.end() <= run.start, "{run:?}");
             pages += u64::from(run.pages.get());
         }
         assert_eq!(arena.committed_pages(), pages);
@@ -402,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_moves_nothing() {
+    fn a_refused_growth_leaves_the_frontier_where_it_is() {
         let (arena, mut growth) = (arena(8), Growth::default());
         arena.os().exhaust(true);
         let before = arena.frontier();

@@ -1,5 +1,5 @@
-//! What is done with the bitmaps of the segments: ranges of pages become free, taken, dirty, clean,
-//! old, and are looked for.
+//! The operations on the segments' page bitmaps: pages become free, taken, dirty, clean or old, and
+//! searches find them.
 
 #[cfg(feature = "experiments")]
 mod experiments;
@@ -11,17 +11,17 @@ use super::tables::Tables;
 use crate::base::bits;
 use crate::base::units::{ChunkIndex, PageIndex, Pages, Run, SEGMENT_PAGES, to_u32, to_usize};
 
-/// Chunks of a segment.
+/// Number of chunks of a segment.
 const CHUNKS: usize = 64;
 
-/// The part of one segment that a range of pages covers.
+/// The part of a range of pages that lies in one segment.
 struct Part {
     segment: usize,
     start: u32,
     pages: u32,
 }
 
-/// Splits a range of pages at segment borders.
+/// Splits a range of pages at the borders of segments.
 fn parts(run: Run) -> impl Iterator<Item = Part> {
     let mut at = run.start.get();
     let end = run.end().get();
@@ -43,21 +43,21 @@ impl Tables {
         bits::count(&segment.free, page.get() % SEGMENT_PAGES, 1) == 1
     }
 
-    /// Whether all pages of a run are free.
+    /// Returns whether all pages of a run are free.
     pub(super) fn is_all_free(&self, run: Run) -> bool {
         parts(run).all(|part| {
             bits::count(&self.segment(part.segment).free, part.start, part.pages) == part.pages
         })
     }
 
-    /// Whether no page of a run is free.
+    /// Returns whether no page of a run is free.
     #[cfg(all(any(test, feature = "check"), not(loom)))]
     pub(super) fn is_all_taken(&self, run: Run) -> bool {
         parts(run)
             .all(|part| bits::count(&self.segment(part.segment).free, part.start, part.pages) == 0)
     }
 
-    /// Whether a run of free pages has dirty ones that are not of an age.
+    /// Returns whether a run of free pages has dirty pages of another age.
     pub(super) fn has_dirty_of_other_age(&self, run: Run, age: Age) -> bool {
         parts(run).any(|part| {
             let meta = self.segment(part.segment);
@@ -72,7 +72,7 @@ impl Tables {
         })
     }
 
-    /// How many pages of a run are free, and how many of those dirty.
+    /// Returns how many pages of a run are free, and how many of those are dirty.
     #[cfg(any(test, feature = "check"))]
     pub(super) fn free_and_dirty(&self, run: Run) -> (u32, u32) {
         parts(run).fold((0, 0), |(free, dirty), part| {
@@ -82,7 +82,7 @@ impl Tables {
         })
     }
 
-    /// Makes the free pages of a run dirty. Returns how many became so.
+    /// Marks the free pages of a run dirty. Returns how many were not dirty before.
     pub(super) fn mark_dirty(&self, run: Run) -> u32 {
         let mut newly_dirty = 0;
         for part in parts(run) {
@@ -96,8 +96,9 @@ impl Tables {
         newly_dirty
     }
 
-    /// Marks the pages free. `touched` leading pages become dirty; the others stay what they
-    /// were. Returns how many of the pages are dirty now.
+    /// Marks the pages of a run free. The first `touched` pages become dirty, and the others keep
+    /// their dirty bits.
+    /// Returns how many of the pages are dirty now.
     pub(super) fn mark_free(&self, run: Run, touched: Pages) -> u32 {
         self.set_dirty(Run::new(run.start, touched));
         let mut dirty = 0;
@@ -115,7 +116,7 @@ impl Tables {
         dirty
     }
 
-    /// Marks the pages as part of a run.
+    /// Marks the pages as part of a run. Returns their previous state.
     pub(super) fn mark_taken(&self, run: Run) -> Taken {
         let mut taken = Taken { dirty: 0, purged: 0 };
         for part in parts(run) {
@@ -127,7 +128,8 @@ impl Tables {
             sub(&meta.free_pages, part.pages);
             sub(&meta.free_dirty_pages, part_dirty);
             taken.dirty += part_dirty;
-            // Which of a segment's clean pages were purged is not known one by one.
+            // A segment counts its purged pages, but does not record which of its clean pages they
+            // are.
             let clean = part.pages - part_dirty;
             let purged = clean.min(meta.purged_pages.load(Ordering::Relaxed));
             sub(&meta.purged_pages, purged);
@@ -142,16 +144,16 @@ impl Tables {
         }
     }
 
-    /// Notes that pages that are in a run of the caller hold nothing any more.
-    pub(super) fn forget_dirt(&self, run: Run) {
+    /// Clears the dirty bits of pages that belong to a run of the caller's.
+    pub(super) fn clear_dirty(&self, run: Run) {
         for part in parts(run) {
             bits::clear(&self.segment(part.segment).dirty, part.start, part.pages);
         }
     }
 
-    /// As [`Tables::forget_dirt`], after a purge: who takes the pages again pays for it.
+    /// As [`Tables::clear_dirty`], after a purge: taking the pages again counts as a refault.
     pub(super) fn set_clean(&self, run: Run) {
-        self.forget_dirt(run);
+        self.clear_dirty(run);
         for part in parts(run) {
             add(&self.segment(part.segment).purged_pages, part.pages);
         }
@@ -165,8 +167,7 @@ impl Tables {
         }
     }
 
-    /// How many of a segment's free pages may hold memory and did so at the last ageing already; a
-    /// hint without the lock.
+    /// Returns how many free dirty pages of a segment are old; a hint without the lock.
     pub(super) fn old_pages(&self, segment: usize) -> u32 {
         let meta = self.segment(segment);
         let old = |(word, old): (usize, &AtomicU64)| {
@@ -175,30 +176,32 @@ impl Tables {
         meta.old.iter().enumerate().map(old).sum()
     }
 
-    /// Whether a segment has free pages that may hold memory; a hint without the lock.
+    /// Returns whether a segment has free dirty pages; a hint without the lock.
     pub(super) fn has_free_dirty(&self, segment: usize) -> bool {
         self.segment(segment).free_dirty_pages.load(Ordering::Relaxed) > 0
     }
 
-    /// Notes that the slab that starts at `chunk` served or took blocks.
+    /// Notes that the slab that starts at `chunk` handed out or took back blocks.
     pub(crate) fn note_traffic(&self, chunk: ChunkIndex) {
         let traffic = &self.segment(chunk.index() / CHUNKS).traffic;
         let bit = 1 << (chunk.get() % u64::BITS);
-        // Most batches meet a bit that is set already; those write nothing.
+        // The bit is usually set already; then this call writes nothing.
         if traffic.load(Ordering::Relaxed) & bit == 0 {
             traffic.fetch_or(bit, Ordering::Relaxed);
         }
     }
 
-    /// An ageing of the slabs of a segment: the chunks whose slabs had traffic before the last one
-    /// and none since.
-    pub(super) fn settle(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<> {
+    /// Ages the slabs of a segment.
+    /// Returns the chunks of the slabs that have become quiet: they had traffic before the last
+    /// ageing and none since.
+    pub(super) fn age_slabs(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<> {
         let meta = self.segment(segment);
         let mut quiet = 0;
-        if meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0 {
+        if meta.traffic.load(Ordering::Relaxed) | meta.previous_traffic.load(Ordering::Relaxed) != 0
+        {
             let traffic = meta.traffic.swap(0, Ordering::Relaxed);
-            quiet = meta.settling.load(Ordering::Relaxed) & !traffic;
-            meta.settling.store(traffic, Ordering::Relaxed);
+            quiet = meta.previous_traffic.load(Ordering::Relaxed) & !traffic;
+            meta.previous_traffic.store(traffic, Ordering::Relaxed);
         }
         core::iter::from_fn(move || {
             let bit = quiet.trailing_zeros();
@@ -207,20 +210,20 @@ impl Tables {
         })
     }
 
-    /// Whether slabs of a segment await another ageing.
-    pub(super) fn is_settling(&self, segment: usize) -> bool {
+    /// Returns whether slabs of a segment had traffic and are not quiet yet.
+    pub(super) fn has_aging_slabs(&self, segment: usize) -> bool {
         let meta = self.segment(segment);
-        meta.traffic.load(Ordering::Relaxed) | meta.settling.load(Ordering::Relaxed) != 0
+        meta.traffic.load(Ordering::Relaxed) | meta.previous_traffic.load(Ordering::Relaxed) != 0
     }
 
-    /// How many pages of the run are dirty.
+    /// Returns how many pages of the run are dirty.
     pub(super) fn dirty_pages(&self, run: Run) -> u32 {
         parts(run)
             .map(|part| bits::count(&self.segment(part.segment).dirty, part.start, part.pages))
             .sum()
     }
 
-    /// The first maximal range of dirty pages in `run`, at or after `from`.
+    /// Returns the first maximal range of dirty pages of `run` at or after `from`.
     pub(super) fn next_dirty_range(&self, run: Run, from: PageIndex) -> Option<Run> {
         let end = run.end().get();
         let start = self.scan(from.get(), end, SegmentMeta::dirty_bits)?;
@@ -228,8 +231,8 @@ impl Tables {
         Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
     }
 
-    /// The first maximal range of pages that are free and dirty, and old if `age` says so, at or
-    /// after `from` and below `end`, at most `limit` pages of it.
+    /// Returns the first maximal range of free dirty pages of an age in `from..end`, at most
+    /// `limit` pages of it.
     pub(super) fn next_free_dirty(
         &self,
         from: PageIndex,
@@ -249,14 +252,14 @@ impl Tables {
         Some(Run::new(PageIndex::new(start), Pages::new(stop - start)))
     }
 
-    /// The first page of the free run that `page` lies in.
+    /// Returns the first page of the free run that contains `page`.
     pub(super) fn free_run_start(&self, page: PageIndex) -> PageIndex {
         let mut at = page.get();
         loop {
             let meta = self.segment(to_usize(at / SEGMENT_PAGES));
             let word = (at % SEGMENT_PAGES) / bits::WORD_BITS;
             let below = at % bits::WORD_BITS;
-            // Shift the bit of `at` to the top: leading ones are the free pages up to it.
+            // Shift the bit of `at` to the top: the leading ones are the free pages up to it.
             let free = meta.free[to_usize(word)].load(Ordering::Relaxed) << (63 - below);
             let run = free.leading_ones();
             if run <= below || at < bits::WORD_BITS {
@@ -269,7 +272,7 @@ impl Tables {
         }
     }
 
-    /// The first page in `from..end` whose bit is set in the words that `word_of` gives.
+    /// Returns the first page in `from..end` whose bit is set in the words that `word_of` returns.
     fn scan(
         &self,
         from: u32,
@@ -292,12 +295,12 @@ impl Tables {
     }
 }
 
-/// Adds to a counter that one lock protects.
+/// Adds to a counter that a lock protects.
 fn add(counter: &AtomicU32, amount: u32) {
     counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
 }
 
-/// Subtracts from a counter that one lock protects.
+/// Subtracts from a counter that a lock protects.
 fn sub(counter: &AtomicU32, amount: u32) {
     counter.store(counter.load(Ordering::Relaxed) - amount, Ordering::Relaxed);
 }

@@ -1,4 +1,5 @@
-//! What the experiments ask of the free pages: ranges by age, and how long a segment was left alone.
+//! The doors of the free pages that only the experiments use: ranges by age, and epochs without a
+//! change of a segment.
 
 use super::Segments;
 use super::arena::Arena;
@@ -7,7 +8,7 @@ use crate::base::units::{PageIndex, Pages, Run};
 use crate::os::Os;
 
 impl<O: Os> Segments<O> {
-    /// The first maximal range of free pages of an age in `within` that may hold memory; a hint.
+    /// Returns the first maximal range of free dirty pages of an age in `within`; a hint.
     pub(crate) fn next_dirty(&self, within: Run, age: Age) -> Option<Run> {
         let end = within.end().min(self.arena.frontier());
         let start = within.start.max(Arena::<O>::first_page());
@@ -17,8 +18,8 @@ impl<O: Os> Segments<O> {
         self.tables().next_free_dirty(start, end, within.pages, age)
     }
 
-    /// The next range of young pages at or after `from`, at most `limit` of it; they are old from
-    /// now on, until they are taken.
+    /// Claims the next range of young pages at or after `from`, at most `limit` pages of it.
+    /// The pages are old from now on, until they are taken.
     pub(crate) fn claim_young(&self, from: PageIndex, limit: Pages) -> Option<Run> {
         let frontier = self.arena.frontier();
         let from = from.max(Arena::<O>::first_page());
@@ -43,14 +44,14 @@ impl<O: Os> Segments<O> {
         self.tables().set_young(run);
     }
 
-    /// Ends an epoch for a segment: how many have passed since a page of it was taken or became
-    /// free.
-    pub(crate) fn grow_older(&self, segment: usize) -> u32 {
-        self.tables().grow_older(segment)
+    /// Counts an epoch of a segment. Returns how many had passed since a page of it was taken or
+    /// freed.
+    pub(crate) fn count_epoch(&self, segment: usize) -> u32 {
+        self.tables().count_epoch(segment)
     }
 
-    /// Undoes that a purge touched a segment.
-    pub(crate) fn stay_untouched(&self, segment: usize, epochs: u32) {
-        self.tables().stay_untouched(segment, epochs);
+    /// Restores a segment's number of untouched epochs, which a purge has reset.
+    pub(crate) fn set_untouched(&self, segment: usize, epochs: u32) {
+        self.tables().set_untouched(segment, epochs);
     }
 }

@@ -1,8 +1,9 @@
-//! Large blocks: runs of pages handed out whole.
+//! Large blocks: runs of pages that the program gets as a whole.
 //!
-//! A block is its run: the record of its first page holds the length. A freed run is joined with
-//! its neighbours and serves the next request without a system call. To make a long block zero of
-//! which the system has little, its memory is given back.
+//! A block is its run, and the record of the run's first page holds the length. A freed run is
+//! joined with its neighbours and serves the next request without a system call. If a long block
+//! must read as zero and little of it is resident, hz3 gives its memory back instead of writing
+//! zeros.
 
 use core::ptr::NonNull;
 
@@ -12,26 +13,27 @@ use super::pages::{Alignment, Fit, PageHeap};
 use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, to_u64, to_usize};
 use crate::os::{Os, Refused, Span};
 
-/// A block of at least this length, 256 KiB, that outgrows its place leaves the arena by its page
-/// tables and grows as a mapping of its own. Shorter ones are copied and keep the arena's fast reuse.
+/// Blocks from this length on, 256 KiB, leave the arena if they cannot grow in place.
+/// Their page tables move, and the block then grows as a mapping of its own. Shorter blocks are
+/// copied, because a run of the arena is reused faster than a mapping.
 const MOVE_OUT_PAGES: Pages = Pages::new(64);
 
-/// The longest block for which the arena grows: 32 MiB. Longer ones are mappings of their own as
-/// long as the system has any, which cost nothing for what is not touched; the tables of a run cost
-/// 40 us a GiB.
+/// The longest block for which the arena grows: 32 MiB.
+/// Longer blocks are mappings of their own, unless the system refuses one. A mapping costs nothing
+/// for pages that are not touched; the tables of a run cost 40 us a GiB.
 pub(super) const LONGEST_RUN: Pages = Pages::new(8 * SEGMENT_PAGES);
-/// From this many pages on, 1 MiB, the system is asked how much of a block that must read as zero is
-/// there before all of it is written.
+/// From this many pages on, 1 MiB, hz3 asks the system how much of a block is resident before it
+/// writes zeros to all of it.
 const ASK_TO_ZERO: u32 = 256;
 
-/// What is wrong with an address that should be the start of a large block.
+/// Why an address is not the start of a large block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotABlock {
-    /// No block starts there: an address inside of a block, or of a freed one.
+    /// The address lies inside a block, or its block was freed.
     NoBlockStart,
 }
 
-/// A fresh block and whether its pages read as zero.
+/// A fresh block and the run of pages under it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LargeBlock {
     pub(crate) start: NonNull<u8>,
@@ -39,28 +41,29 @@ pub(crate) struct LargeBlock {
 }
 
 impl<O: Os> Segments<O> {
-    /// A block of `bytes` (at least 1) at a multiple of `align`, a power of two.
+    /// Allocates a block of `bytes` (at least 1) at a multiple of `align`, a power of two.
     pub(crate) fn allocate_large(&self, bytes: usize, align: usize) -> Option<LargeBlock> {
         if bytes.max(align) > LONGEST_RUN.bytes() {
             return None;
         }
         let (pages, fit) = self.fit(bytes, align)?;
         let run = self.take(pages, fit)?;
-        Some(self.enter_large(run))
+        Some(self.register_large(run))
     }
 
-    /// As [`Segments::allocate_large`], of any length, from free pages. They count towards a limit on
-    /// address space, so there may be no mapping for a long block while the arena has room for it.
+    /// As [`Segments::allocate_large`], of any length, but only from free pages.
+    /// For a process with a limit on address space: there may be no mapping for a long block
+    /// although the arena has room for it.
     pub(crate) fn allocate_long(&self, bytes: usize, align: usize) -> Option<LargeBlock> {
         if bytes.checked_add(align)? > self.arena.bytes() {
             return None;
         }
         let (pages, fit) = self.fit(bytes, align)?;
         let run = self.take_free(&mut self.pages.lock(), pages, fit)?;
-        Some(self.enter_large(run))
+        Some(self.register_large(run))
     }
 
-    /// The pages of a block, and how they must lie.
+    /// Returns the number of pages of a block, and where they may lie.
     fn fit(&self, bytes: usize, align: usize) -> Option<(Pages, Fit)> {
         let phase = self.arena.base().addr().get() & (align - 1);
         let pages = Pages::containing(align)?;
@@ -69,27 +72,27 @@ impl<O: Os> Segments<O> {
         Some((Pages::containing(bytes)?, fit))
     }
 
-    /// Makes a run of the caller's a block.
-    pub(crate) fn enter_large(&self, run: Run) -> LargeBlock {
+    /// Turns a run of the caller's into a block.
+    pub(crate) fn register_large(&self, run: Run) -> LargeBlock {
         let record = self.tables().record(run.start);
         record.set_pages(run.pages);
         record.set_large(true);
         LargeBlock { start: self.arena.page_address(run.start), run }
     }
 
-    /// Makes the first `bytes` of a block read as zero whose run served as another block before.
+    /// Zeroes the first `bytes` of a block whose run served as another block before.
     pub(crate) fn zero_used(&self, block: LargeBlock, bytes: usize) {
-        if block.run.pages.get() >= ASK_TO_ZERO && self.drop_untouched(block.run) {
+        if block.run.pages.get() >= ASK_TO_ZERO && self.purge_if_sparse(block.run) {
             return;
         }
         // SAFETY: I-3: the run is the caller's alone, and the block holds that many bytes.
         unsafe { block.start.write_bytes(0, bytes) };
     }
 
-    /// Makes a fresh block read as zero; only pages that were dirty are written.
+    /// Zeroes a fresh block by writing only the pages that were dirty.
     pub(crate) fn zero_large(&self, block: LargeBlock) {
         let dirty = self.tables().dirty_pages(block.run);
-        if dirty >= ASK_TO_ZERO && self.drop_untouched(block.run) {
+        if dirty >= ASK_TO_ZERO && self.purge_if_sparse(block.run) {
             return;
         }
         let mut from = block.run.start;
@@ -105,34 +108,35 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// Gives the memory of a run of the caller's back. Returns whether it reads as zero now; if not,
-    /// its contents are undefined.
-    fn drop_contents(&self, run: Run) -> bool {
+    /// Gives the memory of a run of the caller's back to the system.
+    /// Returns whether the run reads as zero now. If not, its contents are undefined.
+    fn purge_contents(&self, run: Run) -> bool {
         let span = self.arena.span(run);
         if !(span.start.addr().get() | span.bytes).is_multiple_of(self.os().page_size()) {
             return false;
         }
-        self.break_units(run);
+        self.split_units(run);
         // SAFETY: I-3: the run is the caller's alone.
         if unsafe { self.os().purge(span) } == Err(Refused) {
             return false;
         }
         self.account.note_dropped(to_u64(span.bytes));
         let _pages = self.pages.lock();
-        self.tables().forget_dirt(run);
+        self.tables().clear_dirty(run);
         true
     }
 
-    /// Gives the memory of a run of the caller's back if the system has little of it: then that costs
-    /// less than to write it all, or to keep it. Returns whether it reads as zero now; if not, the
-    /// contents of its dirty pages are undefined.
-    fn drop_untouched(&self, run: Run) -> bool {
-        // A page that is touched again is a fault, which costs what writing four pages costs.
+    /// Gives the memory of a run of the caller's back if less than a quarter of it is resident.
+    /// That costs less than to write all of it, and holds less memory.
+    /// Returns whether the run reads as zero now. If not, the contents of its dirty pages are
+    /// undefined.
+    fn purge_if_sparse(&self, run: Run) -> bool {
+        // Touching a page again is a fault, which costs as much as writing four pages.
         self.os().resident_bytes(self.arena.span(run)) < run.pages.bytes() / 4
-            && self.drop_contents(run)
+            && self.purge_contents(run)
     }
 
-    /// The run of the block that starts at `offset` of the arena.
+    /// Returns the run of the block that starts at `offset` of the arena.
     pub(crate) fn large_at(&self, offset: usize) -> Result<Run, NotABlock> {
         let page = PageIndex::of_offset(offset);
         let record = self.tables().record(page);
@@ -142,15 +146,16 @@ impl<O: Os> Segments<O> {
         Ok(Run::new(page, record.pages()))
     }
 
-    /// Ends the block that starts at `offset` of the arena. Its run is the caller's.
+    /// Ends the block that starts at `offset` of the arena and returns its run, which then belongs
+    /// to the caller.
     pub(crate) fn claim_large(&self, offset: usize) -> Result<Run, NotABlock> {
         let run = self.large_at(offset)?;
         let claimed = self.tables().record(run.start).claim_large();
         claimed.then_some(run).ok_or(NotABlock::NoBlockStart)
     }
 
-    /// Changes the length of a block to `bytes`, in place or by moving it. `None` when there is
-    /// no memory; the block is then what it was.
+    /// Changes the length of a block to `bytes`, in place or by moving it.
+    /// Returns `None` if there is no memory; the block is then unchanged.
     pub(crate) fn resize_large(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {
         let pages = Pages::containing(bytes)?;
         if pages <= run.pages {
@@ -163,7 +168,7 @@ impl<O: Os> Segments<O> {
         self.move_larger(run, bytes)
     }
 
-    /// Gives the pages behind the first `pages` back.
+    /// Shortens a block to `pages` pages and gives the rest back.
     fn shrink(&self, run: Run, pages: Pages) {
         if pages < run.pages {
             self.tables().record(run.start).set_pages(pages);
@@ -172,10 +177,11 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// Takes the pages behind the run: free ones, or new ones when the run ends the arena.
+    /// Lengthens a block in place, by the free pages behind it, or by new ones if the block ends
+    /// the arena.
     fn extend(&self, run: Run, more: Pages) -> bool {
         if !self.extend_into_free(run, more) {
-            // What is refused anyway must not move the frontier.
+            // A request that the limit refuses must not move the frontier.
             if !self.admits_more(to_usize(more.get()) * PAGE_COST) {
                 return false;
             }
@@ -220,7 +226,7 @@ impl<O: Os> Segments<O> {
         Some(block.start)
     }
 
-    /// Turns a block of the arena into a longer one outside of it, moving page tables only.
+    /// Turns a block of the arena into a longer one outside it by moving page tables only.
     fn move_out(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {
         if !self.admits_more(bytes.saturating_sub(run.pages.bytes())) {
             return None;
@@ -230,25 +236,24 @@ impl<O: Os> Segments<O> {
         if !(from.start.addr().get() | from.bytes).is_multiple_of(os_page) {
             return None;
         }
-        // SAFETY: I-3: the run is the caller's block, which nobody else uses during realloc.
+        // SAFETY: I-3: the run is the caller's block, and no other thread uses it during realloc.
         let start = unsafe { self.os().move_out(from) }?;
         let moved = Span { start, bytes: from.bytes };
         let Some(block) = self.adopt_huge(moved, bytes) else {
             // SAFETY: the memory lies at `start` now; both ranges hold `from.bytes` bytes.
             unsafe { from.start.copy_from_nonoverlapping(start, from.bytes) };
-            // SAFETY: the mapping was just made and nobody knows of it.
+            // SAFETY: the mapping was just made, and no other thread knows its address.
             unsafe { self.os().unmap(moved) };
             return None;
         };
         self.tables().record(run.start).set_large(false);
-        // Only now: mremap moves no range whose parts have different advice.
-        self.break_units(run);
+        // Split only now: mremap does not move a range whose parts have different advice.
+        self.split_units(run);
         self.mark_clean(run);
         self.give(run, Pages::ZERO);
         Some(block)
     }
 
-    /// The bytes of a run of the arena.
     pub(crate) fn span(&self, run: Run) -> Span {
         self.arena.span(run)
     }

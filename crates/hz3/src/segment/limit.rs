@@ -1,40 +1,42 @@
-//! The memory limit: what the heap may hold, and when it is under pressure.
+//! The memory limit: how much the heap may hold, and when it is under pressure.
 //!
-//! Held is what the system has to back at most: pages in use and free dirty pages, each with its
-//! share of the tables, and huge blocks. Taking pages or a mapping asks this file; a hit never does.
+//! The *held* bytes are the most that the system has to back: pages in use and free dirty pages,
+//! each with its share of the tables, and huge blocks. Every request for pages or for a mapping
+//! checks them here. A cache hit does not.
 //!
 //! ```text
 //!   held:   0 ---------------- near (7/8) ------------- limit
-//!           nothing happens     pressure, now and again  pressure, and then refusal or not
+//!           nothing happens     pressure, now and again  pressure; the mode refuses or not
 //! ```
 //!
-//! One line: taking pages raises the pressure; the driver of reclaim takes it after the slow path, when
-//! no lock is held, empties the caches and gives free pages back; the limit notes what is left. This
-//! file calls nothing.
+//! In order: a request for pages raises the pressure. After the slow path, when no lock is held,
+//! the driver of reclaim takes the pressure, empties the caches and gives free pages back. Then
+//! this file notes how much is still held. It calls no other layer.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::options::{Config, Limit, LimitMode};
 
-/// There is pressure when all but this part of the limit is held.
+/// The heap is near its limit when less than this part of the limit is left: an eighth.
 const NEAR_PART: u64 = 8;
-/// There is again when this part of the limit more is held than after the last release.
+/// After a release, pressure rises again when this part of the limit more is held: a 64th.
 const GRAIN_PART: u64 = 64;
 
-/// What the heap may hold.
+/// The limit and the state of the pressure.
 #[derive(Debug)]
 pub(crate) struct MemoryLimit {
-    /// In bytes; the highest number when there is none.
+    /// In bytes; `u64::MAX` if there is no limit.
     limit: u64,
     mode: LimitMode,
     under_pressure: AtomicBool,
-    /// Held bytes at which there is pressure next.
+    /// The held bytes at which pressure rises next.
     next_pressure: AtomicU64,
     releases: AtomicU64,
 }
 
 impl MemoryLimit {
-    /// The configured limit. One in terms of the control group must have been resolved.
+    /// Takes the configured limit. A limit relative to the control group must have been resolved
+    /// before.
     pub(crate) fn new(config: &Config) -> MemoryLimit {
         let limit = match config.limit {
             Limit::Bytes(bytes) => bytes.get(),
@@ -49,17 +51,19 @@ impl MemoryLimit {
         }
     }
 
-    /// The limit in bytes, if there is one.
+    /// Returns the limit in bytes, if there is one.
     pub(crate) fn bytes(&self) -> Option<u64> {
         (self.limit < u64::MAX).then_some(self.limit)
     }
 
-    /// Whether so little is left that nothing free should wait.
+    /// Returns whether `held` bytes are so near the limit that all free memory should go back at
+    /// once.
     pub(crate) fn is_near(&self, held: u64) -> bool {
         self.bytes().is_some_and(|limit| held >= limit - limit / NEAR_PART)
     }
 
-    /// Whether the heap may hold `held` bytes. Notes the pressure.
+    /// Returns whether the heap may hold `held` bytes, and raises the pressure if they are near the
+    /// limit.
     pub(crate) fn admits(&self, held: u64) -> bool {
         let Some(limit) = self.bytes() else { return true };
         if held >= self.next_pressure.load(Ordering::Relaxed) {
@@ -70,24 +74,24 @@ impl MemoryLimit {
         held <= limit || self.mode == LimitMode::Reclaim
     }
 
-    /// Whether there is pressure, which the caller is to release then.
+    /// Returns whether there is pressure, and clears it: the caller must release memory then.
     pub(crate) fn take_pressure(&self) -> bool {
         self.under_pressure.load(Ordering::Relaxed)
             && self.under_pressure.swap(false, Ordering::Relaxed)
     }
 
-    /// After a release: `held` bytes are left.
+    /// Notes that memory was released and `held` bytes are left.
     pub(crate) fn note_release(&self, held: u64) {
         self.releases.fetch_add(1, Ordering::Relaxed);
         self.set_next_pressure(held);
     }
 
-    /// Number of times that caches were emptied and pages given back because of the limit.
+    /// Returns how often caches were emptied and pages given back because of the limit.
     pub(crate) fn releases(&self) -> u64 {
         self.releases.load(Ordering::Relaxed)
     }
 
-    /// The next pressure comes a grain above `held`, and not before the limit is near.
+    /// Pressure rises next when a grain more than `held` is held, but not before the limit is near.
     fn set_next_pressure(&self, held: u64) {
         let near = self.limit - self.limit / NEAR_PART;
         let next = near.max(held.saturating_add(self.limit / GRAIN_PART));
@@ -110,23 +114,23 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_everything_is_admitted() {
+    fn without_a_limit_any_amount_is_admitted() {
         let limit = MemoryLimit::new(&Config::new());
         assert!(limit.admits(u64::MAX) && !limit.take_pressure());
         assert!(!limit.is_near(u64::MAX) && limit.bytes().is_none());
     }
 
     #[test]
-    fn pressure_comes_near_the_limit_and_once_a_grain() {
+    fn pressure_rises_near_the_limit_and_then_once_a_grain() {
         let limit = memory_limit(LimitMode::Fail);
         assert!(limit.admits(5599) && !limit.take_pressure());
         assert!(limit.admits(5600) && limit.take_pressure());
-        assert!(!limit.take_pressure(), "one takes it");
+        assert!(!limit.take_pressure(), "taking the pressure clears it");
         limit.note_release(5600);
         assert!(limit.admits(5699) && !limit.take_pressure());
         assert!(limit.admits(5700) && limit.take_pressure());
         limit.note_release(6300);
-        // Far from the limit the next approach is as the first one.
+        // Once far from the limit, the next approach raises pressure like the first one.
         assert!(limit.admits(100) && !limit.take_pressure());
         assert!(limit.admits(5600) && limit.take_pressure());
     }

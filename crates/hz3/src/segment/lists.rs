@@ -1,32 +1,32 @@
 //! The lists of free runs: by length, and by the number of whole chunks inside.
 //!
-//! A list holds the runs of one length, or from 128 KiB on of an eighth of a doubling. The runs of
-//! a list are linked segment by segment (a head for each list in the segment's metadata, links in
-//! the page records), and two levels of bits over the segments find the lowest one that has any:
+//! A list holds the runs of one length, or, from 128 KiB on, of an eighth of a doubling. Each
+//! segment has its own head for each list, in its metadata, and the links are in the page records.
+//! Two levels of bits over the segments find the lowest segment whose list is not empty:
 //!
 //! ```text
 //!   non-empty lists --> a bit a region --> a bit a segment --> head --> run --> run
-//!     (one word of bits each, lists side by side: a small heap touches two rows)
+//!     (each level has one word for each list, side by side: a small heap touches two entries)
 //! ```
 //!
-//! So a run enters and leaves in constant time however many there are, with a handful of cache
-//! misses; an ordered tree of a million runs took forty. The lowest segment that has a fitting run
-//! serves first, so the upper end of the heap empties.
+//! So inserting and removing a run takes constant time, with a handful of cache misses; an ordered
+//! tree of a million runs took forty. The lowest segment with a fitting run serves first, so that
+//! the upper end of the heap becomes empty.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::rows::{
-    EXACT, EXACT_SHIFT, LENGTH_LISTS, LISTS, LONGEST_SHIFT, REGION_ROWS, STEPS_SHIFT, WORD,
+use super::list_layout::{
+    EXACT, EXACT_SHIFT, LENGTH_LISTS, LISTS, LONGEST_SHIFT, STEPS_SHIFT, TOP_WORDS, WORD,
 };
 use super::tables::Tables;
 use crate::base::bits;
 use crate::base::size_class::MAX_SLAB_CHUNKS;
 use crate::base::units::{PageIndex, SEGMENT_PAGES, to_u32, to_usize};
 
-/// In place of a link. Page 0 is never free.
+/// The link value that means "no run". Page 0 is never free.
 const NIL: u32 = 0;
 
-/// The list of the runs of this length, and the shortest length in it.
+/// Returns the list of the runs of `pages` pages, and the shortest length in that list.
 fn length_list(pages: u32) -> (usize, u32) {
     if pages <= EXACT {
         return (to_usize(pages - 1), pages);
@@ -41,18 +41,19 @@ fn length_list(pages: u32) -> (usize, u32) {
     (to_usize(list), step << grain)
 }
 
-/// The list of the runs with so many whole chunks, at least 1.
+/// Returns the list of the runs that contain `chunks` whole chunks, at least 1.
 fn chunk_list(chunks: u32) -> usize {
     LENGTH_LISTS + to_usize(chunks.min(MAX_SLAB_CHUNKS + 1) - 1)
 }
 
-/// Which lists have runs. All methods need the tables of the arena that the runs are of, and the
-/// lock of the page heap.
+/// The state of the lists that is not in the tables.
+/// Every method takes the tables of the arena that the runs are in, and needs the lock of the page
+/// heap.
 #[derive(Debug)]
 pub(super) struct Lists {
-    /// A bit for each list.
+    /// One bit for each list: the list has runs.
     filled: [u64; LISTS.div_ceil(WORD)],
-    /// For each list, how many of its words in the region rows are not 0.
+    /// For each list, how many of its words in the top level are not 0.
     words: [u8; LISTS],
 }
 
@@ -61,16 +62,16 @@ impl Lists {
         Lists { filled: [0; LISTS.div_ceil(WORD)], words: [0; LISTS] }
     }
 
-    /// Enters the run that starts at `start` and is `pages` long with `chunks` whole chunks.
+    /// Inserts the run of `pages` pages at `start`, which contains `chunks` whole chunks.
     pub(super) fn insert(&mut self, tables: &Tables, start: PageIndex, pages: u32, chunks: u32) {
         self.link(tables, length_list(pages).0, start.get());
         if chunks > 0 {
-            // The links of the second list are in the second page's record.
+            // The links of the second list are in the record of the run's second page.
             self.link(tables, chunk_list(chunks), start.get() + 1);
         }
     }
 
-    /// Takes a run out that was entered like this.
+    /// Removes a run that [`Lists::insert`] inserted with the same arguments.
     pub(super) fn remove(&mut self, tables: &Tables, start: PageIndex, pages: u32, chunks: u32) {
         self.unlink(tables, length_list(pages).0, start.get());
         if chunks > 0 {
@@ -78,8 +79,8 @@ impl Lists {
         }
     }
 
-    /// The start of a run of at least `pages` pages: the shortest as far as the lists tell, the
-    /// lowest segment's of those.
+    /// Returns the start of a run of at least `pages` pages: as short as the lists can tell, and in
+    /// the lowest segment among those.
     pub(super) fn at_least(&self, tables: &Tables, pages: u32) -> Option<PageIndex> {
         let (list, shortest) = length_list(pages);
         let length = |node: u32| tables.record(PageIndex::new(node)).pages().get();
@@ -87,8 +88,8 @@ impl Lists {
         if shortest == pages {
             return self.lowest_from(tables, list, LENGTH_LISTS).map(PageIndex::new);
         }
-        // The own list has shorter runs too: a few are looked at before longer ones are cut, and
-        // more before the heap grows.
+        // This list also has runs that are too short. A few of its runs are tried before a longer
+        // one is cut, and more before the heap grows.
         let own = |tries| self.find(tables, list, tries, fits);
         let found = own(8)
             .or_else(|| self.lowest_from(tables, list + 1, LENGTH_LISTS))
@@ -96,13 +97,14 @@ impl Lists {
         found.map(PageIndex::new)
     }
 
-    /// The start of a run with at least `chunks` whole chunks, at most those of a slab.
+    /// Returns the start of a run that contains at least `chunks` whole chunks, at most as many as
+    /// a slab has.
     pub(super) fn with_chunks(&self, tables: &Tables, chunks: u32) -> Option<PageIndex> {
         let node = self.lowest_from(tables, chunk_list(chunks), LISTS)?;
         Some(PageIndex::new(node - 1))
     }
 
-    /// Number of entries of all lists; one walk over each.
+    /// Counts the entries of all lists by walking each of them once.
     #[cfg(any(test, feature = "check"))]
     pub(super) fn count(&self, tables: &Tables) -> u64 {
         let count = core::cell::Cell::new(0);
@@ -117,7 +119,7 @@ impl Lists {
         count.get()
     }
 
-    /// The first run of the first filled list from `list` on, below `end`.
+    /// Returns the first run of the first non-empty list in `list..end`.
     fn lowest_from(&self, tables: &Tables, list: usize, end: usize) -> Option<u32> {
         let words = bits::word_count(self.filled.len());
         let found = to_usize(bits::next_set(to_u32(list), words, |word| self.filled[word])?);
@@ -127,7 +129,8 @@ impl Lists {
         self.find(tables, found, 1, |_| true)
     }
 
-    /// The first run of a list that fits, lowest segments first, among the first `tries`.
+    /// Returns the first run of a list that fits, lowest segments first, among the first `tries`
+    /// runs.
     fn find(
         &self,
         tables: &Tables,
@@ -136,14 +139,14 @@ impl Lists {
         fits: impl Fn(u32) -> bool,
     ) -> Option<u32> {
         let (mut tries, mut words) = (tries, self.words[list]);
-        for row in 0..REGION_ROWS {
+        for index in 0..TOP_WORDS {
             if words == 0 {
                 break;
             }
-            let regions = tables.row(row)[list].load(Ordering::Relaxed);
+            let regions = tables.list_bits(index)[list].load(Ordering::Relaxed);
             words -= u8::from(regions != 0);
-            for region in ones_of(regions).map(|bit| row * WORD + bit) {
-                let segments = tables.row(REGION_ROWS + region)[list].load(Ordering::Relaxed);
+            for region in ones_of(regions).map(|bit| index * WORD + bit) {
+                let segments = tables.list_bits(TOP_WORDS + region)[list].load(Ordering::Relaxed);
                 for segment in ones_of(segments).map(|bit| region * WORD + bit) {
                     let mut node = head(tables, list, segment);
                     while node != NIL {
@@ -194,21 +197,21 @@ impl Lists {
         }
     }
 
-    /// A segment has runs of a list now.
+    /// Sets the bits of a segment whose list is no longer empty.
     fn mark_filled(&mut self, tables: &Tables, list: usize, segment: usize) {
         let region = segment / WORD;
-        set_bit(&tables.row(REGION_ROWS + region)[list], segment % WORD);
-        if set_bit(&tables.row(region / WORD)[list], region % WORD) {
+        set_bit(&tables.list_bits(TOP_WORDS + region)[list], segment % WORD);
+        if set_bit(&tables.list_bits(region / WORD)[list], region % WORD) {
             self.words[list] += 1;
             self.filled[list / WORD] |= 1 << (list % WORD);
         }
     }
 
-    /// A segment has no runs of a list any more.
+    /// Clears the bits of a segment whose list has become empty.
     fn mark_empty(&mut self, tables: &Tables, list: usize, segment: usize) {
         let region = segment / WORD;
-        if clear_bit(&tables.row(REGION_ROWS + region)[list], segment % WORD)
-            && clear_bit(&tables.row(region / WORD)[list], region % WORD)
+        if clear_bit(&tables.list_bits(TOP_WORDS + region)[list], segment % WORD)
+            && clear_bit(&tables.list_bits(region / WORD)[list], region % WORD)
         {
             self.words[list] -= 1;
             if self.words[list] == 0 {
@@ -218,7 +221,7 @@ impl Lists {
     }
 }
 
-/// The first run of a segment in a list.
+/// Returns the first run of a segment in a list, or `NIL`.
 fn head(tables: &Tables, list: usize, segment: usize) -> u32 {
     match tables.segment(segment).heads[list].load(Ordering::Relaxed) {
         0 => NIL,
@@ -232,21 +235,21 @@ fn set_head(tables: &Tables, list: usize, segment: usize, node: u32) {
     tables.segment(segment).heads[list].store(head as u16, Ordering::Relaxed);
 }
 
-/// Sets a bit of a word that one lock protects. Returns whether the word was 0.
+/// Sets a bit of a word that a lock protects. Returns whether the word was 0.
 fn set_bit(word: &AtomicU64, bit: usize) -> bool {
     let before = word.load(Ordering::Relaxed);
     word.store(before | 1 << bit, Ordering::Relaxed);
     before == 0
 }
 
-/// Clears a bit of a word that one lock protects. Returns whether the word is 0.
+/// Clears a bit of a word that a lock protects. Returns whether the word is now 0.
 fn clear_bit(word: &AtomicU64, bit: usize) -> bool {
     let after = word.load(Ordering::Relaxed) & !(1 << bit);
     word.store(after, Ordering::Relaxed);
     after == 0
 }
 
-/// The indices of the bits that are set, lowest first.
+/// Returns the indices of the bits that are set, lowest first.
 fn ones_of(word: u64) -> impl Iterator<Item = usize> {
     let mut rest = word;
     core::iter::from_fn(move || {
@@ -258,16 +261,16 @@ fn ones_of(word: u64) -> impl Iterator<Item = usize> {
 
 const _: () = {
     assert!(SEGMENT_PAGES < u16::MAX as u32);
-    assert!(REGION_ROWS <= u8::MAX as usize);
+    assert!(TOP_WORDS <= u8::MAX as usize);
 };
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::CHUNK_LISTS;
+    use super::super::list_layout::CHUNK_LISTS;
     use super::{LENGTH_LISTS, LISTS, chunk_list, length_list};
 
     #[test]
-    fn longer_runs_are_never_in_earlier_lists() {
+    fn a_longer_run_is_in_the_same_or_a_later_list() {
         let mut last = (0, 1);
         for pages in 1..20_000 {
             let (list, shortest) = length_list(pages);
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn each_number_of_chunks_of_a_slab_has_its_list() {
+    fn each_number_of_chunks_of_a_slab_has_its_own_list() {
         let lists: Vec<usize> = (1..20).map(chunk_list).collect();
         assert!(lists.iter().all(|list| (LENGTH_LISTS..LISTS).contains(list)));
         assert!(lists[..CHUNK_LISTS].windows(2).all(|pair| pair[1] == pair[0] + 1));

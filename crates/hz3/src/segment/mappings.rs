@@ -1,17 +1,18 @@
 //! The table of the mappings outside the arena, by address: open addressing with linear probing.
 //!
-//! A removal moves the entries behind it forward instead of leaving a mark, so a search ends at the
-//! first empty place however many entries came and went. The table doubles before it is half full
-//! and never shrinks: 16 bytes for each mapping that there was at once, up to four times that.
+//! A removal moves the entries behind it forward instead of leaving a tombstone, so a search ends
+//! at the first empty slot, however many entries were inserted and removed. The table doubles
+//! before it is half full and never shrinks: it has 32 to 64 bytes for each entry of the largest
+//! number so far.
 
 use core::ptr::NonNull;
 
 use crate::os::{Os, Span};
 
-/// Places that the table starts with: one page of them.
+/// Slots of the first table: one page.
 const FIRST_CAPACITY: usize = 4096 / size_of::<Entry>();
 
-/// The mappings. A lock of the layer protects them.
+/// The mappings. The layer's lock `huge` guards them.
 #[derive(Debug)]
 pub(crate) struct Mappings {
     /// `capacity` entries.
@@ -19,11 +20,11 @@ pub(crate) struct Mappings {
     /// A power of two, or 0 at first.
     capacity: usize,
     len: usize,
-    /// Entries that are out of the table while their mapping moves; their room is kept.
-    promised: usize,
+    /// Entries that are out of the table while their mapping moves. Their slots stay reserved.
+    reserved: usize,
 }
 
-/// One mapping; empty when the start is null.
+/// One mapping. A slot with a null start is empty.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct Entry {
@@ -44,7 +45,7 @@ impl Entry {
 
 impl Mappings {
     pub(crate) const fn new() -> Mappings {
-        Mappings { entries: NonNull::dangling(), capacity: 0, len: 0, promised: 0 }
+        Mappings { entries: NonNull::dangling(), capacity: 0, len: 0, reserved: 0 }
     }
 
     fn entries(&self) -> &[Entry] {
@@ -57,20 +58,22 @@ impl Mappings {
         unsafe { core::slice::from_raw_parts_mut(self.entries.as_ptr(), self.capacity) }
     }
 
-    /// The place where the search for an address begins. There must be places.
-    fn home(&self, address: usize) -> usize {
-        // Mappings start at pages; the upper bits of the product depend on all bits of the rest.
+    /// Returns the slot where the search for an address begins. The capacity must not be 0.
+    fn first_slot(&self, address: usize) -> usize {
+        // Mappings start at pages, so the low bits carry nothing. The upper bits of the product
+        // depend on all other bits.
         let mixed = (address >> 12).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         mixed >> (usize::BITS - self.capacity.ilog2())
     }
 
-    /// The places in the order of the search for an address. Without end: the table is never full.
+    /// Returns the slots in the order of the search for an address. Endless, because the table is
+    /// never full.
     fn probes(&self, address: usize) -> impl Iterator<Item = usize> + use<> {
-        let (home, mask) = (self.home(address), self.capacity - 1);
-        (0..).map(move |step| (home + step) & mask)
+        let (first_slot, mask) = (self.first_slot(address), self.capacity - 1);
+        (0..).map(move |step| (first_slot + step) & mask)
     }
 
-    /// The place of the mapping that starts at an address.
+    /// Returns the slot of the mapping that starts at an address.
     fn position(&self, address: usize) -> Option<usize> {
         if self.len == 0 {
             return None;
@@ -81,28 +84,28 @@ impl Mappings {
             .find(|&at| entries[at].start.addr() == address)
     }
 
-    /// The mapping that starts at an address.
+    /// Returns the mapping that starts at an address.
     pub(crate) fn find(&self, address: usize) -> Option<Span> {
         self.position(address).and_then(|at| self.entries()[at].span())
     }
 
-    /// Whether an address lies in a mapping. Takes time in proportion to the capacity.
+    /// Returns whether an address lies in a mapping. Takes time in proportion to the capacity.
     pub(crate) fn covers(&self, address: usize) -> bool {
         let covers = |span: Span| address.wrapping_sub(span.start.addr().get()) < span.bytes;
         self.entries().iter().filter_map(|entry| entry.span()).any(covers)
     }
 
-    /// Makes room for one more entry; false when there is no memory for it.
+    /// Makes room for one more entry. Returns false if there is no memory for a longer table.
     pub(crate) fn make_room<O: Os>(&mut self, os: &O) -> bool {
-        if 2 * (self.len + self.promised) < self.capacity {
+        if 2 * (self.len + self.reserved) < self.capacity {
             return true;
         }
         let table_bytes =
             |entries: usize| (entries * size_of::<Entry>()).next_multiple_of(os.page_size());
         let capacity = (self.capacity * 2).max(FIRST_CAPACITY);
         let Some(memory) = os.map(table_bytes(capacity), os.page_size()) else { return false };
-        let promised = self.promised;
-        let mut larger = Mappings { entries: memory.cast(), capacity, len: 0, promised };
+        let reserved = self.reserved;
+        let mut larger = Mappings { entries: memory.cast(), capacity, len: 0, reserved };
         for span in self.entries().iter().filter_map(|entry| entry.span()) {
             larger.insert(span);
         }
@@ -115,7 +118,7 @@ impl Mappings {
         true
     }
 
-    /// Adds a mapping; there must be room, made or promised.
+    /// Adds a mapping. There must be room, made or reserved.
     pub(crate) fn insert(&mut self, span: Span) {
         debug_assert!(self.len < self.capacity, "no room was made");
         let at =
@@ -126,7 +129,7 @@ impl Mappings {
         }
     }
 
-    /// Takes the mapping that starts at an address out.
+    /// Removes and returns the mapping that starts at an address.
     pub(crate) fn remove(&mut self, address: usize) -> Option<Span> {
         let mut gap = self.position(address)?;
         let removed = self.entries()[gap].span();
@@ -134,8 +137,8 @@ impl Mappings {
         let mut at = (gap + 1) & mask;
         while let Some(next) = self.entries()[at].span() {
             // It may move into the gap unless its search begins behind the gap.
-            let home = self.home(next.start.addr().get());
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(gap) & mask {
+            let first_slot = self.first_slot(next.start.addr().get());
+            if at.wrapping_sub(first_slot) & mask >= at.wrapping_sub(gap) & mask {
                 self.entries_mut()[gap] = self.entries()[at];
                 gap = at;
             }
@@ -146,16 +149,16 @@ impl Mappings {
         removed
     }
 
-    /// As [`Mappings::remove`], and keeps the room for the mapping's return.
+    /// As [`Mappings::remove`], and reserves a slot for the mapping's return.
     pub(crate) fn withdraw(&mut self, address: usize) -> Option<Span> {
         let removed = self.remove(address)?;
-        self.promised += 1;
+        self.reserved += 1;
         Some(removed)
     }
 
-    /// Puts a mapping back, perhaps moved or resized, that was withdrawn.
+    /// Puts a withdrawn mapping back, which may have been moved or resized.
     pub(crate) fn put_back(&mut self, span: Span) {
-        self.promised -= 1;
+        self.reserved -= 1;
         self.insert(span);
     }
 }
@@ -169,21 +172,21 @@ mod tests {
     use std::collections::BTreeMap;
     use std::vec::Vec;
 
-    /// A mapping that only the table knows.
+    /// Makes a mapping that exists only in the table.
     fn span(page: usize, bytes: usize) -> Span {
         let start = core::ptr::without_provenance_mut(page << 12);
         Span { start: NonNull::new(start).expect("not the null page"), bytes }
     }
 
     #[test]
-    fn agrees_with_a_btree() {
+    fn the_table_agrees_with_a_btree() {
         let os = Fake::new(4096, 1, 1 << 30);
         let (mut table, mut model) = (Mappings::new(), BTreeMap::new());
         let steps = if cfg!(miri) { 300 } else { 60_000u64 };
         let mut random = 1u64;
         for _ in 0..steps {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            // Few pages, so that many searches meet; now and then a long row of neighbours.
+            // Few pages, so that many searches collide, and some probe many slots in a row.
             let page = usize::try_from((random >> 33) % 4096).expect("small") + 1;
             match (random >> 60) % 4 {
                 0 | 1 if !model.contains_key(&page) => {
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn covers_the_inside_of_mappings_and_nothing_else() {
+    fn an_address_is_covered_only_inside_a_mapping() {
         let os = Fake::new(4096, 1, 1 << 30);
         let mut table = Mappings::new();
         assert!(!table.covers(4096), "an empty table has no memory");
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn without_memory_for_a_larger_table_everything_stays() {
+    fn without_memory_for_a_larger_table_no_entry_is_lost() {
         let os = Fake::new(4096, 1, 1 << 30);
         let mut table = Mappings::new();
         assert!(table.find(4096).is_none() && table.remove(4096).is_none());
@@ -240,7 +243,7 @@ mod tests {
         os.exhaust(true);
         assert!(!table.make_room(&os), "the first table is half full");
         let moving = table.withdraw(4096).expect("it is there");
-        assert!(!table.make_room(&os), "the place of a mapping that moves is kept");
+        assert!(!table.make_room(&os), "the slot of a mapping that moves is reserved");
         table.put_back(moving);
         assert!(pages.into_iter().all(|page| table.find(page << 12).is_some()));
         assert_eq!(os.page_size(), 4096);

@@ -1,41 +1,42 @@
-//! The layout of a segment's metadata: which pages are free, dirty and old, and which slabs had
-//! traffic. What is done with it is in `bitmaps`.
+//! The layout of a segment's metadata: its page bitmaps (free, dirty, old) and the traffic of its
+//! slabs. The operations on them are in `bitmaps`.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::rows::Heads;
+use super::list_layout::Heads;
 use crate::base::bits;
 use crate::base::units::{CHUNK_PAGES, SEGMENT_PAGES};
 
-/// Words of a segment's page bitmaps.
+/// 64-bit words of each page bitmap of a segment.
 pub(super) const SEGMENT_WORDS: usize = bits::words_for(SEGMENT_PAGES as usize);
 
-/// Free and dirty bits of one segment's pages.
-///
-/// The dirty bit of a free page means that it may hold memory; of a page in a run, that it did
-/// when the run was taken. The old bit of a free dirty page means that it was so at the last
-/// ageing. The three bitmaps and the counts belong to the lock of the page heap; the two words
-/// about slabs are atomics of their own.
+/// The metadata of one segment.
+/// The dirty bit of a free page means that it may hold memory. The dirty bit of a page in a run
+/// means that it did when the run was taken.
+/// The old bit of a free dirty page means that it was already free and dirty at the last ageing.
+/// The lock of the page heap guards the three bitmaps and the counts. The two words about slabs are
+/// atomics of their own.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct SegmentMeta {
     pub(super) free: [AtomicU64; SEGMENT_WORDS],
     pub(super) dirty: [AtomicU64; SEGMENT_WORDS],
     pub(super) old: [AtomicU64; SEGMENT_WORDS],
-    /// One bit a chunk: the slab that starts there served or took blocks since the last ageing.
+    /// One bit for each chunk: the slab that starts there handed out or took back blocks since the
+    /// last ageing.
     pub(super) traffic: AtomicU64,
-    /// The same for the ageing before.
-    pub(super) settling: AtomicU64,
-    /// Pages that were purged and not taken since.
+    /// The same between the last two ageings.
+    pub(super) previous_traffic: AtomicU64,
+    /// Pages that were purged and have not been taken since.
     pub(super) purged_pages: AtomicU32,
     pub(super) free_pages: AtomicU32,
     pub(super) free_dirty_pages: AtomicU32,
-    /// Epochs since a page was taken or became free.
+    /// Epochs since a page of the segment was last taken or freed.
     #[cfg(feature = "experiments")]
     pub(super) untouched: AtomicU32,
-    /// One bit a unit: it is advised (see `segment::advice`). Atomic by itself.
+    /// One bit for each unit: huge pages were requested (see `segment::advice`). Needs no lock.
     pub(super) advised: AtomicU32,
-    /// The free runs that start here, by list. Guarded like the bitmaps.
+    /// The first free run of this segment in each list. Guarded like the bitmaps.
     pub(super) heads: Heads,
 }
 
@@ -49,22 +50,21 @@ impl SegmentMeta {
     }
 }
 
-/// Which free dirty pages are meant.
+/// Selects free dirty pages by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// All of them.
     Any,
-    /// Those that were free and dirty at the last ageing already.
+    /// Pages that were already free and dirty at the last ageing.
     Old,
-    /// The others.
+    /// Pages that became free or dirty after the last ageing.
     #[cfg(feature = "experiments")]
     Young,
 }
 
-/// What was known of pages that became part of a run.
+/// The previous state of pages that have become part of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
-    /// How many may hold memory.
+    /// How many of them may hold memory.
     pub(crate) dirty: u32,
     /// How many of the others held memory before they were purged.
     pub(crate) purged: u32,

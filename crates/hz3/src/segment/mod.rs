@@ -1,20 +1,21 @@
-//! Page runs: where slabs and large blocks get their pages and give them back.
+//! Page runs: slabs and large blocks take their pages here, and give them back here.
 //!
-//! Behind [`Segments::take`] the page heap finds the best fit, and the arena grows when there is none.
-//! A run that came back is reused without a system call; `reclaim::purge` gives its memory back.
+//! [`Segments::take`] asks the page heap for the best fit, and grows the arena if no free run fits.
+//! A freed run is reused without a system call. `reclaim::purge` gives its memory back to the
+//! system.
 //!
 //! | doors | file | for |
 //! |---|---|---|
 //! | `take`, `give`, `prefault` | here, `prefault` | slabs |
-//! | `allocate_large`, `claim_large`, `resize_large` and the like | `large` | blocks that are runs |
+//! | `allocate_large`, `claim_large`, `resize_large` | `large` | blocks that are runs |
 //! | `allocate_huge`, `free_huge`, `resize_huge`, `huge_at` | `huge` | blocks that are mappings |
-//! | `take_dirty`, `put_back`, `mark_clean`, `age`, `quiet_slabs` | `purgeable` | reclaim |
+//! | `take_dirty`, `put_back`, `mark_clean`, `age`, `age_slabs` | `purgeable` | reclaim |
 //! | `limit`, `held_bytes` | `limit` | the driver of reclaim |
 //! | `account`, `census`, `class_at`, `class_map` | here, `account` | hints and statistics |
-//! | `tables`: what is known of chunks | `tables` | central, which lays slabs over them |
+//! | `tables`: records of each chunk | `tables` | central, for its slab headers |
 //! | `acquire_all`, `release_all` | here | fork |
 //!
-//! Locks: growth, then pages. No system call is made under the lock of the page heap.
+//! Locks: growth, then pages. No system call is made while the lock of the page heap is held.
 //!
 //! **I-3.** A run that is off the free map has one owner: a slab, the holder of a large block, or
 //! the call that took it. Only the owner reads, writes, purges or gives it back. The pages of
@@ -30,13 +31,13 @@ mod huge;
 pub(crate) mod huge_units;
 pub(crate) mod large;
 mod limit;
+mod list_layout;
 mod lists;
 mod mappings;
 pub(crate) mod meta;
 pub(crate) mod pages;
 mod prefault;
 mod purgeable;
-mod rows;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
@@ -58,7 +59,7 @@ use mappings::Mappings;
 use pages::{Fit, PageHeap};
 use tables::{ClassEntry, Tables};
 
-/// The arena, its free pages, and the blocks that do not fit into it.
+/// The arena, its free pages, and the huge blocks outside it.
 #[derive(Debug)]
 pub(crate) struct Segments<O> {
     arena: Arena<O>,
@@ -66,20 +67,20 @@ pub(crate) struct Segments<O> {
     pages: Lock<PageHeap, { rank::PAGES }>,
     huge: Lock<Mappings, { rank::HUGE }>,
     account: Account,
-    /// Whether units are advised: wanted, and not refused so far.
+    /// Whether units are advised: the option is on and the system has not refused so far.
     huge_pages: AtomicBool,
-    /// Whether runs are prefaulted: wanted, and not refused so far.
+    /// Whether runs are prefaulted: the option is on and the system has not refused so far.
     prefaults: AtomicBool,
     limit: MemoryLimit,
 }
 
-/// Sizes of the layer, in pages unless said otherwise.
+/// Counts of the layer, in pages unless the name says bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageCounts {
     pub(crate) committed: u64,
-    /// Those that are being purged included.
+    /// Free pages, including those that are being purged.
     pub(crate) free: u64,
-    /// As `free`.
+    /// Free pages that may hold memory, including those that are being purged.
     pub(crate) dirty: u64,
     pub(crate) old: u64,
     pub(crate) reserved_bytes: u64,
@@ -87,16 +88,20 @@ pub(crate) struct PageCounts {
     pub(crate) resident_table_bytes: u64,
     pub(crate) huge_bytes: u64,
     pub(crate) peak_active_bytes: u64,
-    /// How often one of the layer's locks was met held.
+    /// How often a thread found one of the layer's locks held.
     pub(crate) contended: u64,
 }
 
 impl<O: Os> Segments<O> {
-    /// Reserves the arena; see [`Arena::reserve`]. Gives the system back when it refuses.
+    /// Reserves the arena; see [`Arena::reserve`].
+    ///
+    /// # Errors
+    /// Returns `os` to the caller if the system refuses.
     pub(crate) fn reserve(os: O, config: &Config) -> Result<Segments<O>, O> {
-        // A huge page is as long as a unit where pages of the system are as long as hz3's.
+        // A huge page is as long as a unit only if the system's pages are as long as hz3's.
         let huge_pages = config.huge_pages && os.page_size() == PAGE_BYTES;
-        // Longer pages of the system are longer steps already, and a run may hold parts of them.
+        // If the system's pages are longer, each fault already brings several of hz3's, and a run
+        // may begin or end inside one.
         let prefaults = config.prefault && os.page_size() == PAGE_BYTES;
         Ok(Segments {
             arena: Arena::reserve(os, config.arena_bytes)?,
@@ -110,13 +115,13 @@ impl<O: Os> Segments<O> {
         })
     }
 
-    /// The class of the slab at an offset of the arena, which lies below the frontier;
-    /// [`SizeClass::NONE`] where there is no slab.
+    /// Returns the class of the slab at an offset of the arena, which must lie below the frontier.
+    /// Returns [`SizeClass::NONE`] if no slab covers the offset.
     pub(crate) fn class_at(&self, offset: usize) -> SizeClass {
         self.tables().class(ChunkIndex::of_offset(offset))
     }
 
-    /// The class map, for the hot path of free.
+    /// Returns the class map, for the hot path of free.
     pub(crate) fn class_map(&self) -> NonNull<ClassEntry> {
         self.tables().class_map()
     }
@@ -133,21 +138,22 @@ impl<O: Os> Segments<O> {
         self.arena.os()
     }
 
-    /// Takes a run; `None` when neither the free pages nor the system have one, or the limit does
-    /// not allow it.
+    /// Takes a run of `pages` pages.
+    /// Returns `None` if neither the free pages nor the system can serve it, or if the memory limit
+    /// would be exceeded.
     pub(crate) fn take(&self, pages: Pages, fit: Fit) -> Option<Run> {
         let free = self.take_free(&mut self.pages.lock(), pages, fit);
         free.or_else(|| self.take_growing(pages, fit))
     }
 
-    /// Takes a run out of the free pages.
+    /// Takes a run out of the free pages, without growing the arena.
     fn take_free(&self, heap: &mut PageHeap, pages: Pages, fit: Fit) -> Option<Run> {
         let run = heap.take(self.tables(), pages, fit)?;
         self.admit(heap, run).then_some(run)
     }
 
-    /// Keeps a run that was just taken, or gives it back when the limit does not allow it. Returns
-    /// whether it was kept.
+    /// Keeps a run that was just taken, or gives it back if the memory limit does not allow it.
+    /// Returns whether the run was kept.
     fn admit(&self, heap: &mut PageHeap, run: Run) -> bool {
         let admitted = self.limit.admits(self.held(heap));
         if admitted {
@@ -158,24 +164,24 @@ impl<O: Os> Segments<O> {
         admitted
     }
 
-    /// After pages were taken or given back, or a huge block was entered: notes what is held, for
-    /// those who ask without the lock.
+    /// Updates the account, which other threads read without the lock.
+    /// Call it after pages were taken or given back, and after a huge block was registered.
     fn note(&self, heap: &PageHeap) {
         let dirty = heap.dirty_pages() * to_u64(PAGE_BYTES);
         self.account.note(self.active_bytes(heap), dirty, heap.refaulted_pages());
     }
 
-    /// What the layer holds, as hints without a lock.
+    /// Returns the amounts that can be read without a lock, as hints.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
 
-    /// Bytes in slabs, large and huge blocks.
+    /// Returns the bytes in slabs, large blocks and huge blocks.
     fn active_bytes(&self, heap: &PageHeap) -> u64 {
         self.used_pages(heap) * to_u64(PAGE_BYTES) + self.account.huge_bytes()
     }
 
-    /// Number of pages in slabs and large blocks.
+    /// Returns the number of pages in slabs and large blocks.
     fn used_pages(&self, heap: &PageHeap) -> u64 {
         self.committed_pages() - heap.free_pages() - heap.withdrawn_pages()
     }
@@ -184,18 +190,18 @@ impl<O: Os> Segments<O> {
         &self.limit
     }
 
-    /// Bytes that count towards the limit; see [`limit`].
+    /// Returns the bytes that count towards the memory limit; see [`limit`].
     fn held(&self, heap: &PageHeap) -> u64 {
         let pages = self.used_pages(heap) + heap.dirty_pages() + heap.withdrawn_pages();
         pages * to_u64(PAGE_COST) + self.account.huge_bytes()
     }
 
-    /// As [`Segments::held`], for callers without the lock of the page heap.
+    /// As [`Segments::held`], for callers that do not hold the lock of the page heap.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.held(&self.pages.lock())
     }
 
-    /// Whether the limit allows `bytes` more than are held.
+    /// Returns whether the memory limit allows `bytes` more than are held.
     fn admits_more(&self, bytes: usize) -> bool {
         self.limit.bytes().is_none()
             || self.limit.admits(self.held_bytes().saturating_add(to_u64(bytes)))
@@ -207,12 +213,12 @@ impl<O: Os> Segments<O> {
 
     #[cold]
     fn take_growing(&self, pages: Pages, fit: Fit) -> Option<Run> {
-        // One thread grows; whoever waited for it looks at what it brought first.
+        // One thread grows the arena. A thread that waited for the lock tries the new pages first.
         let mut growth = self.growth.lock();
         if let Some(run) = self.take_free(&mut self.pages.lock(), pages, fit) {
             return Some(run);
         }
-        // What is refused anyway must not move the frontier.
+        // A request that the limit refuses must not move the frontier.
         if !self.admits_more(to_usize(pages.get()) * PAGE_COST) {
             return None;
         }
@@ -229,7 +235,7 @@ impl<O: Os> Segments<O> {
         let needed = (pages + slack).get().saturating_sub(tail.get()).max(1);
         let new = self.grow(&mut growth, Pages::new(needed))?;
         let mut heap = self.pages.lock();
-        // Somebody may have taken the tail meanwhile; then the caller's retry grows again.
+        // Another thread may have taken the tail meanwhile; then this thread grows a second time.
         heap.give(self.tables(), new, Pages::ZERO, self.arena.frontier());
         if let Some(run) = self.take_free(&mut heap, pages, fit) {
             return Some(run);
@@ -241,14 +247,14 @@ impl<O: Os> Segments<O> {
         self.take_free(&mut heap, pages, fit)
     }
 
-    /// Commits at least `pages` more pages, clean and the caller's.
+    /// Commits at least `pages` more pages. The new run is clean and belongs to the caller.
     fn grow(&self, growth: &mut Growth, pages: Pages) -> Option<Run> {
         let new = self.arena.grow(growth, pages).ok()?;
         self.advise_units(new);
         Some(new)
     }
 
-    /// Gives a run back. Its first `touched` pages have been written since it was taken.
+    /// Gives a run back. Its first `touched` pages were written since it was taken.
     pub(crate) fn give(&self, run: Run, touched: Pages) {
         let frontier = self.arena.frontier();
         let mut heap = self.pages.lock();
@@ -257,7 +263,7 @@ impl<O: Os> Segments<O> {
         self.account.note_return();
     }
 
-    /// Number of segments that are committed at least in part.
+    /// Returns the number of segments of which at least a part is committed.
     pub(crate) fn segment_count(&self) -> usize {
         let frontier = self.arena.frontier();
         if frontier == Arena::<O>::first_page() {
@@ -266,7 +272,7 @@ impl<O: Os> Segments<O> {
         to_usize(frontier.get().div_ceil(SEGMENT_PAGES))
     }
 
-    /// Number of pages taken so far that had been purged before.
+    /// Returns how many of the pages taken so far had been purged before.
     pub(crate) fn refaulted_pages(&self) -> u64 {
         self.pages.lock().refaulted_pages()
     }
@@ -294,21 +300,21 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// Takes every lock of the layer, for fork.
+    /// Takes all locks of the layer, before a fork.
     pub(crate) fn acquire_all(&self) {
         self.growth.acquire();
         self.huge.acquire();
         self.pages.acquire();
     }
 
-    /// Releases what [`Segments::acquire_all`] took, perhaps in a forked child.
+    /// Releases the locks that [`Segments::acquire_all`] took; also runs in the forked child.
     pub(crate) fn release_all(&self) {
         self.pages.release();
         self.huge.release();
         self.growth.release();
     }
 
-    /// Checks the invariants of the layer; panics on a breach.
+    /// Checks the invariants of the layer and panics if one is broken.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self) {
         let heap = self.pages.lock();
@@ -316,7 +322,7 @@ impl<O: Os> Segments<O> {
     }
 }
 
-/// An arena of so many segments over a fake system, for the tests of the layers above.
+/// Makes an arena of `segments` segments over a fake system, for the tests of the layers above.
 #[cfg(test)]
 pub(crate) fn fake_segments(segments: usize) -> Segments<crate::os::fake::Fake> {
     let config = Config::new().arena_bytes(segments * crate::base::units::SEGMENT_BYTES);

@@ -1,9 +1,10 @@
-//! The model of the hand-over of free pages between the purge and whoever allocates: what is being
-//! purged is off the free map, so nobody is handed it, and nobody's pages are purged.
+//! The model of the hand-over of free pages between the purge and an allocating thread. Pages that
+//! are being purged are off the free map, so no thread gets one of them, and no page in use is
+//! purged.
 //!
-//! The page heap and its tables are those that ship; their lock is loom's, and each page is a cell
-//! of loom's, which finds two threads inside at once. The main thread only waits: loom, with its
-//! bound on preemptions, does not preempt it.
+//! The page heap and its tables are those that ship. Their lock is loom's, and each page is a cell
+//! of loom's, which detects two threads inside at once. The main thread only waits, because loom,
+//! with its bound on preemptions, does not preempt it.
 
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -12,9 +13,9 @@ use loom::sync::{Arc, Mutex};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::vec::Vec;
 
+use super::list_layout::{ListBits, list_bits_for};
 use super::meta::{Age, SegmentMeta};
 use super::pages::{Fit, PageHeap};
-use super::rows::{Row, rows_for};
 use super::tables::{Bitmap, CHUNK_META_BYTES, ClassEntry, PageRecord, Tables};
 use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run, SEGMENT_PAGES, to_usize};
 
@@ -30,8 +31,9 @@ impl ModelTables {
         let records = to_usize(SEGMENT_PAGES) * size_of::<PageRecord>();
         let bitmaps = chunks * size_of::<Bitmap>();
         let class_map = chunks * size_of::<ClassEntry>();
-        let (meta, rows) = (size_of::<SegmentMeta>(), rows_for(1) * size_of::<Row>());
-        let sizes = [class_map, records, chunks * CHUNK_META_BYTES, bitmaps, meta, rows];
+        let (meta, list_bits) =
+            (size_of::<SegmentMeta>(), list_bits_for(1) * size_of::<ListBits>());
+        let sizes = [class_map, records, chunks * CHUNK_META_BYTES, bitmaps, meta, list_bits];
         let memory = sizes.map(|bytes| {
             let layout = Layout::from_size_align(bytes, 64).unwrap();
             // SAFETY: the layout is not empty.
@@ -43,7 +45,7 @@ impl ModelTables {
             chunks: memory[2].0,
             bitmaps: memory[3].0.cast(),
             segments: memory[4].0.cast(),
-            rows: memory[5].0.cast(),
+            list_bits: memory[5].0.cast(),
             pages: SEGMENT_PAGES,
         };
         ModelTables { tables, memory }
@@ -66,7 +68,7 @@ impl Drop for ModelTables {
     }
 }
 
-/// Pages of the model, from the first one that an arena hands out.
+/// Number of pages of the model, from the first one that an arena hands out.
 const PAGES: u32 = 4;
 const FIRST: PageIndex = PageIndex::new(CHUNK_PAGES);
 const END: PageIndex = PageIndex::new(CHUNK_PAGES + PAGES);
@@ -78,13 +80,13 @@ struct World {
     contents: [UnsafeCell<u8>; PAGES as usize],
 }
 
-// SAFETY: the tables are atomics behind the lock; the cells are what the model checks.
+// SAFETY: the tables are atomics, guarded by the lock; loom checks the accesses to the cells.
 unsafe impl Sync for World {}
 // SAFETY: as above.
 unsafe impl Send for World {}
 
 impl World {
-    /// All pages are free and dirty.
+    /// Makes a world in which all pages are free and dirty.
     fn new() -> Arc<World> {
         let tables = ModelTables::new();
         let mut heap = PageHeap::new();
@@ -97,12 +99,12 @@ impl World {
     fn each_page(&self, run: Run, mut visit: impl FnMut(&mut u8)) {
         for page in run.start.get()..run.end().get() {
             let cell = &self.contents[to_usize(page - FIRST.get())];
-            // SAFETY: loom checks that nobody else is in the cell.
+            // SAFETY: loom checks that no other thread is in the cell.
             cell.with_mut(|contents| visit(unsafe { &mut *contents }));
         }
     }
 
-    /// As `purge::free_pages`, one range.
+    /// Purges one range, as `purge::free_pages` does.
     fn purge(&self) {
         let run = {
             let mut heap = self.heap.lock().unwrap();
@@ -119,7 +121,7 @@ impl World {
         heap.put_back(&self.tables, run, END);
     }
 
-    /// Takes pages, uses them, and gives them back.
+    /// Takes pages, writes and checks them, and gives them back.
     fn use_pages(&self, pages: u32, stamp: u8) {
         let taken = self.heap.lock().unwrap().take(&self.tables, Pages::new(pages), Fit::Any);
         let Some(run) = taken else { return };
@@ -155,11 +157,11 @@ fn run(users: &[u32]) {
 }
 
 #[test]
-fn a_page_that_is_purged_is_handed_to_nobody() {
+fn a_page_being_purged_is_not_handed_out() {
     run(&[2]);
 }
 
 #[test]
-fn two_users_and_a_purge() {
+fn two_threads_use_pages_during_a_purge() {
     run(&[1, 2]);
 }

@@ -1,9 +1,9 @@
 //! The page heap: which pages are free, and the best fit among their runs.
 //!
-//! Free pages form maximal runs (I-5). Lists by length, and by the number of whole chunks inside,
-//! find them (see [`super::lists`]): the shortest run that fits serves, of the lowest segment. The
-//! lengths at both ends of a run (boundary tags) and the free bits find the neighbours of a run
-//! that comes back.
+//! Free pages form maximal runs (I-5). The lists by length, and by the number of whole chunks
+//! inside (see [`super::lists`]), find the shortest run that fits, in the lowest segment. A freed
+//! run finds its free neighbours by the free bits, and by the lengths at both ends of each run
+//! (boundary tags).
 //!
 //! **I-5.** Free runs are maximal: no two touch. The records of a free run's first and last page
 //! hold its length. It is in the list of its length, and in one of the lists by chunks if it
@@ -14,53 +14,53 @@ use super::lists::Lists;
 use super::tables::Tables;
 use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run};
 
-/// The free runs. All methods need the tables of the arena that the runs are of.
+/// The free runs. Every method takes the tables of the arena that the runs are in.
 #[derive(Debug)]
 pub(crate) struct PageHeap {
     lists: Lists,
     free: u64,
     dirty: u64,
-    /// Pages that are off the free map for a purge.
+    /// Pages that are off the free map while they are purged.
     withdrawn: u64,
     refaulted: u64,
 }
 
-/// How a wanted run must lie.
+/// Where a wanted run may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
     /// Anywhere.
     Any,
-    /// On whole chunks; the number of pages is a multiple of a chunk's.
+    /// On whole chunks. The number of pages is a multiple of a chunk's.
     Chunks,
-    /// At an address that is a multiple of this.
+    /// At an aligned address.
     Aligned(Alignment),
 }
 
-/// An alignment of addresses, in terms of page indices.
+/// An alignment of addresses, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Alignment {
-    /// Pages of the alignment, a power of two.
+    /// The alignment in pages, a power of two.
     pub(crate) pages: Pages,
-    /// Pages by which page 0 lies above a multiple of the alignment. Not 0 only for alignments
-    /// above a segment's, to which the arena itself is aligned.
+    /// How many pages page 0 lies above a multiple of the alignment.
+    /// The arena is aligned to a segment, so this is 0 unless the alignment exceeds a segment's.
     pub(crate) phase: Pages,
 }
 
 impl Alignment {
-    /// The first page at or after `page` whose address is aligned.
+    /// Returns the first page at or after `page` whose address is aligned.
     fn round_up(self, page: PageIndex) -> PageIndex {
         (page + self.phase).align_up(self.pages) - self.phase
     }
 }
 
-/// The number of whole chunks in a run.
+/// Returns the number of whole chunks in a run.
 fn whole_chunks(run: Run) -> u32 {
     let first = run.start.get().div_ceil(CHUNK_PAGES);
     let end = run.end().get() / CHUNK_PAGES;
     end.saturating_sub(first)
 }
 
-/// The free run that starts at `start`.
+/// Returns the free run that starts at `start`.
 fn free_run_at(tables: &Tables, start: PageIndex) -> Run {
     Run::new(start, tables.record(start).pages())
 }
@@ -70,22 +70,22 @@ impl PageHeap {
         PageHeap { lists: Lists::new(), free: 0, dirty: 0, withdrawn: 0, refaulted: 0 }
     }
 
-    /// Number of free pages, those that are being purged not included.
+    /// Returns the number of free pages, without those that are being purged.
     pub(crate) fn free_pages(&self) -> u64 {
         self.free
     }
 
-    /// Number of pages that are being purged.
+    /// Returns the number of pages that are being purged.
     pub(crate) fn withdrawn_pages(&self) -> u64 {
         self.withdrawn
     }
 
-    /// Number of free pages that may hold memory.
+    /// Returns the number of free pages that may hold memory.
     pub(crate) fn dirty_pages(&self) -> u64 {
         self.dirty
     }
 
-    /// Number of pages taken so far that had been purged.
+    /// Returns how many of the pages taken so far had been purged before.
     pub(crate) fn refaulted_pages(&self) -> u64 {
         self.refaulted
     }
@@ -140,7 +140,7 @@ impl PageHeap {
         self.dirty += u64::from(tables.mark_units_dirty(run));
     }
 
-    /// Takes the pages right behind `run` if they are free: growth in place.
+    /// Takes the `more` pages right behind `run` if they are free, so that a block grows in place.
     pub(crate) fn extend(
         &mut self,
         tables: &Tables,
@@ -161,31 +161,31 @@ impl PageHeap {
         Some(extension)
     }
 
-    /// Takes a range of free pages, for the purge.
+    /// Takes a range of free pages off the free map, for a purge.
     pub(crate) fn withdraw(&mut self, tables: &Tables, run: Run) {
         let free = free_run_at(tables, tables.free_run_start(run.start));
         let refaulted = self.refaulted;
         self.cut(tables, free, run);
-        // Clean pages among them are not on their way to the program.
+        // The clean pages among them are not taken by the program, so they count as no refault.
         self.refaulted = refaulted;
         self.withdrawn += u64::from(run.pages.get());
     }
 
-    /// Takes a range back that was withdrawn.
+    /// Puts a withdrawn range back on the free map.
     pub(crate) fn put_back(&mut self, tables: &Tables, run: Run, frontier: PageIndex) {
         self.withdrawn -= u64::from(run.pages.get());
         self.give(tables, run, Pages::ZERO, frontier);
     }
 
-    /// Takes a run back and joins it with its free neighbours. Its first `touched` pages are
-    /// dirty now; the others are as dirty as they were when it was taken.
+    /// Takes a run back and joins it with its free neighbours.
+    /// Its first `touched` pages are dirty now; the others are as dirty as when they were taken.
     pub(crate) fn give(&mut self, tables: &Tables, run: Run, touched: Pages, frontier: PageIndex) {
         #[cfg(all(any(test, feature = "check"), not(loom)))]
         assert!(tables.is_all_taken(run), "I-3: {run:?} is free already, in part at least");
         self.free += u64::from(run.pages.get());
         self.dirty += u64::from(tables.mark_free(run, touched));
         let mut joined = run;
-        // Page 0 and its chunk are never free, so there is a page before every run.
+        // Chunk 0 is never free, so there is a page before every run.
         let before = run.start - Pages::new(1);
         if tables.is_free(before) {
             let pages = tables.record(before).pages();
@@ -201,7 +201,7 @@ impl PageHeap {
         self.insert(tables, joined);
     }
 
-    /// The free pages at the very end of the committed arena.
+    /// Returns the number of free pages right below the frontier.
     pub(crate) fn tail(tables: &Tables, frontier: PageIndex, first: PageIndex) -> Pages {
         if frontier == first {
             return Pages::ZERO;
@@ -210,8 +210,8 @@ impl PageHeap {
         if tables.is_free(last) { tables.record(last).pages() } else { Pages::ZERO }
     }
 
-    /// Checks I-5 over the whole heap: free bits, boundary tags and counts agree, and no two
-    /// free runs touch.
+    /// Checks I-5 over the whole heap: free bits, boundary tags and counts agree, and no two free
+    /// runs touch.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self, tables: &Tables, first: PageIndex, frontier: PageIndex) {
         let (mut free, mut dirty, mut entries) = (0u64, 0u64, 0u64);

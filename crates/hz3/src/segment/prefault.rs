@@ -1,8 +1,8 @@
-//! Memory for a whole run by one system call.
+//! Prefaulting: memory for a whole run by one system call.
 //!
-//! A first touch is a fault, and faults are paid page by page. Where a run is as good as certain to
-//! be written soon, the kernel is asked for all of its pages at once, which takes about three
-//! quarters of the time. Who is certain is for the caller to say: `Central::open_slab`.
+//! The first touch of a page is a fault, and each fault costs time. If a run will almost certainly
+//! be written soon, hz3 asks the kernel for all of its pages at once, which takes about three
+//! quarters of the time. The caller, `Central::open_slab`, decides whether that is certain enough.
 
 use core::sync::atomic::Ordering;
 
@@ -11,22 +11,25 @@ use crate::base::units::{PAGE_BYTES, Run, to_u64};
 use crate::os::{Os, Refused};
 
 impl<O: Os> Segments<O> {
-    /// Brings memory to all pages of a run that is the caller's (I-3), if at least half of them are
-    /// clean. Returns whether it tried: any of the pages may hold memory then.
+    /// Prefaults all pages of a run that belongs to the caller (I-3), if at least half of them are
+    /// clean.
+    /// Returns whether it asked the system: any of the pages may hold memory then.
     ///
-    /// No lock of a bin or of the page heap may be held.
+    /// The caller holds no lock of a bin or of the page heap.
     pub(crate) fn prefault(&self, run: Run) -> bool {
         if !self.prefaults.load(Ordering::Relaxed) {
             return false;
         }
         let clean = run.pages.get() - self.tables().dirty_pages(run);
-        // The kernel looks at every page, also at those that are there: too few gain nothing.
+        // The kernel visits every page, also resident ones, so it does not pay for a few clean
+        // pages.
         if clean < run.pages.get() / 2 {
             return false;
         }
         // SAFETY: I-3: the run is the caller's, and what was taken is committed.
         if unsafe { self.os().prefault(self.span(run)) } == Err(Refused) {
-            // Most likely a system that cannot do it: it is not asked again. Faults still work.
+            // The system probably cannot prefault at all, so it is not asked again. Faults still
+            // work.
             self.prefaults.store(false, Ordering::Relaxed);
         } else {
             self.account.note_prefaulted(u64::from(clean) * to_u64(PAGE_BYTES));

@@ -1,6 +1,8 @@
-//! What reclaim asks of the free pages: those that may hold memory leave their map, and return clean.
+//! The doors of the free pages for reclaim: it takes dirty pages off the free map and puts them
+//! back clean.
 //!
-//! What lies between [`Segments::take_dirty`] and [`Segments::put_back`] belongs to the caller (I-3).
+//! The pages between [`Segments::take_dirty`] and [`Segments::put_back`] belong to the caller
+//! (I-3).
 
 use super::Segments;
 use super::meta::Age;
@@ -8,11 +10,12 @@ use crate::base::units::{ChunkIndex, PageIndex, Pages, Run};
 use crate::os::Os;
 
 impl<O: Os> Segments<O> {
-    /// The first free pages of an age in `within` that may hold memory, at most `limit`; they are
-    /// off the free map and belong to the caller, who gives them back by [`Segments::put_back`].
+    /// Takes the first free dirty pages of an age in `within` off the free map, at most `limit`.
+    /// They belong to the caller, which gives them back by [`Segments::put_back`].
     pub(crate) fn take_dirty(&self, within: Run, limit: Pages, age: Age) -> Option<Run> {
         let end = within.end().min(self.arena.frontier());
-        // The search may be long, so it runs without the lock; what it finds is checked with it.
+        // The search may be long, so it runs without the lock. Its result is searched again with
+        // the lock.
         let tables = self.tables();
         let mut from = tables.next_free_dirty(within.start, end, limit, age)?.start;
         let mut heap = self.pages.lock();
@@ -26,7 +29,7 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// All committed pages from `from` on.
+    /// Returns all committed pages from `from` on.
     pub(crate) fn committed_from(&self, from: PageIndex) -> Run {
         let frontier = self.arena.frontier();
         Run::new(from.min(frontier), frontier - from.min(frontier))
@@ -50,25 +53,26 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// Notes that pages of a run of the caller's hold nothing any more.
+    /// Notes that the pages of a run of the caller's were purged.
     pub(crate) fn mark_clean(&self, run: Run) {
         let _pages = self.pages.lock();
         self.tables().set_clean(run);
     }
 
-    /// Number of free pages that may hold memory.
+    /// Returns the number of free pages that may hold memory.
     pub(crate) fn dirty_pages(&self) -> u64 {
         self.pages.lock().dirty_pages()
     }
 
-    /// An ageing of the slabs of a segment: the chunks whose slabs had traffic before the last one and
-    /// none since.
-    pub(crate) fn quiet_slabs(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<O> {
-        self.tables().settle(segment)
+    /// Ages the slabs of a segment.
+    /// Returns the chunks of the slabs that have become quiet: they had traffic before the last
+    /// ageing and none since.
+    pub(crate) fn age_slabs(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<O> {
+        self.tables().age_slabs(segment)
     }
 
-    /// Whether slabs of a segment await another ageing.
-    pub(crate) fn has_settling_slabs(&self, segment: usize) -> bool {
-        self.tables().is_settling(segment)
+    /// Returns whether slabs of a segment had traffic and are not quiet yet.
+    pub(crate) fn has_aging_slabs(&self, segment: usize) -> bool {
+        self.tables().has_aging_slabs(segment)
     }
 }

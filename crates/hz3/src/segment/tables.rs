@@ -1,16 +1,16 @@
-//! The arena's tables: what is known of every page, chunk and segment, outside the memory itself.
+//! The arena's tables: the records of every page, chunk and segment, outside the memory itself.
 //!
-//! | table | grain | bytes | what it says |
+//! | table | grain | bytes | content |
 //! |---|---|---|---|
-//! | class map | chunk | 4 | the size class of the slab there, 0 when there is none |
+//! | class map | chunk | 4 | the size class of the slab there; 0: no slab |
 //! | records | page | 12 | length of the run that starts there, links of free runs |
-//! | chunk metadata | chunk | 64 | the slab header that `central::slab` lays over it |
+//! | chunk metadata | chunk | 64 | the slab header of `central::slab` |
 //! | bitmaps | chunk | 512 | the bitmap of a slab whose header has no room for it |
-//! | segment metadata | segment | 640 | free, dirty and old bits of its pages, heads of its lists, traffic of its slabs, counts |
-//! | rows | 64 segments | 848 | which segments have free runs of each list; 64 rows more say which rows do |
+//! | segment metadata | segment | 640 | page bitmaps, list heads, slab traffic, counts |
+//! | list bits | 64 segments | 848 | the segments with runs, by list; 64 more: a top level |
 //!
-//! The tables are views of the arena's window, which is committed in step with the frontier
-//! (invariant I-4): an index below the frontier has its entries, zero at first.
+//! The tables lie in the arena's window, which is committed in step with the frontier (invariant
+//! I-4): every index below the frontier has its entries, which are zero at first.
 //!
 //! **I-4.** The page records, chunk metadata, bitmaps and segment metadata of every index below the
 //! frontier are committed, and zero until they are written. Those inside a purged run may be zero
@@ -20,35 +20,38 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::list_layout::{ListBits, list_bits_for};
 use super::meta::SegmentMeta;
-use super::rows::{Row, rows_for};
 use crate::base::bits;
 use crate::base::size_class::{MAX_BLOCKS, SizeClass};
 use crate::base::units::{CHUNK_PAGES, ChunkIndex, PageIndex, Pages, SEGMENT_PAGES, to_usize};
 
-/// Bytes of chunk metadata, zeroed when the chunk is first committed.
+/// Bytes of one chunk's metadata, which is zero when the chunk is first committed.
 pub(crate) const CHUNK_META_BYTES: usize = 64;
-/// Words of a chunk's bitmap in the table of bitmaps.
+/// 64-bit words of one chunk's bitmap in the table of bitmaps.
 pub(crate) const BITMAP_WORDS: usize = bits::words_for(MAX_BLOCKS);
 
-/// A chunk's bitmap in the table of bitmaps, zeroed when the chunk is first committed.
+/// One chunk's bitmap in the table of bitmaps, which is zero when the chunk is first committed.
 pub(crate) type Bitmap = [AtomicU64; BITMAP_WORDS];
 
-/// An entry of the class map: [`SizeClass::raw`].
+/// One entry of the class map, as in [`SizeClass::raw`].
 pub(crate) type ClassEntry = AtomicU32;
 
-/// How the creator of a slab publishes its class. Release pairs with [`OBSERVE_CLASS`].
+/// The ordering with which a slab's creator publishes its class. Release pairs with
+/// [`OBSERVE_CLASS`].
 pub(crate) const PUBLISH_CLASS: Ordering = Ordering::Release;
-/// How a scan of all chunks reads a class. Acquire pairs with [`PUBLISH_CLASS`].
+/// The ordering with which a scan of all chunks reads a class. Acquire pairs with
+/// [`PUBLISH_CLASS`].
 pub(crate) const OBSERVE_CLASS: Ordering = Ordering::Acquire;
 
-/// In place of a link: a large block starts here. No page has this index.
+/// The value of `next` at the first page of a large block. No page has this index.
 const LARGE: u32 = u32::MAX;
 
-/// The record of one page. Which fields mean something depends on the page's place in its run:
-/// `pages` holds at the first page of a large block and at both ends of a free run; the links
-/// hold at the first page (lists by length) and the second (lists by chunks) of a free run. At the
-/// first page of a large block `next` is [`LARGE`], which is no link.
+/// The record of one page. Its fields are valid only at certain pages of a run.
+/// `pages` is valid at the first page of a large block and at both ends of a free run.
+/// The links are valid at the first page of a free run (lists by length) and at its second page
+/// (lists by chunks).
+/// At the first page of a large block, `next` is [`LARGE`], which is no link.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct PageRecord {
@@ -66,13 +69,13 @@ impl PageRecord {
         self.pages.store(pages.get(), Ordering::Relaxed);
     }
 
-    /// Whether a large block starts at this page.
+    /// Returns whether a large block starts at this page.
     pub(crate) fn is_large(&self) -> bool {
         self.next() == LARGE
     }
 
-    /// Ends the large block that starts here; false when none does. Of two frees of one block, one
-    /// fails.
+    /// Ends the large block that starts here. Returns false if none does.
+    /// If two threads free the same block, one of the two calls returns false.
     pub(crate) fn claim_large(&self) -> bool {
         self.next.compare_exchange(LARGE, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -98,18 +101,19 @@ impl PageRecord {
     }
 }
 
-/// The six tables. Every index given to it must lie below the frontier; only pages that the
-/// arena handed out, and the frontier check for addresses of the program, produce indices.
+/// The six tables. Every index given to a method must lie below the frontier.
+/// Indices come from pages that the arena handed out, or from an address of the program that was
+/// checked against the frontier.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    /// Four bytes each: the hot path loads an entry without having to widen it.
+    /// Entries of four bytes: the hot path loads one without extending it.
     pub(super) class_map: NonNull<ClassEntry>,
     pub(super) records: NonNull<PageRecord>,
     pub(super) chunks: NonNull<u8>,
     pub(super) bitmaps: NonNull<Bitmap>,
     pub(super) segments: NonNull<SegmentMeta>,
-    pub(super) rows: NonNull<Row>,
-    /// Pages of the whole arena: no index is as large, whatever the frontier.
+    pub(super) list_bits: NonNull<ListBits>,
+    /// Pages of the whole arena. Every index is lower, wherever the frontier is.
     pub(super) pages: u32,
 }
 
@@ -130,23 +134,24 @@ impl Tables {
         unsafe { meta.as_ref() }
     }
 
-    /// A row of the lists of free runs.
-    pub(super) fn row(&self, row: usize) -> &Row {
-        debug_assert!(row < rows_for(to_usize(self.pages / SEGMENT_PAGES)), "{row} of the rows");
-        // SAFETY: I-4: the rows of segments below the frontier are committed memory.
-        let row = unsafe { self.rows.add(row) };
+    /// Returns one entry of the table of list bits; see [`super::lists`].
+    pub(super) fn list_bits(&self, index: usize) -> &ListBits {
+        let count = list_bits_for(to_usize(self.pages / SEGMENT_PAGES));
+        debug_assert!(index < count, "{index} of {count} words of list bits");
+        // SAFETY: I-4: the list bits of segments below the frontier are committed memory.
+        let entry = unsafe { self.list_bits.add(index) };
         // SAFETY: as above; it is made of atomics.
-        unsafe { row.as_ref() }
+        unsafe { entry.as_ref() }
     }
 
-    /// The metadata bytes of a chunk, aligned to 64 and at first zero.
+    /// Returns a chunk's metadata: `CHUNK_META_BYTES` bytes, aligned to 64, zero at first.
     pub(crate) fn chunk_meta(&self, chunk: ChunkIndex) -> NonNull<u8> {
         self.check(chunk);
         // SAFETY: I-4: the metadata of a chunk below the frontier is committed memory.
         unsafe { self.chunks.add(chunk.index() * CHUNK_META_BYTES) }
     }
 
-    /// The bitmap of a chunk in the table of bitmaps.
+    /// Returns a chunk's bitmap in the table of bitmaps.
     pub(crate) fn bitmap(&self, chunk: ChunkIndex) -> &Bitmap {
         self.check(chunk);
         // SAFETY: I-4: the bitmap of a chunk below the frontier is committed memory.
@@ -155,7 +160,6 @@ impl Tables {
         unsafe { bitmap.as_ref() }
     }
 
-    /// The class map, for the hot path of free.
     pub(super) fn class_map(&self) -> NonNull<ClassEntry> {
         self.class_map
     }
@@ -172,19 +176,20 @@ impl Tables {
         unsafe { entry.as_ref() }
     }
 
-    /// The class of the slab that covers a chunk.
+    /// Returns the class of the slab that covers a chunk, [`SizeClass::NONE`] if none does.
     pub(crate) fn class(&self, chunk: ChunkIndex) -> SizeClass {
         SizeClass::from_raw(self.class_entry(chunk).load(Ordering::Relaxed))
     }
 
-    /// As [`Tables::class`], for a caller that was not handed a block of the slab: what the slab's
-    /// creator wrote into its headers before it published the class is visible then.
+    /// As [`Tables::class`], for a caller that does not own a block of the slab.
+    /// It sees the headers that the slab's creator wrote before it published the class.
     pub(crate) fn published_class(&self, chunk: ChunkIndex) -> SizeClass {
         SizeClass::from_raw(self.class_entry(chunk).load(OBSERVE_CLASS))
     }
 
-    /// Publishes the class of a slab's chunks, or withdraws it. The owner of a block needs no
-    /// ordering, because whoever handed it over did so after this; a scan of all chunks does.
+    /// Publishes the class of a slab's chunks, or withdraws it.
+    /// The owner of a block reads the class without ordering, because the thread that handed the
+    /// block over did so later. A scan of all chunks needs the ordering.
     pub(crate) fn set_class(&self, first: ChunkIndex, chunks: u32, class: SizeClass) {
         for chunk in first.get()..first.get() + chunks {
             self.class_entry(ChunkIndex::new(chunk)).store(class.raw(), PUBLISH_CLASS);

@@ -1,4 +1,5 @@
-//! The segments alone: runs, large and huge blocks, the memory limit, and what reclaim asks of them.
+//! Tests of the segments alone: runs, large and huge blocks, the memory limit, and the doors for
+//! reclaim.
 
 use core::num::NonZero;
 use std::vec::Vec;
@@ -17,7 +18,7 @@ fn all_pages(segments: &Segments<Fake>) -> crate::base::units::Run {
 }
 
 #[test]
-fn runs_that_come_back_are_joined() {
+fn freed_runs_are_joined() {
     let segments = fake_segments(4);
     let runs: Vec<_> = (0..8).filter_map(|_| segments.take(Pages::new(8), Fit::Any)).collect();
     let start = runs.iter().map(|run| run.start).min().expect("eight");
@@ -30,7 +31,7 @@ fn runs_that_come_back_are_joined() {
 }
 
 #[test]
-fn an_arena_ends() {
+fn a_full_arena_refuses_runs_and_serves_freed_pages() {
     let segments = fake_segments(4);
     let taken = (0..100).map_while(|_| segments.take(Pages::new(SEGMENT_PAGES / 2), Fit::Any));
     let taken: Vec<_> = taken.collect();
@@ -41,7 +42,7 @@ fn an_arena_ends() {
 }
 
 #[test]
-fn what_is_being_purged_is_nobodys() {
+fn pages_being_purged_are_not_handed_out() {
     let segments = fake_segments(2);
     let run = segments.take(Pages::new(100), Fit::Any).expect("room");
     segments.give(run, run.pages);
@@ -60,7 +61,7 @@ fn what_is_being_purged_is_nobodys() {
 }
 
 #[test]
-fn an_ageing_makes_pages_old_until_they_are_taken() {
+fn ageing_makes_pages_old_until_they_are_taken() {
     let segments = fake_segments(2);
     let run = segments.take(Pages::new(10), Fit::Any).expect("room");
     segments.give(run, run.pages);
@@ -77,7 +78,7 @@ fn an_ageing_makes_pages_old_until_they_are_taken() {
 }
 
 #[test]
-fn a_large_block_ends_once_and_grows_in_place() {
+fn a_large_block_grows_in_place_and_is_freed_only_once() {
     let segments = fake_segments(4);
     let block = segments.allocate_large(100_000, 16).expect("room");
     let offset = block.start.addr().get() - segments.arena().base().addr().get();
@@ -93,7 +94,7 @@ fn a_large_block_ends_once_and_grows_in_place() {
 }
 
 #[test]
-fn a_huge_block_is_found_by_its_start_alone() {
+fn a_huge_block_is_found_only_by_its_start() {
     let segments = fake_segments(2);
     let block = segments.allocate_huge(SEGMENT_BYTES, PAGE_BYTES).expect("room");
     let address = block.addr().get();
@@ -107,7 +108,7 @@ fn a_huge_block_is_found_by_its_start_alone() {
 }
 
 #[test]
-fn the_limit_counts_runs_and_mappings_and_the_mode_decides() {
+fn at_the_limit_the_mode_decides_about_runs_and_mappings() {
     let limit = NonZero::new(to_u64(2 * SEGMENT_BYTES)).map(Limit::Bytes).expect("not 0");
     for (mode, is_refused) in [(LimitMode::Fail, true), (LimitMode::Reclaim, false)] {
         let config = Config::new().arena_bytes(8 * SEGMENT_BYTES).limit(limit).limit_mode(mode);
@@ -128,8 +129,8 @@ fn a_slab_that_had_traffic_is_quiet_after_two_ageings() {
     let segments = fake_segments(2);
     let run = segments.take(SizeClass::of_size(64).slab_pages(), Fit::Chunks).expect("room");
     segments.tables().note_traffic(run.start.chunk());
-    assert!(segments.has_settling_slabs(0));
-    assert_eq!(segments.quiet_slabs(0).count(), 0);
-    assert_eq!(segments.quiet_slabs(0).collect::<Vec<_>>(), [run.start.chunk()]);
-    assert!(!segments.has_settling_slabs(0));
+    assert!(segments.has_aging_slabs(0));
+    assert_eq!(segments.age_slabs(0).count(), 0);
+    assert_eq!(segments.age_slabs(0).collect::<Vec<_>>(), [run.start.chunk()]);
+    assert!(!segments.has_aging_slabs(0));
 }

@@ -56,7 +56,7 @@ impl<O: Os> Step<'_, O> {
         let segments = self.below.segments;
         let mut done = Purged::default();
         for segment in 0..segments.segment_count() {
-            let untouched = segments.grow_older(segment);
+            let untouched = segments.count_epoch(segment);
             if done.pages >= rules.budget.pages || done.calls >= rules.budget.calls {
                 // The others grow older all the same.
                 self.counters.budget_stops.add(1);
@@ -71,7 +71,7 @@ impl<O: Os> Step<'_, O> {
             let whole = Run::new(start, Pages::new(SEGMENT_PAGES));
             let purged = self.purge_ranges(whole, rules.min_range, rules.budget.less(done));
             if purged.calls > 0 {
-                segments.stay_untouched(segment, untouched.saturating_add(1));
+                segments.set_untouched(segment, untouched.saturating_add(1));
             }
             done.add(purged);
         }

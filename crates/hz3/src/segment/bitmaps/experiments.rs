@@ -1,4 +1,5 @@
-//! What the experiments note of segments: the age of ranges, and the epochs without a change.
+//! The part of a segment's state that only the experiments use: the age of ranges, and epochs
+//! without a change.
 
 use core::sync::atomic::Ordering;
 
@@ -15,25 +16,25 @@ impl Tables {
         }
     }
 
-    /// Makes the pages of a free run old. The bit says nothing of other pages; those that become
-    /// free lose it.
+    /// Makes the pages of a free run old.
+    /// The bit means nothing for other pages, and a page loses it when it becomes free.
     pub(crate) fn set_old(&self, run: Run) {
         for part in parts(run) {
             bits::set(&self.segment(part.segment).old, part.start, part.pages);
         }
     }
 
-    /// Ends an epoch for a segment: how many have passed since a page of it was taken or became
-    /// free.
-    pub(crate) fn grow_older(&self, segment: usize) -> u32 {
+    /// Counts an epoch of a segment. Returns how many had passed since a page of it was taken or
+    /// freed.
+    pub(crate) fn count_epoch(&self, segment: usize) -> u32 {
         let untouched = &self.segment(segment).untouched;
         let epochs = untouched.load(Ordering::Relaxed);
         untouched.store(epochs.saturating_add(1), Ordering::Relaxed);
         epochs
     }
 
-    /// Undoes that a purge touched a segment.
-    pub(crate) fn stay_untouched(&self, segment: usize, epochs: u32) {
+    /// Restores a segment's number of untouched epochs, which a purge has reset.
+    pub(crate) fn set_untouched(&self, segment: usize, epochs: u32) {
         self.segment(segment).untouched.store(epochs, Ordering::Relaxed);
     }
 }
