@@ -1,6 +1,6 @@
-/* Threads allocate, fill, check, resize, hand over and free blocks of all sizes, end, and are followed
- * by others; the process forks; madvise fails at random; other threads reclaim all the while. Does
- * any byte change, and is everything free in the end?
+/* Threads allocate, fill, check, resize, hand over and free blocks of all sizes, end, and are
+ * replaced by others. Meanwhile the process forks, madvise fails at random, and other threads
+ * reclaim memory. Does any byte change, and is all memory free in the end?
  *   attack SEED MILLISECONDS */
 #include "check.h"
 #include <errno.h>
@@ -25,13 +25,13 @@ struct block {
     uint64_t seed;
 };
 
-/* One line of threads: each takes over the slots of the one before it. */
+/* A sequence of threads, each of which takes over the slots of its predecessor. */
 struct line {
     uint64_t random;
     struct block slots[SLOTS];
 };
 
-/* Where lines hand blocks over to each other. */
+/* A slot through which two lines exchange blocks. */
 struct place {
     pthread_mutex_t lock;
     struct block block;
@@ -48,8 +48,8 @@ static uint64_t draw(uint64_t *random)
     return *random >> 33;
 }
 
-/* From now on the kernel refuses the madvise of one range in eight, by a number made of its address
- * and length: to every thread and forked child, hz3's reclaimer included. */
+/* Lets the kernel refuse madvise for one range in eight, selected by a hash of its address and
+ * length, in every thread (also hz3's reclaimer) and forked child. */
 static void refuse_some_madvise(void)
 {
     struct sock_filter filter[] = {
@@ -174,7 +174,7 @@ static void resize(struct block *block, uint64_t *random)
     write_all(block);
 }
 
-/* Puts a block into a shared place; what was there is the caller's. */
+/* Puts a block into a shared slot; the caller gets the block that was there. */
 static void hand_over(struct block *block, struct place *place)
 {
     pthread_mutex_lock(&place->lock);
@@ -266,15 +266,15 @@ static void release_line(struct line *line)
     }
 }
 
-/* A child has its parent's blocks and goes on with them; locks of threads that are gone stay as they
- * were, so it begins with new places. */
+/* A child continues with its parent's blocks. It begins with new shared slots, because threads that
+ * it does not have may hold the locks of the old ones. */
 static void child(struct line *line)
 {
     alarm(120);
     stop = 0;
     shared = places();
     pthread_t reclaimer;
-    /* The first operation of some children is one of hz3's, of others pthread_create's. */
+    /* Some children call hz3 first, others pthread_create. */
     if (draw(&line->random) % 2) {
         hz3_collect();
     }
@@ -307,7 +307,7 @@ int main(int count, char **arguments)
     first_seed = strtoull(arguments[1], NULL, 10);
     uint64_t length = strtoull(arguments[2], NULL, 10);
     uint64_t end = milliseconds() + length;
-    /* What hangs ends by this signal. */
+    /* This signal ends a process that hangs. */
     alarm((unsigned)(length / 1000) + 120);
     for (unsigned i = 0; i <= LINES; i++) {
         lines[i].random = first_seed * 100 + i;

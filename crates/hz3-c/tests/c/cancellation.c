@@ -1,5 +1,5 @@
-/* A thread whose cancellation is pending calls everything: no call of the allocator may end it, because a
-   lock or a file would stay behind. */
+/* A thread with a pending cancellation calls every function: no call of the allocator may end the
+ * thread, because a lock would stay held or a file open. */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>

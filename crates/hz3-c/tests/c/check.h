@@ -1,4 +1,4 @@
-/* What every test program uses: checks that say what failed, and one verdict at the end. */
+/* Used by every test program: checks that print a failure, and one verdict at the end. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -19,7 +19,7 @@ extern size_t hz3_stats_json(char *, size_t) __attribute__((weak));
 
 static int check_failures;
 
-/* Says what failed and goes on; after twenty lines only counts. */
+/* Prints a failure and continues; after twenty failures only counts them. */
 #define CHECK(condition, ...)                                                                      \
     do {                                                                                           \
         if (!(condition) && __atomic_fetch_add(&check_failures, 1, __ATOMIC_RELAXED) < 20) {       \
@@ -29,7 +29,7 @@ static int check_failures;
         }                                                                                          \
     } while (0)
 
-/* For what makes the rest pointless. */
+/* Prints a failure after which the test cannot continue, and exits. */
 #define REQUIRE(condition, ...)                                                                    \
     do {                                                                                           \
         CHECK(condition, __VA_ARGS__);                                                             \
@@ -38,7 +38,7 @@ static int check_failures;
         }                                                                                          \
     } while (0)
 
-/* One value of statistics in JSON; -1 when there is no such key. */
+/* Returns one value of statistics in JSON; -1 if there is no such key. */
 __attribute__((unused)) static long long value_in(const char *json, const char *key)
 {
     char quoted[64];
@@ -48,7 +48,7 @@ __attribute__((unused)) static long long value_in(const char *json, const char *
     return found ? atoll(found + strlen(quoted)) : -1;
 }
 
-/* One value of hz3's statistics of now. */
+/* Returns one current value of hz3's statistics. */
 __attribute__((unused)) static long long statistic(const char *key)
 {
     char json[4096];
@@ -56,7 +56,7 @@ __attribute__((unused)) static long long statistic(const char *key)
     return length < sizeof json ? value_in(json, key) : -1;
 }
 
-/* A test that runs on another allocator would prove nothing. */
+/* Fails if the program runs on another allocator, where the test would prove nothing. */
 __attribute__((unused)) static void require_hz3(void)
 {
     long long before, after;

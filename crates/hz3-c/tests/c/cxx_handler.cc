@@ -1,5 +1,5 @@
-// When memory is exhausted: is the new handler called, may it free, leave, throw, and is bad_alloc
-// thrown without one?
+// When memory is exhausted: is the new handler called, may it free memory, uninstall itself or
+// throw, and is bad_alloc thrown if there is no handler?
 #include "check.h"
 #include <exception>
 #include <functional>
@@ -112,7 +112,7 @@ static void handler_throws()
     std::set_new_handler(nullptr);
 }
 
-// A nothrow new while another exception is on its way out.
+// Calls nothrow new while another exception is being unwound.
 struct InDestructor {
     ~InDestructor()
     {

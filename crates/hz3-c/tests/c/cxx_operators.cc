@@ -1,4 +1,4 @@
-// Do all forms of operator new and delete work, also mixed, with sizes that lie?
+// Do all forms of operator new and delete work, also mixed?
 #include "check.h"
 #include <cstdint>
 #include <initializer_list>

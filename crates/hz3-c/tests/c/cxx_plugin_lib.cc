@@ -1,4 +1,4 @@
-// A plugin in C++ for a program in C: brings the C++ runtime with it, without showing it to others.
+// A plugin in C++ for a program in C: it loads the C++ runtime privately.
 #include <new>
 #include <string>
 

@@ -1,5 +1,5 @@
-// A program with plain operators of its own, which put a header before each block: do all other
-// forms end there, as the standard wants? (Else the program gets blocks without a header to free.)
+// A program with its own plain operators, which put a header before each block: do all other forms
+// call them, as the standard requires? (Otherwise the program frees blocks without a header.)
 #include "check.h"
 #include <algorithm>
 #include <new>

@@ -1,4 +1,4 @@
-// Under a memory limit: does the handler's freeing of a reserve let the waiting `new` succeed?
+// Under a memory limit: if the handler frees a reserve, does the waiting `new` succeed?
 #include "check.h"
 #include <new>
 #include <vector>

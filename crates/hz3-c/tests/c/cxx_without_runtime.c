@@ -1,5 +1,5 @@
-/* A process without a C++ runtime calls the operators: nothrow gives NULL, the plain one says that
- * it can't throw. */
+/* A process without a C++ runtime calls the operators: nothrow new returns NULL, plain new ends the
+ * process with a message that it cannot throw. */
 #include "check.h"
 
 /* Weak: only hz3 has them. */

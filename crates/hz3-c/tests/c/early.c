@@ -83,7 +83,7 @@ int main(int argc, char **argv)
         dlclose(library);
         REQUIRE(intact(block, 500, 9) == 500, "the library's block went with it");
         free(block);
-        /* Again, and left open: its destructor runs at exit. */
+        /* Opened again and left open, so that its destructor runs at exit. */
         REQUIRE(dlopen(argv[1], RTLD_NOW), "%s", dlerror());
     }
     int status = finish();

@@ -1,4 +1,4 @@
-/* A library that allocates in its constructor, gives the block away, and works in its
+/* A library that allocates in its constructor, passes the block on, and allocates in its
  * destructor. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,15 +1,16 @@
-/* With a limit on memory: does malloc end in NULL and ENOMEM for each kind of block, are the blocks
- * intact, and does memory come back? Argument: what limits it ("outside": whoever started us). */
+/* Under a memory limit: does malloc return NULL with ENOMEM for each kind of block, are the blocks
+ * intact, and does memory come back? The argument is the kind of limit ("outside": the parent
+ * process has set it). */
 #define _GNU_SOURCE
 #include "check.h"
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-/* No limit here allows more; past it the limit is not in force, and the machine is in danger. */
+/* No limit here allows more. A program that gets more runs without its limit and must stop. */
 #define CEILING ((size_t)5 << 30)
 
-/* Bytes that are compared at either end of a block, at most. */
+/* The most bytes that are compared at each end of a block. */
 #define LONGEST_EDGE 128
 
 struct link {
@@ -64,7 +65,7 @@ static void check_and_free(struct link *list, size_t size)
     }
 }
 
-/* All other ways to fail, while there is nothing left of one size. */
+/* Fails in all other ways, while memory for one size is exhausted. */
 static void everything_fails(struct link *held)
 {
     void *out = &out;
@@ -97,7 +98,7 @@ int main(int argc, char **argv)
             struct link *list = allocate_until_null(sizes[i], &count);
             CHECK(count * sizes[i] > 200 << 20, "size %zu: %zu blocks only", sizes[i], count);
             everything_fails(list);
-            /* Room for one, and one is served. */
+            /* There is room for one block, and it is served. */
             if (list) {
                 struct link *next = list->next;
                 free(list);

@@ -59,7 +59,7 @@ int main(void)
         for (size_t i = 0; i < count; i++) {
             CHECK(stamped(blocks[i], usable[i], i), "align %zu: block %zu was overwritten", align,
                   i);
-            /* Half of them move; contents stay whatever the alignment was. */
+            /* Half of them move. Contents are preserved with every alignment. */
             if (i % 2) {
                 size_t keep = usable[i] < 4096 ? usable[i] : 4096;
                 char *moved = realloc(blocks[i], usable[i] + 5000);

@@ -32,7 +32,7 @@ static size_t allocate_all(void)
 static void zeroed(void)
 {
     for (size_t size = 0; size <= LARGEST; size = next_size(size)) {
-        /* What was just freed is dirty, and the likeliest to come back. */
+        /* The block that was just freed is dirty, and is probably returned next. */
         char *dirty = malloc(size);
         memset(dirty, 0xee, size);
         free(dirty);

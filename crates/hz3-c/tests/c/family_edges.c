@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <malloc.h>
 
-/* Weak: no C library of today has these to link with. */
+/* Weak, because current C libraries do not have these. */
 void cfree(void *) __attribute__((weak));
 void free_sized(void *, size_t) __attribute__((weak));
 void free_aligned_sized(void *, size_t, size_t) __attribute__((weak));
@@ -22,7 +22,7 @@ void __libc_free(void *);
 static const size_t huge[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX - 4096, SIZE_MAX - 1, SIZE_MAX};
 #define HUGE_COUNT (sizeof huge / sizeof *huge)
 
-/* The call fails with NULL and `wanted` in errno. */
+/* Checks that the call returned NULL and set errno to `wanted`. */
 #define FAILS(call, wanted)                                                                        \
     do {                                                                                           \
         errno = MARK;                                                                              \
@@ -73,7 +73,7 @@ static void impossible_sizes(void)
         CHECK(posix_memalign(&out, 64, huge[i]) == ENOMEM, "size %zx", huge[i]);
         CHECK(out == kept && errno == ENOMEM, "posix_memalign: out %p, errno %d", out, errno);
     }
-    /* Not above PTRDIFF_MAX, and yet no machine has it. */
+    /* Not above PTRDIFF_MAX, but more than any machine has. */
     FAILS(malloc(PTRDIFF_MAX), ENOMEM);
     FAILS(memalign((size_t)1 << 62, 1), ENOMEM);
     FAILS(memalign((size_t)1 << 63, 1), ENOMEM);
@@ -91,7 +91,7 @@ static void overflow(void)
     FAILS(calloc(half + 1, half - 1), ENOMEM);
     FAILS(reallocarray(kept, half, half), ENOMEM);
     FAILS(reallocarray(NULL, SIZE_MAX / 2, 3), ENOMEM);
-    /* 2^64 + 16: the product that wraps around to something small. */
+    /* 2^64 + 16: the product wraps around to a small number. */
     FAILS(calloc(SIZE_MAX / 16 + 2, 16), ENOMEM);
     free(kept);
 }

@@ -7,7 +7,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
-/* Weak: preloaded, not linked. */
+/* Weak, because the library is preloaded and not linked. */
 extern void hz3_epoch_force(void) __attribute__((weak));
 extern const char *hz3_version(void) __attribute__((weak));
 
@@ -28,7 +28,7 @@ static void infos(void)
     CHECK(during.hblks == 0 && during.hblkhd == 0, "%zu %zu", during.hblks, during.hblkhd);
     free(block);
     struct mallinfo2 after = mallinfo2();
-    /* That free may have started a thread, which has a few bytes of its own. */
+    /* That free may have started the reclaimer's thread, which has a few bytes of its own. */
     CHECK(after.uordblks + 99 * MIB <= during.uordblks, "%zu, then %zu", during.uordblks,
           after.uordblks);
 }
@@ -57,7 +57,7 @@ static void xml(void)
     fclose(full);
 }
 
-/* malloc_stats writes to descriptor 2: a pipe for the while. */
+/* malloc_stats writes to descriptor 2, which is a pipe meanwhile. */
 static void stats(void)
 {
     char text[2048];
@@ -94,7 +94,7 @@ static void options(void)
     CHECK(errno == 77, "errno %d", errno);
 }
 
-/* Bytes of free pages that may hold memory. */
+/* Returns the bytes of free pages that may be resident. */
 static long long free_bytes(void)
 {
     char all[4096];

@@ -1,5 +1,5 @@
-/* Blocks of the C library's own allocator, given to hz3: are they freed, resized and measured by
- * their owner? */
+/* The program passes blocks of the C library's allocator to hz3: does their owner free, resize and
+ * measure them? */
 #define _GNU_SOURCE
 #include "check.h"
 #include <dlfcn.h>
@@ -39,7 +39,7 @@ int main(void)
     REQUIRE(libc_malloc && libc_usable_size, "%s", dlerror());
     REQUIRE((void *)libc_malloc != (void *)malloc, "this is hz3's own");
 
-    /* The first foreign pointer ever, with a dlsym that itself allocates on failure. */
+    /* The first foreign pointer of the process, with a dlsym that allocates on failure. */
     CHECK(!dlsym(RTLD_NEXT, "no such function"), "found");
     size_t before = libc_in_use(libc);
     static const size_t sizes[] = {1, 24, 100, 5000, 100000, 1 << 20, 100 << 20};

@@ -1,4 +1,4 @@
-/* Another allocator: serves from a static buffer of its own, counts, and never gives back. */
+/* Another allocator: allocates from a static buffer, counts calls, and never reuses memory. */
 #include <stddef.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* A library that knows nothing of hz3, whose fork handlers allocate: they run while hz3 may hold
- * its locks, if hz3's own handlers come in the wrong order. */
+/* A library that does not use hz3 and whose fork handlers allocate. If hz3 registered its own
+ * handlers too late, these would run while hz3 holds its locks. */
 #include <pthread.h>
 #include <stdlib.h>
 

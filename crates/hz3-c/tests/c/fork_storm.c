@@ -1,10 +1,10 @@
-/* Forks in one thread, beside threads that make one kind of call: calls that allocate while they
- * hold a lock of the C library's. Does every fork come to an end, and can every child allocate,
- * make the same call, and exit?
+/* One thread forks while other threads make one kind of call, which allocates while it holds a lock
+ * of the C library. Does every fork return, and can every child allocate, make the same call, and
+ * exit?
  *
  *     fork_storm CALL [FORKS]
  *
- * When nothing goes on for a minute, every thread says where it stands. */
+ * If no fork completes for a minute, every thread reports where it waits. */
 #include "check.h"
 #include <dirent.h>
 #include <dlfcn.h>
@@ -113,7 +113,7 @@ static void nothing(void)
 {
 }
 
-/* The list has no bound: neither may this be called without one. */
+/* The list of handlers has no bound, so the number of these calls is limited. */
 static void exit_handlers(unsigned turn)
 {
     if (turn < 5000) {
@@ -121,7 +121,7 @@ static void exit_handlers(unsigned turn)
     }
 }
 
-/* Every fork runs them all. */
+/* Every fork runs all registered handlers. */
 static void fork_handlers(unsigned turn)
 {
     if (turn < 300) {
@@ -233,7 +233,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* Where this thread stands. */
+/* Writes where this thread waits. */
 static void on_question(int signal)
 {
     (void)signal;
@@ -251,7 +251,7 @@ static void on_alarm(int signal)
     static const char said[] = "nothing went on; the threads stand here:\n";
     ssize_t ignored = write(STDERR_FILENO, said, sizeof said - 1);
     (void)ignored;
-    /* The threads' numbers follow the process's closely. */
+    /* The ids of the threads closely follow that of the process. */
     for (int thread = getpid(); thread < getpid() + 10000; thread++) {
         if (syscall(SYS_tgkill, getpid(), thread, SIGUSR1) == 0) {
             nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
@@ -260,7 +260,7 @@ static void on_alarm(int signal)
     _exit(9);
 }
 
-/* What a child does: everything that its parent's threads may have been in. */
+/* Makes, in a child, every call that the parent's threads may have been inside. */
 static int child(const struct storm *storm, unsigned turn)
 {
     alarm(PATIENCE);
@@ -274,7 +274,8 @@ static int child(const struct storm *storm, unsigned turn)
     for (size_t i = 0; i < 64; i++) {
         free(blocks[i]);
     }
-    /* POSIX allows no more than exec; what the C library repairs in a child must work. */
+    /* POSIX allows only exec here; but the calls that the C library repairs in a child must work.
+     * */
     if (storm->calls[0] == getline_once) {
         open_and_close(turn);
         fflush(NULL);

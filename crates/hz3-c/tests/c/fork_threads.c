@@ -1,5 +1,5 @@
-/* Fork out of a process whose threads allocate at full speed: do the children allocate, start
- * threads, fork again and end? */
+/* The process forks while its threads allocate: can the children allocate, start threads, fork
+ * again and end? */
 #include "check.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static void churn(unsigned *seed, int steps)
         size_t size = pick % 64 == 0 ? pick % 3000000 : pick % 16 == 0 ? pick % 60000 : pick % 1500;
         char *block = malloc(size + 1);
         block[0] = block[size] = 1;
-        /* Whoever comes next frees it: blocks travel between threads. */
+        /* The next thread frees it, so blocks move between threads. */
         free(__atomic_exchange_n(&exchange[pick % 64], block, __ATOMIC_ACQ_REL));
     }
 }
@@ -42,7 +42,7 @@ static void *run_briefly(void *argument)
     return NULL;
 }
 
-/* What the process is doing, for whoever asks why it does not end. */
+/* The current step of the process, for the report of a hang. */
 static const char *volatile doing = "nothing";
 
 static void say(const char *text)
@@ -51,8 +51,8 @@ static void say(const char *text)
     (void)ignored;
 }
 
-/* Says where each thread of this process stands: the system call it waits in, with its arguments,
- * or that it runs. Allocates nothing; the threads' numbers follow the process's closely. */
+/* Writes for each thread of this process the system call in which it waits, with its arguments, or
+ * that it runs. Allocates nothing. The ids of the threads closely follow that of the process. */
 static void on_alarm(int signal)
 {
     (void)signal;
@@ -74,11 +74,12 @@ static void on_alarm(int signal)
     _exit(9);
 }
 
-/* What a child does; its exit status is the number of the step that went wrong. */
+/* Runs in a child; the exit status is the number of the step that failed. */
 static int child(unsigned seed, int generation)
 {
     pthread_t threads[3];
-    /* One that hangs says where, and its parent that it did. A fork clears the alarm. */
+    /* A child that hangs reports where, and its parent reports that it did. A fork clears the
+     * alarm. */
     alarm(generation == 0 ? 120 : 60);
     doing = "it allocates";
     churn(&seed, 500);

@@ -1,5 +1,5 @@
-/* Signal handlers that do what a handler should not, on top of an interrupted malloc or free, as crash
- * reporters and old servers do. Does none of them wait for ever, and is the process whole after?
+/* Signal handlers interrupt malloc or free and make calls that POSIX forbids there, as crash
+ * reporters and old servers do. Does every handler return, and is the heap intact afterwards?
  *
  *     handlers abort WHAT     hz3 finds a fault; the handler of SIGABRT does WHAT
  *     handlers exit SIZE      SIGTERM interrupts blocks of up to SIZE bytes and calls exit
@@ -22,7 +22,7 @@ static void say(const char *text)
     (void)ignored;
 }
 
-/* Blocks of many sizes, resized and looked at; returns whether all was right. */
+/* Allocates, resizes and checks blocks of many sizes; returns whether all were right. */
 static int allocate(size_t most)
 {
     char *blocks[60];
@@ -161,7 +161,7 @@ static void at_exit(void)
     }
 }
 
-/* Children that are told to end while they allocate. */
+/* Sends SIGTERM to children while they allocate. */
 static void exit_in_handlers(size_t most)
 {
     for (unsigned turn = 0; turn < 150; turn++) {

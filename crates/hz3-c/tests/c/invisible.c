@@ -1,6 +1,6 @@
-/* What a program could notice of the allocator that gives memory back: nothing in a process without
- * threads, one known thread while there is work in a process with threads. Each way is right on the
- * C library's own malloc as well. */
+/* What can a program notice of the reclaimer? In a process without threads nothing; in a process
+ * with threads one known thread while there is work. Each mode also passes on the C library's
+ * malloc. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +33,7 @@ static void burst(void)
     }
 }
 
-/* Calls `visit` with the number and the name of each thread of this process. Allocates nothing. */
+/* Calls `visit` with the id and the name of each thread of this process. Allocates nothing. */
 static int each_thread(void (*visit)(int task, const char *name))
 {
     char entries[4096];
@@ -70,7 +70,7 @@ static void note_reclaimer(int task, const char *name)
     }
 }
 
-/* The number of the reclaimer's task; 0 when there is none. */
+/* Returns the id of the reclaimer's thread; 0 if there is none. */
 static int find_reclaimer(void)
 {
     reclaimer = 0;
@@ -98,7 +98,7 @@ static pthread_t start_bystander(void)
     return thread;
 }
 
-/* In a process with threads: works until the reclaimer is there. On another malloc there is none. */
+/* In a process with threads: works until the reclaimer's thread runs. Other mallocs have none. */
 static void wait_for_the_reclaimer(void)
 {
     for (int i = 0; hz3_collect && !find_reclaimer() && i < 6000; i++) {
@@ -117,7 +117,7 @@ static void alone(void)
     }
 }
 
-/* Resident pages of this process, in bytes. */
+/* Returns the resident set of this process, in bytes. */
 static long long resident(void)
 {
     char text[128] = "";
@@ -138,9 +138,9 @@ static unsigned long long next_random(void)
     return random_state ^= random_state << 17;
 }
 
-/* Fills and frees `count` blocks of `least` to `most` bytes, in order, backwards, or at random. Right
- * after the last free at most 12 MiB more are resident than before, without a thread and without
- * waiting. */
+/* Fills and frees `count` blocks of `least` to `most` bytes, in order, backwards, or at random.
+ * Without a thread and without waiting, at most 12 MiB more are resident after the last free than
+ * before the first allocation. */
 static void free_all(size_t count, size_t least, size_t most, int order)
 {
     char **blocks = mmap(NULL, count * sizeof *blocks, PROT_READ | PROT_WRITE,
@@ -167,8 +167,8 @@ static void free_all(size_t count, size_t least, size_t most, int order)
     munmap(blocks, count * sizeof *blocks);
 }
 
-/* Each in a process of its own: bursts without a pause between them would teach the allocator that
- * the memory is wanted again. */
+/* Runs each burst in its own process. After several bursts without a pause the allocator would keep
+ * memory for the next one. */
 static void bound(void)
 {
     static const struct {
@@ -186,7 +186,7 @@ static void bound(void)
     }
 }
 
-/* Ends in a way that ends the calling thread only. */
+/* Ends only the calling thread. */
 static void end_the_thread(const char *way)
 {
     if (!strcmp(way, "exit")) {
@@ -208,7 +208,7 @@ static void end_the_thread(const char *way)
     _exit(77);
 }
 
-/* The supervisor of a worker whose only thread ends learns of it; else this waits for ever. */
+/* Checks that a supervisor learns when its worker's only thread ends; otherwise waits for ever. */
 static void supervise(const char *way)
 {
     int status;
@@ -222,7 +222,7 @@ static void supervise(const char *way)
     CHECK(!WIFEXITED(status) || WEXITSTATUS(status) == 0, "%s: status %x", way, status);
 }
 
-/* What needs a process without threads, in a child. Returns the errors, as bits. */
+/* Makes, in a child, the calls that need a process without threads. Returns the errors as bits. */
 static int enter_namespaces(int bursts)
 {
     int status;
@@ -278,7 +278,7 @@ static void credentials(void)
     pthread_join(bystander, NULL);
 }
 
-/* After the only thread has a table of files of its own and closes a pipe, its reader sees the end. */
+/* The only thread gets its own table of files and closes a pipe: the reader sees the end. */
 static void files(void)
 {
     char byte;
@@ -299,7 +299,7 @@ static void files(void)
     waitpid(child, &status, 0);
 }
 
-/* The reclaimer of a real-time thread on one CPU is an ordinary thread on all CPUs of the process. */
+/* A real-time thread on one CPU starts the reclaimer, which has ordinary priority on all CPUs. */
 static void real_time(void)
 {
     cpu_set_t all, one;
@@ -325,7 +325,7 @@ static void real_time(void)
     pthread_join(bystander, NULL);
 }
 
-/* The reclaimer leaves when it has nothing to do, and another one comes when there is work. */
+/* The reclaimer's thread ends when it has nothing to do; a new one starts when there is work. */
 static void comes_and_goes(void)
 {
     pthread_t bystander = start_bystander();
@@ -340,7 +340,7 @@ static void comes_and_goes(void)
     pthread_join(bystander, NULL);
 }
 
-/* A hook of madvise, as libraries for network cards with access to memory put there. */
+/* A hook on madvise, as RDMA libraries install it. */
 static long long announced;
 static int hook_allocates;
 
@@ -397,7 +397,7 @@ static void idlers(void)
     CHECK(after == before, "%lld bytes of metadata, then %lld", before, after);
 }
 
-/* A child of vfork borrows the memory; it neither takes a reclaimer along nor keeps one away. */
+/* A child of vfork shares the memory: it must neither start a reclaimer nor prevent one. */
 static void borrowed(void)
 {
     pthread_t bystander = start_bystander();

@@ -1,6 +1,6 @@
-/* One abuse of the heap, chosen by the argument. hz3 must end the process, but for the two that
- * no allocator can notice at once. The program tells the address on stdout, and exits with 0 when
- * nobody stopped it. With ANY_ALLOCATOR it runs on others too, for docs/misuse.md. */
+/* Misuses the heap in the way that the argument names. hz3 must end the process, except for the two
+ * kinds that no allocator can detect at once. The program prints the address, and exits with 0 if
+ * it was not stopped. With ANY_ALLOCATOR it runs on other allocators too, for docs/misuse.md. */
 #include "check.h"
 #include <dlfcn.h>
 #include <malloc.h>
@@ -19,7 +19,7 @@ static void *tell(void *pointer)
     return pointer;
 }
 
-/* Lets the allocator look at all that is free. */
+/* Lets the allocator check all free blocks. */
 static void collect(void)
 {
     if (hz3_collect) {
@@ -48,7 +48,7 @@ static void leave(int signal)
     _exit(7);
 }
 
-/* One that comes back. */
+/* A handler of SIGABRT that returns. */
 static void stay(int signal)
 {
     (void)signal;
@@ -68,7 +68,7 @@ static void *work(void *unused)
     return unused;
 }
 
-/* One that waits for a thread which wants every lock of the block's class. */
+/* A handler of SIGABRT that waits for a thread, which takes every lock of the block's class. */
 static void leave_after_a_thread(int signal)
 {
     pthread_t thread;
@@ -78,7 +78,7 @@ static void leave_after_a_thread(int signal)
     _exit(7);
 }
 
-/* Leaves what the cache holds to the reclaimer, which has enough to do to be there. */
+/* Leaves the blocks in the cache to the reclaimer, and makes enough work to start it. */
 static void wait_for_the_reclaimer(void)
 {
     char *blocks[40];
@@ -114,13 +114,13 @@ static void abuse(const char *how)
         free(other);
         free(block);
     } else if (!strcmp(how, "double-reused")) {
-        /* The block comes back to another owner in between. */
+        /* Another owner gets the block in between. */
         free(tell(block));
         other = malloc(200);
         free(block);
         free(other);
     } else if (!strcmp(how, "never-handed-out")) {
-        /* In the same slab, far behind what any cache got of it. */
+        /* In the same slab, far behind the blocks that any cache has taken. */
         free(tell(block + 200 * 208));
     } else if (!strcmp(how, "size-0")) {
         *(char *)tell(malloc(0)) = 1;
@@ -141,7 +141,7 @@ static void abuse(const char *how)
         collect();
         free(block);
     } else if (!strcmp(how, "double-flushed")) {
-        /* Deep in the cache when it is freed again, so only the flush sees it. */
+        /* The block is deep in the cache when it is freed again, so only the flush detects it. */
         char *blocks[400];
         signal(SIGABRT, leave_after_a_thread);
         for (int i = 0; i < 400; i++) {
@@ -203,7 +203,8 @@ static void abuse(const char *how)
     } else {
         printf("unknown: %s\n", how);
     }
-    /* What the fast path took is looked at when it reaches the bitmap, at the latest here. */
+    /* A block that the fast path accepted is checked when it reaches the bitmap: at the latest
+     * here. */
     collect();
 }
 

@@ -1,4 +1,4 @@
-/* A program that allocates a little, for tests of what the environment does. */
+/* A program that allocates a little, for tests of options in the environment. */
 #include "check.h"
 
 int main(void)

@@ -1,5 +1,5 @@
-/* Loads a plugin that has an allocator of its own inside, lets threads work in it, unloads it, lets
- * the threads end, and forks. */
+/* Loads a plugin that contains an allocator, runs threads in it, unloads it, lets the threads end,
+ * and forks. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sys/wait.h>

@@ -1,4 +1,4 @@
-/* A program that allocates, and says whether it runs as another user than its caller. */
+/* A program that allocates, and prints whether it runs as another user than its caller. */
 #include "check.h"
 #include <unistd.h>
 

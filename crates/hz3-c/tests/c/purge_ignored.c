@@ -1,5 +1,5 @@
-/* Is zeroed memory zero on a system that answers MADV_DONTNEED with 0 and does nothing, as some
- * emulators do? A filter plays that system. */
+/* Is zeroed memory zero on a system where MADV_DONTNEED returns 0 and does nothing, as on some
+ * emulators? A seccomp filter simulates that system. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <linux/filter.h>

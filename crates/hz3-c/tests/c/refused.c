@@ -1,9 +1,10 @@
-/* What is left when the system refuses one system call? Arguments: "start", the number of the call,
- * the error, and perhaps a library to preload; the call is refused from the first instruction of the
- * program on that is then executed. Or "later", the number and the error: the process works before
- * it is refused anything.
+/* Does a program still work if the system refuses one system call? The arguments are "start", the
+ * number of the call, the error, and optionally a library to preload: the program then executes
+ * itself with the call refused from its first instruction. Or "later", the number and the error:
+ * the call is refused after the process has worked for a while.
  *
- * Two threads work with blocks of all kinds. A refusal may cost a NULL with ENOMEM, and nothing else. */
+ * Two threads work with blocks of all kinds. A refusal may cause NULL with ENOMEM, and nothing
+ * else. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <errno.h>
@@ -51,7 +52,7 @@ static int stamped(const char *block, size_t size, size_t seed)
            intact(block + size - checked, checked, seed) == checked;
 }
 
-/* A block by one function of the family or another; NULL comes with ENOMEM. */
+/* Allocates by one of the functions of the family, and checks that NULL comes with ENOMEM. */
 static char *obtain(size_t turn, size_t size)
 {
     errno = 0;
@@ -111,7 +112,7 @@ static void *work(void *seed)
     return NULL;
 }
 
-/* Two threads, or one after the other where the second cannot be made. */
+/* Runs two threads, or one after the other if the second cannot be created. */
 static void work_in_two_threads(void)
 {
     pthread_t other;

@@ -1,5 +1,5 @@
-/* Timers interrupt threads that allocate, thousands of times; handlers do not allocate. Does the
- * heap stay whole, and does no system call's EINTR come through? */
+/* Timers interrupt allocating threads thousands of times; the handlers do not allocate. Does the
+ * heap stay intact, and does no call fail with EINTR? */
 #include "check.h"
 #include <errno.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@ static int signals_seen, stop;
 static void handler(int number)
 {
     (void)number;
-    /* A handler may change errno as long as it puts it back. */
+    /* A handler may change errno if it restores it. */
     int kept = errno;
     errno = 999;
     __atomic_fetch_add(&signals_seen, 1, __ATOMIC_RELAXED);
@@ -65,7 +65,7 @@ int main(void)
     struct itimerval often = {{0, 200}, {0, 200}};
     setitimer(ITIMER_REAL, &often, NULL);
     setitimer(ITIMER_PROF, &often, NULL);
-    /* Directly at the threads too: timers go to whichever thread the kernel likes. */
+    /* Also sent to each thread, because the kernel chooses the thread for a timer's signal. */
     while (__atomic_load_n(&signals_seen, __ATOMIC_RELAXED) < 20000) {
         for (int i = 0; i < 4; i++) {
             pthread_kill(threads[i], SIGALRM);

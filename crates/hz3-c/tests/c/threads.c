@@ -1,4 +1,4 @@
-/* Threads that come and go in every way; the argument chooses which. */
+/* Threads start and end, in the way that the argument names. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <dirent.h>
@@ -61,7 +61,7 @@ static void *ordered(void *argument)
     return NULL;
 }
 
-/* 64 threads at once on few cores, which end forwards, backwards, and from the middle. */
+/* Runs 64 threads at once, which end in order, in reverse order, and from the middle. */
 static void any_order(void)
 {
     for (int order = 0; order < 3; order++) {
@@ -82,7 +82,7 @@ static void any_order(void)
 static pthread_key_t early_key, late_key;
 static int destroyed;
 
-/* Allocates and frees in as many rounds of destructors as there are, ours gone or not. */
+/* Allocates and frees in every round of destructors, before and after hz3's own destructor ran. */
 static void destructor(void *value)
 {
     __atomic_fetch_add(&destroyed, 1, __ATOMIC_RELAXED);
@@ -102,7 +102,7 @@ static void *with_keys(void *argument)
 {
     for (size_t late = 0; late < 2; late++) {
         size_t *count = malloc(16);
-        /* PTHREAD_DESTRUCTOR_ITERATIONS rounds: glibc leaves what is set after those. */
+        /* After PTHREAD_DESTRUCTOR_ITERATIONS rounds glibc runs no more destructors. */
         count[0] = 4;
         count[1] = late;
         pthread_setspecific(late ? late_key : early_key, count);
@@ -185,7 +185,7 @@ static void *free_part(void *argument)
     return NULL;
 }
 
-/* The allocating thread has ended when four others free its blocks. */
+/* Four threads free the blocks of a thread that has ended. */
 static void remote(void)
 {
     long long before = statistic("allocated");
@@ -205,7 +205,7 @@ static void remote(void)
           statistic("allocated"), before);
 }
 
-/* Whether a thread of this process has the name. */
+/* Returns whether a thread of this process has the name. */
 static int has_thread(const char *name)
 {
     char path[300], found[32] = "";
@@ -223,7 +223,7 @@ static int has_thread(const char *name)
     return has;
 }
 
-/* Has a cache as long as a byte can be read. */
+/* Keeps a cache until the pipe is closed. */
 static void *wait_with_a_cache(void *pipe)
 {
     char byte;
@@ -232,7 +232,7 @@ static void *wait_with_a_cache(void *pipe)
     return NULL;
 }
 
-/* What is freed here is worth a reclaimer, and there are two threads; then both end. */
+/* Frees enough memory in a process of two threads to start the reclaimer; then both end. */
 static void *outlive_main(void *main_thread)
 {
     int ends[2];
@@ -254,8 +254,8 @@ static void *outlive_main(void *main_thread)
     return NULL;
 }
 
-/* main ends before another thread: the process ends when the last thread of the program does, with
- * status 0: the reclaimer leaves. */
+/* main ends before another thread. The process ends with status 0 when the program's last thread
+ * ends, because the reclaimer's thread ends too. */
 static void main_ends(void)
 {
     static pthread_t self;

@@ -1,4 +1,4 @@
-//! A second of the attack that `cargo xtask attack` keeps up for minutes.
+//! Runs the attack of `cargo xtask attack` for one second per policy.
 
 use crate::harness::{Link, preloaded, program, run};
 

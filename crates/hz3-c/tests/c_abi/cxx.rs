@@ -1,19 +1,19 @@
-//! Operators `new` and `delete`, and the exceptions that come out of them.
+//! Operators `new` and `delete`, and the exceptions that they throw.
 
 use crate::harness::{Link, helper_library, preloaded, program, run};
 
 #[test]
-fn all_forms_of_new_and_delete() {
+fn all_forms_of_new_and_delete_work() {
     run(&mut preloaded(program("cxx_operators.cc", Link::None))).expect_ok();
 }
 
 #[test]
-fn new_handler_and_bad_alloc() {
+fn new_calls_its_handler_or_throws_bad_alloc() {
     run(&mut preloaded(program("cxx_handler.cc", Link::None))).expect_ok();
 }
 
 #[test]
-fn a_handler_that_frees_its_reserve() {
+fn new_succeeds_after_its_handler_freed_a_reserve() {
     let program = program("cxx_reserve.cc", Link::None);
     let mut limited = preloaded("/bin/sh");
     limited.args(["-c", "ulimit -v 1500000 && exec \"$0\""]).arg(program);
@@ -21,24 +21,24 @@ fn a_handler_that_frees_its_reserve() {
 }
 
 #[test]
-fn containers_and_exceptions_in_four_threads() {
+fn containers_and_exceptions_work_in_four_threads() {
     run(&mut preloaded(program("cxx_workload.cc", Link::None))).expect_ok();
 }
 
 #[test]
-fn a_program_that_replaces_the_plain_operators() {
+fn other_forms_call_the_plain_operators_of_the_program() {
     run(&mut preloaded(program("cxx_replaced.cc", Link::None))).expect_ok();
     run(&mut crate::harness::command(program("cxx_replaced.cc", Link::Shared))).expect_ok();
 }
 
 #[test]
-fn a_plugin_that_brings_the_runtime() {
+fn new_throws_by_the_runtime_of_a_plugin() {
     let plugin = helper_library("cxx_plugin_lib.cc");
     run(preloaded(program("cxx_plugin.c", Link::None)).arg(plugin)).expect_ok();
 }
 
 #[test]
-fn a_process_without_the_runtime() {
+fn plain_new_ends_a_process_without_a_cxx_runtime() {
     let outcome = run(&mut preloaded(program("cxx_without_runtime.c", Link::None)));
     assert_eq!(outcome.signal(), Some(libc::SIGABRT), "{outcome}");
     assert_eq!(outcome.stdout, "ok\n", "{outcome}");

@@ -1,5 +1,4 @@
-//! Odd surroundings: the environment counts where it should and only there, and a system that does
-//! not do what it says loses nothing.
+//! Unusual systems: raised privileges, no `/proc`, and purges that do nothing.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -7,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{Link, command, preloaded, program, run, with_own_mounts};
 
-/// A user without rights: nobody.
+/// The id of the user `nobody`.
 const NOBODY: u32 = 65534;
 
-/// A copy of a program that its caller, root, runs as another user.
+/// Makes a copy of a program that runs as [`NOBODY`] when root calls it.
 fn set_user_id(program: &Path) -> PathBuf {
     let copy = program.with_extension("set-user-id");
     fs::copy(program, &copy).expect("the program can be copied");
@@ -20,7 +19,7 @@ fn set_user_id(program: &Path) -> PathBuf {
 }
 
 #[test]
-fn raised_privileges_leave_the_environment_aside() {
+fn a_process_with_raised_privileges_ignores_the_environment() {
     for link in [Link::Archive, Link::ArchivePie, Link::Static] {
         let program = program("privileges.c", link);
         let mut plain = command(&program);

@@ -1,9 +1,9 @@
-//! NULL and ENOMEM when memory ends, an intact heap, and memory that comes back.
+//! When memory is exhausted: NULL with ENOMEM, an intact heap, and memory that comes back.
 
 use crate::harness::{Link, preloaded, program, run};
 
 #[test]
-fn a_limit_on_data_set_by_the_program() {
+fn malloc_fails_at_a_data_limit_of_the_program() {
     run(preloaded(program("exhaustion.c", Link::None)).arg("data")).expect_ok();
 }
 
@@ -16,16 +16,16 @@ fn under_ulimit(kib: u32, mode: &str) {
 }
 
 #[test]
-fn a_limit_on_address_space_of_one_gib() {
+fn malloc_fails_at_an_address_space_limit_of_one_gib() {
     under_ulimit(1 << 20, "outside");
 }
 
 #[test]
-fn a_limit_on_address_space_of_four_gb() {
+fn malloc_fails_at_an_address_space_limit_of_four_gb() {
     under_ulimit(4_000_000, "outside");
 }
 
 #[test]
-fn everything_locked_in_memory() {
+fn malloc_fails_at_the_limit_of_a_process_locked_in_memory() {
     under_ulimit(1 << 20, "locked");
 }

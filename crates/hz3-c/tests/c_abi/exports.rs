@@ -1,11 +1,11 @@
-//! What the shared library shows to the world, what it needs, and how its hot path looks.
+//! The exports of the shared library, its dependencies, and the code of its fast paths.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::harness::{preloaded, run, shared_library};
 
-/// The whole interface. A name that is missing here, or added without being here, is a mistake.
+/// The names that the library exports: exactly these.
 const EXPORTS: &str = "
     malloc calloc realloc free aligned_alloc posix_memalign
     reallocarray memalign valloc pvalloc malloc_usable_size malloc_trim cfree
@@ -21,7 +21,7 @@ const EXPORTS: &str = "
     _ZdaPvSt11align_val_t _ZdaPvmSt11align_val_t _ZdaPvSt11align_val_tRKSt9nothrow_t
 ";
 
-/// What a tool of binutils says about the library.
+/// Runs a tool of binutils on the library and returns its output.
 fn ask(tool: &str, arguments: &[&str]) -> String {
     let done = Command::new(tool).args(arguments).arg(shared_library()).output();
     let done = done.unwrap_or_else(|error| panic!("{tool}: {error}"));
@@ -84,13 +84,13 @@ fn the_library_needs_the_c_library_alone_and_stays() {
 }
 
 #[test]
-fn thread_local_words_are_found_without_a_call() {
+fn thread_local_variables_are_accessed_without_a_call() {
     let relocations = ask("readelf", &["--relocs", "--wide"]);
     let dynamic: Vec<&str> = relocations.lines().filter(|line| line.contains("DTPMOD")).collect();
     assert!(dynamic.is_empty(), "general dynamic TLS: {dynamic:?}");
 }
 
-/// The instructions of `function`. By its address: several names may stand for one function.
+/// Returns the instructions of `function`, found by its address, because it may have several names.
 fn body(function: &str) -> Vec<String> {
     let symbols = ask("nm", &["-D", "--format=posix"]);
     let mut lines = symbols.lines().map(|line| line.split(' ').collect::<Vec<_>>());
@@ -106,8 +106,8 @@ fn body(function: &str) -> Vec<String> {
         .collect()
 }
 
-/// The hot functions have no frame and call nobody: each way through ends in `ret` or in a jump to
-/// a cold function of this library. `errno` lies behind a call, so they can't touch it.
+/// Each way through a hot function ends in `ret` or in a jump to a cold function of this library.
+/// Access to `errno` needs a call, so the hot functions cannot change it.
 #[test]
 fn the_hot_functions_have_no_frame_and_make_no_call() {
     for function in ["malloc", "free", "_Znwm", "_ZdlPv", "free_sized"] {
@@ -127,8 +127,8 @@ fn the_hot_functions_have_no_frame_and_make_no_call() {
     }
 }
 
-/// All operators but the plain ones and the sized `delete`, which compares the size, are one jump to a
-/// plain one, through the word that names the one in use.
+/// All operators except the plain ones and the sized `delete`, which compares the size, are one
+/// jump to the plain one that is in use.
 #[test]
 fn the_other_operators_are_one_jump() {
     for name in exported() {

@@ -3,7 +3,7 @@
 use crate::harness::{Link, preloaded, program, run};
 
 #[test]
-fn edges_are_those_of_glibc() {
+fn edge_cases_are_handled_as_in_glibc() {
     run(&mut preloaded(program("family_edges.c", Link::None))).expect_ok();
 }
 
@@ -20,6 +20,6 @@ fn contents_are_kept_and_zeroed_is_zero() {
 #[test]
 fn reports_are_sensible() {
     let mut command = preloaded(program("family_report.c", Link::None));
-    // Nothing goes by itself: what is free stays until the program asks.
+    // With this policy hz3 gives nothing back until the program asks.
     run(command.env("HZ3_COUNT", "1").env("HZ3_POLICY", "off")).expect_ok();
 }

@@ -1,6 +1,6 @@
-//! Forks beside calls that allocate while they hold a lock of the C library's.
+//! Forks during calls that allocate while they hold a lock of the C library.
 //!
-//! A storm is bounded in forks: 60, or as many as `HZ3_TEST_FORKS` says.
+//! Each test makes 60 forks, or as many as `HZ3_TEST_FORKS` says.
 
 use crate::harness::{Link, preloaded, program, run};
 
@@ -12,44 +12,44 @@ fn passes(storm: &str) {
 }
 
 #[test]
-fn streams() {
+fn forks_complete_during_calls_of_streams() {
     passes("stdio");
     passes("popen");
     passes("directories");
 }
 
 #[test]
-fn the_environment_and_the_time_zone() {
+fn forks_complete_during_calls_of_the_environment_and_the_time_zone() {
     passes("environment");
     passes("zones");
 }
 
 #[test]
-fn locales_and_conversions() {
+fn forks_complete_during_calls_of_locales_and_conversions() {
     passes("locale");
     passes("messages");
     passes("iconv");
 }
 
 #[test]
-fn the_loader() {
+fn forks_complete_during_calls_of_the_loader() {
     passes("loader");
 }
 
 #[test]
-fn handlers_at_exit_and_at_fork() {
+fn forks_complete_while_handlers_are_registered() {
     passes("exit-handlers");
     passes("fork-handlers");
 }
 
 #[test]
-fn threads_and_their_keys() {
+fn forks_complete_while_threads_start_and_end() {
     passes("threads");
     passes("keys");
 }
 
 #[test]
-fn users_and_hosts() {
+fn forks_complete_during_look_ups_of_users_and_hosts() {
     passes("users");
     passes("hosts");
 }

@@ -1,8 +1,8 @@
-//! Signal handlers that allocate, fork or exit on top of a call of malloc or free.
+//! Signal handlers that interrupt malloc or free, and allocate, fork or exit.
 
 use crate::harness::{Link, preloaded, program, run};
 
-/// A crash reporter runs on the thread in which hz3 found a fault, under its locks.
+/// A crash reporter runs in the thread in which hz3 found a fault and which holds its locks.
 #[track_caller]
 fn reports(what: &str) {
     let outcome = run(preloaded(program("handlers.c", Link::None)).args(["abort", what]));
@@ -12,7 +12,7 @@ fn reports(what: &str) {
 }
 
 #[test]
-fn a_handler_of_sigabrt_that_allocates() {
+fn a_handler_of_sigabrt_may_allocate() {
     reports("allocate");
     reports("large");
     reports("free");
@@ -21,13 +21,13 @@ fn a_handler_of_sigabrt_that_allocates() {
 }
 
 #[test]
-fn a_handler_of_sigabrt_that_starts_a_process() {
+fn a_handler_of_sigabrt_may_start_a_process() {
     reports("fork");
     reports("execute");
 }
 
 #[test]
-fn a_handler_of_sigabrt_that_exits() {
+fn a_handler_of_sigabrt_may_exit() {
     reports("exit");
 }
 
@@ -37,13 +37,13 @@ fn passes(arguments: [&str; 2]) {
 }
 
 #[test]
-fn a_handler_of_sigterm_that_exits() {
+fn a_handler_of_sigterm_may_exit() {
     passes(["exit", "1000"]);
     passes(["exit", "100000"]);
     passes(["exit", "3000000"]);
 }
 
 #[test]
-fn a_handler_that_forks() {
+fn a_signal_handler_may_fork() {
     passes(["fork", "100"]);
 }

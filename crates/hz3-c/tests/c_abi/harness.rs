@@ -1,4 +1,4 @@
-//! Builds the library and the test programs, runs them, and judges.
+//! Builds the library and the test programs, runs them, and checks their output.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a program may hang before that is a failure. The slowest takes well under a minute.
+/// How long a program may run before it counts as hanging. The slowest takes well under a minute.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a program gets hz3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// Not at build time: by `LD_PRELOAD`, or not at all.
+    /// Not at build time: by `LD_PRELOAD`, or without hz3.
     None,
     /// `-lhz3`
     Shared,
@@ -50,7 +50,7 @@ fn libraries() -> &'static Path {
                 cargo.env_remove(name);
             }
         }
-        // A library with checks is no library to ship: it stays out of the directory of those.
+        // A library with checks is not shipped, so it is built in another directory.
         let (target, features): (_, &[&str]) = if cfg!(feature = "check") {
             (target.join("check"), &["--features", "check"])
         } else {
@@ -74,7 +74,7 @@ pub(crate) fn shared_library() -> PathBuf {
     libraries().join("libhz3.so")
 }
 
-/// Compiles `tests/c/<source>` with `flags`, once; `output` is the name of what comes out.
+/// Compiles `tests/c/<source>` with `flags`, once; `output` is the name of the result.
 fn compile(source: &str, output: &str, flags: &[&str]) -> PathBuf {
     type Outputs = BTreeMap<String, Arc<OnceLock<PathBuf>>>;
     static OUTPUTS: Mutex<Outputs> = Mutex::new(BTreeMap::new());
@@ -92,7 +92,7 @@ fn compile_now(source: &str, output: &str, flags: &[&str]) -> PathBuf {
     let cxx = Path::new(source).extension().is_some_and(|extension| extension == "cc");
     let (compiler, standard) = if cxx { ("g++", "-std=c++17") } else { ("gcc", "-std=gnu11") };
     let mut command = Command::new(compiler);
-    // No builtins: the compiler must not reason away what is tested.
+    // No builtins: the compiler must not optimise the tested calls away.
     command
         .args([standard, "-O1", "-g", "-pthread", "-fno-builtin", "-fno-allocation-dce"])
         .args(["-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"])
@@ -139,7 +139,7 @@ pub(crate) fn helper_library(source: &str) -> PathBuf {
     compile(source, &format!("{stem}.so"), &["-shared", "-fPIC"])
 }
 
-/// A library of the tests that has hz3 inside and shows none of it.
+/// Builds a test library that contains hz3 and exports none of it.
 pub(crate) fn plugin(source: &str) -> PathBuf {
     let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
     let archive = libraries().join("libhz3.a").to_string_lossy().into_owned();
@@ -147,7 +147,7 @@ pub(crate) fn plugin(source: &str) -> PathBuf {
     compile(source, &format!("{stem}-inside.so"), &flags)
 }
 
-/// A command in an environment without hz3's variables.
+/// Returns a command whose environment has no variables of hz3.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -156,21 +156,21 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
             command.env_remove(&*name);
         }
     }
-    // Cargo lets programs look for libraries in its own folders first, where an older libhz3.so may be.
+    // Cargo lets programs look for libraries in its own folders first, where an older libhz3.so may
+    // be.
     command.env_remove("LD_LIBRARY_PATH");
     command.current_dir(scratch());
     command
 }
 
-/// A command that runs on hz3 by `LD_PRELOAD`.
+/// Returns a command that runs on hz3 by `LD_PRELOAD`.
 pub(crate) fn preloaded(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = command(program);
     command.env("LD_PRELOAD", shared_library());
     command
 }
 
-/// A command that runs a shell script with mounts that it alone sees. The script has the library's
-/// path in `LIBRARY`.
+/// Returns a command that runs a shell script with private mounts. `LIBRARY` is the library's path.
 pub(crate) fn with_own_mounts(script: &str) -> Command {
     let own = |flags: &[&str]| {
         let mut own = command("unshare");
@@ -203,13 +203,13 @@ impl Outcome {
         self.status.signal()
     }
 
-    /// The program found nothing wrong, and neither it nor hz3 said anything else.
+    /// Asserts that the program printed "ok" and that stderr is empty.
     #[track_caller]
     pub(crate) fn expect_ok(&self) {
         self.expect_output("ok\n");
     }
 
-    /// As [`Outcome::expect_ok`], with other words on stdout.
+    /// Asserts as [`Outcome::expect_ok`] does, with this text on stdout.
     #[track_caller]
     pub(crate) fn expect_output(&self, stdout: &str) {
         assert!(self.status.success() && self.stdout == stdout && self.stderr.is_empty(), "{self}");
@@ -226,7 +226,7 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Runs a command to its end. One that hangs is killed, with its children, and fails the test.
+/// Runs a command to its end. If it hangs, kills it with its children and fails the test.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let mut child = command
         .stdin(Stdio::null())
@@ -251,7 +251,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
         }
         thread::sleep(Duration::from_millis(5));
     };
-    // A process that is left behind would keep the pipes open, and the readers waiting, for ever.
+    // A process that is left behind would keep the pipes open, and the readers would wait for ever.
     kill_all();
     let text = |reader: thread::JoinHandle<String>| reader.join().expect("the reader ends");
     Outcome { status, stdout: text(stdout), stderr: text(stderr) }

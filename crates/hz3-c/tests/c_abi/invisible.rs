@@ -1,8 +1,8 @@
-//! No program can tell that it is watched over: on hz3 as on the C library's own malloc.
+//! Programs do not notice the reclaimer: they behave as on the C library's malloc.
 
 use crate::harness::{Link, command, plugin, preloaded, program, run};
 
-/// Runs a way without hz3, which shows that the test is right, and on hz3.
+/// Runs a mode of the program without hz3, which shows that the test is right, and on hz3.
 fn on_both(way: &str) {
     let program = program("invisible.c", Link::None);
     run(command(&program).arg(way)).expect_ok();
@@ -47,27 +47,27 @@ fn the_reclaimer_of_a_real_time_thread_is_an_ordinary_one() {
 }
 
 #[test]
-fn the_reclaimer_comes_and_goes() {
+fn the_reclaimers_thread_ends_and_starts_again() {
     on_both("comes-and-goes");
 }
 
 #[test]
-fn hooks_of_madvise_see_every_page_that_goes() {
+fn hooks_of_madvise_see_every_page_that_is_given_back() {
     on_both("hooks");
 }
 
 #[test]
-fn threads_that_allocate_nothing_leave_nothing() {
+fn threads_that_allocate_nothing_leave_no_memory_behind() {
     on_both("idlers");
 }
 
 #[test]
-fn children_that_borrow_or_copy_the_memory() {
+fn children_of_vfork_and_of_a_bare_fork_work() {
     on_both("borrowed");
     on_both("bare-fork");
 }
 
 #[test]
-fn a_plugin_with_hz3_inside_is_unloaded() {
+fn a_plugin_that_contains_hz3_can_be_unloaded() {
     run(command(program("plugin.c", Link::None)).arg(plugin("plugin_lib.c"))).expect_ok();
 }

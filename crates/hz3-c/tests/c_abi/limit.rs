@@ -1,9 +1,9 @@
-//! `HZ3_LIMIT`: NULL and ENOMEM at a limit of hz3's own, or service beyond it.
+//! `HZ3_LIMIT`: at the limit malloc returns NULL with ENOMEM, or succeeds in the mode `reclaim`.
 
 use crate::harness::{Link, Outcome, preloaded, program, run, with_own_mounts};
 
 #[test]
-fn memory_ends_at_the_limit() {
+fn malloc_fails_at_the_limit() {
     let program = program("exhaustion.c", Link::None);
     for background in ["0", "1"] {
         let mut command = preloaded(&program);
@@ -13,14 +13,14 @@ fn memory_ends_at_the_limit() {
 }
 
 #[test]
-fn beyond_the_limit_memory_is_served_when_wanted() {
+fn malloc_succeeds_beyond_the_limit_in_the_mode_reclaim() {
     let mut command = preloaded(program("threads.c", Link::None));
     command.env("HZ3_LIMIT", "1M").env("HZ3_LIMIT_MODE", "reclaim").arg("remote");
     run(&mut command).expect_ok();
 }
 
-/// A program at 75 % of the limit of its control group, which is `file` with these contents, where
-/// /proc shows this membership and this mount.
+/// Runs a program with 75 % of the limit of its control group. The limit is in `file`; /proc shows
+/// this membership and this mount.
 fn in_group(membership: &str, mount: &str, file: &str, contents: &str) -> Outcome {
     let script = "mount -t tmpfs none /proc && mkdir -p /proc/self /proc/groups/part
         printf '%b\\n' \"$1\" >/proc/self/cgroup
@@ -39,7 +39,7 @@ const VERSION_1: [&str; 2] = [
 ];
 
 #[test]
-fn the_limit_of_the_control_group() {
+fn malloc_fails_at_a_part_of_the_control_groups_limit() {
     for ([membership, mount], file, contents) in
         [(VERSION_2, "memory.max", "536870912"), (VERSION_1, "memory.limit_in_bytes", "536870912")]
     {
@@ -48,7 +48,7 @@ fn the_limit_of_the_control_group() {
 }
 
 #[test]
-fn a_control_group_without_a_limit_is_named() {
+fn a_control_group_without_a_limit_is_reported() {
     let script = "mount -t tmpfs none /proc
         export LD_PRELOAD=\"$LIBRARY\" HZ3_LIMIT=auto
         exec \"$0\"";

@@ -1,8 +1,8 @@
-//! Bad input ends the program, with one line that names the address and the reason.
+//! Misuse ends the program, with one line that names the address and the reason.
 
 use crate::harness::{Link, preloaded, program, run};
 
-/// `abuse` is an argument of misuse.c; the line names the address and has `reason` in it.
+/// Runs misuse.c with the argument `abuse`; the line must name the address and contain `reason`.
 #[track_caller]
 fn dies_of(abuse: &str, reason: &str) {
     let outcome = run(preloaded(program("misuse.c", Link::None)).arg(abuse));
@@ -16,7 +16,7 @@ fn dies_of(abuse: &str, reason: &str) {
 }
 
 #[test]
-fn addresses_inside_a_block() {
+fn freeing_an_address_inside_a_block_is_detected() {
     dies_of("interior", "inside");
     dies_of("misaligned", "inside");
     dies_of("interior-aligned", "inside a block: 208 bytes, no block starts here");
@@ -27,7 +27,7 @@ fn addresses_inside_a_block() {
 }
 
 #[test]
-fn a_block_freed_twice() {
+fn freeing_a_block_twice_is_detected() {
     dies_of("double", "double free: 208 bytes, in this thread's cache");
     dies_of("double-behind-another", "double free: 208 bytes, in this thread's cache");
     dies_of("double-reused", "double free: 208 bytes, in this thread's cache");
@@ -39,20 +39,20 @@ fn a_block_freed_twice() {
 }
 
 #[test]
-fn a_block_deleted_with_the_size_of_another_class() {
+fn deleting_with_the_size_of_another_class_is_detected() {
     dies_of("wrong-size", "free with a wrong size: 8 bytes, a block of 80");
     dies_of("wrong-large-size", "free with a wrong size: 100000 bytes, a block of 80");
 }
 
 #[test]
-fn a_freed_block_used_again() {
+fn using_a_freed_block_is_detected() {
     dies_of("huge-realloc", "free");
     dies_of("large-realloc", "free");
     dies_of("usable-size", "free");
 }
 
 #[test]
-fn addresses_that_no_allocator_gives_out() {
+fn freeing_an_address_that_no_allocator_returns_is_detected() {
     dies_of("stack", "in a stack");
     dies_of("thread-stack", "in a stack");
     dies_of("realloc-stack", "in a stack");
@@ -60,8 +60,8 @@ fn addresses_that_no_allocator_gives_out() {
     dies_of("misaligned-foreign", "misaligned");
 }
 
-/// What a flush finds wrong ends the program when the flush holds no lock any more: a handler of
-/// SIGABRT may wait for threads that want the same locks.
+/// A flush that finds a fault releases its locks before it ends the program, because a handler of
+/// SIGABRT may wait for threads that need the same locks.
 #[test]
 fn a_handler_of_sigabrt_may_wait_for_other_threads() {
     let outcome = run(preloaded(program("misuse.c", Link::None)).arg("double-flushed"));
@@ -69,10 +69,10 @@ fn a_handler_of_sigabrt_may_wait_for_other_threads() {
     assert!(outcome.stderr.starts_with("hz3: double free: 208 bytes"), "{outcome}");
 }
 
-/// What the reclaimer finds wrong ends the program as what another thread finds does, though its own
-/// thread can't run the program's handler.
+/// If the reclaimer's thread finds the fault, the program's handler must run too, although that
+/// thread itself cannot run it.
 #[test]
-fn a_handler_of_sigabrt_runs_whoever_noticed() {
+fn a_handler_of_sigabrt_runs_if_the_reclaimer_finds_the_fault() {
     let outcome = run(preloaded(program("misuse.c", Link::None)).arg("double-stolen-leave"));
     assert_eq!(outcome.status.code(), Some(7), "{outcome}");
     assert!(outcome.stderr.starts_with("hz3: double free"), "{outcome}");

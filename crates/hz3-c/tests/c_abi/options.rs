@@ -1,8 +1,8 @@
-//! What a wrong option in the environment does: one line that names it, and nothing else.
+//! An invalid option in the environment causes one line that names it, and nothing else.
 
 use crate::harness::{Link, command, preloaded, program, run};
 
-/// The program works, and hz3 says one line that has all of `words`.
+/// Asserts that the program works and that hz3 writes one line that contains all of `words`.
 #[track_caller]
 fn complains(variable: &str, value: &str, words: &[&str]) {
     let mut command = preloaded(program("options.c", Link::None));
@@ -16,7 +16,7 @@ fn complains(variable: &str, value: &str, words: &[&str]) {
 }
 
 #[test]
-fn unknown_ones_lead_to_the_nearest() {
+fn the_message_for_an_unknown_option_names_the_nearest_one() {
     for (name, nearest) in [
         ("HZ3_STAT", "HZ3_STATS;"),
         ("HZ3_stats", "HZ3_STATS;"),
@@ -28,7 +28,7 @@ fn unknown_ones_lead_to_the_nearest() {
 }
 
 #[test]
-fn malformed_values_are_named_with_what_is_accepted() {
+fn the_message_for_a_malformed_value_says_what_is_accepted() {
     for value in ["", "yes", "2", "-1", "1 "] {
         complains("HZ3_COUNT", value, &["HZ3_COUNT", "0 or 1"]);
     }
@@ -52,14 +52,14 @@ fn malformed_values_are_named_with_what_is_accepted() {
 }
 
 #[test]
-fn a_value_with_strange_bytes_stays_one_line() {
+fn the_message_for_a_value_with_control_characters_is_one_line() {
     complains("HZ3_COUNT", "a\nb\u{1b}[31m", &["HZ3_COUNT"]);
     complains("HZ3_COUNT", &"x".repeat(900), &["HZ3_COUNT", "0 or 1"]);
     complains(&format!("HZ3_{}", "Y".repeat(900)), "1", &["HZ3_YYY"]);
 }
 
 #[test]
-fn good_values_say_nothing() {
+fn valid_values_cause_no_message() {
     let good = [
         ("HZ3_STATS", "0"),
         ("HZ3_COUNT", "0"),
@@ -78,7 +78,7 @@ fn good_values_say_nothing() {
         ("HZ3_LIMIT", "0"),
         ("HZ3_LIMIT", "1G"),
         ("HZ3_LIMIT_MODE", "reclaim"),
-        // Not ours: the prefix ends with an underscore.
+        // Not options of hz3: the prefix ends with an underscore.
         ("HZ3", "anything"),
         ("hz3_count", "anything"),
     ];
@@ -88,7 +88,7 @@ fn good_values_say_nothing() {
 }
 
 #[test]
-fn each_of_several_wrong_ones_has_its_line() {
+fn each_invalid_option_causes_its_own_line() {
     let mut command = preloaded(program("options.c", Link::None));
     let outcome =
         run(command.env("HZ3_COUNT", "no").env("HZ3_NONSENSE", "1").env("HZ3_SHARDS", "1"));
@@ -99,7 +99,7 @@ fn each_of_several_wrong_ones_has_its_line() {
 }
 
 #[test]
-fn statistics_go_where_they_are_told() {
+fn statistics_are_written_where_the_option_says() {
     let program = program("options.c", Link::None);
     let json = run(preloaded(&program).env("HZ3_STATS", "json"));
     assert!(json.status.success() && json.stdout == "ok\n", "{json}");
@@ -125,7 +125,7 @@ fn statistics_go_where_they_are_told() {
 }
 
 #[test]
-fn statistics_go_into_regular_files_alone() {
+fn statistics_are_written_to_regular_files_only() {
     let program = program("options.c", Link::None);
     let place = |name| format!("{}/{name}-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let (target, link) = (place("target"), place("link"));

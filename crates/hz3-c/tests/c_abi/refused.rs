@@ -1,38 +1,38 @@
-//! The system refuses one system call, from the start or later: programs go on, or end with one line.
+//! The system refuses one system call, from the start or later: programs continue, or end with one
+//! line.
 
 use std::fmt::Write as _;
 
 use crate::harness::{Link, Outcome, command, preloaded, program, run, shared_library};
 
-/// Who cannot do without a system call.
+/// Which part of a process needs a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
-    Nobody,
-    /// What starts a process: the loader, the C library's own start, or the choice of hz3's arena,
-    /// without which there is no memory at all.
+    Nothing,
+    /// The start of a process: the loader, the C library's start-up, or the choice of hz3's arena.
     Start,
-    /// The C library: it may end the program with one line.
+    /// The C library, which may end the program with one line.
     CLibrary,
 }
-use Needs::{CLibrary, Nobody, Start};
+use Needs::{CLibrary, Nothing, Start};
 
 /// System calls that hz3 makes, or the C library on its behalf.
 const CALLS: &[(&str, libc::c_long, Needs)] = &[
     ("mmap", libc::SYS_mmap, Start),
     ("munmap", libc::SYS_munmap, Start),
     ("mprotect", libc::SYS_mprotect, Start),
-    ("madvise", libc::SYS_madvise, Nobody),
-    ("mremap", libc::SYS_mremap, Nobody),
-    ("membarrier", libc::SYS_membarrier, Nobody),
+    ("madvise", libc::SYS_madvise, Nothing),
+    ("mremap", libc::SYS_mremap, Nothing),
+    ("membarrier", libc::SYS_membarrier, Nothing),
     ("futex", libc::SYS_futex, CLibrary),
-    ("sched_getaffinity", libc::SYS_sched_getaffinity, Nobody),
-    ("getrandom", libc::SYS_getrandom, Nobody),
-    ("clone", libc::SYS_clone, Nobody),
-    ("clone3", libc::SYS_clone3, Nobody),
-    ("prctl", libc::SYS_prctl, Nobody),
+    ("sched_getaffinity", libc::SYS_sched_getaffinity, Nothing),
+    ("getrandom", libc::SYS_getrandom, Nothing),
+    ("clone", libc::SYS_clone, Nothing),
+    ("clone3", libc::SYS_clone3, Nothing),
+    ("prctl", libc::SYS_prctl, Nothing),
     ("openat", libc::SYS_openat, Start),
-    ("prlimit64", libc::SYS_prlimit64, Nobody),
-    ("mincore", libc::SYS_mincore, Nobody),
+    ("prlimit64", libc::SYS_prlimit64, Nothing),
+    ("mincore", libc::SYS_mincore, Nothing),
 ];
 
 const ERRORS: &[(&str, i32)] = &[
@@ -60,21 +60,21 @@ fn refuse_each(accepts: impl Fn(Needs) -> bool, run_with: impl Fn([String; 2]) -
 }
 
 #[test]
-fn a_call_that_is_refused_from_the_start() {
+fn a_static_program_works_with_a_call_refused_from_the_start() {
     let program = program("refused.c", Link::Static);
     let start = |refused| run(command(&program).arg("start").args(refused));
     refuse_each(|needs| needs != Start, start);
 }
 
 #[test]
-fn a_call_that_is_refused_from_the_start_of_a_preloaded_library() {
+fn a_preloaded_library_works_with_a_call_refused_from_the_start() {
     let (program, library) = (program("refused.c", Link::None), shared_library());
     let start = |refused| run(command(&program).arg("start").args(refused).arg(&library));
     refuse_each(|needs| needs != Start, start);
 }
 
 #[test]
-fn a_call_that_is_refused_later() {
+fn a_program_works_with_a_call_refused_later() {
     let program = program("refused.c", Link::None);
     refuse_each(|_| true, |refused| run(preloaded(&program).arg("later").args(refused)));
 }

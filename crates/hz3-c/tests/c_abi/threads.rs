@@ -1,4 +1,4 @@
-//! Threads that come and go.
+//! Threads that start and end.
 
 use crate::harness::{Link, preloaded, program, run};
 
@@ -7,32 +7,32 @@ fn run_with(way: &str) {
 }
 
 #[test]
-fn five_thousand_short_ones() {
+fn five_thousand_short_threads_leave_no_tables_behind() {
     run_with("short");
 }
 
 #[test]
-fn sixty_four_that_end_in_any_order() {
+fn sixty_four_threads_may_end_in_any_order() {
     run_with("order");
 }
 
 #[test]
-fn destructors_that_allocate() {
+fn destructors_of_thread_keys_may_allocate() {
     run_with("keys");
 }
 
 #[test]
-fn detached() {
+fn detached_threads_may_outlive_main() {
     run_with("detached");
 }
 
 #[test]
-fn blocks_of_threads_that_have_ended() {
+fn blocks_of_ended_threads_can_be_freed() {
     run_with("remote");
 }
 
 #[test]
-fn main_ends_before_the_last() {
+fn the_process_ends_with_its_last_thread_after_main() {
     run_with("main-ends");
 }
 
