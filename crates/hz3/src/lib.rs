@@ -142,7 +142,7 @@ mod segment {
 #[cfg(not(loom))]
 mod stats;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
-#[expect(unsafe_code, reason = "thread-local words, the process's heap")]
+#[expect(unsafe_code, reason = "thread-local slots, the process's heap")]
 mod thread;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]

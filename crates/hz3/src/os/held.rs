@@ -89,13 +89,14 @@ use fast::{add, counts};
 #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
 use portable::{add, counts};
 
-/// The word in the static TLS block, as those of `thread/word.rs`. A signal handler leaves it as it
-/// found it, so an addition need not be one instruction.
+/// The counts in the static TLS block, like the slots of `thread/tls.rs`. A signal handler restores
+/// them before it returns, so an addition need not be one instruction.
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 mod fast {
     use core::arch::{asm, global_asm};
 
-    /// The symbol of the word; versioned, so that two versions of the crate can be linked together.
+    /// The symbol of the counts; versioned, so that two versions of the crate can be linked
+    /// together.
     macro_rules! symbol {
         () => {
             concat!(
@@ -119,11 +120,11 @@ mod fast {
         ".popsection",
     );
 
-    /// Adds to the word. The compiler moves no access of memory across it.
+    /// Adds to the counts. The compiler moves no memory access across it.
     #[inline(always)]
     pub(super) fn add(amount: u32) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: changes this thread's word.
+        // SAFETY: changes this thread's counts.
         unsafe {
             asm!(
                 concat!("mov {at}, qword ptr [rip + ", symbol!(), "@GOTTPOFF]"),
@@ -134,30 +135,30 @@ mod fast {
             );
         }
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: changes this thread's word.
+        // SAFETY: changes this thread's counts.
         unsafe {
             asm!(
                 "mrs {base}, tpidr_el0",
                 concat!("adrp {at}, :gottprel:", symbol!()),
                 concat!("ldr {at}, [{at}, :gottprel_lo12:", symbol!(), "]"),
-                "ldr {word:w}, [{base}, {at}]",
-                "add {word:w}, {word:w}, {amount:w}",
-                "str {word:w}, [{base}, {at}]",
+                "ldr {sum:w}, [{base}, {at}]",
+                "add {sum:w}, {sum:w}, {amount:w}",
+                "str {sum:w}, [{base}, {at}]",
                 base = out(reg) _,
                 at = out(reg) _,
-                word = out(reg) _,
+                sum = out(reg) _,
                 amount = in(reg) amount,
                 options(nostack, preserves_flags),
             );
         }
     }
 
-    /// The word.
+    /// Returns this thread's counts.
     #[inline(always)]
     pub(super) fn counts() -> u32 {
         let counts: u32;
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: reads this thread's word.
+        // SAFETY: reads this thread's counts.
         unsafe {
             asm!(
                 concat!("mov {counts:r}, qword ptr [rip + ", symbol!(), "@GOTTPOFF]"),
@@ -167,7 +168,7 @@ mod fast {
             );
         }
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: reads this thread's word.
+        // SAFETY: reads this thread's counts.
         unsafe {
             asm!(
                 "mrs {base}, tpidr_el0",

@@ -171,7 +171,8 @@ mod place {
     pub(super) fn held<'a>() -> &'a mut Held {
         let held: *mut Held;
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: adds the thread's base, which its first word holds, to the list's offset.
+        // SAFETY: adds the thread pointer, which is stored at its own address, to the list's
+        // offset.
         unsafe {
             asm!(
                 "mov {held}, qword ptr [rip + __hz3_lock_order@GOTTPOFF]",
@@ -181,7 +182,7 @@ mod place {
             );
         }
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: adds the thread's base to the list's offset.
+        // SAFETY: adds the thread pointer to the list's offset.
         unsafe {
             asm!(
                 "mrs {base}, tpidr_el0",
