@@ -47,7 +47,7 @@ pub(crate) unsafe fn free(block: *mut u8) {
     let next = owner(block, &NEXT_FREE);
     // SAFETY: `next` is the `free` that dlsym found.
     let next = unsafe { transmute::<*mut c_void, Free>(next) };
-    // SAFETY: the caller's contract; the block isn't ours, so it is the next allocator's.
+    // SAFETY: the caller's contract; hz3 does not manage the block, so the next allocator does.
     unsafe { next(block.cast()) };
 }
 
@@ -59,7 +59,7 @@ pub(crate) unsafe fn realloc(block: *mut u8, size: usize) -> *mut u8 {
     let next = owner(block, &NEXT_REALLOC);
     // SAFETY: `next` is the `realloc` that dlsym found.
     let next = unsafe { transmute::<*mut c_void, Realloc>(next) };
-    // SAFETY: the caller's contract; the block isn't ours, so it is the next allocator's.
+    // SAFETY: the caller's contract; hz3 does not manage the block, so the next allocator does.
     unsafe { next(block.cast(), size) }.cast()
 }
 
@@ -71,7 +71,7 @@ pub(crate) unsafe fn usable_size(block: *mut u8) -> usize {
     let next = owner(block, &NEXT_USABLE_SIZE);
     // SAFETY: `next` is the `malloc_usable_size` that dlsym found.
     let next = unsafe { transmute::<*mut c_void, UsableSize>(next) };
-    // SAFETY: the caller's contract; the block isn't ours, so it is the next allocator's.
+    // SAFETY: the caller's contract; hz3 does not manage the block, so the next allocator does.
     unsafe { next(block.cast()) }
 }
 

@@ -9,7 +9,7 @@ use crate::misses::{free_cold, malloc_cold};
 use crate::posix::{aligned, aligned_rounding, posix_memalign, release, resize, zeroed};
 use crate::{foreign, report};
 
-/// `realloc` for `count` elements of `size` bytes; `ENOMEM` when the product overflows.
+/// Resizes a block to `count` elements of `size` bytes; fails with `ENOMEM` if that overflows.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void {
     // SAFETY: the caller's contract is that of realloc.
@@ -60,7 +60,7 @@ unsafe fn usable_size_cold(block: *mut c_void) -> usize {
         // SAFETY: the caller passes what an allocation function returned; the core checks it.
         match unsafe { raw::usable_size(block.cast()) } {
             Some(size) => size,
-            // SAFETY: as above, and the core says that the block isn't ours.
+            // SAFETY: as above, and the core has found that the block is foreign.
             None => unsafe { foreign::usable_size(block.cast()) },
         }
     })
@@ -72,20 +72,20 @@ extern "C" fn malloc_trim(pad: usize) -> c_int {
     c_int::from(keeping_errno(|| raw::trim(pad)) > 0)
 }
 
-/// The old name of `free`.
+/// Frees a block; the old name of `free`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cfree(block: *mut c_void) {
     release(block);
 }
 
-/// C23: `free` with the size that was asked for. hz3 finds the size itself.
+/// Frees a block as in C23; hz3 knows its size and ignores the argument.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_sized(block: *mut c_void, _size: usize) {
     // SAFETY: the caller's contract is that of free.
     unsafe { raw::free(block.cast(), free_cold) };
 }
 
-/// C23: `free` with the alignment and the size that were asked for. hz3 finds them itself.
+/// Frees a block as in C23; hz3 knows its alignment and size and ignores the arguments.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_aligned_sized(block: *mut c_void, _align: usize, _size: usize) {
     // SAFETY: the caller's contract is that of free.

@@ -89,7 +89,7 @@ unsafe fn resize_cold(block: *mut c_void, size: usize) -> *mut c_void {
         // SAFETY: `block` is what the program passed to realloc, not NULL; the core checks it.
         match unsafe { raw::realloc(block.cast(), size) } {
             Ok(moved) => moved,
-            // SAFETY: as above, and the core says that the block isn't ours.
+            // SAFETY: as above, and the core has found that the block is foreign.
             Err(raw::Foreign) => unsafe { foreign::realloc(block.cast(), size) },
         }
     });

@@ -30,7 +30,7 @@ static void *run(void *argument)
     left_over[index] = its_malloc(1000 * index + 1);
     pthread_barrier_wait(&used);
     pthread_barrier_wait(&closed);
-    /* The library is closed; our cache in it is emptied when this thread ends. */
+    /* The library is closed; its cache of this thread is emptied when the thread ends. */
     return NULL;
 }
 

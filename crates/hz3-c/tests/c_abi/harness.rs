@@ -32,12 +32,12 @@ fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// cargo's directory for files of this test.
+/// Returns cargo's directory for files of this test.
 fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// The directory that has `libhz3.so` and `libhz3.a`, built on first use.
+/// Returns the directory of `libhz3.so` and `libhz3.a`, which it builds on first use.
 fn libraries() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -114,7 +114,7 @@ fn compile_now(source: &str, output: &str, flags: &[&str]) -> PathBuf {
     path
 }
 
-/// A program with hz3 linked in.
+/// Builds a program that gets hz3 by `link`.
 pub(crate) fn program(source: &str, link: Link) -> PathBuf {
     let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
     let output = format!("{stem}-{link:?}");
@@ -133,7 +133,7 @@ pub(crate) fn program(source: &str, link: Link) -> PathBuf {
     compile(source, &output, &flags)
 }
 
-/// A library of the tests, for dlopen or `LD_PRELOAD`.
+/// Builds a test library, for dlopen or `LD_PRELOAD`.
 pub(crate) fn helper_library(source: &str) -> PathBuf {
     let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
     compile(source, &format!("{stem}.so"), &["-shared", "-fPIC"])
@@ -198,7 +198,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The signal that ended the program.
+    /// Returns the signal that ended the program, if any.
     pub(crate) fn signal(&self) -> Option<i32> {
         self.status.signal()
     }
