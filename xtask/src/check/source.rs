@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use hz3_programs::{Failure, Result};
+use ra_ap_rustc_lexer::{FrontmatterAllowed, LiteralKind, Token, TokenKind, tokenize};
 
 use crate::shell;
 
@@ -62,92 +63,24 @@ pub(super) fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found == extension)
 }
 
-/// Rust code with every comment and every string and character literal blanked. Lines and columns
-/// stay.
+/// Rust code with every comment and every string and character literal blanked. Lines stay, and
+/// columns in characters.
 pub(super) fn code(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let (length, keep) = token(rest, first, out.chars().last());
-        for c in rest[..length].chars() {
-            out.push(if keep || c == '\n' { c } else { ' ' });
-        }
-        rest = &rest[length..];
+    for Token { kind, len } in tokenize(text, FrontmatterAllowed::No) {
+        let (token, after) = rest.split_at(len as usize);
+        let is_code = match kind {
+            TokenKind::LineComment { .. } | TokenKind::BlockComment { .. } => false,
+            TokenKind::Literal { kind, .. } => {
+                matches!(kind, LiteralKind::Int { .. } | LiteralKind::Float { .. })
+            }
+            _ => true,
+        };
+        out.extend(token.chars().map(|c| if is_code || c == '\n' { c } else { ' ' }));
+        rest = after;
     }
     out
-}
-
-/// How long the token at the front is, and whether it is code.
-fn token(rest: &str, first: char, before: Option<char>) -> (usize, bool) {
-    if rest.starts_with("//") {
-        return (rest.find('\n').unwrap_or(rest.len()), false);
-    }
-    if rest.starts_with("/*") {
-        return (block_comment(rest), false);
-    }
-    let in_word = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    if !in_word && let Some(length) = raw_string(rest) {
-        return (length, false);
-    }
-    match first {
-        '"' => (quoted(rest), false),
-        '\'' => character(rest).map_or((1, true), |length| (length, false)),
-        _ => (first.len_utf8(), true),
-    }
-}
-
-fn block_comment(rest: &str) -> usize {
-    let (mut depth, mut at) = (0, 0);
-    while at < rest.len() {
-        if rest[at..].starts_with("/*") {
-            depth += 1;
-            at += 2;
-        } else if rest[at..].starts_with("*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += rest[at..].chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    rest.len()
-}
-
-/// The length of `r"..."`, `r#"..."#`, `br"..."` at the front.
-fn raw_string(rest: &str) -> Option<usize> {
-    let after = rest.strip_prefix("br").or_else(|| rest.strip_prefix('r'))?;
-    let hashes = after.len() - after.trim_start_matches('#').len();
-    let body = after[hashes..].strip_prefix('"')?;
-    let end = format!("\"{}", "#".repeat(hashes));
-    let head = rest.len() - body.len();
-    Some(body.find(&end).map_or(rest.len(), |found| head + found + end.len()))
-}
-
-/// The length of the string literal at the front.
-fn quoted(rest: &str) -> usize {
-    let mut escaped = false;
-    for (at, c) in rest.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return at + 1,
-            _ => {}
-        }
-    }
-    rest.len()
-}
-
-/// The length of the character literal at the front; `None` for a lifetime.
-fn character(rest: &str) -> Option<usize> {
-    let body = &rest[1..];
-    if let Some(escape) = body.strip_prefix('\\') {
-        let skipped = escape.chars().next()?.len_utf8();
-        return escape[skipped..].find('\'').map(|end| 2 + skipped + end + 1);
-    }
-    let first = body.chars().next()?;
-    body[first.len_utf8()..].starts_with('\'').then(|| first.len_utf8() + 2)
 }
 
 /// Code (without comments) with every item blanked that exists in tests only, such as
