@@ -129,8 +129,7 @@ mod tests {
 
     const SOURCE: &str = "//! pub fn in a comment\n\
         pub use inner::{A,\n    B};\n\
-        /// Docs.\n#[derive(Clone)]\n#[expect(x)]\npub struct C {\n    pub d: Option<E<1, { u32::MAX
-        /// }>>,\n    f: u8,\n}\n\
+        /// Docs.\n#[derive(Clone)]\n#[expect(x)]\npub struct C {\n    pub d: Option<E<1, { u32::MAX }>>,\n    f: u8,\n}\n\
         pub(crate) fn g() {}\n\
         impl C {\n    #[must_use]\n    pub const fn h(\n        mut self,\n    ) -> Result<C, (u8, u8)> {\n    }\n}\n\
         pub enum I {\n    /// One.\n    J,\n    K { l: u8 },\n}\n\
