@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use pulldown_cmark::{Event, Parser, Tag};
+
 use super::Finding;
-use super::source::{Tree, code, has_extension, words};
+use super::source::{Tree, code, has_extension, line, words};
 
 /// Extensions of files that live in this repository.
 const EXTENSIONS: [&str; 11] =
@@ -18,18 +20,15 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, text) in tree.files().filter(|(file, _)| has_extension(file, "md")) {
         let names = is_document(file);
-        let mut fenced = false;
-        for (index, line) in text.lines().enumerate() {
-            if line.trim_start().starts_with("```") {
-                fenced = !fenced;
-            } else if !fenced {
-                let faults = quoted(line)
-                    .filter(|_| names)
-                    .filter_map(|term| fault(tree, &known, file, term));
-                let broken = links(line).filter_map(|link| broken(tree, file, link));
-                let all = faults.chain(broken);
-                findings.extend(all.map(|what| Finding::new(file, index + 1, what)));
-            }
+        for (event, range) in Parser::new(text).into_offset_iter() {
+            let what = match event {
+                Event::Code(term) if names => fault(tree, &known, file, &term),
+                Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                    broken(tree, file, &dest_url)
+                }
+                _ => None,
+            };
+            findings.extend(what.map(|what| Finding::new(file, line(text, range.start), what)));
         }
     }
     findings
@@ -54,11 +53,6 @@ fn vocabulary(tree: &Tree) -> BTreeSet<String> {
     known
 }
 
-/// The targets of the links and pictures of a line.
-fn links(line: &str) -> impl Iterator<Item = &str> {
-    line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
-}
-
 /// Returns the fault of a link to a file of this repository, if it has one.
 fn broken(tree: &Tree, document: &str, link: &str) -> Option<String> {
     let path = link.split('#').next()?;
@@ -77,11 +71,6 @@ fn broken(tree: &Tree, document: &str, link: &str) -> Option<String> {
     let inside = format!("{target}/");
     let found = tree.files().any(|(file, _)| file == target || file.starts_with(&inside));
     (!found).then(|| format!("the link to {link} leads nowhere"))
-}
-
-/// The terms in backticks of a line.
-fn quoted(line: &str) -> impl Iterator<Item = &str> {
-    line.split('`').skip(1).step_by(2)
 }
 
 /// Returns the fault of a term that names a missing path or function.

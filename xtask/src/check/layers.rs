@@ -1,7 +1,7 @@
 //! Calls go down only: a module of crate hz3 uses its own layer and the layers below it.
 
 use super::Finding;
-use super::source::{Tree, code};
+use super::source::{Tree, code, line, words};
 
 const SOURCES: &str = "crates/hz3/src/";
 
@@ -63,9 +63,8 @@ fn uses(code: &str, depth: usize) -> Vec<(usize, &str)> {
             if code[..at].ends_with(|c: char| c.is_alphanumeric() || "_:$".contains(c)) {
                 continue;
             }
-            let line = code[..at].matches('\n').count() + 1;
             for (offset, name) in heads(&code[from..]) {
-                found.push((line + code[from..from + offset].matches('\n').count(), name));
+                found.push((line(code, from + offset), name));
             }
         }
     }
@@ -74,7 +73,7 @@ fn uses(code: &str, depth: usize) -> Vec<(usize, &str)> {
 
 /// The first segments of a path or of a group of paths, with their offsets.
 fn heads(rest: &str) -> Vec<(usize, &str)> {
-    let name = |text| super::source::words(text).next();
+    let name = |text| words(text).next();
     let Some(group) = rest.strip_prefix('{') else {
         return name(rest).map(|word| (0, word)).into_iter().collect();
     };

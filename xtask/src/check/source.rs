@@ -121,6 +121,11 @@ fn closing(text: &str, open: usize) -> usize {
     text.len()
 }
 
+/// The number of the line in which a byte of a text stands.
+pub(super) fn line(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
+}
+
 /// The words (identifiers) of a text.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
