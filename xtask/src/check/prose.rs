@@ -8,9 +8,10 @@ use std::fmt::Write;
 use std::fs;
 
 use hz3_programs::{Failure, Result};
+use ra_ap_rustc_lexer::{DocStyle, TokenKind};
 
 use super::Finding;
-use super::source::{Tree, code, has_extension, without_tests};
+use super::source::{Tree, code, has_extension, tokens, without_tests};
 use crate::shell;
 
 /// The accepted numbers, a line each: place, rule, number.
@@ -197,7 +198,7 @@ fn findings(tree: &Tree) -> Findings {
             }
         } else if has_extension(file, "rs") && !file.ends_with("check/prose.rs") {
             let lines: Vec<&str> = text.lines().collect();
-            for comment in comments(&lines) {
+            for comment in comments(text, &lines) {
                 comment.judge(&lines, &mut add);
             }
             if !file.split('/').any(|part| part.trim_end_matches(".rs") == "tests") {
@@ -252,22 +253,28 @@ struct Comment<'a> {
     text: Vec<&'a str>,
 }
 
-fn comments<'a>(lines: &[&'a str]) -> Vec<Comment<'a>> {
+/// The line comments that have a line for themselves.
+fn comments<'a>(text: &'a str, lines: &[&str]) -> Vec<Comment<'a>> {
     let mut all: Vec<Comment<'a>> = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        let line = line.trim_start();
-        // Directives are for tools.
-        let Some(marker) = ["///", "//!", "//"].into_iter().find(|marker| line.starts_with(marker))
-        else {
-            continue;
-        };
-        let text = &line[marker.len()..];
-        match all.last_mut() {
-            Some(last) if last.first + last.text.len() == index && last.marker == marker => {
-                last.text.push(text);
+    let mut index = 0;
+    for (token, kind) in tokens(text) {
+        if let TokenKind::LineComment { doc_style } = kind
+            && lines[index].trim_start().starts_with("//")
+        {
+            let marker = match doc_style {
+                Some(DocStyle::Outer) => "///",
+                Some(DocStyle::Inner) => "//!",
+                None => "//",
+            };
+            let text = &token[marker.len()..];
+            match all.last_mut() {
+                Some(last) if last.first + last.text.len() == index && last.marker == marker => {
+                    last.text.push(text);
+                }
+                _ => all.push(Comment { first: index, marker, text: vec![text] }),
             }
-            _ => all.push(Comment { first: index, marker, text: vec![text] }),
         }
+        index += token.matches('\n').count();
     }
     all
 }
@@ -424,6 +431,12 @@ mod tests {
         let text = "//! Counts pages.\n\n/// Bytes of a page.\nconst PAGE_SIZE: usize = 4096;\n\
             // A reader waits because the writer is not done.\nfn f() {}\n";
         assert_eq!(of(text), [""; 0]);
+    }
+
+    #[test]
+    fn a_string_has_no_comments() {
+        let wide = "a".repeat(98);
+        assert_eq!(of(&format!("const A: &str = \"\n// {wide}\n\"; // {wide}\n")), [""; 0]);
     }
 
     #[test]

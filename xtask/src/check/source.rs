@@ -63,13 +63,21 @@ pub(super) fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found == extension)
 }
 
+/// The tokens of Rust text, blanks and comments among them.
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = (&str, TokenKind)> {
+    let mut rest = text;
+    tokenize(text, FrontmatterAllowed::No).map(move |Token { kind, len }| {
+        let (token, after) = rest.split_at(len as usize);
+        rest = after;
+        (token, kind)
+    })
+}
+
 /// Rust code with every comment and every string and character literal blanked. Lines stay, and
 /// columns in characters.
 pub(super) fn code(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    for Token { kind, len } in tokenize(text, FrontmatterAllowed::No) {
-        let (token, after) = rest.split_at(len as usize);
+    for (token, kind) in tokens(text) {
         let is_code = match kind {
             TokenKind::LineComment { .. } | TokenKind::BlockComment { .. } => false,
             TokenKind::Literal { kind, .. } => {
@@ -78,7 +86,6 @@ pub(super) fn code(text: &str) -> String {
             _ => true,
         };
         out.extend(token.chars().map(|c| if is_code || c == '\n' { c } else { ' ' }));
-        rest = after;
     }
     out
 }
