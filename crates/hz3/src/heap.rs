@@ -1,4 +1,20 @@
-//! The heap: the layers together, and every operation that is not the hot path.
+//! The heap: all layers together, and every operation that is not the hot path.
+//!
+//! | doors | file | for |
+//! |---|---|---|
+//! | `create` | here | the first call of the process |
+//! | `attach`, `detach` | here | a thread's first call, and its end |
+//! | `allocate_miss`, `free_miss` | here | the hot path, after a miss |
+//! | `allocate`, `allocate_aligned`, `allocate_zeroed`, `free` | here | all other requests |
+//! | `take_cached_large`, `free_to_cache` | `large` | large blocks that the thread's cache serves |
+//! | `reallocate`, `usable_size`, `size_without_waiting` | `resize` | blocks that exist |
+//! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |
+//! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
+//! | `collect`, `tick` | here | reclaim on request |
+//! | `stats`, `write_experiment_lines` | `statistics` | reports |
+//! | `acquire_all`, `release_all`, `abandon_other_threads` | here | fork |
+//!
+//! When memory is exhausted, `exhaustion` empties caches and tries once more.
 
 mod exhaustion;
 mod large;
@@ -25,7 +41,7 @@ use crate::segment::Segments;
 use exhaustion::Exhaustion;
 use large::{Fresh, LargeCounts};
 
-/// The address is not one that hz3 manages; nothing was done.
+/// The address is not one that hz3 manages. The call has changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign;
 
@@ -47,7 +63,7 @@ impl<O: Os> Heap<O> {
         let segments = match Segments::reserve(os, config) {
             Ok(segments) => segments,
             Err(os) => {
-                // The next attempt maps its own.
+                // The next attempt maps its own bins.
                 central.unmap(&os);
                 return Err(Refused);
             }
@@ -67,10 +83,11 @@ impl<O: Os> Heap<O> {
         Below { central: &self.central, segments: &self.segments, granted }
     }
 
-    /// The layers, for reclaim. The front is the calling thread's, which is in no cache operation: that
-    /// is the promise of every caller.
+    /// Returns the layers, for reclaim.
+    /// Every caller guarantees that the front is the calling thread's and that this thread is in no
+    /// cache operation.
     fn layers<'a>(&'a self, front: Front<'a>) -> Layers<'a, O> {
-        // SAFETY: as above.
+        // SAFETY: the callers' guarantee.
         unsafe { Layers::new(&self.registry, self.below(), front) }
     }
 
@@ -78,17 +95,17 @@ impl<O: Os> Heap<O> {
         self.segments.os()
     }
 
-    /// Which thread gives memory back, and when.
+    /// Returns the driver, which decides when memory goes back and on which thread.
     pub(crate) fn driver(&self) -> &Driver {
         self.reclaim.driver()
     }
 
-    /// A cache for the calling thread; `None` when there is no memory for one.
+    /// Returns a cache for the calling thread; `None` if there is no memory for one.
     pub(crate) fn attach(&self) -> Option<&ThreadCache> {
         self.registry.acquire(self.below())
     }
 
-    /// Takes the cache of a thread that ends.
+    /// Takes back the cache of a thread that ends.
     ///
     /// # Safety
     /// The cache came from [`Heap::attach`], and its owner does not use it any more.
@@ -99,7 +116,7 @@ impl<O: Os> Heap<O> {
         self.central.end_if_faulty();
     }
 
-    /// A block of at least `size` bytes, aligned to 16.
+    /// Allocates at least `size` bytes, aligned to 16.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -111,7 +128,7 @@ impl<O: Os> Heap<O> {
         unsafe { self.allocate_small(front, SizeClass::of_size(size)) }
     }
 
-    /// A block of `class`.
+    /// Allocates a block of `class`.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -128,7 +145,7 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// What follows a failed `hot::malloc` of `size` bytes.
+    /// Allocates `size` bytes after `hot::malloc` failed.
     ///
     /// # Safety
     /// The cache is the calling thread's, and the hot path has just missed on it with this size.
@@ -151,7 +168,7 @@ impl<O: Os> Heap<O> {
         let refill = || {
             // SAFETY: the caller's promise, and below a pop that has just failed.
             let block = unsafe { cache.refill(self.below(), class) };
-            // Growth takes capacity from other classes, whose blocks went back.
+            // The cache may have taken capacity from other classes and flushed their blocks.
             self.central.end_if_faulty();
             block.and_then(NonNull::new)
         };
@@ -163,15 +180,15 @@ impl<O: Os> Heap<O> {
         self.or_make_room(Front::Cache(cache), class, refill(), again)
     }
 
-    /// One block straight from central, for a thread without a cache.
+    /// Fetches one block directly from central, for a thread without a cache.
     fn fetch_one(&self, class: SizeClass) -> Option<NonNull<u8>> {
         let slot = [AtomicPtr::new(core::ptr::null_mut())];
         self.central.fetch(&self.segments, class, &slot);
         NonNull::new(slot[0].load(Ordering::Relaxed))
     }
 
-    /// The block that was `found`; if none was, makes room and tries `again`, and at last takes a run or
-    /// a mapping for the block alone.
+    /// Returns `found`, or makes room and tries `again`.
+    /// If that fails too, the block gets a run or a mapping of its own.
     fn or_make_room(
         &self,
         front: Front<'_>,
@@ -179,10 +196,11 @@ impl<O: Os> Heap<O> {
         found: Option<NonNull<u8>>,
         again: impl FnOnce() -> Option<NonNull<u8>>,
     ) -> Option<NonNull<u8>> {
-        found.or_else(|| self.retry(front, || again().or_else(|| self.allocate_alone(class))))
+        found
+            .or_else(|| self.retry(front, || again().or_else(|| self.allocate_without_slab(class))))
     }
 
-    /// A block of at least `size` bytes at a multiple of `align`, a power of two.
+    /// Allocates at least `size` bytes at a multiple of `align`, a power of two.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -199,7 +217,7 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// As [`Heap::allocate_aligned`], reading as zero. Pages known to be clean are not written.
+    /// As [`Heap::allocate_aligned`], and the block reads as zero. Clean pages are not written.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -212,7 +230,7 @@ impl<O: Os> Heap<O> {
         if let Some(class) = SizeClass::of_layout(size, align) {
             // SAFETY: the caller's promise.
             let block = unsafe { self.allocate_small(front, class) }?;
-            // SAFETY: the block has at least `size` bytes and is nobody else's.
+            // SAFETY: the block has at least `size` bytes and belongs to this call alone.
             unsafe { block.write_bytes(0, size) };
             return Some(block);
         }
@@ -225,11 +243,11 @@ impl<O: Os> Heap<O> {
         Some(block)
     }
 
-    /// What follows a failed `hot::free`.
+    /// Frees a block after `hot::free` failed.
     ///
     /// # Safety
-    /// The front is the calling thread's, and a free of `block` on it has just missed. A block of
-    /// hz3's is not used again by the program.
+    /// The front is the calling thread's, and a free of `block` on it has just missed. The program
+    /// does not use a block of hz3's again after this call.
     pub(crate) unsafe fn free_miss(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
         let Some(offset) = self.segments.arena().offset_of(block.addr()) else {
             return self.free_outside(block);
@@ -260,7 +278,7 @@ impl<O: Os> Heap<O> {
         Ok(())
     }
 
-    /// Free of an address outside the arena's committed pages.
+    /// Frees a block at an address outside the arena's committed pages.
     fn free_outside(&self, block: *mut u8) -> Result<(), Foreign> {
         if block.is_null() || self.segments.free_huge(block.addr()) {
             return Ok(());
@@ -274,10 +292,10 @@ impl<O: Os> Heap<O> {
         Err(Foreign)
     }
 
-    /// Frees a block by whichever path is right.
+    /// Frees a block, by the cache if it has room.
     ///
     /// # Safety
-    /// The front is the calling thread's; the block is not used again by the program.
+    /// The front is the calling thread's, and the program does not use the block again.
     pub(crate) unsafe fn free(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
         if let Front::Cache(cache) = front
             && let Some(class) = cache.class_of(block)
@@ -290,15 +308,16 @@ impl<O: Os> Heap<O> {
         unsafe { self.free_miss(front, block) }
     }
 
-    /// Empties every cache, retires every empty slab, and gives free pages back to the system
-    /// until at most `keep` bytes of them may hold memory. Returns the bytes given back.
+    /// Empties every cache, retires every empty slab, and purges free pages until at most `keep`
+    /// bytes of them may hold memory.
+    /// Returns the bytes given back.
     pub(crate) fn collect(&self, front: Front<'_>, keep: usize) -> usize {
         let given_back = self.reclaim.collect(self.layers(front), keep);
         self.central.end_if_faulty();
         given_back
     }
 
-    /// One tick of the default policy, or one epoch of an experiment.
+    /// Runs one tick of the default policy, or one epoch of an experiment.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -308,7 +327,8 @@ impl<O: Os> Heap<O> {
         next
     }
 
-    /// After a slow path, with no lock held: sees to it that memory is looked after.
+    /// Reclaims, or asks for the reclaimer's thread, if enough memory is free.
+    /// Call it after a slow path, with no lock held.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -318,10 +338,11 @@ impl<O: Os> Heap<O> {
         self.central.end_if_faulty();
     }
 
-    /// Whether [`Heap::after_slow_path`] is due after a large block went into the caller's cache alone.
+    /// Returns whether [`Heap::after_slow_path`] is due after a large block was freed into the
+    /// caller's cache.
     #[inline]
-    pub(crate) fn is_look_due(&self, own: &ThreadCache) -> bool {
-        self.reclaim.is_look_due(own)
+    pub(crate) fn is_poll_due(&self, own: &ThreadCache) -> bool {
+        self.reclaim.is_poll_due(own)
     }
 
     /// As [`Heap::after_slow_path`], for a thread that has just given its cache back.
@@ -330,14 +351,14 @@ impl<O: Os> Heap<O> {
         self.central.end_if_faulty();
     }
 
-    /// A turn of the reclaimer's thread. Returns whether it goes on.
+    /// Runs a turn of the reclaimer's thread. Returns whether the thread continues.
     pub(crate) fn reclaimer_turn(&self, turns: &mut Turns) -> bool {
         let goes_on = self.reclaim.thread_turn(self.layers(Front::Direct), turns);
         self.central.end_if_faulty();
         goes_on
     }
 
-    /// The trim of a process without a reclaimer, for tests.
+    /// Trims as a process without a reclaimer does, for tests.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -347,7 +368,7 @@ impl<O: Os> Heap<O> {
         self.central.end_if_faulty();
     }
 
-    /// Takes every lock, in lock order, so that a fork finds the heap at rest.
+    /// Takes every lock, in lock order, so that no operation is half done at a fork.
     pub(crate) fn acquire_all(&self) {
         self.reclaim.acquire_all();
         self.registry.acquire_all();
@@ -355,7 +376,7 @@ impl<O: Os> Heap<O> {
         self.segments.acquire_all();
     }
 
-    /// Releases what [`Heap::acquire_all`] took, perhaps in the forked child.
+    /// Releases the locks that [`Heap::acquire_all`] took, perhaps in the forked child.
     pub(crate) fn release_all(&self) {
         self.segments.release_all();
         self.central.release_all();
@@ -363,29 +384,30 @@ impl<O: Os> Heap<O> {
         self.reclaim.release_all();
     }
 
-    /// In a forked child: takes over what lay in the caches of the other threads.
+    /// In a forked child: takes over the blocks in the caches of the other threads.
     pub(crate) fn abandon_other_threads(&self, own: Option<&ThreadCache>) {
         self.reclaim.forget_other_threads();
         self.registry.adopt_orphans(own, self.below());
         self.central.end_if_faulty();
     }
 
-    /// Empties a cache as a thief does, for tests.
+    /// Steals from a cache, for tests.
     #[cfg(test)]
     pub(crate) fn steal_from(&self, cache: &ThreadCache) -> Option<u64> {
         cache.steal(self.below())
     }
 
-    /// Checks every invariant that can be checked from inside; panics on a breach. The heap must
-    /// be at rest.
+    /// Checks every invariant that can be checked from inside and panics if one is broken.
+    /// No other thread may use the heap.
     #[cfg(test)]
     pub(crate) fn validate(&self) {
         self.validate_at_work(None);
         self.validate_statistics();
     }
 
-    /// As [`Heap::validate`], for a thread without locks beside others that are at work: what holds at
-    /// rest only is left out. `own` is the caller's cache.
+    /// As [`Heap::validate`], while other threads use the heap: skips invariants that hold only at
+    /// rest.
+    /// The calling thread holds no lock; `own` is its cache.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate_at_work(&self, own: Option<&ThreadCache>) {
         self.segments.validate();

@@ -43,7 +43,7 @@ pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u
 /// was changed.
 #[inline(always)]
 pub fn malloc_large(size: usize) -> Option<*mut u8> {
-    if size > MAX_SMALL { thread::take_freed(size) } else { None }
+    if size > MAX_SMALL { thread::take_cached_large(size) } else { None }
 }
 
 /// Keeps a large block for the next allocation of this thread.
@@ -56,7 +56,7 @@ pub fn malloc_large(size: usize) -> Option<*mut u8> {
 #[inline(always)]
 pub unsafe fn free_large(block: *mut u8) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { thread::keep_freed(block) }
+    unsafe { thread::free_to_cache(block) }
 }
 
 /// Serves a miss of [`malloc`]; returns NULL on exhaustion and does not set `errno`.

@@ -1,9 +1,9 @@
-//! What happens when memory ends: room is made, once, and not again before something came back.
+//! Exhaustion: one attempt to make room, and no further one until memory came back or time passed.
 //!
-//! To empty the caches of all threads costs each of them its next refills. A program that goes on
-//! asking for what it cannot get must not slow its other threads down, so after an attempt that
-//! brought nothing only the caller's own cache is emptied, until pages came back or some time has
-//! passed.
+//! Emptying the caches of all threads costs each of them its next refills. A program that keeps
+//! asking for memory that it cannot get must not slow its other threads down. So after an attempt
+//! that made no room, only the caller's own cache is emptied, until pages came back or some time
+//! has passed.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -13,13 +13,14 @@ use crate::base::size_class::SizeClass;
 use crate::cache::Front;
 use crate::os::Os;
 
-/// Milliseconds after which blocks may have gathered in the caches again unseen.
-const PAUSE_MS: u64 = 100;
+/// Milliseconds after which other threads' caches may again hold enough blocks.
+const RETRY_MS: u64 = 100;
 
-/// The last attempt that made no room. Hints: threads may write them at once.
+/// The last attempt that made no room. The fields are hints: several threads may write them at
+/// once.
 #[derive(Debug)]
 pub(super) struct Exhaustion {
-    /// When it was; `u64::MAX` when there was none since the last success.
+    /// The time of that attempt in milliseconds; `u64::MAX` if none failed since the last success.
     failed_at_ms: AtomicU64,
     /// How often pages had come back by then.
     returns: AtomicU64,
@@ -30,12 +31,12 @@ impl Exhaustion {
         Exhaustion { failed_at_ms: AtomicU64::new(u64::MAX), returns: AtomicU64::new(0) }
     }
 
-    /// Whether emptying all caches may bring something.
+    /// Returns whether emptying all caches may make room.
     fn may_help(&self, now_ms: u64, returns: u64) -> bool {
         let failed_at = self.failed_at_ms.load(Ordering::Relaxed);
         failed_at == u64::MAX
             || self.returns.load(Ordering::Relaxed) != returns
-            || now_ms.saturating_sub(failed_at) >= PAUSE_MS
+            || now_ms.saturating_sub(failed_at) >= RETRY_MS
     }
 
     fn note(&self, failed_at_ms: u64, returns: u64) {
@@ -45,7 +46,7 @@ impl Exhaustion {
 }
 
 impl<O: Os> Heap<O> {
-    /// After an attempt to get memory failed: makes room and tries once more.
+    /// Makes room after an attempt to get memory failed, and tries once more.
     #[cold]
     pub(super) fn retry<T>(
         &self,
@@ -65,10 +66,10 @@ impl<O: Os> Heap<O> {
         result
     }
 
-    /// A small block where no slab of its class is to be had: a run or a mapping of its own.
+    /// Gives a small block a run or a mapping of its own, if no slab of its class can be made.
     #[cold]
-    pub(super) fn allocate_alone(&self, class: SizeClass) -> Option<NonNull<u8>> {
-        // Requests for an alignment come here by a class whose blocks all have it.
+    pub(super) fn allocate_without_slab(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        // An aligned request comes with a class whose blocks all have the alignment.
         let bytes = class.block_bytes();
         let align = 1 << bytes.trailing_zeros();
         self.try_large(bytes, align).map(|(block, _)| block)
@@ -77,16 +78,16 @@ impl<O: Os> Heap<O> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exhaustion, PAUSE_MS};
+    use super::{Exhaustion, RETRY_MS};
 
     #[test]
-    fn after_a_failure_only_returned_pages_or_time_are_a_reason_to_try() {
+    fn after_a_failure_only_returned_pages_or_time_allow_another_attempt() {
         let exhaustion = Exhaustion::new();
         assert!(exhaustion.may_help(5, 0));
         exhaustion.note(5, 7);
-        assert!(!exhaustion.may_help(5, 7) && !exhaustion.may_help(4 + PAUSE_MS, 7));
+        assert!(!exhaustion.may_help(5, 7) && !exhaustion.may_help(4 + RETRY_MS, 7));
         assert!(exhaustion.may_help(5, 8), "pages came back");
-        assert!(exhaustion.may_help(5 + PAUSE_MS, 7), "time has passed");
+        assert!(exhaustion.may_help(5 + RETRY_MS, 7), "time has passed");
         exhaustion.note(u64::MAX, 9);
         assert!(exhaustion.may_help(6, 9), "it succeeded");
     }

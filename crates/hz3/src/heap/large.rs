@@ -9,7 +9,7 @@ use crate::cache::{Counts, Front, ThreadCache, runs};
 use crate::os::Os;
 use crate::segment::large::{LargeBlock, NotABlock};
 
-/// Events of blocks that do not come from slabs, but for those that a cache counts.
+/// Events of blocks that do not come from slabs, except those that a cache counts.
 #[derive(Debug, Default)]
 pub(super) struct LargeCounts {
     pub(super) large_allocs: AtomicU64,
@@ -17,13 +17,13 @@ pub(super) struct LargeCounts {
     pub(super) huge_allocs: AtomicU64,
 }
 
-/// What is known of a fresh block's contents.
+/// The contents of a fresh block.
 pub(super) enum Fresh {
     /// Every byte is zero.
     Zero,
-    /// A run, whose dirty pages are not zero.
+    /// A run, in which only clean pages are zero.
     Large(LargeBlock),
-    /// A run that the thread freed last; what it wrote is there.
+    /// A run that the thread freed recently, with its old contents.
     Used(LargeBlock),
 }
 
@@ -32,8 +32,8 @@ fn count(counter: &AtomicU64) {
 }
 
 impl<O: Os> Heap<O> {
-    /// A block that is a run of pages, or a mapping of its own where the arena has no room; and
-    /// whether it is known to read as zero.
+    /// Allocates a run of pages, or a mapping of its own if the arena has no room. Also returns
+    /// what is known of its contents.
     pub(super) fn allocate_large(
         &self,
         front: Front<'_>,
@@ -52,16 +52,22 @@ impl<O: Os> Heap<O> {
         self.retry(front, || self.try_large(size, align))
     }
 
-    /// A large block of `size` bytes that the calling thread freed not long ago.
+    /// Allocates a large block of `size` bytes from the runs that the calling thread freed
+    /// recently.
     #[inline]
-    pub(crate) fn take_freed(&self, cache: &ThreadCache, size: usize) -> Option<NonNull<u8>> {
+    pub(crate) fn take_cached_large(
+        &self,
+        cache: &ThreadCache,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
         self.take_cached(cache, size).map(|block| block.start)
     }
 
-    /// Frees the large block at an address of the arena if the calling thread's cache has room for its
-    /// run. False: nothing was done, and [`Heap::free_large`] may do more.
+    /// Frees the large block at an address of the arena if the calling thread's cache has room for
+    /// its run.
+    /// Returns false if it did nothing; [`Heap::free_miss`] then frees the block.
     #[inline]
-    pub(crate) fn keep_freed(&self, cache: &ThreadCache, address: usize) -> bool {
+    pub(crate) fn free_to_cache(&self, cache: &ThreadCache, address: usize) -> bool {
         let Some(offset) = self.segments.arena().offset_of(address) else { return false };
         let Ok(run) = self.segments.large_at(offset) else { return false };
         let claim = || self.segments.claim_large(offset).ok();
@@ -72,7 +78,7 @@ impl<O: Os> Heap<O> {
         is_kept
     }
 
-    /// A block that the thread freed not long ago.
+    /// Takes a run that the thread freed recently.
     #[inline]
     fn take_cached(&self, cache: &ThreadCache, size: usize) -> Option<LargeBlock> {
         if size > runs::LONGEST.bytes() {
@@ -97,7 +103,7 @@ impl<O: Os> Heap<O> {
         Some((block.start, Fresh::Large(block)))
     }
 
-    /// Frees the large block at `offset`, on which the program has no claim any more.
+    /// Frees the large block at `offset`, which the program no longer uses.
     pub(super) fn free_large(&self, front: Front<'_>, offset: usize) -> Result<(), NotABlock> {
         let run = self.segments.claim_large(offset)?;
         let give = |run: Run| self.segments.give(run, run.pages);

@@ -1,4 +1,4 @@
-//! What lies at an address, and what becomes of a block whose size changes.
+//! The kind of a block at an address, and changes of a block's size.
 
 use core::ptr::NonNull;
 
@@ -9,8 +9,8 @@ use crate::cache::Front;
 use crate::os::Os;
 use crate::os::fatal::fatal;
 
-/// What an address turned out to be.
-enum Place {
+/// The kind of block at an address.
+enum BlockKind {
     Small(SizeClass),
     Large(Run),
     Huge(usize),
@@ -18,10 +18,10 @@ enum Place {
 }
 
 impl<O: Os> Heap<O> {
-    fn place(&self, address: usize) -> Place {
+    fn kind_of(&self, address: usize) -> BlockKind {
         let Some(offset) = self.segments.arena().offset_of(address) else {
             if let Some(bytes) = self.segments.huge_at(address) {
-                return Place::Huge(bytes);
+                return BlockKind::Huge(bytes);
             }
             if self.segments.arena().contains(address) {
                 fatal("not a block: no memory was ever handed out there", address);
@@ -29,30 +29,31 @@ impl<O: Os> Heap<O> {
             if self.segments.is_in_huge(address) {
                 fatal("not a block: inside one", address);
             }
-            return Place::Foreign;
+            return BlockKind::Foreign;
         };
         let class = self.segments.class_at(offset);
         if class != SizeClass::NONE {
-            return Place::Small(class);
+            return BlockKind::Small(class);
         }
         match self.segments.large_at(offset) {
-            Ok(run) => Place::Large(run),
+            Ok(run) => BlockKind::Large(run),
             Err(_) => fatal("not a block: inside one, or already free", address),
         }
     }
 
-    /// Bytes that the block at `address` holds.
+    /// Returns how many bytes the block at `address` holds; `None` for a foreign address.
     pub(crate) fn usable_size(&self, address: usize) -> Option<usize> {
-        match self.place(address) {
-            Place::Small(class) => Some(class.block_bytes()),
-            Place::Large(run) => Some(run.pages.bytes()),
-            Place::Huge(bytes) => Some(bytes),
-            Place::Foreign => None,
+        match self.kind_of(address) {
+            BlockKind::Small(class) => Some(class.block_bytes()),
+            BlockKind::Large(run) => Some(run.pages.bytes()),
+            BlockKind::Huge(bytes) => Some(bytes),
+            BlockKind::Foreign => None,
         }
     }
 
-    /// As [`Heap::usable_size`], for a call that must not wait for a lock: 0 for an address outside the
-    /// arena while the table of blocks there is in use.
+    /// As [`Heap::usable_size`], for a call that must not wait for a lock.
+    /// Returns 0 for an address outside the arena while another thread uses the table of huge
+    /// blocks.
     pub(crate) fn size_without_waiting(&self, address: usize) -> Option<usize> {
         if self.segments.arena().contains(address) {
             return self.usable_size(address);
@@ -62,11 +63,11 @@ impl<O: Os> Heap<O> {
             .unwrap_or_else(|_| fatal("not a block: inside one", address))
     }
 
-    /// Changes the size of a block; the result may be another one. `Ok(None)`: there is no memory
-    /// and the block is what it was.
+    /// Changes the size of a block, which may move. Returns `Ok(None)` if there is no memory; the
+    /// block is then unchanged.
     ///
     /// # Safety
-    /// The front is the calling thread's; the block is the caller's, and only the result is used
+    /// The front is the calling thread's. The block is the caller's, and only the result is used
     /// afterwards, unless it is `None`.
     pub(crate) unsafe fn reallocate(
         &self,
@@ -74,50 +75,51 @@ impl<O: Os> Heap<O> {
         block: NonNull<u8>,
         size: usize,
     ) -> Result<Option<NonNull<u8>>, Foreign> {
-        let place = self.place(block.addr().get());
-        let present = match place {
-            Place::Foreign => return Err(Foreign),
-            Place::Small(class) if class.keeps(size) => return Ok(Some(block)),
-            Place::Small(class) => class.block_bytes(),
-            Place::Large(run) => run.pages.bytes(),
-            Place::Huge(bytes) => bytes,
+        let kind = self.kind_of(block.addr().get());
+        let present = match kind {
+            BlockKind::Foreign => return Err(Foreign),
+            BlockKind::Small(class) if class.keeps(size) => return Ok(Some(block)),
+            BlockKind::Small(class) => class.block_bytes(),
+            BlockKind::Large(run) => run.pages.bytes(),
+            BlockKind::Huge(bytes) => bytes,
         };
         if size > MAX_SMALL
-            && let Some(resized) = self.resize_pages(front, block, &place, size)
+            && let Some(resized) = self.resize_pages(front, block, &kind, size)
         {
             return Ok(Some(resized));
         }
         // SAFETY: the caller's promise.
         let moved = unsafe { self.move_block(front, block, present.min(size), size) };
         if moved.is_none() && size <= present {
-            // Shrinking never fails: without memory for a copy the block loses what it can.
-            return Ok(self.resize_pages(front, block, &place, size).or(Some(block)));
+            // Shrinking never fails: without memory for a copy, the block gives up as many pages as
+            // it can.
+            return Ok(self.resize_pages(front, block, &kind, size).or(Some(block)));
         }
         Ok(moved)
     }
 
-    /// Resizes a block of whole pages without copying, if it is one and that is possible.
+    /// Resizes a block of whole pages without copying, if that is possible.
     fn resize_pages(
         &self,
         front: Front<'_>,
         block: NonNull<u8>,
-        place: &Place,
+        kind: &BlockKind,
         size: usize,
     ) -> Option<NonNull<u8>> {
-        match *place {
-            Place::Large(run) => self.segments.resize_large(run, size.max(1)),
-            Place::Huge(_) => {
+        match *kind {
+            BlockKind::Large(run) => self.segments.resize_large(run, size.max(1)),
+            BlockKind::Huge(_) => {
                 let resize = || self.segments.resize_huge(block, size.max(1));
                 resize().or_else(|| self.retry(front, resize))
             }
-            Place::Small(_) | Place::Foreign => None,
+            BlockKind::Small(_) | BlockKind::Foreign => None,
         }
     }
 
     /// Moves a block's first `kept` bytes to a new block of `size`.
     ///
     /// # Safety
-    /// As for [`Heap::reallocate`]; the block holds at least `kept` bytes, and so does `size`.
+    /// As for [`Heap::reallocate`]. The block holds at least `kept` bytes, and so does `size`.
     unsafe fn move_block(
         &self,
         front: Front<'_>,
@@ -127,7 +129,7 @@ impl<O: Os> Heap<O> {
     ) -> Option<NonNull<u8>> {
         // SAFETY: the caller's promise.
         let target = unsafe { self.allocate(front, size) }?;
-        // SAFETY: both blocks hold `kept` bytes, and the new one is nobody else's.
+        // SAFETY: both blocks hold `kept` bytes, and the new one belongs to this call alone.
         unsafe { target.copy_from_nonoverlapping(block, kept) };
         // SAFETY: the caller gave the block up. It is hz3's, so the free succeeds.
         let freed = unsafe { self.free(front, block.as_ptr()) };

@@ -15,12 +15,12 @@ use crate::os::Os;
 use crate::reclaim::grain;
 use crate::stats::Stats;
 
-/// Blocks that wait for a thread, in bytes.
+/// Bytes of blocks that wait in caches.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cached {
     /// In caches whose owners ran a slow path since the last tick.
     running: u64,
-    /// In other caches, those of ended threads included.
+    /// In other thread caches, including those of ended threads.
     idle: u64,
     /// In transfer caches.
     transfer: u64,
@@ -31,7 +31,7 @@ impl Cached {
         self.running + self.idle + self.transfer
     }
 
-    /// As much of it as `bytes` hold, so that the sum cannot exceed them.
+    /// Returns as much of it as fits into `bytes`, so that the sum cannot exceed them.
     fn within(self, bytes: u64) -> Cached {
         let running = self.running.min(bytes);
         let idle = self.idle.min(bytes - running);
@@ -39,7 +39,7 @@ impl Cached {
     }
 }
 
-/// hz3's own memory, in bytes.
+/// Memory of hz3's own tables and caches, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Metadata {
     mapped: u64,
@@ -47,7 +47,7 @@ struct Metadata {
 }
 
 impl<O: Os> Heap<O> {
-    /// Blocks in thread caches and transfer caches, as a hint.
+    /// Returns the bytes of blocks in thread caches and transfer caches, as a hint.
     fn cached(&self) -> Cached {
         let mut cached = Cached { transfer: self.central.transfer_bytes(), ..Cached::default() };
         for cache in self.registry.iter() {
@@ -57,7 +57,7 @@ impl<O: Os> Heap<O> {
         cached
     }
 
-    /// Runs of large blocks in thread caches, as a hint.
+    /// Returns the bytes of runs of large blocks in thread caches, as a hint.
     fn cached_runs(&self) -> Cached {
         let mut cached = Cached::default();
         for cache in self.registry.iter() {
@@ -67,8 +67,9 @@ impl<O: Os> Heap<O> {
         cached
     }
 
-    /// The statistics. The layers are read one after the other; what other threads do meanwhile
-    /// must not make a difference negative, nor break the sums.
+    /// Returns the statistics.
+    /// The layers are read one after the other. Changes by other threads meanwhile must not make a
+    /// difference negative or break the sums.
     ///
     /// Takes time in proportion to the number of slabs, and holds no lock for longer than one bin
     /// takes.
@@ -157,7 +158,7 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// The tables of the arena, given, and all else that is hz3's own.
+    /// Returns the bytes of the arena's tables, which are given, and of hz3's other memory.
     fn metadata(&self, tables: u64, resident_tables: u64) -> Metadata {
         let mut metadata = Metadata {
             mapped: tables + self.central.table_bytes(self.os()),
@@ -186,7 +187,7 @@ impl<O: Os> Heap<O> {
         let mapped = segment.committed * to_u64(PAGE_BYTES) + segment.huge_bytes;
         assert_eq!(mapped, stats.active + stats.dirty + stats.retained, "I-8");
         assert!(segment.peak_active_bytes >= stats.active, "a peak below the present");
-        // What is at rest needs no clamping.
+        // At rest the sums need no clamping.
         let central = self.central.slab_counts();
         assert!(self.cached().sum() <= central.used_bytes);
     }

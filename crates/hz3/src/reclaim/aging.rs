@@ -1,43 +1,46 @@
-//! How long free memory is kept before it is purged.
+//! The pace of ageing: how long free memory is kept before it is purged.
 //!
-//! Free pages have two generations: young until the next ageing, old after it; what is still old
-//! at the ageing after that is purged. The holes of slabs settle at the same pace.
+//! Free pages have two generations: young until the next ageing, old after it. Pages that are still
+//! old at the following ageing are purged. The holes of slabs age at the same pace.
 //!
-//! While threads are at work the pace is the slowest, for what they freed they are likely to take
-//! again: a short program ends before anything is purged. As soon as nobody is at work an ageing
-//! happens every tick. When pages are taken again so soon after they were purged that the slowest
-//! pace would have kept them, the purge was a mistake, and the time between two ageings becomes a
-//! tick longer for the next pauses too; when a long time passes without a mistake, a tick shorter. It
-//! never gets so long that what was freed is still there a second later.
+//! While threads are active, ageings are as rare as possible, because a busy thread usually reuses
+//! the memory that it has just freed. A short program therefore ends before anything is purged.
+//! When no thread is active, every tick is an ageing.
+//!
+//! A purge is *premature* if its pages are taken again so soon that the slowest pace would have
+//! kept them. Then the time between two ageings becomes a tick longer, also for later pauses. After
+//! a long time without a premature purge it becomes a tick shorter. Even at the slowest pace, freed
+//! memory is given back within a second.
 
-/// Ticks between two ageings at most, and while threads are at work. The blocks of a cache are stolen
-/// in the second tick after they were freed at the latest; the ageing that finds their pages young
-/// comes in the fourth then, and the one that finds them old in the seventh.
+/// Ticks between two ageings at most, and while threads are active.
+/// A cache's blocks are stolen in the second tick after they were freed at the latest. The ageing
+/// that finds their pages young then comes in the fourth tick, and the one that finds them old in
+/// the seventh.
 const LONGEST: u32 = 3;
-/// Milliseconds without a mistake after which the program counts as calm again.
-const CALM_MS: u64 = 12_800;
+/// The period becomes a tick shorter after so many milliseconds without a premature purge.
+const QUIET_MS: u64 = 12_800;
 
 /// The pace of ageing.
 #[derive(Debug)]
 pub(crate) struct Aging {
     /// Milliseconds between two ticks while there is work.
     tick_ms: u64,
-    /// Ticks between two ageings while nobody is at work.
+    /// Ticks between two ageings while no thread is active.
     period: u32,
-    /// The same at this tick.
+    /// Ticks between two ageings at this tick.
     present: u32,
-    /// Ticks since the last one.
+    /// Ticks since the last ageing.
     since: u32,
     now_ms: u64,
-    /// The time of the last purge, its pages that have not been accounted for, and the ticks between
-    /// two ageings at that time.
+    /// When the last purge ran, in milliseconds; its pages that are not accounted for; the ticks
+    /// between two ageings at that time.
     purged_at: u64,
     purged_pages: u64,
     purged_by: u32,
-    /// The counter of pages taken again, at the last tick.
+    /// The number of purged pages taken again, at the last tick.
     refaulted: u64,
-    /// The time of the last mistake, or of the last relaxation.
-    disturbed_at: u64,
+    /// When the period last changed, in milliseconds.
+    changed_at: u64,
 }
 
 impl Aging {
@@ -53,25 +56,26 @@ impl Aging {
             purged_pages: 0,
             purged_by: 1,
             refaulted: 0,
-            disturbed_at: 0,
+            changed_at: 0,
         }
     }
 
-    /// Begins a tick at a time. `refaulted`: purged pages taken again so far. `busy`: threads were at
-    /// work since the last tick. Returns whether an ageing is due.
+    /// Begins a tick. Returns whether an ageing is due.
+    /// `refaulted` is the number of purged pages taken again so far. `busy` says whether threads
+    /// were active since the last tick.
     pub(crate) fn tick(&mut self, now_ms: u64, refaulted: u64, busy: bool) -> bool {
         self.now_ms = now_ms;
         let again = refaulted - self.refaulted;
         self.refaulted = refaulted;
-        let soon = now_ms.saturating_sub(self.purged_at) <= self.soon_ms();
+        let soon = now_ms.saturating_sub(self.purged_at) <= self.premature_ms();
         if soon && self.purged_pages > 0 && again >= self.purged_pages.div_ceil(4) {
             self.period = (self.period + 1).min(LONGEST);
-            // One purge is one mistake.
+            // One purge counts once.
             self.purged_pages = 0;
-            self.disturbed_at = now_ms;
-        } else if now_ms.saturating_sub(self.disturbed_at) >= CALM_MS {
+            self.changed_at = now_ms;
+        } else if now_ms.saturating_sub(self.changed_at) >= QUIET_MS {
             self.period = (self.period - 1).max(1);
-            self.disturbed_at = now_ms;
+            self.changed_at = now_ms;
         }
         self.present = if busy { LONGEST } else { self.period };
         self.since += 1;
@@ -82,15 +86,17 @@ impl Aging {
         due
     }
 
-    /// Milliseconds from a purge in which taking its pages again shows it to be a mistake. Pages are
-    /// kept for up to two periods, so the longest period keeps them by so much longer; and a tick later
-    /// at most it is noticed. Time, and not ticks: there are none while the reclaimer rests.
-    fn soon_ms(&self) -> u64 {
+    /// Returns within how many milliseconds after a purge taking its pages again makes it
+    /// premature.
+    /// Pages are kept for up to two periods, so the longest period would have kept them that much
+    /// longer, and a tick notices it at most one tick later. The limit is a time because a resting
+    /// reclaimer has no ticks.
+    fn premature_ms(&self) -> u64 {
         let longer = 2 * (LONGEST - self.purged_by);
         u64::from(longer + 1) * self.tick_ms
     }
 
-    /// Notes that this tick purged pages.
+    /// Notes that this tick purged `pages` pages.
     pub(crate) fn purged(&mut self, pages: u64) {
         if pages > 0 {
             self.purged_at = self.now_ms;
@@ -99,7 +105,6 @@ impl Aging {
         }
     }
 
-    /// Ticks between two ageings.
     #[cfg(test)]
     pub(crate) fn period(&self) -> u32 {
         self.period
@@ -108,12 +113,12 @@ impl Aging {
 
 #[cfg(test)]
 mod tests {
-    use super::{Aging, CALM_MS, LONGEST};
+    use super::{Aging, LONGEST, QUIET_MS};
 
     const TICK_MS: u64 = 125;
 
     #[test]
-    fn every_tick_ages_while_the_program_is_calm() {
+    fn every_tick_ages_while_no_thread_is_active() {
         let mut aging = Aging::new(TICK_MS);
         for tick in 0..1000 {
             assert!(aging.tick(tick * TICK_MS, 0, false));
@@ -122,21 +127,21 @@ mod tests {
     }
 
     #[test]
-    fn pages_taken_again_soon_lengthen_the_period_and_calm_shortens_it() {
+    fn premature_purges_lengthen_the_period_and_quiet_time_shortens_it() {
         let mut aging = Aging::new(TICK_MS);
         for tick in 0..20 {
             aging.tick(tick * TICK_MS, tick * 100, false);
             aging.purged(100);
         }
         assert_eq!(aging.period(), LONGEST);
-        for calm in 1..=3 {
-            aging.tick(20 * TICK_MS + calm * CALM_MS, 2000, false);
+        for quiet in 1..=3 {
+            aging.tick(20 * TICK_MS + quiet * QUIET_MS, 2000, false);
         }
         assert_eq!(aging.period(), 1);
     }
 
     #[test]
-    fn a_burst_that_no_pace_would_have_kept_its_pages_for_is_no_mistake() {
+    fn a_burst_that_comes_too_late_for_every_pace_changes_nothing() {
         // Purged by the third tick after the free, and taken again so many ticks after the purge;
         // there are none meanwhile, as everything is back.
         let period_after = |ticks: u64| {
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn while_threads_are_at_work_every_third_tick_ages_and_the_first_after_it_does() {
+    fn while_threads_are_active_every_third_tick_ages_and_then_every_tick() {
         let mut aging = Aging::new(TICK_MS);
         let busy = [true, true, true, true, true, true, true, false, false];
         let due = [false, false, true, false, false, true, false, true, true];
@@ -163,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_slowest_pace_purged_no_pace_would_have_kept() {
+    fn a_purge_at_the_slowest_pace_is_never_premature() {
         let taken_after = |busy: bool, ticks: u64| {
             let mut aging = Aging::new(TICK_MS);
             for tick in 0..2 {

@@ -8,14 +8,15 @@
 //!     '--------------- nothing left to do, or no other thread left --------------'
 //! ```
 //!
-//! Two entries: after a slow path ([`Reclaim::after_slow_path`]), and the turn of the reclaimer's thread
-//! ([`Reclaim::thread_turn`]). In either state a slow path that finds the heap near its memory limit
-//! releases what is free at once.
+//! There are two entries: after a slow path ([`Reclaim::after_slow_path`]), and the turn of the
+//! reclaimer's thread ([`Reclaim::thread_turn`]). In either state, a slow path that finds the heap
+//! near its memory limit releases free memory at once.
 //!
-//! In a process without threads the slow paths do the work: what may be resident and free stays
-//! below a bound whatever the program does next, even nothing ([`super::trim`]), and what the program
-//! has not used for a while goes at a tick. A process with threads gets one more while there is work.
-//! A slow path that finds enough work asks for it; `thread::reclaimer` starts it.
+//! In a process with one thread, slow paths do the work: they keep free memory that may be resident
+//! below a bound ([`super::trim`]). The bound holds even if the program then does nothing. Memory
+//! that the program has not used for a while goes at a tick. In a process with several threads, a
+//! slow path that finds enough work asks for a reclaimer. `thread::reclaimer` starts it, and it
+//! leaves when no work is left.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -28,19 +29,20 @@ use crate::options::{Background, Config, Policy};
 use crate::os::Os;
 use crate::os::lock::futex_wake_one;
 
-/// Bytes that are worth a thread or a tick.
+/// Bytes that justify a thread or a tick.
 const WORTH_A_TICK: u64 = 8 * 1024 * 1024;
-/// So many bytes are free only when the reclaimer is behind, or gone: the slow paths look after it.
+/// If this many bytes are free, the reclaimer is late or dead, so slow paths check on it.
 const OVERDUE: u64 = 4 * WORTH_A_TICK;
-/// How long a reclaimer may be silent while so much is free, in milliseconds; then it is taken for
-/// dead. A filter of system calls may have killed it, or this is a child of a bare `fork`.
+/// How long a reclaimer may be silent while so much is free, in milliseconds, before it counts as
+/// dead.
+/// A filter of system calls may have killed it, or the process may be a child of a bare `fork`.
 const LONGEST_SILENCE_MS: u64 = 3000;
-/// Slow paths of a thread between two estimates of all that could be given back.
+/// Slow paths of a thread between two estimates of the memory that could be given back.
 const SLOW_PATHS_AN_ESTIMATE: u64 = 64;
-/// Ticks after which the reclaimer leaves a process that has no other thread any more.
+/// Ticks after which the reclaimer leaves a process that has no other thread.
 const TICKS_ALONE: u32 = 8;
 
-/// Nothing goes back by itself.
+/// No memory goes back by itself.
 const OFF: u32 = 0;
 /// Slow paths do the work.
 const INLINE: u32 = 1;
@@ -53,16 +55,17 @@ const RUNNING: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Driver {
     state: AtomicU32,
-    /// The state in which a process begins, a forked child as well.
+    /// The state in which a process begins, also a forked child.
     first_state: u32,
     tick_ms: u32,
     /// Whether a thread may be started: configured, and not refused by the system so far.
     may_start: AtomicBool,
-    /// Whether one may be started in a process that has no other thread.
+    /// Whether the reclaimer may be started in a process with only one thread.
     may_be_second: bool,
-    /// A slow path found enough work for a thread.
+    /// Whether a slow path found enough work for a thread.
     is_wanted: AtomicBool,
-    /// The number of the present reclaimer; one with another number leaves. The thread sleeps on it.
+    /// The number of the present reclaimer, on which its thread sleeps. A reclaimer with another
+    /// number leaves.
     number: AtomicU32,
     /// When the reclaimer last began a tick, in milliseconds.
     last_tick: AtomicU64,
@@ -94,13 +97,14 @@ impl Driver {
         }
     }
 
-    /// Whether a slow path asked for a thread.
+    /// Returns whether a slow path asked for a thread.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
         self.is_wanted.load(Ordering::Relaxed)
     }
 
-    /// Forgets that a thread is wanted, and claims its start; `None` when there is one already.
+    /// Clears the request for a thread and claims its start. Returns `None` if there is a thread
+    /// already.
     pub(crate) fn begin_start(&self, now_ms: u64) -> Option<u32> {
         self.is_wanted.store(false, Ordering::Relaxed);
         let (from, to) = (INLINE, STARTING);
@@ -109,8 +113,9 @@ impl Driver {
         Some(self.number.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
     }
 
-    /// Ends what [`Driver::begin_start`] began. A system that has no thread to give will hardly have
-    /// one soon.
+    /// Ends a start that [`Driver::begin_start`] began.
+    /// If the system refused a thread, none is started again, because the next attempt would most
+    /// likely fail too.
     pub(crate) fn end_start(&self, has_started: bool) {
         if !has_started {
             self.may_start.store(false, Ordering::Relaxed);
@@ -121,12 +126,12 @@ impl Driver {
             self.state.compare_exchange(STARTING, state, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// What the thread sleeps on, and for how many milliseconds.
+    /// Returns the futex on which the thread sleeps, and for how many milliseconds.
     pub(crate) fn sleep_on(&self) -> (&AtomicU32, u32) {
         (&self.number, self.tick_ms)
     }
 
-    /// The thread cannot sleep and would spin: the slow paths do the work from now on.
+    /// Returns the work to slow paths because the thread cannot sleep and would spin.
     pub(crate) fn give_up(&self) {
         self.may_start.store(false, Ordering::Relaxed);
         self.state.store(INLINE, Ordering::Relaxed);
@@ -144,20 +149,21 @@ impl Driver {
         self.state.store(self.first_state, Ordering::Relaxed);
     }
 
-    /// In a forked child: the thread did not come along.
+    /// In a forked child: forgets the thread, which exists only in the parent.
     pub(super) fn forget_thread(&self) {
         self.is_wanted.store(false, Ordering::Relaxed);
         self.forget_number();
     }
 
-    /// Whether a thread may do the work: the process has other threads, or does not mind one.
+    /// Returns whether a thread may do the work: the process has other threads, or the option
+    /// allows it.
     fn wants_thread(&self, threads: usize) -> bool {
         self.may_start.load(Ordering::Relaxed) && (threads > 1 || self.may_be_second)
     }
 }
 
 impl Turns {
-    /// For the thread of this number.
+    /// Takes the number under which the thread was started.
     pub(crate) fn new(number: u32) -> Turns {
         Turns { number, alone: 0 }
     }
@@ -168,7 +174,9 @@ impl Reclaim {
         &self.driver
     }
 
-    /// After a slow path, with no lock held: sees to it that memory is looked after.
+    /// Releases memory under pressure, and otherwise reclaims or asks for a reclaimer if enough is
+    /// free.
+    /// Call it after a slow path, with no lock held.
     #[inline]
     pub(crate) fn after_slow_path<O: Os>(&self, layers: Layers<'_, O>) {
         if layers.segments().limit().take_pressure() {
@@ -176,7 +184,7 @@ impl Reclaim {
         }
         match eventcount::state_after_post(&self.driver.state) {
             INLINE => {
-                self.look_after(layers);
+                self.reclaim_inline(layers);
                 if let Some(own) = layers.own() {
                     own.runs.note_poll(self.driver.number.load(Ordering::Relaxed));
                 }
@@ -191,38 +199,40 @@ impl Reclaim {
         }
     }
 
-    /// Whether [`Reclaim::after_slow_path`] is due after a large block went into the calling thread's
-    /// cache, and nowhere else. What was held before when the memory was looked after needs no other
-    /// look; but the clock that large frees are goes on.
+    /// Returns whether [`Reclaim::after_slow_path`] is due after a large block was freed into the
+    /// calling thread's cache.
+    /// It is not due if the cache holds no more than at the last poll. But large frees also
+    /// count as the clock of estimates.
     #[inline]
-    pub(crate) fn is_look_due(&self, own: &ThreadCache) -> bool {
+    pub(crate) fn is_poll_due(&self, own: &ThreadCache) -> bool {
         let is_inline = eventcount::state_after_post(&self.driver.state) == INLINE;
         let number = self.driver.number.load(Ordering::Relaxed);
-        let is_looked_after = !is_inline || own.runs.is_poll_current(number);
-        !is_looked_after || own.large_frees().is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
+        let has_checked = !is_inline || own.runs.is_poll_current(number);
+        !has_checked || own.large_frees().is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
     }
 
-    /// As [`Reclaim::after_slow_path`], for a thread that has just given its cache back. It may hold
-    /// locks of the C library and starts no other.
+    /// As [`Reclaim::after_slow_path`], for a thread that has just given its cache back.
+    /// Such a thread may hold locks of the C library, so it starts no thread.
     pub(crate) fn after_thread_end<O: Os>(&self, layers: Layers<'_, O>) {
         match eventcount::state_after_post(&self.driver.state) {
             INLINE => {
                 self.trim_unless_experiment(layers, true);
                 self.tick_if_due(layers);
             }
-            // A process that has come to one thread has no other again; and one that ends with its last
-            // thread must not end with the reclaimer.
+            // A process that is down to one thread rarely starts another. And if it ends with its
+            // last thread, the reclaimer must not keep it alive.
             RUNNING if !self.wants_thread(layers) => {
                 self.driver.end();
                 if self.experiment.is_none() {
-                    self.hand_over(layers);
+                    self.switch_to_inline(layers);
                 }
             }
             _ => {}
         }
     }
 
-    /// A turn of the reclaimer's thread, after each sleep. Returns whether it goes on.
+    /// Runs a turn of the reclaimer's thread, after each sleep. Returns whether the thread
+    /// continues.
     pub(crate) fn thread_turn<O: Os>(&self, layers: Layers<'_, O>, turns: &mut Turns) -> bool {
         let driver = &self.driver;
         if driver.number.load(Ordering::Relaxed) != turns.number {
@@ -235,7 +245,7 @@ impl Reclaim {
         !((next == Next::Rest || is_alone) && self.leave(layers, is_alone))
     }
 
-    /// One tick of the default policy, or one epoch of an experiment.
+    /// Runs one tick of the default policy, or one epoch of an experiment.
     pub(crate) fn tick<O: Os>(&self, layers: Layers<'_, O>) -> Next {
         match &self.experiment {
             None => self.default_tick(layers),
@@ -243,31 +253,32 @@ impl Reclaim {
         }
     }
 
-    /// Does what is to be done, or asks for a thread that does.
+    /// Reclaims on the calling thread, or asks for the reclaimer's thread if the process may have
+    /// one.
     #[cold]
-    fn look_after<O: Os>(&self, layers: Layers<'_, O>) {
+    fn reclaim_inline<O: Os>(&self, layers: Layers<'_, O>) {
         let is_due = layers.own().is_some_and(is_estimate_due);
         if !self.wants_thread(layers) {
             self.trim_unless_experiment(layers, is_due);
-            if is_due || layers.pages().offer() >= WORTH_A_TICK {
+            if is_due || layers.pages().releasable_bytes() >= WORTH_A_TICK {
                 self.tick_if_due(layers);
             }
             return;
         }
-        // Freed large blocks that the thread's cache keeps are not in what is free yet.
+        // The free pages do not yet include freed large blocks that the thread's cache keeps.
         let worth = WORTH_A_TICK.saturating_sub(layers.own().map_or(0, |own| own.runs.bytes()));
-        // Free pages, and what caches may come to hold, count at once: a program may free ten large
-        // blocks and then nothing more, and a free that a cache serves looks at nothing. What lies in
-        // slabs is estimated once in a while.
-        let is_worth = may_hold(layers, worth) || (is_due && offers(layers, WORTH_A_TICK));
+        // Free pages, and memory that caches may come to hold, count at once: a program may free
+        // ten large blocks and then nothing more, and a free that a cache serves checks nothing.
+        // Free bytes in slabs are estimated only now and then.
+        let is_worth = may_hold(layers, worth) || (is_due && can_release(layers, WORTH_A_TICK));
         if is_worth && self.driver.is_wanted.swap(true, Ordering::Relaxed) {
-            // Nobody could start it since the last slow path.
+            // No thread could start it since the last slow path.
             self.trim_unless_experiment(layers, is_due);
             self.tick_if_due(layers);
         }
     }
 
-    /// An experiment keeps what it likes.
+    /// Trims, unless an experiment decides what stays free.
     fn trim_unless_experiment<O: Os>(&self, layers: Layers<'_, O>, counts_slabs: bool) {
         if self.experiment.is_none() {
             self.trim(layers, counts_slabs);
@@ -294,7 +305,7 @@ impl Reclaim {
         }
     }
 
-    /// Gives up on a reclaimer that has not run for long.
+    /// Ends a reclaimer that has not run for a long time.
     #[cold]
     fn replace_if_dead(&self, now_ms: u64) {
         let silence = now_ms.saturating_sub(self.driver.last_tick.load(Ordering::Relaxed));
@@ -303,18 +314,18 @@ impl Reclaim {
         }
     }
 
-    /// Leaves, unless there is work left that nobody else may come to look after.
+    /// Ends the reclaimer's work, unless work is left that no other thread may notice.
     fn leave<O: Os>(&self, layers: Layers<'_, O>, is_alone: bool) -> bool {
         if !is_alone && self.experiment.is_none() {
-            // The next free of every cached class runs a slow path; else it would be a hit that asks for
-            // no reclaimer. The experiments count on slow paths alone.
+            // The next free of every cached class must run a slow path; a hit would ask for no
+            // reclaimer. The experiments rely on slow paths alone.
             layers.registry.iter().for_each(ThreadCache::arm_slow_paths);
         }
         let is_quiet = || is_alone || self.is_quiet(layers);
         eventcount::leave(&self.driver.state, RUNNING, INLINE, || layers.os().barrier(), is_quiet)
     }
 
-    /// Whether nothing has happened since the last tick that a tick would have to look at.
+    /// Returns whether a tick, or an epoch of an experiment, would find nothing to do.
     pub(super) fn is_quiet<O: Os>(&self, layers: Layers<'_, O>) -> bool {
         match &self.experiment {
             None => self.is_settled(layers),
@@ -323,26 +334,32 @@ impl Reclaim {
     }
 }
 
-/// Whether so many slow paths of a thread have passed that an estimate is worth its time. They and its
-/// large frees are a clock that every program moves.
+/// Returns whether a thread has run enough slow paths since its last estimate.
+/// Slow paths and large frees are the clock, because every program moves it.
 fn is_estimate_due(own: &ThreadCache) -> bool {
     let slow_paths = own.slow_paths() + own.large_frees();
     own.counts.is_estimate_due(slow_paths, SLOW_PATHS_AN_ESTIMATE)
 }
 
-/// Whether at least `bytes` could go back to the system, now or after frees that the caches serve and
-/// nobody sees; a hint that costs next to nothing. What lies in slabs is not seen.
+/// Returns whether at least `bytes` could go back to the system, now or after frees that only
+/// caches see.
+/// A hint that costs a few loads. Free bytes in slabs are not counted.
 fn may_hold<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
-    // What the caches may hold, but no more than there is.
+    // The caches may hold as much as they were granted, but no more than is in use.
     let granted = layers.registry.granted().load(Ordering::Relaxed);
     let cached = granted.min(layers.segments().account().active_bytes());
-    layers.pages().offer() + cached >= bytes
+    layers.pages().releasable_bytes() + cached >= bytes
 }
 
-/// Whether the layers offer at least `bytes`. All of that lies in what is dirty or in use, so a small
-/// heap is done with two loads; else it takes time in proportion to the number of caches.
-fn offers<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
-    let dirty = layers.pages().offer();
-    let in_use = || layers.slabs().offer() + layers.transfers().offer() + layers.caches().offer();
+/// Returns whether the layers could release at least `bytes`.
+/// All of that is dirty or in use, so a small heap needs two loads. Otherwise it takes time in
+/// proportion to the number of caches.
+fn can_release<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
+    let dirty = layers.pages().releasable_bytes();
+    let in_use = || {
+        layers.slabs().releasable_bytes()
+            + layers.transfers().releasable_bytes()
+            + layers.caches().releasable_bytes()
+    };
     dirty + layers.segments().account().active_bytes() >= bytes && dirty + in_use() >= bytes
 }

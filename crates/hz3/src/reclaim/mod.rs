@@ -1,12 +1,12 @@
-//! Reclaim: memory on its way back to the system, through the same layers from top to bottom.
+//! Reclaim: how memory goes back to the system, through the layers from top to bottom.
 //!
-//! | file | what it decides or does |
+//! | file | its part |
 //! |---|---|
 //! | [`driver`] | when: a state machine, entered after a slow path and by the reclaimer's thread |
-//! | [`tick`] | what one tick takes, with [`aging`]'s pace |
-//! | [`trim`] | what may stay free in a process without a reclaimer, with [`slack`]'s bound |
-//! | [`pass`] | in what order: one function for every reclaim, told how far to go by a scope |
-//! | [`source`] | what each layer offers, and the only way to take it |
+//! | [`tick`] | which memory one tick takes, at [`aging`]'s pace |
+//! | [`trim`] | how much may stay free in a process without a reclaimer, by [`slack`]'s bound |
+//! | [`pass`] | in which order: one function for every reclaim, limited by a scope |
+//! | [`source`] | which memory each layer can release, and the only way to take it |
 //! | [`purge`] | the system call |
 //! | [`experiments`] | other policies, to compare with; left out without the feature of that name |
 //!
@@ -57,23 +57,23 @@ pub(crate) struct Reclaim {
     ticks: Ticks,
     slack: Slack,
     purger: Purger,
-    /// In place of the default policy, if one is configured.
+    /// Replaces the default policy, if one is configured.
     experiment: Option<Experiment>,
     stolen_bytes: AtomicU64,
     time_ns: AtomicU64,
 }
 
-/// Whether there is anything left to do.
+/// Whether another tick is worthwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Another tick may give memory back.
     Tick,
-    /// Everything is back until somebody allocates or frees.
+    /// Everything is given back until a thread allocates or frees.
     Rest,
 }
 
 impl Reclaim {
-    /// For a policy and the user's limits.
+    /// Takes the policy and the limits from the configuration.
     pub(crate) fn new(config: &Config) -> Reclaim {
         Reclaim {
             driver: Driver::new(config),
@@ -86,8 +86,8 @@ impl Reclaim {
         }
     }
 
-    /// Gives everything back until at most `keep` bytes of free pages may hold memory; holes are
-    /// purged only for `keep` 0. Returns the bytes given back.
+    /// Gives everything back until at most `keep` bytes of free pages may hold memory.
+    /// Holes are purged only if `keep` is 0. Returns the bytes given back.
     pub(crate) fn collect<O: Os>(&self, layers: Layers<'_, O>, keep: usize) -> usize {
         let pages = self.pass(layers, Scope::all_but(keep)).purged_pages();
         usize::try_from(pages).unwrap_or(usize::MAX) * PAGE_BYTES
@@ -100,7 +100,8 @@ impl Reclaim {
         segments.limit().note_release(segments.held_bytes());
     }
 
-    /// Memory has ended: makes every free page available, those that a limit counts included.
+    /// Makes every free page available because memory is exhausted.
+    /// If there is a memory limit, free pages go to the system, because the limit counts them.
     pub(crate) fn make_room<O: Os>(&self, layers: Layers<'_, O>) {
         if layers.segments().limit().bytes().is_some() {
             self.release_under_pressure(layers);
@@ -109,26 +110,26 @@ impl Reclaim {
         }
     }
 
-    /// As [`Reclaim::make_room`], at no cost for other threads.
+    /// As [`Reclaim::make_room`], without emptying other threads' caches.
     pub(crate) fn make_own_room<O: Os>(&self, layers: Layers<'_, O>) {
         self.pass(layers, Scope::OWN_BLOCKS);
     }
 
-    /// A thread has ended and its cache is back.
+    /// Call it after a thread has ended and its cache was released.
     pub(crate) fn thread_ended<O: Os>(&self, below: Below<'_, O>) {
         if let Some(experiment) = &self.experiment {
             experiment.thread_ended(self, below);
         }
     }
 
-    /// One pass, counted.
+    /// Runs one pass and counts the stolen bytes.
     fn pass<O: Os>(&self, layers: Layers<'_, O>, scope: Scope) -> Moved {
         let moved = pass::run(layers, &self.purger, scope);
         self.stolen_bytes.fetch_add(moved.stolen_bytes(), Ordering::Relaxed);
         moved
     }
 
-    /// Counts the time that a step takes.
+    /// Runs a step and counts its time.
     fn timed<T>(&self, os: &impl Os, step: impl FnOnce() -> T) -> T {
         let start = os.now_ns();
         let result = step();
@@ -152,18 +153,17 @@ impl Reclaim {
         self.experiment.as_ref().map_or(Ok(()), |experiment| experiment.write_lines(out, stats))
     }
 
-    /// Waits until no page is off its map for a purge, and keeps it so, for fork.
+    /// Waits until no page is off its map for a purge, and prevents further purges, for fork.
     pub(crate) fn acquire_all(&self) {
         self.purger.acquire();
     }
 
-    /// Releases what [`Reclaim::acquire_all`] took, perhaps in a forked child.
+    /// Releases the locks that [`Reclaim::acquire_all`] took, perhaps in a forked child.
     pub(crate) fn release_all(&self) {
         self.purger.release();
     }
 
-    /// In a forked child: the reclaimer, and a thread that may have been in a tick, are not in this
-    /// process.
+    /// In a forked child: forgets the reclaimer and a thread that may have been in a tick.
     pub(crate) fn forget_other_threads(&self) {
         self.driver.forget_thread();
         self.ticks.forget_other_threads();

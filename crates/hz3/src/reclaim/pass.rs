@@ -1,14 +1,14 @@
-//! One pass: in what order memory goes back.
+//! One pass: the order in which memory goes back.
 //!
-//! Always from top to bottom, so that what one layer lets go of is there for the next: thread caches,
-//! transfer caches, empty slabs, free pages, holes of part-used slabs. Every reclaim is one of the
-//! scopes below.
+//! A pass always runs from top to bottom, so that memory that one layer releases is there for the
+//! next: thread caches, transfer caches, empty slabs, free pages, holes of part-used slabs. Every
+//! reclaim is one of the scopes below.
 
 use super::purge::{Purged, Purger};
-use super::source::{Blocks, Layers, Passed, Source};
+use super::source::{Blocks, Layers, Released, Source};
 use crate::os::Os;
 
-/// What a pass takes of each layer.
+/// Selects which memory of each layer a pass takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scope {
     pub(super) blocks: Blocks,
@@ -16,71 +16,73 @@ pub(super) struct Scope {
     pub(super) holes: Holes,
 }
 
-/// Which free pages a pass purges.
+/// Selects the free pages that a pass purges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pages {
-    Stay,
-    /// Those that were free at the last ageing already. The others age.
+    Keep,
+    /// Pages that were already free at the last ageing. The others age.
     Old,
-    /// Those beyond so many bytes.
+    /// All beyond this many bytes.
     Beyond(usize),
 }
 
-/// Which holes of part-used slabs a pass purges.
+/// Selects the holes of part-used slabs that a pass purges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holes {
-    Stay,
-    /// Those of slabs without traffic since the last ageing. The others age.
+    Keep,
+    /// Holes of slabs without traffic since the last ageing. The others age.
     Old,
-    /// Those of slabs of which they are at least this part, or of all.
+    /// Holes of slabs of which they are at least this part, or of all slabs.
     AtLeast(Option<u32>),
 }
 
 impl Scope {
-    /// A tick: what no thread used since the last one.
+    /// A tick: memory that no thread used since the last one.
     pub(super) const IDLE: Scope =
-        Scope { blocks: Blocks::Idle, pages: Pages::Stay, holes: Holes::Stay };
-    /// An ageing, its first half: what was free at the last one already.
+        Scope { blocks: Blocks::Idle, pages: Pages::Keep, holes: Holes::Keep };
+    /// The first half of an ageing: pages that were already free at the last one.
     pub(super) const OLD_PAGES: Scope =
-        Scope { blocks: Blocks::Stay, pages: Pages::Old, holes: Holes::Stay };
-    /// Its second half. Not one scope with the first: a slab that leaves here brings young pages, which
-    /// must not count among those that the first half left.
+        Scope { blocks: Blocks::Keep, pages: Pages::Old, holes: Holes::Keep };
+    /// The second half of an ageing.
+    /// It is a scope of its own because a slab that is retired here brings young pages, which must
+    /// not count among those that the first half left.
     pub(super) const OLD_HOLES: Scope =
-        Scope { blocks: Blocks::Stay, pages: Pages::Stay, holes: Holes::Old };
-    /// Memory has ended, and the pages are wanted by this process: nothing goes to the system.
+        Scope { blocks: Blocks::Keep, pages: Pages::Keep, holes: Holes::Old };
+    /// Memory is exhausted. The process needs the pages itself, so none goes to the system.
     pub(super) const EVERY_BLOCK: Scope =
-        Scope { blocks: Blocks::All, pages: Pages::Stay, holes: Holes::Stay };
-    /// The same for a thread that must not disturb the others.
+        Scope { blocks: Blocks::All, pages: Pages::Keep, holes: Holes::Keep };
+    /// The same without disturbing other threads.
     pub(super) const OWN_BLOCKS: Scope =
-        Scope { blocks: Blocks::Own, pages: Pages::Stay, holes: Holes::Stay };
-    /// The memory limit is near: all that counts towards it and can go without a look at every slab.
+        Scope { blocks: Blocks::Own, pages: Pages::Keep, holes: Holes::Keep };
+    /// The memory limit is near: all that counts towards it and can go without a scan of every
+    /// slab.
     pub(super) const PRESSURE: Scope =
-        Scope { blocks: Blocks::All, pages: Pages::Beyond(0), holes: Holes::Stay };
+        Scope { blocks: Blocks::All, pages: Pages::Beyond(0), holes: Holes::Keep };
 
-    /// Everything but `keep` bytes of free pages; holes go only if nothing is kept.
+    /// Everything but `keep` bytes of free pages. Holes go only if `keep` is 0.
     pub(super) const fn all_but(keep: usize) -> Scope {
-        let holes = if keep == 0 { Holes::AtLeast(None) } else { Holes::Stay };
+        let holes = if keep == 0 { Holes::AtLeast(None) } else { Holes::Keep };
         Scope { blocks: Blocks::All, pages: Pages::Beyond(keep), holes }
     }
 }
 
-/// What a pass moved.
+/// Amounts that a pass moved.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moved {
-    pub(super) caches: Passed,
-    pub(super) transfers: Passed,
-    pub(super) slabs: Passed,
+    pub(super) caches: Released,
+    pub(super) transfers: Released,
+    pub(super) slabs: Released,
     pub(super) pages: Purged,
     pub(super) holes: Purged,
 }
 
 impl Moved {
-    /// Bytes of blocks that other threads' caches and the transfer caches lost.
+    /// Returns the bytes of blocks taken from other threads' caches and from the transfer caches.
     pub(super) fn stolen_bytes(&self) -> u64 {
         self.caches.bytes + self.transfers.bytes
     }
 
-    /// Pages that went to the system.
+    /// Returns the number of pages that went to the system.
     pub(super) fn purged_pages(&self) -> u64 {
         self.pages.pages + self.holes.pages
     }
@@ -95,12 +97,12 @@ pub(super) fn run<O: Os>(layers: Layers<'_, O>, purger: &Purger, scope: Scope) -
         ..Moved::default()
     };
     moved.pages = match scope.pages {
-        Pages::Stay => Purged::default(),
+        Pages::Keep => Purged::default(),
         Pages::Old => layers.pages().purge_old(purger),
         Pages::Beyond(keep) => layers.pages().purge(purger, keep),
     };
     moved.holes = match scope.holes {
-        Holes::Stay => Purged::default(),
+        Holes::Keep => Purged::default(),
         Holes::Old => layers.holes().purge_old(purger),
         Holes::AtLeast(part) => layers.holes().purge(purger, part),
     };

@@ -1,14 +1,15 @@
 //! The purge: the only caller of [`Os::purge`] for memory that reclaim found.
 //!
-//! Free pages leave their free map first, and the blocks of holes leave their bitmap. The kernel then
-//! takes the memory back without a lock that an allocation could want, and the pages return as clean.
-//! So nobody is handed a page that is being purged, and nobody waits for the system call. Ranges are
-//! maximal up to a budget, because a call for 2 MiB costs a seventh of what its pages cost one by one.
+//! Free pages leave their free map first, and the blocks of holes leave their bitmap. Then the
+//! kernel takes the memory back while no lock is held that an allocation could need, and the pages
+//! return as clean. So no thread gets a page that is being purged, and none waits for the system
+//! call. Ranges are maximal up to a budget, because a call for 2 MiB costs a seventh of purging its
+//! pages one by one.
 //!
-//! One lock, which no allocation takes, is held from taking to putting back. A fork waits for it, so
-//! that no child inherits pages that are on their way. The system call may run a hook of another
-//! library, which may allocate and wait for a lock whose holder allocates. So a purge waits for
-//! another one with a deadline, and a purge inside the hook of another does nothing.
+//! The purger's lock, which no allocation takes, is held from taking to putting back. A fork waits
+//! for it, so that no child inherits pages that are off their map. The system call may run a hook
+//! of another library, which may allocate and wait for a lock whose holder allocates. So a purge
+//! waits for another one with a timeout, and a purge inside such a hook does nothing.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,15 +23,15 @@ use crate::segment::meta::Age;
 use crate::stats::Stats;
 
 /// Milliseconds after which a purge gives up waiting for another one.
-const PATIENCE_MS: u32 = 1000;
+const LOCK_TIMEOUT_MS: u32 = 1000;
 
-/// Longest range of one call; it is off the free map meanwhile.
+/// The longest range of one call, which is off the free map during the call.
 pub(super) const RANGE_PAGES: Pages = Pages::new(4096);
 
-/// The lock of the purges, and what they did.
+/// The lock of the purges, and their counters.
 #[derive(Debug)]
 pub(crate) struct Purger {
-    /// Held while pages are on their way to the system.
+    /// Held while pages are off their map for a purge.
     lock: Lock<(), { rank::PURGING }>,
     pages: AtomicU64,
     /// Those of `pages` that were holes of part-used slabs.
@@ -39,18 +40,18 @@ pub(crate) struct Purger {
     refused: AtomicU64,
 }
 
-/// What a purge did.
+/// The result of a purge.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Purged {
     pub(crate) pages: u64,
     pub(crate) calls: u64,
     pub(crate) refused: u64,
-    /// Whole segments among the pages, where ranges of many were purged.
+    /// Whole segments among the pages, if ranges of many segments were purged.
     pub(crate) segments: u64,
 }
 
 impl Purged {
-    /// Adds what another purge did.
+    /// Adds the result of another purge.
     pub(crate) fn add(&mut self, other: Purged) {
         self.pages += other.pages;
         self.calls += other.calls;
@@ -70,20 +71,21 @@ impl Purged {
         segments.put_back(run);
     }
 
-    /// Gives back what the tables hold about the inside of a run, which is the caller's: it is
-    /// written anew before it is read, when the run is put back and when pages of it are taken.
+    /// Gives back the table entries of pages inside a run that belongs to the caller.
+    /// They are written before they are read: when the run is put back, and when its pages are
+    /// taken.
     fn give_tables_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
         for part in segments.arena().tables_of(run).into_iter().flatten() {
             self.calls += 1;
-            // SAFETY: I-4: zero is what these entries were at first, and I-3: nobody else has
-            // pages of the run, so nobody relies on an entry.
+            // SAFETY: I-4: zero is what these entries were at first, and I-3: no other thread has
+            // pages of the run, so none relies on an entry.
             if unsafe { segments.os().purge(part) } == Err(Refused) {
                 self.refused += 1;
             }
         }
     }
 
-    /// Gives one run back, which is the caller's. Returns whether it holds nothing now.
+    /// Gives one run back that belongs to the caller. Returns whether it holds no memory now.
     fn give_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) -> bool {
         self.calls += 1;
         segments.split_units(run);
@@ -110,8 +112,8 @@ impl Purger {
         }
     }
 
-    /// Goes over the free pages once, upwards, until at most `keep` bytes of them may hold memory. A
-    /// range that the system refuses stays dirty and is not tried again in this pass.
+    /// Purges free pages in address order until at most `keep` bytes of them may hold memory.
+    /// A range that the system refuses stays dirty and is not tried again in this pass.
     pub(crate) fn free_pages<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -159,9 +161,9 @@ impl Purger {
         done
     }
 
-    /// The lock; `None` if that takes too long, or this thread holds it.
+    /// Takes the lock; `None` after a timeout, or if this thread holds it already.
     pub(super) fn begin(&self) -> Option<Guard<'_, (), { rank::PURGING }>> {
-        if held::is_purging() { None } else { self.lock.lock_within(PATIENCE_MS) }
+        if held::is_purging() { None } else { self.lock.lock_within(LOCK_TIMEOUT_MS) }
     }
 
     pub(super) fn count(&self, purged: Purged) {
@@ -178,15 +180,15 @@ impl Purger {
         stats.hole_bytes = self.hole_pages.load(Ordering::Relaxed) * page;
     }
 
-    /// Waits until no page is on its way to the system, and keeps it so, for fork.
+    /// Waits until no page is off its map for a purge, and prevents further purges, for fork.
     pub(super) fn acquire(&self) {
-        // A thread that forks in a signal handler, or in a hook of the system call, may be the purger.
+        // A thread that forks in a signal handler, or in the purge's hook, may itself be purging.
         if !held::is_purging() {
             self.lock.acquire();
         }
     }
 
-    /// Releases what [`Purger::acquire`] took, perhaps in the forked child.
+    /// Releases the lock that [`Purger::acquire`] took, perhaps in the forked child.
     pub(super) fn release(&self) {
         if !held::is_purging() {
             self.lock.release();
@@ -194,12 +196,12 @@ impl Purger {
     }
 }
 
-/// Pages of the arena in a page of the system.
+/// Returns how many of the arena's pages a system page has.
 pub(crate) fn grain(os: &impl Os) -> Pages {
     Pages::new(to_u32(os.page_size() / PAGE_BYTES).max(1))
 }
 
-/// The part of a run that is made of whole OS pages.
+/// Returns the part of a run that consists of whole system pages.
 fn os_pages(os: &impl Os, run: Run) -> Option<Run> {
     let grain = grain(os);
     let start = run.start.align_up(grain);

@@ -1,15 +1,17 @@
-//! How much free memory may stay resident in a process without a reclaimer.
+//! The bound on free memory that may stay resident in a process without a reclaimer.
 //!
-//! There only slow paths give memory back, and the program may run none for ever. So what is free
-//! and may be resident must stay below a bound at any time, beside what the caches hold: 4 MiB and a
-//! quarter of the live bytes in the arena; 1 MiB and a 64th while the program only frees, for it will
-//! hardly take the memory again soon. A slow path that finds more purges down to half of the bound.
-//! Blocks in mappings of their own don't raise the bound: free pages of the arena never serve them.
+//! In such a process only slow paths give memory back, and the program may never run another one.
+//! So free memory that may be resident must always stay below a bound, besides what the caches
+//! hold. The bound is 4 MiB plus a quarter of the live bytes in the arena. While the program only
+//! frees, it is 1 MiB plus a 64th, because such a program rarely takes the memory again soon. A
+//! slow path that finds more purges down to half of the bound. Huge blocks do not raise the bound,
+//! because free pages of the arena never serve them.
 //!
-//! A program whose working set swings by more than the bound would pay for a purge and for as many
-//! faults with each swing. It pays for one or two: when a quarter of what was purged is taken again
-//! within a second in which the program waits, the purge was a mistake, and the bound doubles, or rises to what was taken
-//! again. It halves after every five seconds without a mistake.
+//! If a program's working set swings by more than the bound, each swing costs a purge and as many
+//! faults. The bound adapts as in the ski-rental problem: a purge is *premature* if the program
+//! takes a quarter of the purged pages again within a second of its waiting time. Then the bound
+//! doubles, or rises to what was taken again, so a program pays for one or two swings. The bound
+//! halves after every five seconds without a premature purge.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -18,41 +20,42 @@ use crate::central::FreeBytes;
 
 /// The bound for a program without live blocks, in bytes.
 const LEAST: u64 = 4 * 1024 * 1024;
-/// The part of the live bytes that may be free as well.
+/// The part of the live bytes that is added to the bound.
 const LIVE_PART: u64 = 4;
-/// The same for a program that only frees.
+/// As [`LEAST`] and [`LIVE_PART`], for a program that only frees.
 const LEAST_FREEING: u64 = 1024 * 1024;
 const LIVE_PART_FREEING: u64 = 64;
-/// The part of a slab that holes must be to be purged; at the end of a phase of frees, as good as
-/// nothing.
+/// A slab's holes are purged if they are at least this part of it. At the end of a phase of frees,
+/// almost any holes are.
 const HOLE_PART: u32 = 4;
 const HOLE_PART_AT_END: u32 = 128;
-/// The part of the bytes in use in slabs whose free is worth a look at holes, in a program that only
-/// frees; else it is [`LIVE_PART`].
+/// In a program that only frees, holes are scanned once this part of the bytes in use in slabs was
+/// freed; else [`LIVE_PART`] of them.
 const USED_PART_FREEING: u64 = 8;
-/// Fewer bytes that became free in slabs are not worth a look at their holes.
-const LEAST_LOOK: u64 = 1024 * 1024;
-/// A purge whose pages are taken again so soon was a mistake, in milliseconds that the process did not
-/// run on a CPU: one at work takes longer to come back to a large swing, and waits for nothing.
-const SOON_MS: u64 = 1000;
-/// The part of the purged pages that must be taken again for that, and how many at least.
-const MISTAKE_PART: u64 = 4;
-const LEAST_MISTAKE: u64 = 256;
-/// The bound doubles so often at most: beyond all memory.
+/// Holes are not scanned if fewer bytes than this became free in slabs.
+const LEAST_SCAN: u64 = 1024 * 1024;
+/// A purge is premature if its pages are taken again within so many milliseconds in which the
+/// process did not run.
+/// Running time does not count: a busy program takes longer to come back to a large swing.
+const PREMATURE_MS: u64 = 1000;
+/// The part of the purged pages that must be taken again for that, and the least number of pages.
+const PREMATURE_PART: u64 = 4;
+const LEAST_PREMATURE: u64 = 256;
+/// The bound is doubled at most this often, which exceeds all memory.
 const MOST: u32 = 24;
-/// The bound halves after so many milliseconds without a mistake.
-const CALM_MS: u64 = 5000;
+/// The bound halves after so many milliseconds without a premature purge.
+const QUIET_MS: u64 = 5000;
 
-/// When something happened.
+/// A moment in wall-clock time and in CPU time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Time {
     pub(crate) now_ms: u64,
-    /// How long the process has run on CPUs; 0 where that is not known of one thread alone.
+    /// How long the process has run on CPUs; 0 if that is not known for one thread alone.
     pub(crate) cpu_ms: u64,
 }
 
 impl Time {
-    /// Milliseconds since `before` in which the process did not run, as far as that is known.
+    /// Returns the milliseconds since `before` in which the process did not run, as far as known.
     fn waited_since(self, before: Time) -> u64 {
         let passed = self.now_ms.saturating_sub(before.now_ms);
         if self.cpu_ms == 0 || before.cpu_ms == 0 {
@@ -62,38 +65,40 @@ impl Time {
     }
 }
 
-/// The bound, read by every slow path without a lock. What changes it holds the lock of the pace.
+/// The bound. Every slow path reads it without a lock; a thread that changes it holds the lock of
+/// the pace.
 #[derive(Debug)]
 pub(crate) struct Slack {
     /// How often the bound is doubled.
     level: AtomicU32,
-    /// The count of pages taken again at which the last purges were a mistake.
+    /// The last purges are premature once this many pages were taken again.
     watched: AtomicU64,
-    /// Bytes of free pages that the last purge left against its will, or fewer since: the system
-    /// refused them, or they are parts of larger pages of its.
+    /// Bytes of free pages that the last purge could not give back, or fewer since then.
+    /// The system refused them, or they are parts of larger system pages.
     stuck: AtomicU64,
-    /// Free bytes in slabs, and in those that were dissolved, when holes were last looked at; or fewer
-    /// since.
+    /// Free bytes in slabs, and in dissolved slabs, at the last scan of holes; or fewer since then.
     known_in_slabs: AtomicU64,
-    /// Free bytes in slabs at the last look.
+    /// Free bytes in slabs at the last estimate.
     free_in_slabs: AtomicU64,
-    /// Pages purged since the last calm second or the last judgement, how many had been taken again
-    /// when the last were purged, and when that was.
+    /// Pages purged by the last series of purges, less than a second apart.
     purged_pages: AtomicU64,
+    /// How many pages had been taken again when the last purge ran, and when that was.
     retaken_before: AtomicU64,
     purged_at: AtomicU64,
     purged_cpu: AtomicU64,
-    handed_over_at: AtomicU64,
-    /// The number of purges, and what it was at the last mistake.
+    /// When everything was last given back because slow paths took over from the reclaimer.
+    switched_at: AtomicU64,
+    /// The number of purges, and its value at the last premature one.
     purges: AtomicU64,
-    judged: AtomicU64,
+    premature_purge: AtomicU64,
     /// When the level last changed, in milliseconds.
     changed_at: AtomicU64,
-    /// The caller's count of allocations that the caches did not serve, at the last estimate.
+    /// The calling thread's count of allocations that its cache did not serve, at the last
+    /// estimate.
     takes: AtomicU64,
-    /// It has not changed between the last two estimates.
+    /// Whether that count did not change between the last two estimates.
     only_frees: AtomicBool,
-    /// Three quarters of the slabs' bytes were free at the last look.
+    /// Whether three quarters of the slabs' bytes were free at the last estimate.
     is_sparse: AtomicBool,
 }
 
@@ -109,9 +114,9 @@ impl Slack {
             retaken_before: AtomicU64::new(0),
             purged_at: AtomicU64::new(0),
             purged_cpu: AtomicU64::new(0),
-            handed_over_at: AtomicU64::new(0),
+            switched_at: AtomicU64::new(0),
             purges: AtomicU64::new(0),
-            judged: AtomicU64::new(0),
+            premature_purge: AtomicU64::new(0),
             changed_at: AtomicU64::new(0),
             takes: AtomicU64::new(0),
             only_frees: AtomicBool::new(false),
@@ -119,40 +124,44 @@ impl Slack {
         }
     }
 
-    /// Whether the last hand-over is long enough ago for another one; it happens now.
-    pub(crate) fn may_hand_over(&self, now_ms: u64) -> bool {
-        let last = self.handed_over_at.load(Ordering::Relaxed);
-        let may = last == 0 || now_ms.saturating_sub(last) > SOON_MS;
+    /// Returns whether the last switch to slow paths is more than a second ago, and notes a new one
+    /// if so.
+    pub(crate) fn may_switch(&self, now_ms: u64) -> bool {
+        let last = self.switched_at.load(Ordering::Relaxed);
+        let may = last == 0 || now_ms.saturating_sub(last) > PREMATURE_MS;
         if may {
-            self.handed_over_at.store(now_ms, Ordering::Relaxed);
+            self.switched_at.store(now_ms, Ordering::Relaxed);
         }
         may
     }
 
-    /// The bound without live blocks, and the part of the live bytes that comes to it. A program whose
-    /// memory was wanted again soon is not at its end when it only frees.
+    /// Returns the constant term of the bound, in bytes, and the part of the live bytes that is
+    /// added.
+    /// After a premature purge the program counts as one that also allocates, even while it only
+    /// frees.
     fn terms(&self) -> (u64, u64) {
-        let is_calm = self.level.load(Ordering::Relaxed) == 0;
-        if is_calm && self.only_frees() {
+        let is_lowest = self.level.load(Ordering::Relaxed) == 0;
+        if is_lowest && self.only_frees() {
             (LEAST_FREEING, LIVE_PART_FREEING)
         } else {
             (LEAST, LIVE_PART)
         }
     }
 
-    /// No bound is lower, in bytes.
+    /// Returns the least possible bound, in bytes.
     pub(crate) fn least(&self) -> u64 {
         self.terms().0
     }
 
-    /// Bytes that may be free and resident, while slabs and large blocks have `active` bytes.
+    /// Returns how many bytes may be free and resident while slabs and large blocks have `active`
+    /// bytes.
     pub(crate) fn bound(&self, active: u64) -> u64 {
         let live = active.saturating_sub(self.free_in_slabs.load(Ordering::Relaxed));
         let (least, part) = self.terms();
         (least + live / part) << self.level.load(Ordering::Relaxed)
     }
 
-    /// Of so many bytes of free pages that may be resident, those that a purge could bring back.
+    /// Returns how many of `dirty` bytes of free pages a purge could give back.
     pub(crate) fn purgeable(&self, dirty: u64) -> u64 {
         let stuck = self.stuck.load(Ordering::Relaxed);
         if dirty < stuck {
@@ -161,14 +170,16 @@ impl Slack {
         dirty.saturating_sub(stuck)
     }
 
-    /// Notes how many bytes of free pages a purge left that was to leave `kept`.
+    /// Notes that a purge that should leave `kept` bytes of free pages left `dirty` bytes.
     pub(crate) fn left(&self, dirty: u64, kept: u64) {
         self.stuck.store(dirty.saturating_sub(kept), Ordering::Relaxed);
     }
 
-    /// Notes what is free in slabs. Returns how many bytes became free there since holes were last
-    /// looked at, if that is worth another look: a part of what is still in use.
-    /// The less is in use, the more pages the next frees make free.
+    /// Notes what is free in slabs.
+    /// Returns how many bytes became free there since the last scan of holes, or 0 if they do not
+    /// justify another scan.
+    /// The threshold is a part of the bytes in use: the fewer blocks are in use, the more whole
+    /// pages each further free yields.
     pub(crate) fn note_slabs(&self, slabs: FreeBytes, bound: u64) -> u64 {
         self.free_in_slabs.store(slabs.free, Ordering::Relaxed);
         self.is_sparse.store(slabs.used <= slabs.free / 3, Ordering::Relaxed);
@@ -179,7 +190,7 @@ impl Slack {
         }
         let new = freed.saturating_sub(known);
         let part = if self.only_frees() { USED_PART_FREEING } else { LIVE_PART };
-        let worth = (slabs.used / part).max(LEAST_LOOK);
+        let worth = (slabs.used / part).max(LEAST_SCAN);
         if slabs.free > bound && new >= worth { new } else { 0 }
     }
 
@@ -189,30 +200,31 @@ impl Slack {
         self.only_frees.store(only_frees, Ordering::Relaxed);
     }
 
-    /// Whether the program has freed, and taken next to nothing, between the last two estimates.
+    /// Returns whether the program has freed and hardly allocated between the last two estimates.
     pub(crate) fn only_frees(&self) -> bool {
         self.only_frees.load(Ordering::Relaxed)
     }
 
-    /// The part of a slab that its holes must be for a purge. Small ones cost a call for a page or
-    /// two: they go when the program only frees and hardly anything is left, for what is left stays.
+    /// Returns the part of a slab that its holes must be to be purged.
+    /// Small holes cost one call for a page or two. They are purged only if the program only frees
+    /// and little is left, because the rest then probably stays.
     pub(crate) fn hole_part(&self) -> u32 {
         let all = self.only_frees() && self.is_sparse.load(Ordering::Relaxed);
         if all { HOLE_PART_AT_END } else { HOLE_PART }
     }
 
-    /// Notes that holes were looked at.
-    pub(crate) fn looked_at_slabs(&self, slabs: FreeBytes) {
+    /// Notes what was free in slabs when holes were scanned.
+    pub(crate) fn note_hole_scan(&self, slabs: FreeBytes) {
         self.free_in_slabs.store(slabs.free, Ordering::Relaxed);
         self.known_in_slabs.store(slabs.free + slabs.dissolved, Ordering::Relaxed);
     }
 
-    /// Notes that pages were purged when so many had been taken again so far.
+    /// Notes that `pages` pages were purged when `retaken` pages had been taken again so far.
     pub(crate) fn purged(&self, time: Time, pages: u64, retaken: u64) {
         if pages == 0 {
             return;
         }
-        let is_new = time.waited_since(self.last_purge()) > SOON_MS
+        let is_new = time.waited_since(self.last_purge()) > PREMATURE_MS
             || self.watched.load(Ordering::Relaxed) == u64::MAX;
         let before = if is_new { 0 } else { self.purged_pages.load(Ordering::Relaxed) };
         self.purged_pages.store(before + pages, Ordering::Relaxed);
@@ -220,7 +232,7 @@ impl Slack {
         self.purged_at.store(time.now_ms, Ordering::Relaxed);
         self.purged_cpu.store(time.cpu_ms, Ordering::Relaxed);
         self.purges.fetch_add(1, Ordering::Relaxed);
-        let mistake = ((before + pages) / MISTAKE_PART).max(LEAST_MISTAKE);
+        let mistake = ((before + pages) / PREMATURE_PART).max(LEAST_PREMATURE);
         let watched = retaken + mistake;
         self.watched.store(watched, Ordering::Relaxed);
     }
@@ -230,45 +242,47 @@ impl Slack {
         Time { now_ms, cpu_ms: self.purged_cpu.load(Ordering::Relaxed) }
     }
 
-    /// Whether so many pages were taken again that [`Slack::judge`] must look at the time.
+    /// Returns whether so many pages were taken again that [`Slack::raise_if_premature`] must check
+    /// the time.
     #[inline]
-    pub(crate) fn is_suspicious(&self, retaken: u64) -> bool {
+    pub(crate) fn has_retaken_many(&self, retaken: u64) -> bool {
         retaken >= self.watched.load(Ordering::Relaxed)
     }
 
-    /// Judges the last purges, of whose pages a part is in use again: `retaken` pages so far.
-    pub(crate) fn judge(&self, time: Time, retaken: u64) {
-        if time.waited_since(self.last_purge()) > SOON_MS {
+    /// Raises the bound if the last purges were premature; `retaken` pages have been taken again so
+    /// far.
+    pub(crate) fn raise_if_premature(&self, time: Time, retaken: u64) {
+        if time.waited_since(self.last_purge()) > PREMATURE_MS {
             self.watched.store(u64::MAX, Ordering::Relaxed);
             return;
         }
         let purged = self.purged_pages.load(Ordering::Relaxed);
         let pages = (retaken - self.retaken_before.load(Ordering::Relaxed)).min(purged);
         let least = to_u64(PAGE_BYTES) * pages / LEAST;
-        // A swing is one mistake, however often it is looked at.
+        // One swing counts as one premature purge, however often it is checked.
         let purges = self.purges.load(Ordering::Relaxed);
-        let is_first = self.judged.swap(purges, Ordering::Relaxed) != purges;
+        let is_first = self.premature_purge.swap(purges, Ordering::Relaxed) != purges;
         let level = self.level.load(Ordering::Relaxed) + u32::from(is_first);
         let level = level.max(u64::BITS - least.leading_zeros()).min(MOST);
         self.level.store(level, Ordering::Relaxed);
         self.changed_at.store(time.now_ms, Ordering::Relaxed);
-        // As much again is another mistake; beyond what was purged, nothing is.
+        // The next step comes when as many pages again are taken, up to the number purged.
         let next = if pages < purged { retaken.saturating_add(pages) } else { u64::MAX };
         self.watched.store(next, Ordering::Relaxed);
     }
 
-    /// Lowers the bound when a long time has passed without a mistake.
-    pub(crate) fn relax(&self, now_ms: u64) {
+    /// Halves the bound after a long time without a premature purge.
+    pub(crate) fn lower_after_quiet(&self, now_ms: u64) {
         let level = self.level.load(Ordering::Relaxed);
-        let calm = now_ms.saturating_sub(self.changed_at.load(Ordering::Relaxed));
-        if level > 0 && calm >= CALM_MS {
+        let quiet_ms = now_ms.saturating_sub(self.changed_at.load(Ordering::Relaxed));
+        if level > 0 && quiet_ms >= QUIET_MS {
             self.level.store(level - 1, Ordering::Relaxed);
             self.changed_at.store(now_ms, Ordering::Relaxed);
         }
     }
 }
 
-/// Half of the bound, in pages: what a purge leaves.
+/// Returns half of the bound in whole pages, in bytes: what a purge leaves.
 pub(crate) fn kept_bytes(bound: u64) -> usize {
     let pages = bound / 2 / to_u64(PAGE_BYTES);
     usize::try_from(pages).map_or(usize::MAX, |pages| pages.saturating_mul(PAGE_BYTES))
@@ -276,9 +290,9 @@ pub(crate) fn kept_bytes(bound: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{CALM_MS, FreeBytes, LEAST, LEAST_FREEING, SOON_MS, Slack, Time};
+    use super::{FreeBytes, LEAST, LEAST_FREEING, PREMATURE_MS, QUIET_MS, Slack, Time};
 
-    /// In a process that has not run.
+    /// A time in a process that has not run.
     fn at(now_ms: u64) -> Time {
         Time { now_ms, cpu_ms: 0 }
     }
@@ -300,14 +314,14 @@ mod tests {
         slack.note_takes(7);
         assert_eq!(slack.bound(6400), LEAST_FREEING + 100);
         slack.purged(at(1000), 4000, 0);
-        slack.judge(at(1001), 1000);
+        slack.raise_if_premature(at(1001), 1000);
         assert_eq!(slack.bound(6400), (LEAST + 1600) << 1, "it wants its memory again");
         slack.note_takes(8);
         assert_eq!(slack.bound(6400), (LEAST + 1600) << 1);
     }
 
     #[test]
-    fn what_the_system_refuses_is_not_tried_again_and_again() {
+    fn pages_that_the_system_refuses_are_not_tried_again() {
         let slack = Slack::new();
         assert_eq!(slack.purgeable(900), 900);
         slack.left(900, 100);
@@ -317,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_free_when_holes_were_looked_at_is_not_new() {
+    fn bytes_free_at_the_last_scan_of_holes_are_not_new() {
         const MIB: u64 = 1 << 20;
         let slack = Slack::new();
         let slabs = |free, used, dissolved| FreeBytes {
@@ -327,51 +341,51 @@ mod tests {
         };
         let new = |slack: &Slack, slabs| slack.note_slabs(slabs, 4 * MIB) / MIB;
         assert_eq!(new(&slack, slabs(100, 100, 0)), 100);
-        slack.looked_at_slabs(slabs(100, 100, 0));
+        slack.note_hole_scan(slabs(100, 100, 0));
         assert_eq!(new(&slack, slabs(130, 70, 0)), 30);
         assert_eq!(new(&slack, slabs(60, 140, 0)), 0, "taken again");
         assert_eq!(new(&slack, slabs(130, 70, 0)), 70);
-        slack.looked_at_slabs(slabs(130, 70, 0));
+        slack.note_hole_scan(slabs(130, 70, 0));
         assert_eq!(new(&slack, slabs(90, 46, 64)), 24, "a slab of 64 MiB has gone");
         assert_eq!(new(&slack, slabs(131, 70, 0)), 0, "1 MiB of 70 is not worth it");
         assert_eq!(new(&slack, slabs(131, 3, 0)), 1, "1 MiB of 3 is");
-        slack.looked_at_slabs(slabs(0, 70, 0));
+        slack.note_hole_scan(slabs(0, 70, 0));
         assert_eq!(new(&slack, slabs(3, 1, 0)), 0, "within the bound");
     }
 
     #[test]
-    fn a_purge_whose_pages_are_taken_again_soon_raises_the_bound_and_calm_lowers_it() {
+    fn a_premature_purge_raises_the_bound_and_quiet_time_lowers_it() {
         let slack = Slack::new();
         slack.purged(at(1000), 3000, 50);
         slack.purged(at(1100), 1000, 50);
-        assert!(!slack.is_suspicious(1049));
-        assert!(slack.is_suspicious(1050), "a quarter of 4000 above 50");
-        slack.judge(at(1200), 1050);
+        assert!(!slack.has_retaken_many(1049));
+        assert!(slack.has_retaken_many(1050), "a quarter of 4000 above 50");
+        slack.raise_if_premature(at(1200), 1050);
         assert_eq!(slack.bound(0), LEAST << 1);
-        slack.relax(1200 + CALM_MS - 1);
+        slack.lower_after_quiet(1200 + QUIET_MS - 1);
         assert_eq!(slack.bound(0), LEAST << 1);
-        slack.relax(1200 + CALM_MS);
+        slack.lower_after_quiet(1200 + QUIET_MS);
         assert_eq!(slack.bound(0), LEAST);
     }
 
     #[test]
-    fn time_at_work_is_no_pause() {
+    fn running_time_does_not_count_as_waiting() {
         let slack = Slack::new();
         slack.purged(Time { now_ms: 1000, cpu_ms: 100 }, 4000, 0);
-        slack.judge(Time { now_ms: 6000, cpu_ms: 4900 }, 1000);
+        slack.raise_if_premature(Time { now_ms: 6000, cpu_ms: 4900 }, 1000);
         assert_eq!(slack.bound(0), LEAST << 1);
     }
 
     #[test]
-    fn a_large_swing_is_learnt_at_once() {
+    fn the_bound_follows_a_large_swing_at_once() {
         let slack = Slack::new();
         let (page, all) = (4096, 1 << 18);
         slack.purged(at(1000), all, 0);
         let mut retaken = 0;
         while retaken < all {
             retaken += 1000;
-            if slack.is_suspicious(retaken) {
-                slack.judge(at(1000 + SOON_MS), retaken);
+            if slack.has_retaken_many(retaken) {
+                slack.raise_if_premature(at(1000 + PREMATURE_MS), retaken);
             }
         }
         assert!(slack.bound(0) > all * page / 2);
@@ -379,32 +393,32 @@ mod tests {
     }
 
     #[test]
-    fn pages_taken_again_after_a_pause_are_no_mistake() {
+    fn a_purge_is_not_premature_if_its_pages_are_taken_late() {
         let slack = Slack::new();
         slack.purged(at(1000), 4000, 0);
-        assert!(slack.is_suspicious(1000));
-        slack.judge(at(1001 + SOON_MS), 1000);
+        assert!(slack.has_retaken_many(1000));
+        slack.raise_if_premature(at(1001 + PREMATURE_MS), 1000);
         assert_eq!(slack.bound(0), LEAST);
     }
 
     #[test]
-    fn pages_purged_long_ago_are_not_the_mistake_of_a_late_purge() {
+    fn pages_purged_long_ago_do_not_count_for_a_later_purge() {
         let slack = Slack::new();
         slack.purged(at(1000), 100_000, 0);
         slack.purged(at(3000), 1000, 0);
         for retaken in (250..100_000).step_by(250) {
-            if slack.is_suspicious(retaken) {
-                slack.judge(at(3100), retaken);
+            if slack.has_retaken_many(retaken) {
+                slack.raise_if_premature(at(3100), retaken);
             }
         }
         assert_eq!(slack.bound(0), LEAST << 1);
     }
 
     #[test]
-    fn a_few_pages_taken_again_are_no_mistake() {
+    fn a_few_pages_taken_again_do_not_count() {
         let slack = Slack::new();
         slack.purged(at(1000), 10, 0);
-        assert!(!slack.is_suspicious(10));
+        assert!(!slack.has_retaken_many(10));
     }
 
     #[test]
@@ -412,7 +426,7 @@ mod tests {
         let slack = Slack::new();
         for now_ms in 0..100 {
             slack.purged(at(now_ms), 1, 0);
-            slack.judge(at(now_ms), 1);
+            slack.raise_if_premature(at(now_ms), 1);
         }
         assert!(slack.bound(1 << 37) >= 1 << 50);
     }

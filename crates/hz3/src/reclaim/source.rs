@@ -1,9 +1,10 @@
-//! What each layer offers back, and how it is asked: the only way from reclaim into the layers.
+//! The sources: which free memory each layer holds, and how reclaim takes it. Reclaim reaches the
+//! layers only through this file.
 //!
 //! | source | [`Blocks::Idle`] | [`Blocks::All`] | where it goes |
 //! |---|---|---|---|
 //! | [`Caches`] | idle caches; of others, the classes without a slow path | every block | slabs |
-//! | [`Transfers`] | blocks that no refill wanted since the last tick | every block | slabs |
+//! | [`Transfers`] | blocks that no refill took since the last tick | every block | slabs |
 //! | [`Slabs`] | every empty slab | every empty slab | free pages |
 //!
 //! Free pages and holes are the last two steps; they go to the system through
@@ -19,40 +20,40 @@ use crate::os::Os;
 use crate::segment::Segments;
 use crate::segment::meta::Age;
 
-/// Which free blocks a pass moves down.
+/// Selects the free blocks that a pass moves down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocks {
     /// None: the pass begins at the free pages.
-    Stay,
-    /// Those of the calling thread's cache.
+    Keep,
+    /// Blocks of the calling thread's cache.
     Own,
-    /// Those above the first capacity of the calling thread's cache, and all that wait in transfer
-    /// caches: for a program that frees and allocates nothing.
+    /// Blocks above the first capacity of the calling thread's cache, and all in transfer caches.
+    /// For a program that only frees.
     Surplus,
-    /// Those that no thread used since the last tick.
+    /// Blocks that no thread used since the last tick.
     Idle,
-    /// All.
+    /// Every free block.
     All,
 }
 
-/// What a source passed down.
+/// The memory that a source passed down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Passed {
+pub(crate) struct Released {
     /// Bytes taken from other threads, or of slabs.
     pub(crate) bytes: u64,
-    /// Those of `bytes` that their threads, at work in other size classes, did not want.
+    /// The part of `bytes` in idle classes of threads that are active in other classes.
     pub(crate) idle_class_bytes: u64,
-    /// Whether more may come at a later tick: threads are at work, or blocks still wait.
+    /// Whether more may come at a later tick: threads are active, or blocks still wait.
     pub(crate) is_active: bool,
 }
 
 /// A layer that holds free memory.
 pub(crate) trait Source {
-    /// Bytes that the layer could pass down; a hint.
-    fn offer(&self) -> u64;
+    /// Returns the bytes that the layer could pass down; a hint.
+    fn releasable_bytes(&self) -> u64;
 
     /// Passes memory down to the next layer.
-    fn release(&self, blocks: Blocks) -> Passed;
+    fn release(&self, blocks: Blocks) -> Released;
 }
 
 /// The layers, from the calling thread's cache down to the free pages.
@@ -124,50 +125,50 @@ impl<'a, O: Os> Layers<'a, O> {
 pub(super) struct Caches<'a, O>(Layers<'a, O>);
 
 impl<O: Os> Caches<'_, O> {
-    /// Empties the caches of threads without a slow path since the last tick; the calling thread is at
-    /// work, so its own is not one of them.
+    /// Empties the caches of threads without a slow path since the last tick.
+    /// The calling thread is active, so its own cache is not one of them.
     #[cfg(feature = "experiments")]
-    pub(super) fn release_of_idle_threads(&self) -> Passed {
+    pub(super) fn release_of_idle_threads(&self) -> Released {
         let Layers { registry, below, .. } = self.0;
         let idle = registry.steal_idle(below, self.0.own());
-        Passed { bytes: idle.bytes, idle_class_bytes: 0, is_active: idle.active > 0 }
+        Released { bytes: idle.bytes, idle_class_bytes: 0, is_active: idle.active > 0 }
     }
 }
 
 impl<O: Os> Source for Caches<'_, O> {
-    fn offer(&self) -> u64 {
+    fn releasable_bytes(&self) -> u64 {
         self.0.registry.cached_bytes()
     }
 
-    fn release(&self, blocks: Blocks) -> Passed {
+    fn release(&self, blocks: Blocks) -> Released {
         let Layers { registry, below, .. } = self.0;
         let own = self.0.own();
         match blocks {
-            Blocks::Stay => Passed::default(),
+            Blocks::Keep => Released::default(),
             Blocks::Own => {
                 if let Some(own) = own {
                     // SAFETY: the promise of `Layers::new`.
                     unsafe { own.drain(below) };
                 }
-                Passed::default()
+                Released::default()
             }
             Blocks::Surplus => {
                 if let Some(own) = own {
                     // SAFETY: the promise of `Layers::new`.
                     unsafe { own.shrink_to_initial(below) };
                 }
-                Passed::default()
+                Released::default()
             }
             Blocks::Idle => {
                 let idle = registry.steal_idle(below, None);
                 let idle_class_bytes = registry.steal_idle_classes(below);
                 let bytes = idle.bytes + idle_class_bytes;
-                Passed { bytes, idle_class_bytes, is_active: idle.active > 0 }
+                Released { bytes, idle_class_bytes, is_active: idle.active > 0 }
             }
             Blocks::All => {
                 self.release(Blocks::Own);
                 let bytes = registry.steal_all_but(own, below);
-                Passed { bytes, ..Passed::default() }
+                Released { bytes, ..Released::default() }
             }
         }
     }
@@ -177,49 +178,49 @@ impl<O: Os> Source for Caches<'_, O> {
 pub(super) struct Transfers<'a, O>(Layers<'a, O>);
 
 impl<O: Os> Source for Transfers<'_, O> {
-    fn offer(&self) -> u64 {
+    fn releasable_bytes(&self) -> u64 {
         self.0.central().transfer_bytes()
     }
 
-    fn release(&self, blocks: Blocks) -> Passed {
+    fn release(&self, blocks: Blocks) -> Released {
         let (central, segments) = (self.0.central(), self.0.segments());
         match blocks {
-            Blocks::Stay | Blocks::Own => Passed::default(),
+            Blocks::Keep | Blocks::Own => Released::default(),
             Blocks::Idle => {
                 let settled = central.drain_unwanted_transfers(segments);
                 let bytes = settled.drained_bytes;
-                Passed { bytes, is_active: settled.left, ..Passed::default() }
+                Released { bytes, is_active: settled.left, ..Released::default() }
             }
             Blocks::Surplus | Blocks::All => {
-                Passed { bytes: central.drain_transfers(segments), ..Passed::default() }
+                Released { bytes: central.drain_transfers(segments), ..Released::default() }
             }
         }
     }
 }
 
-/// The slabs: the empty ones leave.
+/// The slabs, of which the empty ones leave.
 pub(super) struct Slabs<'a, O>(Layers<'a, O>);
 
 impl<O: Os> Source for Slabs<'_, O> {
-    fn offer(&self) -> u64 {
+    fn releasable_bytes(&self) -> u64 {
         self.0.central().free_bytes_hint()
     }
 
-    fn release(&self, blocks: Blocks) -> Passed {
-        if blocks == Blocks::Stay {
-            return Passed::default();
+    fn release(&self, blocks: Blocks) -> Released {
+        if blocks == Blocks::Keep {
+            return Released::default();
         }
         let retired = self.0.central().retire(self.0.segments());
-        Passed { bytes: to_u64(retired.bytes()), ..Passed::default() }
+        Released { bytes: to_u64(retired.bytes()), ..Released::default() }
     }
 }
 
-/// The free pages.
+/// The free pages, which go to the system.
 pub(super) struct FreePages<'a, O>(&'a Segments<O>);
 
 impl<O: Os> FreePages<'_, O> {
-    /// Bytes of free pages that may hold memory; a hint.
-    pub(super) fn offer(&self) -> u64 {
+    /// Returns the bytes of free pages that may hold memory; a hint.
+    pub(super) fn releasable_bytes(&self) -> u64 {
         self.0.account().dirty_bytes()
     }
 
@@ -228,7 +229,7 @@ impl<O: Os> FreePages<'_, O> {
         purger.free_pages(self.0, Age::Any, keep)
     }
 
-    /// Purges the pages that were free at the last ageing already, and ages the others.
+    /// Purges the pages that were already free at the last ageing, and ages the others.
     pub(super) fn purge_old(&self, purger: &Purger) -> Purged {
         let purged = purger.free_pages(self.0, Age::Old, 0);
         self.0.age();
@@ -240,14 +241,14 @@ impl<O: Os> FreePages<'_, O> {
 pub(super) struct Holes<'a, O>(Below<'a, O>);
 
 impl<O: Os> Holes<'_, O> {
-    /// Bytes of the holes of all slabs of which they are at least this part.
-    pub(super) fn offer(&self, part: u32) -> u64 {
+    /// Returns the bytes of the holes of all slabs of which they are at least `part`.
+    pub(super) fn releasable_bytes(&self, part: u32) -> u64 {
         let grain = grain(self.0.segments.os());
         let bytes = |chunk| Central::holes_from(self.0.segments, chunk, grain, part);
         self.chunks().map(bytes).sum()
     }
 
-    /// Purges the holes of all slabs; of those of which they are at least this part, if one is given.
+    /// Purges the holes of all slabs, or only of slabs of which they are at least `part`.
     pub(super) fn purge(&self, purger: &Purger, part: Option<u32>) -> Purged {
         let mut done = Purged::default();
         for chunk in self.chunks() {
@@ -256,7 +257,7 @@ impl<O: Os> Holes<'_, O> {
         done
     }
 
-    /// Purges the holes of slabs that had no traffic since the last ageing, and ages the others.
+    /// Purges the holes of slabs without traffic since the last ageing, and ages the others.
     pub(super) fn purge_old(&self, purger: &Purger) -> Purged {
         let mut done = Purged::default();
         for segment in 0..self.0.segments.segment_count() {
@@ -267,13 +268,13 @@ impl<O: Os> Holes<'_, O> {
         done
     }
 
-    /// Whether slabs wait for another ageing.
+    /// Returns whether slabs wait for another ageing.
     pub(super) fn are_ageing(&self) -> bool {
         let segments = self.0.segments;
         (0..segments.segment_count()).any(|segment| segments.has_aging_slabs(segment))
     }
 
-    /// The chunks of the arena in use.
+    /// Returns the chunks below the frontier.
     fn chunks(&self) -> impl Iterator<Item = ChunkIndex> + use<O> {
         (1..self.0.segments.arena().frontier().chunk().get()).map(ChunkIndex::new)
     }

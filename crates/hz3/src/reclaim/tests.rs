@@ -150,13 +150,14 @@ fn holes_go_from_slabs_of_which_they_are_a_part() {
     let stand = Stand::new(&Config::new());
     slabs_with_holes(&stand);
     let layers = direct(&stand);
-    let (all, large) = (layers.holes().offer(u32::MAX), layers.holes().offer(4));
+    let (all, large) =
+        (layers.holes().releasable_bytes(u32::MAX), layers.holes().releasable_bytes(4));
     assert_eq!(all - large, to_u64(PAGE_BYTES), "one page of the other slab");
-    let only_large = Scope { holes: Holes::AtLeast(Some(4)), pages: Pages::Stay, ..Scope::IDLE };
+    let only_large = Scope { holes: Holes::AtLeast(Some(4)), pages: Pages::Keep, ..Scope::IDLE };
     let purger = Purger::new();
-    let moved = pass::run(layers, &purger, Scope { blocks: Blocks::Stay, ..only_large });
+    let moved = pass::run(layers, &purger, Scope { blocks: Blocks::Keep, ..only_large });
     assert_eq!(moved.purged_pages() * to_u64(PAGE_BYTES), large);
-    assert_eq!(layers.holes().offer(u32::MAX), to_u64(PAGE_BYTES));
+    assert_eq!(layers.holes().releasable_bytes(u32::MAX), to_u64(PAGE_BYTES));
     assert_eq!(layers.holes().purge(&purger, None).pages, 1);
     stand.central.validate(&stand.segments);
 }
@@ -178,14 +179,14 @@ fn sources_offer_what_they_pass_on() {
     let cache = stand.cache();
     let held = stand.use_cache(cache, 100);
     let layers = direct(&stand);
-    assert_eq!(layers.caches().offer(), held);
+    assert_eq!(layers.caches().releasable_bytes(), held);
     assert_eq!(layers.caches().release(Blocks::All).bytes, held);
-    assert_eq!(layers.caches().offer(), 0);
-    assert!(layers.slabs().offer() > 0, "a bin keeps an empty slab");
+    assert_eq!(layers.caches().releasable_bytes(), 0);
+    assert!(layers.slabs().releasable_bytes() > 0, "a bin keeps an empty slab");
     layers.transfers().release(Blocks::All);
-    assert!(layers.slabs().release(Blocks::All).bytes >= layers.slabs().offer());
-    assert_eq!(layers.slabs().offer(), 0);
-    assert!(layers.pages().offer() > 0);
+    assert!(layers.slabs().release(Blocks::All).bytes >= layers.slabs().releasable_bytes());
+    assert_eq!(layers.slabs().releasable_bytes(), 0);
+    assert!(layers.pages().releasable_bytes() > 0);
 }
 
 /// A stand whose process has two threads, and the reclaim of a configuration.

@@ -1,5 +1,5 @@
-//! One tick of the default policy: what no thread used since the last one moves down a layer, and what
-//! stayed free for two ageings goes to the system.
+//! One tick of the default policy: unused memory moves down a layer, and old free pages go to the
+//! system.
 //!
 //! | step | a tick takes |
 //! |---|---|
@@ -19,7 +19,7 @@ use crate::os::lock::Lock;
 use crate::os::{Os, held, rank};
 use crate::stats::Stats;
 
-/// What the ticks remember, and what they did.
+/// The pace of the ticks, and counters of their work.
 #[derive(Debug)]
 pub(super) struct Ticks {
     pace: Lock<Pace, { rank::AGEING }>,
@@ -31,15 +31,15 @@ pub(super) struct Ticks {
 #[derive(Debug)]
 pub(super) struct Pace {
     aging: Aging,
-    /// Free dirty pages that were left by the last ageing.
+    /// Free dirty pages that the last ageing left.
     left_dirty: u64,
-    /// Free dirty pages that cannot be given back, because the system refused them or they are parts of
-    /// larger pages of the system: they are no reason to go on.
+    /// Free dirty pages that cannot be given back and are no reason for another tick.
+    /// The system refused them, or they are parts of larger system pages.
     stuck_dirty: u64,
 }
 
 impl Ticks {
-    /// For ticks that come every `tick_ms` milliseconds while there is work.
+    /// Takes the time between two ticks while there is work, in milliseconds.
     pub(super) const fn new(tick_ms: u64) -> Ticks {
         Ticks {
             pace: Lock::new(Pace { aging: Aging::new(tick_ms), left_dirty: 0, stuck_dirty: 0 }),
@@ -49,7 +49,7 @@ impl Ticks {
         }
     }
 
-    /// The lock that ticks and trims hold; `None` while another thread is in one.
+    /// Takes the lock that ticks and trims hold; `None` while another thread holds it.
     pub(super) fn try_begin(&self) -> Option<crate::os::lock::Guard<'_, Pace, { rank::AGEING }>> {
         self.pace.try_lock()
     }
@@ -63,21 +63,21 @@ impl Ticks {
     /// In a forked child: the thread that may have been in a tick is not in this process.
     pub(super) fn forget_other_threads(&self) {
         if !held::is_ticking() && self.pace.try_lock().is_none() {
-            // Its state is plain numbers, valid at any point of an interrupted tick.
+            // The state is plain numbers, valid at any point of an interrupted tick.
             self.pace.release();
         }
     }
 }
 
 impl Reclaim {
-    /// One tick. Does nothing while another thread is in one.
+    /// Runs one tick. Does nothing while another thread runs one.
     pub(super) fn default_tick<O: Os>(&self, layers: Layers<'_, O>) -> Next {
         let Some(mut pace) = self.ticks.try_begin() else { return Next::Tick };
         self.begin_tick(layers);
         self.timed(layers.os(), || self.tick_at_pace(layers, &mut pace))
     }
 
-    /// Counts a tick. Near the memory limit nothing free waits for its age.
+    /// Counts a tick. Near the memory limit it releases all free memory, whatever its age.
     pub(super) fn begin_tick<O: Os>(&self, layers: Layers<'_, O>) {
         self.ticks.count.fetch_add(1, Ordering::Relaxed);
         let segments = layers.segments();
@@ -92,7 +92,7 @@ impl Reclaim {
         self.ticks.retired_bytes.fetch_add(moved.slabs.bytes, Ordering::Relaxed);
         let is_busy = moved.caches.is_active;
         let now_ms = layers.os().now_ms();
-        self.slack.relax(now_ms);
+        self.slack.lower_after_quiet(now_ms);
         if pace.aging.tick(now_ms, layers.segments().refaulted_pages(), is_busy) {
             self.age(layers, pace);
         }
@@ -100,7 +100,7 @@ impl Reclaim {
         if work || Self::is_aging(layers, pace.stuck_dirty) { Next::Tick } else { Next::Rest }
     }
 
-    /// Purges what is old, and ages the rest.
+    /// Purges old pages and holes, and ages the others.
     fn age<O: Os>(&self, layers: Layers<'_, O>, pace: &mut Pace) {
         let purged = self.pass(layers, Scope::OLD_PAGES).purged_pages();
         pace.aging.purged(purged);
@@ -111,12 +111,12 @@ impl Reclaim {
         self.pass(layers, Scope::OLD_HOLES);
     }
 
-    /// Whether free pages or holes wait for an ageing. Stuck pages do not.
+    /// Returns whether free pages or holes wait for an ageing. Stuck pages do not count.
     fn is_aging<O: Os>(layers: Layers<'_, O>, stuck_dirty: u64) -> bool {
         layers.segments().dirty_pages() > stuck_dirty || layers.holes().are_ageing()
     }
 
-    /// Whether nothing has happened since the last tick that a tick would have to look at.
+    /// Returns whether a tick would find nothing to do.
     pub(super) fn is_settled<O: Os>(&self, layers: Layers<'_, O>) -> bool {
         let stuck = self.ticks.pace.try_lock().map_or(0, |pace| pace.stuck_dirty);
         let has_blocks = |cache: &ThreadCache| cache.is_active() || cache.cached_bytes() > 0;

@@ -1,5 +1,5 @@
-//! The trim: keeps what is free and may be resident below [`super::slack`]'s bound, where slow paths
-//! alone give memory back.
+//! The trim: keeps free memory that may be resident below [`super::slack`]'s bound. It runs where
+//! slow paths alone give memory back.
 
 use super::Reclaim;
 use super::pass::{Holes, Pages, Scope};
@@ -10,13 +10,13 @@ use crate::cache::ThreadCache;
 use crate::os::Os;
 
 impl Reclaim {
-    /// Keeps what is free within the bound. Looks also at what is free in slabs if `counts_slabs`.
+    /// Keeps free memory within the bound; with `counts_slabs`, also what is free in slabs.
     /// Costs a few loads as long as there is nothing to do.
     pub(crate) fn trim<O: Os>(&self, layers: Layers<'_, O>, counts_slabs: bool) {
         let segments = layers.segments();
         let retaken = segments.account().retaken_pages();
-        if self.slack.is_suspicious(retaken) {
-            self.slack.judge(Self::time(layers), retaken);
+        if self.slack.has_retaken_many(retaken) {
+            self.slack.raise_if_premature(Self::time(layers), retaken);
         }
         if counts_slabs {
             self.slack.note_takes(layers.own().map_or(0, ThreadCache::allocation_misses));
@@ -31,24 +31,25 @@ impl Reclaim {
             return;
         }
         let Some(_pace) = self.ticks.try_begin() else { return };
-        // Most of what is free in slabs may never have been touched.
+        // Most of the free bytes in slabs may never have been touched.
         let part = self.slack.hole_part();
-        let in_holes = if in_slabs > 0 { layers.holes().offer(part) } else { 0 };
+        let in_holes = if in_slabs > 0 { layers.holes().releasable_bytes(part) } else { 0 };
         if dirty + in_holes > bound {
             let has_holes = in_holes > bound / 2;
             self.trim_to(layers, slack::kept_bytes(bound), has_holes.then_some(part));
         }
         if in_slabs > 0 {
-            self.slack.looked_at_slabs(slabs());
+            self.slack.note_hole_scan(slabs());
         }
     }
 
-    /// Purges free pages down to `kept` bytes, and the holes of slabs of which they are at least `part`.
+    /// Purges free pages down to `kept` bytes, and the holes of slabs of which they are at least
+    /// `part`.
     fn trim_to<O: Os>(&self, layers: Layers<'_, O>, kept: usize, part: Option<u32>) {
-        let blocks = if self.slack.only_frees() { Blocks::Surplus } else { Blocks::Stay };
+        let blocks = if self.slack.only_frees() { Blocks::Surplus } else { Blocks::Keep };
         let pages = Pages::Beyond(kept);
         let mut purged =
-            self.pass(layers, Scope { blocks, pages, holes: Holes::Stay }).purged_pages();
+            self.pass(layers, Scope { blocks, pages, holes: Holes::Keep }).purged_pages();
         self.slack.left(layers.segments().account().dirty_bytes(), to_u64(kept));
         if part.is_some() {
             // Blocks in caches keep holes small, so all of them go back to their slabs first.
@@ -58,17 +59,18 @@ impl Reclaim {
         self.slack.purged(Self::time(layers), purged, layers.segments().account().retaken_pages());
     }
 
-    /// The process has come to one thread, and to slow paths that give memory back: everything free
-    /// goes at once, if that did not happen within the last second.
-    pub(super) fn hand_over<O: Os>(&self, layers: Layers<'_, O>) {
-        if self.slack.may_hand_over(layers.os().now_ms()) {
+    /// Gives everything free back because the reclaimer leaves and slow paths take over.
+    /// The process has only one thread left. If this happened within the last second already, it
+    /// only trims.
+    pub(super) fn switch_to_inline<O: Os>(&self, layers: Layers<'_, O>) {
+        if self.slack.may_switch(layers.os().now_ms()) {
             self.collect(layers, 0);
         } else {
             self.trim(layers, true);
         }
     }
 
-    /// The time, and how long the process has run if it has one thread.
+    /// Returns the time, and how long the process has run if it has one thread.
     fn time<O: Os>(layers: Layers<'_, O>) -> Time {
         let os = layers.os();
         let cpu_ms = if layers.registry.in_use() > 1 { 0 } else { os.cpu_ms() };

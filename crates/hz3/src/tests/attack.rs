@@ -61,7 +61,7 @@ impl Parcel {
     /// Writes a stamp of its own to a block's ends, and to every page between them.
     fn new(start: NonNull<u8>, size: usize) -> Parcel {
         let stamp = NEXT_STAMP.fetch_add(1, Ordering::Relaxed);
-        for at in places(size) {
+        for at in stamp_offsets(size) {
             unsafe { start.add(at).cast::<u64>().write_unaligned(stamp) };
         }
         Parcel { start, size, stamp }
@@ -69,7 +69,7 @@ impl Parcel {
 
     /// Checks the stamps in the first `size` bytes; the one at the end only if they are all.
     fn check(&self, size: usize) {
-        for at in places(self.size).filter(|at| at + 8 <= size) {
+        for at in stamp_offsets(self.size).filter(|at| at + 8 <= size) {
             let found = unsafe { self.start.add(at).cast::<u64>().read_unaligned() };
             let Parcel { start, size, stamp } = *self;
             assert_eq!(
@@ -81,7 +81,7 @@ impl Parcel {
 }
 
 /// Where stamps lie in a block of this size.
-fn places(size: usize) -> impl Iterator<Item = usize> {
+fn stamp_offsets(size: usize) -> impl Iterator<Item = usize> {
     let last = size.checked_sub(8);
     // A stamp ends before the last one begins.
     let steps = (0..last.unwrap_or(0).saturating_sub(7)).step_by(STAMP_STEP);
@@ -257,7 +257,7 @@ impl Attack {
         });
         let rounds = rounds.into_inner();
         assert!(rounds > 0, "the thief never ran");
-        heap.os().relent();
+        heap.os().stop_refusing();
         heap.collect(Front::Direct, 0);
         heap.validate();
         let stats = heap.stats();

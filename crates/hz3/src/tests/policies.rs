@@ -77,14 +77,14 @@ proptest! {
 }
 
 /// A heap under a policy, with the blocks of a test.
-struct Bench {
+struct Fixture {
     heap: Heap<Linux>,
 }
 
-impl Bench {
-    fn new(policy: Policy, limits: Limits) -> Bench {
+impl Fixture {
+    fn new(policy: Policy, limits: Limits) -> Fixture {
         let config = Config::new().policy(policy).limits(limits);
-        Bench { heap: heap_with(Linux, 64 * SEGMENT_BYTES, &config) }
+        Fixture { heap: heap_with(Linux, 64 * SEGMENT_BYTES, &config) }
     }
 
     fn runs(&self, count: usize, bytes: usize) -> Vec<NonNull<u8>> {
@@ -119,16 +119,16 @@ fn the_scan_purges_ranges_within_its_budget_and_passes_over_short_ones() {
     }
     let limits =
         Limits { min_range: Within::new(20), purge_pages: Within::new(40), ..Limits::new() };
-    let bench = Bench::new(Policy::S57b2, limits);
-    let blocks = bench.runs(12, RUN);
+    let fixture = Fixture::new(Policy::S57b2, limits);
+    let blocks = fixture.runs(12, RUN);
     // One short range, and then one long one; the block after it keeps them apart from the tail.
     for index in [0, 2, 3, 4, 5, 6, 7, 8, 9] {
-        bench.free(blocks[index]);
+        fixture.free(blocks[index]);
     }
-    let first = bench.epochs(1);
+    let first = fixture.epochs(1);
     assert_eq!((first.skipped_small, first.purged_bytes), (1, 40 * PAGE), "{first}");
     // The rest of the long range shrinks by the budget at each epoch, until it is too short.
-    let later = bench.epochs(3);
+    let later = fixture.epochs(3);
     assert_eq!((later.purged_bytes, later.dirty), (120 * PAGE, 24 * PAGE), "{later}");
 }
 
@@ -138,13 +138,13 @@ fn a_segment_that_was_in_use_lately_is_hot() {
         return;
     }
     let limits = Limits { decay_epochs: Within::new(2), ..Limits::new() };
-    let bench = Bench::new(Policy::S57b2, limits);
-    let blocks = bench.runs(3, RUN);
-    bench.free(blocks[1]);
-    let hot = bench.epochs(2);
+    let fixture = Fixture::new(Policy::S57b2, limits);
+    let blocks = fixture.runs(3, RUN);
+    fixture.free(blocks[1]);
+    let hot = fixture.epochs(2);
     // One segment, two epochs.
     assert_eq!((hot.skipped_hot, hot.purged_bytes), (2, 0), "{hot}");
-    assert_eq!(bench.epochs(1).purged_bytes, 16 * PAGE);
+    assert_eq!(fixture.epochs(1).purged_bytes, 16 * PAGE);
 }
 
 #[test]
@@ -153,13 +153,13 @@ fn the_queue_waits_its_epochs_and_then_purges() {
         return;
     }
     let limits = Limits { purge_delay_ms: Within::new(0), ..Limits::new() };
-    let bench = Bench::new(Policy::S64, limits);
-    let blocks = bench.runs(3, RUN);
-    bench.free(blocks[1]);
-    let waiting = bench.epochs(4);
+    let fixture = Fixture::new(Policy::S64, limits);
+    let blocks = fixture.runs(3, RUN);
+    fixture.free(blocks[1]);
+    let waiting = fixture.epochs(4);
     assert_eq!((waiting.queued, waiting.queued_pages, waiting.purged_bytes), (1, 16, 0));
     assert_eq!(waiting.delay_stops, 4);
-    assert_eq!(bench.epochs(1).purged_bytes, 16 * PAGE);
+    assert_eq!(fixture.epochs(1).purged_bytes, 16 * PAGE);
 }
 
 #[test]
@@ -171,16 +171,16 @@ fn an_entry_whose_pages_were_taken_is_cancelled_whole_or_purged_in_part() {
         [(Policy::S64P1a, 0, 1, 32), (Policy::S64P1b, 22 * PAGE, 0, 10)]
     {
         let limits = Limits { purge_delay_ms: Within::new(0), ..Limits::new() };
-        let bench = Bench::new(policy, limits);
-        let blocks = bench.runs(4, RUN);
-        bench.free(blocks[1]);
-        bench.free(blocks[2]);
-        bench.epochs(1);
+        let fixture = Fixture::new(policy, limits);
+        let blocks = fixture.runs(4, RUN);
+        fixture.free(blocks[1]);
+        fixture.free(blocks[2]);
+        fixture.epochs(1);
         // The first 10 of the 32 queued pages are in use again when they are due.
-        let again = bench.runs(1, 10 * 4096);
+        let again = fixture.runs(1, 10 * 4096);
         assert_eq!(again[0], blocks[1]);
         unsafe { again[0].write_bytes(7, 4096) };
-        let stats = bench.epochs(4);
+        let stats = fixture.epochs(4);
         let found = (stats.purged_bytes, stats.cancelled, stats.cancelled_pages);
         assert_eq!(found, (purged, cancelled, cancelled_pages), "{policy:?}: {stats}");
         assert_eq!(unsafe { again[0].read() }, 7, "a page in use was purged");
@@ -194,12 +194,12 @@ fn neighbours_that_are_queued_one_after_the_other_coalesce() {
     }
     for (policy, coalesced) in [(Policy::S64, 0), (Policy::S64P1a, 1)] {
         // Two epochs, two neighbours.
-        let bench = Bench::new(policy, Limits::new());
-        let blocks = bench.runs(4, RUN);
-        bench.free(blocks[1]);
-        bench.epochs(1);
-        bench.free(blocks[2]);
-        let stats = bench.epochs(1);
+        let fixture = Fixture::new(policy, Limits::new());
+        let blocks = fixture.runs(4, RUN);
+        fixture.free(blocks[1]);
+        fixture.epochs(1);
+        fixture.free(blocks[2]);
+        let stats = fixture.epochs(1);
         assert_eq!((stats.queued, stats.coalesced), (2, coalesced), "{policy:?}: {stats}");
     }
 }
@@ -211,24 +211,25 @@ fn a_full_queue_and_a_discarded_rest_lose_no_memory() {
     }
     let limits =
         Limits { purge_queue: Within::new(2), purge_delay_ms: Within::new(0), ..Limits::new() };
-    let bench = Bench::new(Policy::S64, limits);
-    let blocks = bench.runs(8, RUN);
+    let fixture = Fixture::new(Policy::S64, limits);
+    let blocks = fixture.runs(8, RUN);
     for index in [1, 3, 5] {
-        bench.free(blocks[index]);
+        fixture.free(blocks[index]);
     }
-    let stats = bench.epochs(1);
+    let stats = fixture.epochs(1);
     assert_eq!((stats.queued, stats.dropped, stats.dropped_pages), (3, 1, 16), "{stats}");
     assert_eq!(stats.peak_queue, 2, "{stats}");
-    assert_eq!(bench.epochs(12).dirty, 0, "what was dropped is found again");
+    assert_eq!(fixture.epochs(12).dirty, 0, "what was dropped is found again");
 
-    let bench = Bench::new(Policy::S60, Limits { purge_calls: Within::new(2), ..Limits::new() });
-    let blocks = bench.runs(8, RUN);
+    let fixture =
+        Fixture::new(Policy::S60, Limits { purge_calls: Within::new(2), ..Limits::new() });
+    let blocks = fixture.runs(8, RUN);
     for index in [1, 3, 5] {
-        bench.free(blocks[index]);
+        fixture.free(blocks[index]);
     }
-    let stats = bench.epochs(1);
+    let stats = fixture.epochs(1);
     assert_eq!((stats.madvise_calls, stats.dropped, stats.dropped_pages), (2, 1, 16), "{stats}");
-    assert_eq!(bench.epochs(1).dirty, 0, "what was discarded is found again");
+    assert_eq!(fixture.epochs(1).dirty, 0, "what was discarded is found again");
 }
 
 #[test]
@@ -237,16 +238,17 @@ fn what_was_cancelled_is_queued_anew() {
         return;
     }
     for policy in [Policy::S64P1a, Policy::S64P1b] {
-        let bench = Bench::new(policy, Limits { purge_delay_ms: Within::new(0), ..Limits::new() });
-        let blocks = bench.runs(4, RUN);
-        bench.free(blocks[1]);
-        bench.free(blocks[2]);
-        bench.epochs(3);
+        let fixture =
+            Fixture::new(policy, Limits { purge_delay_ms: Within::new(0), ..Limits::new() });
+        let blocks = fixture.runs(4, RUN);
+        fixture.free(blocks[1]);
+        fixture.free(blocks[2]);
+        fixture.epochs(3);
         // Half of the queued pages are taken.
-        assert_eq!(bench.runs(1, RUN)[0], blocks[1]);
-        let purged = bench.epochs(2).purged_bytes;
+        assert_eq!(fixture.runs(1, RUN)[0], blocks[1]);
+        let purged = fixture.epochs(2).purged_bytes;
         assert_eq!(purged, if policy == Policy::S64P1b { 16 * PAGE } else { 0 }, "{policy:?}");
-        assert_eq!(bench.epochs(6).dirty, 0, "{policy:?}: memory was lost to the purge");
+        assert_eq!(fixture.epochs(6).dirty, 0, "{policy:?}: memory was lost to the purge");
     }
 }
 
@@ -283,16 +285,16 @@ fn a_thread_that_ends_purges_within_its_budget() {
         (Limits { purge_pages: Within::new(20), ..Limits::new() }, 20),
         (Limits { purge_calls: Within::new(1), ..Limits::new() }, 16),
     ] {
-        let bench = Bench::new(Policy::S61, limits);
-        let blocks = bench.runs(8, RUN);
+        let fixture = Fixture::new(Policy::S61, limits);
+        let blocks = fixture.runs(8, RUN);
         for index in [1, 3, 5] {
-            bench.free(blocks[index]);
+            fixture.free(blocks[index]);
         }
-        let cache = bench.heap.attach().expect("a cache");
-        unsafe { bench.heap.detach(cache) };
-        let stats = bench.heap.stats();
+        let cache = fixture.heap.attach().expect("a cache");
+        unsafe { fixture.heap.detach(cache) };
+        let stats = fixture.heap.stats();
         assert_eq!((stats.exits, stats.exit_pages), (1, pages), "{stats}");
-        assert_eq!(bench.epochs(3).purged_bytes, pages * PAGE, "its epochs purge nothing");
+        assert_eq!(fixture.epochs(3).purged_bytes, pages * PAGE, "its epochs purge nothing");
     }
 }
 
@@ -301,15 +303,15 @@ fn whole_segments_that_an_ended_thread_purges_are_counted() {
     if skip_under_miri() {
         return;
     }
-    let bench = Bench::new(Policy::S61, Limits::new());
-    let blocks = bench.runs(4 * SEGMENT_BYTES / RUN, RUN);
+    let fixture = Fixture::new(Policy::S61, Limits::new());
+    let blocks = fixture.runs(4 * SEGMENT_BYTES / RUN, RUN);
     // All but the first and the last: three segments' worth and more, with parts of two others.
     for block in &blocks[1..blocks.len() - 1] {
-        bench.free(*block);
+        fixture.free(*block);
     }
-    let cache = bench.heap.attach().expect("a cache");
-    unsafe { bench.heap.detach(cache) };
-    let stats = bench.heap.stats();
+    let cache = fixture.heap.attach().expect("a cache");
+    unsafe { fixture.heap.detach(cache) };
+    let stats = fixture.heap.stats();
     assert_eq!(stats.exit_segments, 3, "{stats}");
 }
 
@@ -318,34 +320,37 @@ fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
     if skip_under_miri() {
         return;
     }
-    let fill = |bench: &Bench, cache| {
+    let fill = |fixture: &Fixture, cache| {
         let front = Front::Cache(cache);
-        let blocks: Vec<_> =
-            (0..300).map(|_| unsafe { bench.heap.allocate(front, 64) }.expect("memory")).collect();
+        let blocks: Vec<_> = (0..300)
+            .map(|_| unsafe { fixture.heap.allocate(front, 64) }.expect("memory"))
+            .collect();
         for block in blocks {
-            unsafe { bench.heap.free(front, block.as_ptr()) }.expect("a block of the heap");
+            unsafe { fixture.heap.free(front, block.as_ptr()) }.expect("a block of the heap");
         }
         front
     };
-    let bench = Bench::new(Policy::S58, Limits { cache_overages: Within::new(2), ..Limits::new() });
-    let cache = bench.heap.attach().expect("a cache");
-    let front = fill(&bench, cache);
+    let fixture =
+        Fixture::new(Policy::S58, Limits { cache_overages: Within::new(2), ..Limits::new() });
+    let cache = fixture.heap.attach().expect("a cache");
+    let front = fill(&fixture, cache);
     let before = cache.cached_bytes();
     for _ in 0..4 {
-        unsafe { bench.heap.tick(front) };
+        unsafe { fixture.heap.tick(front) };
     }
-    let stats = bench.heap.stats();
+    let stats = fixture.heap.stats();
     assert_eq!(stats.decay_epochs, 4);
     assert!(stats.decay_shrinks > 0 && stats.decayed_blocks > 0, "{stats}");
     assert!((1..=3).contains(&stats.decay_returns), "the first epoch only samples: {stats}");
     assert!(cache.cached_bytes() < before);
     assert_eq!(stats.purged_bytes, 0, "S58 gives nothing to the system");
 
-    let bench = Bench::new(Policy::S64, Limits { dump_budget: Within::new(10), ..Limits::new() });
-    let cache = bench.heap.attach().expect("a cache");
-    let front = fill(&bench, cache);
-    unsafe { bench.heap.tick(front) };
-    let stats = bench.heap.stats();
+    let fixture =
+        Fixture::new(Policy::S64, Limits { dump_budget: Within::new(10), ..Limits::new() });
+    let cache = fixture.heap.attach().expect("a cache");
+    let front = fill(&fixture, cache);
+    unsafe { fixture.heap.tick(front) };
+    let stats = fixture.heap.stats();
     assert_eq!((stats.dumps, stats.dump_stops, stats.dumped_blocks), (1, 1, 10), "{stats}");
 }
 

@@ -23,7 +23,7 @@ impl Refusing {
     }
 
     /// From now on every purge succeeds.
-    pub(super) fn relent(&self) {
+    pub(super) fn stop_refusing(&self) {
         self.relented.store(true, Ordering::Relaxed);
     }
 }

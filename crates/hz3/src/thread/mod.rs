@@ -216,9 +216,9 @@ fn address(block: Option<NonNull<u8>>) -> *mut u8 {
 
 /// Takes a large block that the calling thread freed lately, without a lock.
 #[inline(always)]
-pub(crate) fn take_freed(size: usize) -> Option<*mut u8> {
+pub(crate) fn take_cached_large(size: usize) -> Option<*mut u8> {
     // A sentinel has no such block.
-    Some(existing_heap()?.take_freed(tls::hot(), size)?.as_ptr())
+    Some(existing_heap()?.take_cached_large(tls::hot(), size)?.as_ptr())
 }
 
 /// Frees a large block into the calling thread's cache; returns false if there is no room.
@@ -226,14 +226,14 @@ pub(crate) fn take_freed(size: usize) -> Option<*mut u8> {
 /// # Safety
 /// If the block is hz3's, the program does not use it again.
 #[inline(always)]
-pub(crate) unsafe fn keep_freed(block: *mut u8) -> bool {
+pub(crate) unsafe fn free_to_cache(block: *mut u8) -> bool {
     let cache = tls::hot();
     // For a sentinel no address is in the arena.
     if cache.class_of(block) != Some(SizeClass::NONE) {
         return false;
     }
     let Some(heap) = existing_heap() else { return false };
-    let is_kept = heap.keep_freed(cache, block.addr());
+    let is_kept = heap.free_to_cache(cache, block.addr());
     if is_kept {
         reclaimer::poll_kept(heap, cache);
     }
@@ -256,7 +256,7 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
     // A block that the thread freed lately needs no `poll`, because nothing else becomes free.
     if missed_on_own
         && size > MAX_SMALL
-        && let Some(block) = heap.take_freed(tls::hot(), size)
+        && let Some(block) = heap.take_cached_large(tls::hot(), size)
     {
         return block.as_ptr();
     }

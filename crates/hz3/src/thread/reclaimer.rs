@@ -48,7 +48,7 @@ pub(super) fn poll(heap: &'static Heap<Linux>) {
 /// Polls as [`poll`] does, but seldom. Called after a large block went into the thread's own cache.
 #[inline]
 pub(super) fn poll_kept(heap: &'static Heap<Linux>, cache: &ThreadCache) {
-    if heap.is_look_due(cache) {
+    if heap.is_poll_due(cache) {
         poll_slowly(heap);
     }
 }

@@ -146,7 +146,7 @@ impl<O: Os> Step<'_, O> {
                 break;
             }
             epochs.queue.pop();
-            done.add(self.fire(rules, entry));
+            done.add(self.purge_entry(rules, entry));
         }
         if rules.discard {
             while let Some(entry) = epochs.queue.pop() {
@@ -158,7 +158,7 @@ impl<O: Os> Step<'_, O> {
 
     /// Purges what is still free of an entry; nothing, unless all is or the policy looks closer.
     /// What became free since this epoch's choice is young, and left to the next.
-    fn fire(&self, rules: &QueueRules, entry: Entry) -> Purged {
+    fn purge_entry(&self, rules: &QueueRules, entry: Entry) -> Purged {
         let segments = self.below.segments;
         if !rules.check_free && segments.next_dirty(entry.run, Age::Old) != Some(entry.run) {
             self.counters.cancelled.add(1);

@@ -74,8 +74,8 @@ impl Experiment {
             self.shrink(cache, layers.below);
         }
         // Nobody else would empty the caches of idle threads.
-        let gives_up = plan.decay.is_some() || plan.dump_blocks > 0;
-        let (is_active, stolen) = if gives_up {
+        let shrinks_caches = plan.decay.is_some() || plan.dump_blocks > 0;
+        let (is_active, stolen) = if shrinks_caches {
             let idle = layers.caches().release_of_idle_threads();
             let settled = layers.central().drain_unwanted_transfers(layers.segments());
             (idle.is_active, idle.bytes + settled.drained_bytes)
