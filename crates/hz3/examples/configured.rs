@@ -1,5 +1,8 @@
-//! Options of the program's own; the environment still overrides them. A limit makes allocation fail
-//! instead of letting the system kill the process: `cargo run --example configured`.
+//! Sets options in the program itself; the environment still overrides them.
+//!
+//! A limit makes allocation fail instead of letting the system kill the process.
+//!
+//! `cargo run --example configured`
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 

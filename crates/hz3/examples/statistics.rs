@@ -1,4 +1,6 @@
-//! What the heap holds before a burst, at its peak, and after it: `cargo run --example statistics`.
+//! Shows how much memory the heap holds before a burst, at its peak, and after it.
+//!
+//! `cargo run --example statistics`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 #[global_allocator]

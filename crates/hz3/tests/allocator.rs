@@ -1,4 +1,6 @@
-//! The trait `Allocator`, by the crate `allocator-api2`: `cargo test -p hz3 --features allocator-api2`.
+//! The trait `Allocator` of the crate `allocator-api2`, implemented by hz3.
+//!
+//! `cargo test -p hz3 --features allocator-api2`
 #![cfg(all(feature = "allocator-api2", not(feature = "nightly")))]
 #![expect(
     clippy::undocumented_unsafe_blocks,

@@ -1,5 +1,5 @@
-//! Many threads that each do little and then block: none of them alone is worth a look, together
-//! they are.
+//! Many threads that each do little and then block: none holds enough for a reclaim, but together
+//! they do.
 
 mod common;
 

@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 const THREADS: usize = 4;
 /// Blocks a thread, of 256 to 4096 bytes: about 100 MiB.
 const BLOCKS: usize = 50_000;
-/// What tables, stacks and the test itself may hold on top of where the process started.
+/// Bytes that tables, stacks and the test itself may hold beyond the process's start.
 const SLACK: u64 = 16 * MIB;
 
 fn burst(seed: u64) -> Vec<Box<[u8]>> {
@@ -63,7 +63,7 @@ fn memory_goes_back_in_every_thread_state() {
         barrier.wait();
     });
     wait_for(start + SLACK, "threads ended");
-    // What the tables said of the pages goes with them.
+    // The table entries of those pages go with them.
     let left = hz3::stats().metadata_resident;
     assert!(left < tables / 2, "{left} of {tables} bytes of tables are left");
 

@@ -13,7 +13,7 @@ static ALLOCATOR: Configured = Configured::new(Config::new().report(Report::Text
 /// A user without rights: nobody.
 const NOBODY: u32 = 65534;
 
-/// What this program, or a copy of it, writes to stderr when it runs without a test.
+/// Returns the stderr of this program, or of a copy of it, when it runs without a test.
 fn report_of(program: &Path) -> String {
     let mut command = Command::new(program);
     command.args(["--exact", "no test has this name"]);

@@ -1,4 +1,5 @@
-//! Reclaim over the layers below it, without a heap: what each scope takes, and when the driver acts.
+//! Tests of reclaim over the layers below it, without a heap: the memory that each scope takes, and
+//! when the driver acts.
 
 use core::num::NonZero;
 use core::sync::atomic::Ordering;
@@ -33,7 +34,7 @@ fn class() -> SizeClass {
 }
 
 #[test]
-fn one_pass_over_everything_leaves_nothing() {
+fn a_pass_over_everything_leaves_nothing() {
     let stand = Stand::new(&Config::new());
     let (own, other) = (stand.cache(), stand.cache());
     stand.use_cache(own, 500);
@@ -41,7 +42,7 @@ fn one_pass_over_everything_leaves_nothing() {
     stand.dirty_segments(1);
     let purger = Purger::new();
     let moved = pass::run(layers(&stand, Front::Cache(own)), &purger, Scope::all_but(0));
-    // What flushes left in the transfer caches came back too.
+    // The blocks that flushes had left in the transfer caches came back too.
     assert!(moved.caches.bytes == stolen && moved.slabs.bytes > 0, "{moved:?}");
     assert_eq!(stand.registry.cached_bytes() + stand.central.transfer_bytes(), 0);
     assert_eq!((stand.central.slab_counts().slabs, stand.dirty()), (0, 0));
@@ -57,7 +58,7 @@ fn a_pass_may_keep_pages() {
 }
 
 #[test]
-fn the_last_try_before_null_purges_nothing() {
+fn making_room_empties_caches_and_purges_nothing() {
     let stand = Stand::new(&Config::new());
     let (own, other) = (stand.cache(), stand.cache());
     stand.use_cache(own, 500);
@@ -71,7 +72,7 @@ fn the_last_try_before_null_purges_nothing() {
 }
 
 #[test]
-fn a_tick_takes_a_cache_at_the_second_look() {
+fn the_second_tick_empties_an_idle_cache() {
     let stand = Stand::new(&Config::new());
     let cache = stand.cache();
     stand.use_cache(cache, 100);
@@ -99,7 +100,7 @@ fn a_tick_takes_the_classes_that_a_busy_thread_does_not_use() {
 }
 
 #[test]
-fn pages_go_at_the_second_ageing() {
+fn the_second_ageing_purges_free_pages() {
     let stand = Stand::new(&Config::new());
     stand.dirty_segments(1);
     let age = || pass::run(direct(&stand), &Purger::new(), Scope::OLD_PAGES).purged_pages();
@@ -109,7 +110,7 @@ fn pages_go_at_the_second_ageing() {
 }
 
 #[test]
-fn what_the_system_refuses_stays_dirty_and_is_counted() {
+fn refused_pages_stay_dirty_and_are_counted() {
     let stand = Stand::new(&Config::new());
     stand.dirty_segments(1);
     let purger = Purger::new();
@@ -146,7 +147,7 @@ fn slabs_with_holes(stand: &Stand) -> Vec<Slot> {
 }
 
 #[test]
-fn holes_go_from_slabs_of_which_they_are_a_part() {
+fn holes_are_purged_only_where_they_are_a_large_part_of_a_slab() {
     let stand = Stand::new(&Config::new());
     slabs_with_holes(&stand);
     let layers = direct(&stand);
@@ -163,7 +164,7 @@ fn holes_go_from_slabs_of_which_they_are_a_part() {
 }
 
 #[test]
-fn holes_of_quiet_slabs_go_at_the_second_ageing() {
+fn the_second_ageing_purges_holes_of_quiet_slabs() {
     let stand = Stand::new(&Config::new());
     slabs_with_holes(&stand);
     let age = || pass::run(direct(&stand), &Purger::new(), Scope::OLD_HOLES).purged_pages();
@@ -174,7 +175,7 @@ fn holes_of_quiet_slabs_go_at_the_second_ageing() {
 }
 
 #[test]
-fn sources_offer_what_they_pass_on() {
+fn sources_release_as_much_as_they_announce() {
     let stand = Stand::new(&Config::new());
     let cache = stand.cache();
     let held = stand.use_cache(cache, 100);
@@ -234,7 +235,7 @@ fn a_process_of_one_thread_ticks_inline_and_asks_for_none() {
 }
 
 #[test]
-fn a_system_without_threads_is_asked_once() {
+fn a_system_that_refuses_a_thread_is_not_asked_again() {
     let (stand, reclaim) = two_threads(&Config::new());
     assert!(reclaim.driver().begin_start(1).is_some());
     reclaim.driver().end_start(false);
@@ -244,7 +245,7 @@ fn a_system_without_threads_is_asked_once() {
 }
 
 #[test]
-fn a_thread_with_an_old_number_leaves_and_a_child_begins_anew() {
+fn a_thread_with_an_old_number_leaves_and_a_child_may_start_its_own() {
     let (stand, reclaim) = two_threads(&Config::new());
     let number = reclaim.driver().begin_start(1).expect("nobody has started it");
     reclaim.driver().end_start(true);
@@ -278,7 +279,7 @@ fn a_reclaimer_leaves_a_process_of_one_thread() {
 }
 
 #[test]
-fn pressure_is_released_after_the_slow_path_and_then_not_again() {
+fn a_slow_path_releases_pressure_once() {
     let limit = NonZero::new(to_u64(2 * SEGMENT_BYTES)).map(Limit::Bytes);
     let config = Config::new().limit(limit.expect("not 0")).policy(Policy::Off);
     let (stand, reclaim) = two_threads(&config);

@@ -21,7 +21,7 @@ use crate::stats::Stats;
 
 const WORKERS: usize = 4;
 const SLOTS: usize = 300;
-/// Operations between two looks at the clock, and two ends of a worker's cache.
+/// Operations of one turn. A turn begins with a look at the clock and has a cache of its own.
 const TURN: usize = 20_000;
 /// A stamp lies at every multiple of this many bytes of a block, so on every page of it.
 const STAMP_STEP: usize = 2048;
@@ -128,7 +128,7 @@ fn offer(out: &SyncSender<Parcel>, parcel: Parcel) -> Option<Parcel> {
     }
 }
 
-/// How long an attack goes on.
+/// How long an attack runs.
 #[derive(Clone, Copy)]
 pub(super) enum Length {
     /// Turns of each worker.
@@ -136,7 +136,7 @@ pub(super) enum Length {
     Time(Duration),
 }
 
-/// What an attack is made of.
+/// The parameters of an attack.
 pub(super) struct Attack {
     pub(super) config: Config,
     pub(super) seed: u64,
@@ -145,7 +145,7 @@ pub(super) struct Attack {
     pub(super) refuse_one_in: u64,
 }
 
-/// What came of one.
+/// The result of an attack.
 pub(super) struct Outcome {
     pub(super) operations: usize,
     pub(super) rounds: usize,
@@ -162,7 +162,8 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Turns until the end, each on a cache of its own; nothing is left then. Returns the operations.
+    /// Runs turns until the end, each on a cache of its own, and frees everything. Returns the
+    /// number of operations.
     fn work(mut self, length: Length) -> usize {
         let start = Instant::now();
         let mut turns = 0;
@@ -180,7 +181,7 @@ impl Worker<'_> {
         for parcel in self.slots.into_iter().flatten() {
             free(self.heap, Front::Direct, parcel);
         }
-        // What is still under way ends here once the neighbour has hung up.
+        // Blocks still in the inbox are freed here, once the neighbour has closed its end.
         drop(self.out);
         for parcel in self.inbox {
             free(self.heap, Front::Direct, parcel);

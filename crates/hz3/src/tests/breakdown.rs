@@ -1,4 +1,4 @@
-//! Why memory is not returned: a heap whose every byte is known, and what the statistics say of it.
+//! The statistics of a heap whose every byte is known: why memory is not returned.
 
 use core::ptr::NonNull;
 use std::vec::Vec;
@@ -13,7 +13,7 @@ const BLOCK: usize = 1024;
 const PAGE: u64 = to_u64(PAGE_BYTES);
 /// A large block, longer than what a cache keeps.
 const LARGE: usize = SEGMENT_BYTES + PAGE_BYTES;
-/// Blocks that fill two segments (under Miri a quarter of one), so that no slab of them is in part unused.
+/// Blocks that fill two segments (under Miri a quarter of one), so that each slab of them is full.
 const BLOCKS: usize = if cfg!(miri) { SEGMENT_BYTES / 4 } else { 2 * SEGMENT_BYTES } / BLOCK;
 
 fn heap() -> Heap<Fake> {

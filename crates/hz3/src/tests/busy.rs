@@ -1,4 +1,4 @@
-//! What a program at work keeps, and for how long.
+//! How long memory is kept while threads are active, and when none is.
 
 use core::ptr::NonNull;
 use std::vec::Vec;
@@ -44,7 +44,7 @@ fn work(heap: &Heap<Fake>, cache: &ThreadCache, turn: usize) {
 }
 
 #[test]
-fn while_a_thread_is_at_work_pages_and_holes_wait_for_the_sixth_tick() {
+fn while_a_thread_is_active_pages_and_holes_wait_for_the_sixth_tick() {
     let heap = heap();
     let cache = heap.attach().expect("a cache");
     for turn in 0..5 {
@@ -57,7 +57,7 @@ fn while_a_thread_is_at_work_pages_and_holes_wait_for_the_sixth_tick() {
 }
 
 #[test]
-fn when_nobody_is_at_work_they_go_at_the_second_tick() {
+fn while_no_thread_is_active_they_go_at_the_second_tick() {
     let heap = heap();
     let cache = heap.attach().expect("a cache");
     for turn in 0..2 {

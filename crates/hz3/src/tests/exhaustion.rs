@@ -1,4 +1,4 @@
-//! When memory ends: other threads go on at full speed, and what is left still serves.
+//! Exhausted memory: other threads keep their speed, and the remaining pages still serve.
 
 use core::ptr::NonNull;
 use std::vec::Vec;
@@ -75,7 +75,7 @@ fn pages_that_make_no_slab_serve_small_blocks() {
 }
 
 #[test]
-fn free_pages_serve_long_blocks_where_no_mapping_is_to_be_had() {
+fn free_pages_serve_long_blocks_if_no_mapping_is_available() {
     let heap = heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 24 * SEGMENT_BYTES);
     let take = |size| allocate(&heap, Front::Direct, size);
     let blocks: Vec<_> = (0..64).map(|_| take(1 << 20).expect("room")).collect();

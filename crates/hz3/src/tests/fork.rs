@@ -1,4 +1,4 @@
-//! What a forked child makes of the caches of threads that did not come along.
+//! The caches of other threads in a forked child.
 
 use crate::base::size_class::SizeClass;
 use crate::cache::Front;
@@ -12,7 +12,7 @@ const ARENA_BYTES: usize = 64 << 20;
 /// A thread that waits for its cache's lock during the fork has lowered the top of a stack, perhaps
 /// of a class that it never used before. The cache's next owner must find every stack empty.
 #[test]
-fn a_thread_that_waited_in_its_first_miss_of_a_class() {
+fn a_cache_whose_owner_waited_in_a_miss_at_the_fork_serves_again() {
     for class in SizeClass::all() {
         let heap = heap_with(Fake::new(4096, 1, ARENA_BYTES), ARENA_BYTES, &Config::new());
         let size = class.block_bytes();

@@ -1,4 +1,4 @@
-//! What a thread at work in some size classes does not want of the others.
+//! Idle classes: blocks of size classes that an active thread no longer uses.
 
 use core::ptr::NonNull;
 use std::vec::Vec;
@@ -62,7 +62,7 @@ fn room(cache: &ThreadCache, size: usize) -> usize {
 }
 
 #[test]
-fn a_thread_at_work_in_one_class_keeps_nothing_of_another() {
+fn a_thread_that_uses_one_class_loses_the_blocks_of_another() {
     let heap = heap();
     let cache = heap.attach().expect("a cache");
     burst(&heap, cache, BURST);
@@ -88,7 +88,7 @@ fn a_thread_at_work_in_one_class_keeps_nothing_of_another() {
 }
 
 #[test]
-fn the_capacity_of_what_was_not_wanted_falls_by_half_and_grows_again() {
+fn the_capacity_of_an_idle_class_halves_and_grows_again() {
     if cfg!(miri) {
         // The first test has the same paths; these repeat them many times.
         return;
@@ -113,7 +113,7 @@ fn the_capacity_of_what_was_not_wanted_falls_by_half_and_grows_again() {
 }
 
 #[test]
-fn more_frees_than_the_fallen_capacity_takes_go_on() {
+fn frees_beyond_the_halved_capacity_do_not_raise_it() {
     if cfg!(miri) {
         // The first test has the same paths; these repeat them many times.
         return;

@@ -1,4 +1,4 @@
-//! What happens near the limit, and at it.
+//! Behaviour near the memory limit, and at it.
 
 use core::num::NonZero;
 use core::ptr::NonNull;

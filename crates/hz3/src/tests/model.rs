@@ -18,7 +18,8 @@ use crate::os::linux::Linux;
 
 const CASES: u32 = if cfg!(miri) { 1 } else { 120 };
 const STEPS: usize = if cfg!(miri) { 24 } else { 400 };
-/// Of how many steps with failures one is followed by a look at the whole heap, which takes Miri seconds.
+/// Under failures, the whole heap is validated once in so many steps, because that takes Miri
+/// seconds.
 pub(super) const VALIDATED: usize = if cfg!(miri) { 6 } else { 1 };
 const THREADS: usize = 3;
 const ARENA_SEGMENTS: usize = if cfg!(miri) { 6 } else { 8 };

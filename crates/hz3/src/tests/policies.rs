@@ -1,4 +1,4 @@
-//! The seeds' policies: none breaks the heap, and each does what its name says.
+//! The policies of the experiments: none breaks the heap, and each does what its name says.
 
 use core::ptr::NonNull;
 use proptest::collection::vec;
@@ -233,7 +233,7 @@ fn a_full_queue_and_a_discarded_rest_lose_no_memory() {
 }
 
 #[test]
-fn what_was_cancelled_is_queued_anew() {
+fn cancelled_ranges_are_queued_again() {
     if skip_under_miri() {
         return;
     }
@@ -316,7 +316,7 @@ fn whole_segments_that_an_ended_thread_purges_are_counted() {
 }
 
 #[test]
-fn a_cache_that_nobody_wants_shrinks_and_a_dump_stays_in_its_budget() {
+fn an_unused_cache_shrinks_and_a_dump_stays_in_its_budget() {
     if skip_under_miri() {
         return;
     }

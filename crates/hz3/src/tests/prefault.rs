@@ -1,4 +1,4 @@
-//! Slabs that are prefaulted: which, and that what is not used of them goes back.
+//! Prefaulted slabs: which slabs are prefaulted, and that their unused pages go back.
 
 use std::vec::Vec;
 
@@ -13,7 +13,7 @@ use crate::os::{Os, Span};
 
 /// Blocks of a page each, in slabs of a chunk.
 const BLOCK: usize = PAGE_BYTES;
-/// A bin's slabs that are left to their faults.
+/// The first slabs of a bin, which are not prefaulted.
 const NOT_PREFAULTED: usize = 3;
 
 fn heap<O: Os>(os: O, config: &Config) -> Heap<O> {
@@ -66,7 +66,7 @@ fn the_slab_after_the_third_is_prefaulted_if_its_pages_are_clean() {
 }
 
 #[test]
-fn nothing_is_prefaulted_where_it_is_not_wanted_or_not_possible() {
+fn nothing_is_prefaulted_if_disabled_or_impossible() {
     let off = fake(&Config::new().prefault(false));
     free(&off, fill(&off, 2 * NOT_PREFAULTED));
     assert_eq!(off.stats().prefaulted_bytes, 0);

@@ -1,4 +1,5 @@
-//! A block that shrinks stays or moves, but never fails and never copies what can be cut off.
+//! Shrinking: a block that shrinks stays or moves, never fails, and is not copied if its tail can
+//! be cut off.
 
 use core::num::NonZero;
 use core::ptr::NonNull;
@@ -63,14 +64,14 @@ fn shrinking_needs_nothing_of_the_system() {
 }
 
 #[test]
-fn shrinking_passes_where_the_limit_is_reached() {
+fn shrinking_succeeds_at_the_limit() {
     let limit = sizes()[2] + 4 * MIB;
     let heap = heap(Limit::Bytes(NonZero::new(limit as u64).expect("not 0")));
     shrink_each(&heap, |_| (), |_| ());
 }
 
 #[test]
-fn what_is_cut_off_a_mapping_goes_back() {
+fn the_tail_cut_off_a_mapping_goes_back() {
     let heap = heap(Limit::None);
     let block = allocate(&heap, sizes()[2]);
     let kept = resize(&heap, block, MIB).expect("shrinking never fails");

@@ -14,8 +14,9 @@ use crate::cache::Front;
 use crate::options::{Config, Policy};
 use crate::os::linux::Linux;
 
-/// Turns of a worker in a test that is not asked for more. `ThreadSanitizer` makes them twenty times as
-/// long, and needs no luck: it finds two accesses without an order however far apart they are in time.
+/// Turns of a worker in an ordinary test run.
+/// Under `ThreadSanitizer` turns take twenty times as long, and few suffice: it finds two unordered
+/// accesses however far apart they are in time.
 const SHORT: Length = Length::Turns(if cfg!(tsan) { 5 } else { 20 });
 
 /// Miri has neither mprotect nor membarrier; the loom model covers the protocol.
@@ -24,7 +25,7 @@ fn skip_under_miri() -> bool {
 }
 
 #[test]
-fn a_thief_loses_no_block_and_gets_none_twice() {
+fn stealing_loses_no_block_and_duplicates_none() {
     if skip_under_miri() {
         return;
     }

@@ -208,7 +208,7 @@ impl<'a, O: Os> World<'a, O> {
         }
     }
 
-    /// What the fork handlers do, and then what the child's does.
+    /// Does what the fork handlers do in the parent, and then what the child's handler does.
     fn fork(&mut self, thread: usize) {
         let index = thread % self.threads.len();
         let own = self.threads[index];
@@ -308,8 +308,8 @@ impl<'a, O: Os> World<'a, O> {
         }
     }
 
-    /// Checks the heap's own invariants, and what it says of its memory: the parts add up to what is
-    /// committed, and what they leave for the program is what the program holds.
+    /// Checks the heap's own invariants and its statistics: the parts add up to the committed
+    /// bytes, and the allocated bytes are those of the model.
     pub(super) fn validate(&self) {
         self.heap.validate();
         let stats = self.heap.stats();

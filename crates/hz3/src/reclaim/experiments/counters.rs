@@ -1,4 +1,4 @@
-//! What the epochs of the policies did, counted.
+//! Counters of the epochs' work.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

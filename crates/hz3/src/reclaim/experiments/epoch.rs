@@ -10,18 +10,18 @@ use crate::os::Os;
 use crate::reclaim::purge::{Purged, Purger};
 use crate::segment::meta::Age;
 
-/// What the epochs of a process remember.
+/// The state that the epochs of a process keep.
 #[derive(Debug)]
 pub(crate) struct Epochs {
     /// Epochs so far.
     pub(crate) number: u64,
     pub(crate) queue: Queue,
-    /// Free dirty pages that the last epoch left: only others are a reason to go on, because a policy
-    /// may leave pages for ever.
+    /// Free dirty pages that the last epoch left.
+    /// Only others justify another epoch, because a policy may leave pages for ever.
     pub(crate) left_dirty: u64,
 }
 
-/// One epoch at work.
+/// One epoch while it runs.
 pub(crate) struct Step<'a, O> {
     pub(crate) below: Below<'a, O>,
     pub(crate) purger: &'a Purger,
@@ -92,7 +92,8 @@ impl<O: Os> Step<'_, O> {
                 continue;
             }
             let purged = self.purger.range(segments, range, Age::Any, budget.less(done));
-            // From the range's start, unless the system refused or somebody took pages meanwhile.
+            // The pages from the range's start, unless the system refused or another thread took
+            // some meanwhile.
             let pages = Pages::new(u32::try_from(purged.pages).unwrap_or(u32::MAX));
             done.add(Purged { segments: whole_segments(Run::new(range.start, pages)), ..purged });
         }
@@ -156,8 +157,9 @@ impl<O: Os> Step<'_, O> {
         done
     }
 
-    /// Purges what is still free of an entry; nothing, unless all is or the policy looks closer.
-    /// What became free since this epoch's choice is young, and left to the next.
+    /// Purges the pages of an entry that are still free; none unless all are, or `check_free` is
+    /// set.
+    /// Pages that became free after this epoch's choice are young and wait for the next epoch.
     fn purge_entry(&self, rules: &QueueRules, entry: Entry) -> Purged {
         let segments = self.below.segments;
         if !rules.check_free && segments.next_dirty(entry.run, Age::Old) != Some(entry.run) {
@@ -193,7 +195,7 @@ impl<O: Os> Step<'_, O> {
     }
 }
 
-/// How many whole segments lie in a run.
+/// Returns how many whole segments lie in a run.
 fn whole_segments(run: Run) -> u64 {
     let first = run.start.get().div_ceil(SEGMENT_PAGES);
     u64::from((run.end().get() / SEGMENT_PAGES).saturating_sub(first))

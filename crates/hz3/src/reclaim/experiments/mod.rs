@@ -1,9 +1,11 @@
-//! The experiments: reclaim policies made of epochs, one mechanism each, to compare the default with.
+//! The experiments: reclaim policies made of epochs, with one mechanism each, to compare the
+//! default with.
 //!
-//! They rebuild experiments of the C allocator that hz3 comes from; `docs/experiments/README.md` describes them.
-//! An epoch comes after so many slow paths of a thread, at every tick, and on request. Nothing
-//! outside this folder knows what an epoch does: [`super::driver`] asks whether there is an
-//! experiment, and hands its turn over.
+//! They rebuild experiments of the C hz3 that this project reimplements;
+//! `docs/experiments/README.md` describes them. An epoch comes after a number of slow paths of a
+//! thread, at every tick, and on request. Nothing outside this folder knows what an epoch does:
+//! [`super::driver`] asks whether there is an experiment, and lets it run instead of the default
+//! policy.
 
 mod counters;
 mod epoch;
@@ -27,7 +29,7 @@ use counters::Counters;
 use epoch::{Epochs, Step};
 use plan::Plan;
 
-/// A policy made of epochs, at work.
+/// A policy made of epochs, with its state.
 #[derive(Debug)]
 pub(super) struct Experiment {
     policy: Policy,
@@ -49,13 +51,13 @@ impl Experiment {
         })
     }
 
-    /// Whether so many slow paths of the thread have passed that an epoch is due.
+    /// Returns whether the thread has run enough slow paths for an epoch.
     pub(super) fn is_due(&self, own: &ThreadCache) -> bool {
         let interval = u64::from(self.plan.interval);
         interval > 0 && own.counts.is_epoch_due(own.slow_paths(), interval)
     }
 
-    /// One epoch. Does nothing while another thread is in one.
+    /// Runs one epoch. Does nothing while another thread runs one.
     pub(super) fn tick<O: Os>(&self, reclaim: &Reclaim, layers: Layers<'_, O>) -> Next {
         let Some(mut epochs) = self.epochs.try_lock() else { return Next::Tick };
         reclaim.begin_tick(layers);
@@ -73,7 +75,7 @@ impl Experiment {
         if let Some(cache) = layers.own() {
             self.shrink(cache, layers.below);
         }
-        // Nobody else would empty the caches of idle threads.
+        // Without these, no thread would empty the caches of idle threads.
         let shrinks_caches = plan.decay.is_some() || plan.dump_blocks > 0;
         let (is_active, stolen) = if shrinks_caches {
             let idle = layers.caches().release_of_idle_threads();
@@ -116,7 +118,7 @@ impl Experiment {
         reclaim.timed(below.segments.os(), || step.exit(budget));
     }
 
-    /// Whether nothing has happened since the last epoch that an epoch would have to look at.
+    /// Returns whether an epoch would find nothing to do.
     pub(super) fn is_quiet<O: Os>(&self, layers: Layers<'_, O>) -> bool {
         // Large blocks are freed without a slow path of a cache.
         let done = |epochs: &Epochs| {
@@ -139,13 +141,14 @@ impl Experiment {
     /// In a forked child: the thread that may have been in an epoch is not in this process.
     pub(super) fn forget_other_threads(&self) {
         if !held::is_ticking() && self.epochs.try_lock().is_none() {
-            // Its state is plain numbers, valid at any point of an interrupted epoch.
+            // The state is plain numbers, valid at any point of an interrupted epoch.
             self.epochs.release();
         }
     }
 }
 
-/// Whether a thread ran a slow path since the last epoch. Every cache begins anew.
+/// Returns whether a thread ran a slow path since the last epoch, and resets the mark of every
+/// cache.
 fn was_any_active<O: Os>(layers: Layers<'_, O>) -> bool {
     layers.registry.iter().filter(|cache| cache.was_active()).count() > 0
 }

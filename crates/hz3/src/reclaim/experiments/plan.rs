@@ -1,7 +1,7 @@
-//! What an epoch consists of: the policies as data.
+//! The steps of an epoch: the policies as data.
 //!
-//! A policy is a row of steps with their budgets, chosen once at start. The steps stand in their
-//! own files; which of them run, and how far they go, stands here.
+//! A policy is a list of steps with their budgets, chosen once at start. The steps are implemented
+//! in their own files; this file says which of them run, and how far they go.
 
 use super::ranges::Budget;
 use crate::options::{Limits, Policy, Within};
@@ -9,9 +9,9 @@ use crate::options::{Limits, Policy, Within};
 /// S58: when a cache gives capacity up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DecayRules {
-    /// Epochs in a row with blocks that nobody wanted before the capacity falls.
+    /// Epochs in a row with unused blocks before the capacity falls.
     pub(crate) overages: u32,
-    /// Blocks that go back to their slabs at most.
+    /// The most blocks that go back to their slabs.
     pub(crate) blocks: u32,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct ScanRules {
 /// S60 and S64: ranges wait in a queue before they are purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueRules {
-    /// Entries; what finds no room is found again by the next epoch.
+    /// The most entries. If the queue is full, the next epoch finds the range again.
     pub(crate) entries: u32,
     /// Pages queued in one epoch at most.
     pub(crate) retire_pages: u64,
@@ -73,8 +73,8 @@ const S64: QueueRules = QueueRules {
 };
 
 impl Plan {
-    /// The plan of one of the seeds' policies with the user's limits; `None`: the policy is not
-    /// made of epochs.
+    /// Returns the plan of a policy of the C hz3's experiments, with the user's limits.
+    /// Returns `None` if the policy is not made of epochs.
     pub(crate) fn of(policy: Policy, limits: &Limits) -> Option<Plan> {
         let mut plan = Plan::preset(policy)?;
         plan.limit(limits);

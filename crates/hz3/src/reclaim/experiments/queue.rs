@@ -1,12 +1,12 @@
 //! The queue of ranges that wait for their purge (S60, S64, S64-P1).
 //!
-//! An entry is a hint: whether its pages are still free is asked when it is due, under the lock
-//! that could hand them out. So a page that is in use can never be purged, whatever the policy.
+//! An entry is a hint: when it is due, the purge checks whether its pages are still free, under the
+//! lock that could hand them out. So no policy can purge a page in use.
 
 use super::plan::QueueRules;
 use crate::base::units::{Run, SEGMENT_PAGES};
 
-/// Entries there is room for.
+/// The capacity of the queue, in entries.
 pub(crate) const MOST_ENTRIES: usize = 256;
 
 /// A range of pages that became free.
@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     pub(crate) at_ms: u64,
 }
 
-/// What became of a range that was queued.
+/// The result of queueing a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
     /// It is an entry of its own.
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn one_too_many_finds_no_room() {
+    fn a_full_queue_refuses_an_entry() {
         let limits = Limits { purge_queue: Within::new(3), ..Limits::default() };
         let rules = rules(Policy::S64, &limits);
         let mut queue = Queue::new();

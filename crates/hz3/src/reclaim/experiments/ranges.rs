@@ -18,7 +18,7 @@ impl Budget {
     /// No bound.
     pub(super) const ALL: Budget = Budget { pages: u64::MAX, calls: u64::MAX };
 
-    /// What a purge left of it.
+    /// Returns the rest of the budget after a purge.
     pub(super) fn less(self, done: Purged) -> Budget {
         Budget {
             pages: self.pages.saturating_sub(done.pages),
@@ -28,9 +28,9 @@ impl Budget {
 }
 
 impl Purger {
-    /// Purges the free pages of an age in a range, within a budget. Pages that still may hold memory
-    /// then, because the system refused them or has larger pages, become old, so that no queue takes
-    /// them up again.
+    /// Purges the free pages of an age in a range, within a budget.
+    /// Pages that may still hold memory, because the system refused them or has larger pages,
+    /// become old, so that no queue takes them again.
     pub(crate) fn range<O: Os>(
         &self,
         segments: &Segments<O>,
