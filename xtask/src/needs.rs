@@ -32,6 +32,7 @@ const NEEDS: &[Need] = &[
     need("hz3-lab", "the_same_on_both_sides_is_no_difference", &["valgrind"]),
     need("hz3-lab", "a_candidate_that_is_5_percent_slower_gets_no_go", &["valgrind"]),
     need("hz3-lab", "an_experiment_is_recorded_indexed_and_replayed", &["valgrind"]),
+    need("hz3-programs", "c_code::", &["gcc"]),
     need("hz3-programs", "compilers::gcc", &["gcc", "stb"]),
     need("hz3-programs", "compilers::gplusplus", &["g++", "json.hpp"]),
     need("hz3-programs", "git::", &["git"]),

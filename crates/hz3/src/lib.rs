@@ -17,8 +17,8 @@
 //! * **Fork.** A child may allocate at once, even if the parent has many threads, because handlers
 //!   of `pthread_atfork` hold the heap's locks during the fork.
 //! * **Signal handlers** must not allocate, as with any allocator.
-//! * **C code** in the same program keeps the C library's malloc. `libhz3.a` or `libhz3.so` replace
-//!   that too; a program links one of them or has this crate as its global allocator, not both.
+//! * **C code** in the same program keeps the C library's malloc, unless the feature `override` is on.
+//!   A program has this crate or links `libhz3.a` or `libhz3.so`, not both.
 //!
 //! # What it costs
 //!
@@ -40,6 +40,9 @@
 //!   options and counters.
 //! * `allocator-api2`: [`Hz3`] implements `Allocator` of the crate of that name, for collections of
 //!   their own.
+//! * `override`: the binary exports `malloc`, `free` and the rest of the family, so that C code in it
+//!   and shared libraries use the same heap. C code allocates before `main`, so options come from the
+//!   environment and not from [`Configured`]. For binaries, not for libraries.
 //! * `nightly`: the same for `core::alloc::Allocator`; needs a nightly compiler.
 //!
 //! # Rust versions
@@ -148,6 +151,15 @@ mod thread;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "implements GlobalAlloc")]
 mod api;
+// Unit tests and Miri keep the C library's malloc: they run heaps of their own.
+#[cfg(all(
+    feature = "override",
+    target_os = "linux",
+    target_pointer_width = "64",
+    not(any(loom, miri, test))
+))]
+#[expect(unsafe_code, reason = "exports the malloc family")]
+mod c_malloc;
 
 #[cfg(all(test, target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(

@@ -10,7 +10,7 @@ const SOURCES: &str = "crates/hz3/src/";
 const LAYERS: &[&[&str]] = &[
     &["lib", "tests"],
     &["allocator"],
-    &["api", "system"],
+    &["api", "c_malloc", "system"],
     &["raw"],
     &["thread"],
     &["hot"],

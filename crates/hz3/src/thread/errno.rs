@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 
 /// Returns the error number of the last call of the C library that failed.
-pub(super) fn get() -> c_int {
+pub(crate) fn get() -> c_int {
     // SAFETY: the C library returns the address of this thread's errno.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: the address is valid while the thread runs.
@@ -11,7 +11,7 @@ pub(super) fn get() -> c_int {
 }
 
 /// Sets the error number.
-pub(super) fn set(value: c_int) {
+pub(crate) fn set(value: c_int) {
     // SAFETY: the C library returns the address of this thread's errno.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: the address is valid while the thread runs.

@@ -10,7 +10,7 @@ mod cgroup;
 mod check;
 mod emergency;
 mod environment;
-mod errno;
+pub(crate) mod errno;
 mod file;
 mod fork;
 mod reclaimer;
