@@ -132,7 +132,6 @@ impl Registry {
         let cache = unsafe { ThreadCache::create(mapping, arena.base(), arena.bytes(), class_map) };
         // SAFETY: the cache is new: it holds no blocks and no thread owns it.
         unsafe { cache.reset(&mut cache.cold.lock(), true) };
-
         let _publication = self.publication.lock();
         self.all.push(cache);
         Some(cache)

@@ -5,7 +5,6 @@
 //!   capacity - free = blocks in thread caches or held by the program
 //! ```
 //!
-
 //! **I-6.** A slab's count of free blocks is the number of set bits in its bitmap; a bin's counts
 //! are the sums over its slabs. A slab is empty exactly when its count is its capacity.
 
