@@ -139,6 +139,16 @@ pub(crate) fn helper_library(source: &str) -> PathBuf {
     compile(source, &format!("{stem}.so"), &["-shared", "-fPIC"])
 }
 
+/// A program with `libhz3.a` in it that is linked with a library of [`helper_library`]'s. The library's
+/// constructors run before hz3's.
+pub(crate) fn program_with_library(source: &str, library: &Path) -> PathBuf {
+    let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
+    let archive = libraries().join("libhz3.a");
+    let [archive, library] = [archive.to_string_lossy(), library.to_string_lossy()];
+    let flags = ["-DDYNAMIC", "-no-pie", &archive, &library];
+    compile(source, &format!("{stem}-with-library"), &flags)
+}
+
 /// Builds a test library that contains hz3 and exports none of it.
 pub(crate) fn plugin(source: &str) -> PathBuf {
     let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();

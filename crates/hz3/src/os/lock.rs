@@ -5,15 +5,14 @@
 //! counts the locks that it holds (see [`super::held`]).
 
 use core::cell::UnsafeCell;
-use core::ffi::c_int;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::fatal::fatal;
-#[cfg(not(miri))]
-use super::syscall::syscall;
+use super::futex::{futex_wait_for, futex_wake_one};
+use super::stuck_fork::{WAIT_MS, Watch};
 use super::{held, order};
 
 const FREE: u32 = 0;
@@ -108,7 +107,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
             if self.word.swap(WAITED_FOR, Ordering::Acquire) == FREE {
                 return Some(self.guard());
             }
-            futex_wait_briefly(&self.word, WAITED_FOR);
+            futex_wait_for(&self.word, WAITED_FOR, STEP_MS);
         }
         held::leave::<RANK>();
         None
@@ -149,6 +148,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
             }
             core::hint::spin_loop();
         }
+        let mut watch = Watch::new();
         // Acquire pairs with the release swap in `release`.
         while self.word.swap(WAITED_FOR, Ordering::Acquire) != FREE {
             if is_heap_closed() {
@@ -158,7 +158,8 @@ impl<T, const RANK: u8> Lock<T, RANK> {
                     self.address(),
                 );
             }
-            futex_wait(&self.word, WAITED_FOR);
+            futex_wait_for(&self.word, WAITED_FOR, WAIT_MS);
+            watch.look();
         }
     }
 
@@ -215,41 +216,6 @@ impl<T, const RANK: u8> fmt::Debug for Guard<'_, T, RANK> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Guard")
     }
-}
-
-/// Sleeps while `word` holds `value`. May return early, on a signal or spuriously.
-pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
-    futex(word, libc::FUTEX_WAIT, value, None);
-}
-
-/// Sleeps as [`futex_wait`] does, for at most [`STEP_MS`].
-fn futex_wait_briefly(word: &AtomicU32, value: u32) {
-    let time = libc::timespec { tv_sec: 0, tv_nsec: i64::from(STEP_MS) * 1_000_000 };
-    futex(word, libc::FUTEX_WAIT, value, Some(&time));
-}
-
-/// Wakes one thread that sleeps on the word.
-pub(crate) fn futex_wake_one(word: &AtomicU32) {
-    futex(word, libc::FUTEX_WAKE, 1, None);
-}
-
-/// Makes a futex call on a word that is private to this process.
-#[cfg(not(miri))]
-fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::timespec>) {
-    let operation = (operation | libc::FUTEX_PRIVATE_FLAG).cast_unsigned() as usize;
-    let time = time.map_or(0, |time| core::ptr::from_ref(time).expose_provenance());
-    let arguments = [word.as_ptr().expose_provenance(), operation, value as usize, time, 0, 0];
-    // SAFETY: the word outlives the call; the kernel compares it or uses its address as a key.
-    let _ = unsafe { syscall(libc::SYS_futex, arguments) };
-}
-
-/// The same for Miri, which supports only the C library's function and checks the argument types.
-#[cfg(miri)]
-fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::timespec>) {
-    let operation = operation | libc::FUTEX_PRIVATE_FLAG;
-    let time = time.map_or(core::ptr::null(), core::ptr::from_ref);
-    // SAFETY: as above.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, time) };
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod fatal;
+pub(crate) mod futex;
 pub(crate) mod held;
 pub(crate) mod linux;
 pub(crate) mod lock;
@@ -23,6 +24,7 @@ pub(crate) mod order;
 pub(crate) mod pin;
 pub(crate) mod rank;
 pub(crate) mod stdio;
+pub(crate) mod stuck_fork;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 pub(crate) mod weak;

@@ -27,7 +27,7 @@ use crate::base::sync::AtomicU32;
 use crate::cache::ThreadCache;
 use crate::options::{Background, Config, Policy};
 use crate::os::Os;
-use crate::os::lock::futex_wake_one;
+use crate::os::futex::futex_wake_one;
 
 /// Bytes that justify a thread or a tick.
 const WORTH_A_TICK: u64 = 8 * 1024 * 1024;

@@ -7,9 +7,12 @@
 //! already holds some locks and could wait for ever for the others, so it takes none. The parent
 //! goes on as usual. In the child the heap is closed, because other threads may have been inside an
 //! operation too; [`super::shut`] serves the child's allocations until it calls `exec` or exits.
+//!
+//! A thread that waits for the heap may hold a lock that `fork` or another library's handler wants
+//! after these handlers: see [`crate::os::stuck_fork`]. The child is then closed in the same way.
 
 use super::{GLOBAL, existing_heap, reclaimer, tls};
-use crate::os::{held, lock, order, stdio};
+use crate::os::{held, lock, order, stdio, stuck_fork};
 
 /// Registers the fork handlers. The call may allocate.
 pub(super) fn register() {
@@ -29,23 +32,34 @@ extern "C" fn before() {
     GLOBAL.start.acquire();
     if let Some(heap) = existing_heap() {
         heap.acquire_all();
+        stuck_fork::begin(release_heap);
     }
 }
 
 extern "C" fn in_parent() {
-    if !held::end_blind_fork() {
-        release_all();
-        stdio::unlock_list();
+    if held::end_blind_fork() {
+        return;
     }
+    if stuck_fork::end() {
+        release_heap();
+    }
+    end_fork();
+    stdio::unlock_list();
 }
 
 extern "C" fn in_child() {
     if held::end_blind_fork() {
-        lock::close_heap();
-        tls::set(&tls::ENDED, None);
+        close();
         return;
     }
-    release_all();
+    if !stuck_fork::end_in_child() {
+        close();
+        end_fork();
+        stdio::reset_list();
+        return;
+    }
+    release_heap();
+    end_fork();
     stdio::reset_list();
     reclaimer::note_process();
     if let Some(heap) = existing_heap() {
@@ -53,11 +67,21 @@ extern "C" fn in_child() {
     }
 }
 
-/// Releases the heap's locks that [`before`] took, in the parent or in the child.
-fn release_all() {
+/// Closes the heap in a child that may have been copied in the middle of an operation.
+fn close() {
+    lock::close_heap();
+    tls::set(&tls::ENDED, None);
+}
+
+/// Releases the heap's locks, perhaps in the forked child or in another thread's place.
+fn release_heap() {
     if let Some(heap) = existing_heap() {
         heap.release_all();
     }
+}
+
+/// Ends what [`before`] began beside the heap's own locks.
+fn end_fork() {
     GLOBAL.start.release();
     held::end_operation();
 }
