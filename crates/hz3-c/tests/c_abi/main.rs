@@ -16,6 +16,7 @@ mod exhaustion;
 mod exports;
 mod family;
 mod foreign;
+mod fork_siblings;
 mod fork_storm;
 mod fork_threads;
 mod invisible;
