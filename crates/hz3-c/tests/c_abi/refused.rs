@@ -19,7 +19,7 @@ use Needs::{CLibrary, Nothing, Start};
 /// System calls that hz3 makes, or the C library on its behalf.
 const CALLS: &[(&str, libc::c_long, Needs)] = &[
     ("mmap", libc::SYS_mmap, Start),
-    ("munmap", libc::SYS_munmap, Start),
+    ("munmap", libc::SYS_munmap, Nothing),
     ("mprotect", libc::SYS_mprotect, Start),
     ("madvise", libc::SYS_madvise, Nothing),
     ("mremap", libc::SYS_mremap, Nothing),

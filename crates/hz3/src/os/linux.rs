@@ -33,6 +33,11 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 /// many.
 static NEXT_WINDOW: AtomicUsize = AtomicUsize::new(0);
 
+/// A window that is still mapped, because the system refused to unmap it after it was found free: its
+/// address and length; 0 as a rule. Such systems filter calls; the window then keeps its place as a
+/// reservation.
+static RESERVED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
 /// Whether the first purge emptied its pages; 0 before it.
 ///
 /// Some emulators return success for `MADV_DONTNEED` and do nothing. Without this test hz3 would
@@ -54,8 +59,12 @@ impl Linux {
     /// Maps exactly this range, unless a part of it is mapped already.
     fn map_at(span: Span, protection: c_int, flags: c_int) -> Result<(), NotCommitted> {
         let wanted: *mut c_void = span.start.as_ptr().cast();
-        let flags = ANONYMOUS | libc::MAP_FIXED_NOREPLACE | flags;
-        // SAFETY: with MAP_FIXED_NOREPLACE, mmap touches no existing mapping.
+        // What is reserved is mapped already, and hz3's own.
+        let place =
+            if Self::is_reserved(span) { libc::MAP_FIXED } else { libc::MAP_FIXED_NOREPLACE };
+        let flags = ANONYMOUS | place | flags;
+        // SAFETY: mmap touches no existing mapping but the reservation, which nobody uses before a part
+        // of it is committed, and each part is committed once.
         let address = unsafe { libc::mmap(wanted, span.bytes, protection, flags, -1, 0) };
         if address == libc::MAP_FAILED {
             // SAFETY: the call has no precondition.
@@ -68,7 +77,7 @@ impl Linux {
             // Before Linux 4.17 the flag is unknown and the address is only a hint.
             if let Some(start) = NonNull::new(address.cast()) {
                 // SAFETY: the mapping was just made and is not used.
-                unsafe { Self::unmap_range(start, span.bytes) };
+                let _ = unsafe { Self::unmap_range(start, span.bytes) };
             }
             return Err(NotCommitted::Occupied);
         }
@@ -81,7 +90,7 @@ impl Linux {
     fn first_window(bytes: usize) -> Option<usize> {
         let page = Self::map_anywhere(Linux.page_size(), libc::PROT_NONE)?;
         // SAFETY: the mapping was just made and is not used.
-        unsafe { Self::unmap_range(page, Linux.page_size()) };
+        let _ = unsafe { Self::unmap_range(page, Linux.page_size()) };
         let top = page.addr().get();
         let (quarter, spread) = (top / 4, (top / 4).checked_sub(WINDOWS_TRIED * bytes)?);
         let mixed = top.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
@@ -100,7 +109,7 @@ impl Linux {
             let start = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(address))?;
             match Self::map_at(Span { start, bytes }, libc::PROT_NONE, libc::MAP_NORESERVE) {
                 // SAFETY: the mapping was just made and is not used.
-                Ok(()) => unsafe { Self::unmap_range(start, bytes) },
+                Ok(()) => unsafe { Self::free_window(start, bytes) },
                 Err(NotCommitted::Occupied) => continue,
                 // The limit on address space does not admit a mapping of the whole window. It need
                 // not: the window is mapped in parts.
@@ -118,7 +127,7 @@ impl Linux {
         let all = bytes.checked_mul(3)?;
         let start = Self::map_anywhere(all, libc::PROT_NONE)?;
         // SAFETY: the mapping was just made and is not used.
-        unsafe { Self::unmap_range(start, all) };
+        unsafe { Self::free_window(start, all) };
         let address = (start.addr().get() + bytes).next_multiple_of(CHUNK_BYTES);
         NonNull::new(core::ptr::with_exposed_provenance_mut(address))
     }
@@ -130,7 +139,7 @@ impl Linux {
             return Some(first);
         }
         // SAFETY: the mapping was just made and is not used.
-        unsafe { Self::unmap_range(first, bytes) };
+        let _ = unsafe { Self::unmap_range(first, bytes) };
         let all = bytes.checked_add(align)?;
         let wide = Self::map_anywhere(all, protection)?;
         let skip = wide.addr().get().next_multiple_of(align) - wide.addr().get();
@@ -138,21 +147,46 @@ impl Linux {
         let start = unsafe { wide.add(skip) };
         if skip > 0 {
             // SAFETY: the first `skip` bytes of the fresh mapping, unused.
-            unsafe { Self::unmap_range(wide, skip) };
+            let _ = unsafe { Self::unmap_range(wide, skip) };
         }
         let tail = all - skip - bytes;
         if tail > 0 {
             // SAFETY: `bytes` from `start` lie in the mapping.
             let end = unsafe { start.add(bytes) };
             // SAFETY: the last `tail` bytes of the fresh mapping, unused.
-            unsafe { Self::unmap_range(end, tail) };
+            let _ = unsafe { Self::unmap_range(end, tail) };
         }
         Some(start)
     }
 
-    unsafe fn unmap_range(start: NonNull<u8>, bytes: usize) {
-        // SAFETY: the caller owns the range. A failure leaves it mapped, which is harmless.
-        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+    /// Unmaps a range. If the system refuses, at least the memory behind the range goes back: a process
+    /// that has as many mappings as it may have cannot cut one in two.
+    unsafe fn unmap_range(start: NonNull<u8>, bytes: usize) -> Result<(), Refused> {
+        // SAFETY: the caller owns the range.
+        let unmapped = done(unsafe { libc::munmap(start.as_ptr().cast(), bytes) });
+        if unmapped.is_err() {
+            let advice = libc::MADV_DONTNEED.cast_unsigned() as usize;
+            let arguments = [start.as_ptr().expose_provenance(), bytes, advice, 0, 0, 0];
+            // SAFETY: the caller owns the range and gave its contents up.
+            let _ = unsafe { syscall(libc::SYS_madvise, arguments) };
+        }
+        unmapped
+    }
+
+    /// Unmaps a window that was mapped to find out whether it is free, or keeps it as [`RESERVED`].
+    unsafe fn free_window(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller owns the range.
+        if unsafe { Self::unmap_range(start, bytes) }.is_err() {
+            RESERVED[1].store(bytes, Ordering::Relaxed);
+            RESERVED[0].store(start.addr().get(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a range lies in [`RESERVED`].
+    fn is_reserved(span: Span) -> bool {
+        let [start, bytes] = [&RESERVED[0], &RESERVED[1]].map(|word| word.load(Ordering::Relaxed));
+        let offset = span.start.addr().get().wrapping_sub(start);
+        offset < bytes && span.bytes <= bytes - offset
     }
 
     unsafe fn advise(span: Span, advice: c_int) -> Result<(), Refused> {
@@ -310,7 +344,7 @@ impl Os for Linux {
 
     unsafe fn unmap(&self, span: Span) {
         // SAFETY: the caller's promise is that of `unmap_range`.
-        unsafe { Self::unmap_range(span.start, span.bytes) };
+        let _ = unsafe { Self::unmap_range(span.start, span.bytes) };
     }
 
     fn resident_bytes(&self, span: Span) -> usize {
