@@ -1,9 +1,9 @@
-//! Feature `override`: the malloc family of the C library, so that C code in a Rust program uses the
-//! same heap.
+//! Feature `override`: the malloc family of the C library, so that C code in a Rust program uses
+//! the same heap.
 //!
-//! Edge cases and `errno` are as in glibc. These functions never start the reclaimer's thread: the C
-//! library may call them while it holds a lock that `pthread_create` takes. The next slow path of the
-//! global allocator starts it.
+//! Edge cases and `errno` are as in glibc. These functions never start the reclaimer's thread: the
+//! C library may call them while it holds a lock that `pthread_create` takes. The next slow path of
+//! the global allocator starts it.
 
 use core::ffi::c_int;
 use core::ptr;
@@ -113,7 +113,8 @@ extern "C" fn realloc(block: *mut u8, size: usize) -> *mut u8 {
         release(block);
         return ptr::null_mut();
     }
-    // SAFETY: the program gives `block` up for the result; `malloc_miss` begins with `raw::malloc_miss`.
+    // SAFETY: the program gives `block` up for the result; `malloc_miss` begins with
+    // `raw::malloc_miss`.
     if let Some(moved) = unsafe { raw::realloc_small(block, size, malloc_miss, free_miss) } {
         return moved;
     }

@@ -17,8 +17,8 @@
 //! * **Fork.** A child may allocate at once, even if the parent has many threads, because handlers
 //!   of `pthread_atfork` hold the heap's locks during the fork.
 //! * **Signal handlers** must not allocate, as with any allocator.
-//! * **C code** in the same program keeps the C library's malloc, unless the feature `override` is on.
-//!   A program has this crate or links `libhz3.a` or `libhz3.so`, not both.
+//! * **C code** in the same program keeps the C library's malloc, unless the feature `override` is
+//!   on. A program has this crate or links `libhz3.a` or `libhz3.so`, not both.
 //!
 //! # What it costs
 //!
@@ -40,10 +40,10 @@
 //!   options and counters.
 //! * `allocator-api2`: [`Hz3`] implements `Allocator` of the crate of that name, for collections of
 //!   their own.
-//! * `override`: the binary exports `malloc`, `free` and the rest of the family, so that C code in it
-//!   and shared libraries use the same heap. C code allocates before `main`, so options come from the
-//!   environment and not from [`Configured`]. For binaries, not for libraries.
 //! * `nightly`: the same for `core::alloc::Allocator`; needs a nightly compiler.
+//! * `override`: the binary exports `malloc`, `free` and the rest of the family, so that C code in
+//!   it and shared libraries use the same heap. C code allocates before `main`, so options come
+//!   from the environment and not from [`Configured`]. For binaries, not for libraries.
 //!
 //! # Rust versions
 //!

@@ -1,4 +1,4 @@
-//! The contract of `malloc` in Rust: the entry points of the C ABI and of other wrappers.
+//! The contract of `malloc` in Rust: the entry points of the C API and of other wrappers.
 //!
 //! [`malloc`] and [`free`] inline the fast path into the caller and call a closure on a miss. So
 //! the wrapper decides what a miss does (set `errno`, forward a foreign pointer) at no cost on a

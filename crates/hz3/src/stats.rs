@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 macro_rules! stats {
     ($($(#[doc = $doc:literal])+ $(#[cfg($condition:meta)])? $name:ident,)+) => {
-        /// What the heap holds and what it has done so far, in bytes unless said otherwise.
+        /// The contents and the history of the heap, in bytes unless said otherwise.
         ///
         /// ```text
         ///   active    = allocated + cached + slack
@@ -94,7 +94,7 @@ stats! {
     huge_allocs,
     /// Number of segments (4 MiB each) committed at least in part.
     segments,
-    /// Number of slabs.
+    /// Number of runs cut into blocks of one size class.
     slabs,
     /// Number of ticks of the reclaimer.
     ticks,

@@ -139,8 +139,8 @@ pub(crate) fn helper_library(source: &str) -> PathBuf {
     compile(source, &format!("{stem}.so"), &["-shared", "-fPIC"])
 }
 
-/// A program with `libhz3.a` in it that is linked with a library of [`helper_library`]'s. The library's
-/// constructors run before hz3's.
+/// A program with `libhz3.a` in it that is linked with a library of [`helper_library`]'s. The
+/// library's constructors run before hz3's.
 pub(crate) fn program_with_library(source: &str, library: &Path) -> PathBuf {
     let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
     let archive = libraries().join("libhz3.a");

@@ -7,7 +7,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::units::{to_u32, to_usize};
 
-/// The number of bits in a word.
 pub(crate) const WORD_BITS: u32 = u64::BITS;
 
 /// Splits the bits `start..start + count` by word: returns the index and the mask of each word.

@@ -188,7 +188,7 @@ impl SizeClass {
         size_of_class(index)
     }
 
-    /// Returns the bytes of a block.
+    /// Returns the usable size of each block of the class, in bytes; 0 for [`SizeClass::NONE`].
     #[inline(always)]
     pub(crate) fn block_bytes(self) -> usize {
         to_usize(SHAPES[self.index()].block_bytes)
@@ -209,12 +209,12 @@ impl SizeClass {
         SHAPES[self.index()].capacity
     }
 
-    /// Returns the number of chunks in a slab.
+    /// Returns the length of a slab of the class: 1 to 8 chunks.
     pub(crate) fn slab_chunks(self) -> u32 {
         SHAPES[self.index()].slab_chunks
     }
 
-    /// Returns the number of pages in a slab.
+    /// Returns the length of a slab of the class in pages.
     pub(crate) fn slab_pages(self) -> Pages {
         Pages::new(SHAPES[self.index()].slab_chunks * CHUNK_PAGES)
     }

@@ -7,22 +7,20 @@ use core::ops::{Add, AddAssign, Sub, SubAssign};
 
 /// log2 of [`PAGE_BYTES`].
 pub(crate) const PAGE_SHIFT: u32 = 12;
-/// Bytes of a page.
+/// 4 KiB, whatever the page size of the system.
 pub(crate) const PAGE_BYTES: usize = 1 << PAGE_SHIFT;
 /// log2 of [`CHUNK_BYTES`].
 pub(crate) const CHUNK_SHIFT: u32 = 16;
-/// Bytes of a chunk.
+/// 64 KiB: the grain of slabs and of the class map.
 pub(crate) const CHUNK_BYTES: usize = 1 << CHUNK_SHIFT;
-/// Pages in a chunk.
 pub(crate) const CHUNK_PAGES: u32 = 1 << (CHUNK_SHIFT - PAGE_SHIFT);
 /// log2 of [`SEGMENT_PAGES`].
 pub(crate) const SEGMENT_PAGES_SHIFT: u32 = 10;
-/// Pages in a segment.
 pub(crate) const SEGMENT_PAGES: u32 = 1 << SEGMENT_PAGES_SHIFT;
-/// Bytes of a segment.
+/// 4 MiB: the grain of the page bitmaps.
 pub(crate) const SEGMENT_BYTES: usize = PAGE_BYTES << SEGMENT_PAGES_SHIFT;
 
-/// A number of pages.
+/// A count of pages of [`PAGE_BYTES`], not of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub(crate) struct Pages(u32);

@@ -4,8 +4,8 @@
 //! of the thread that frees it, and from there to central in batches. Any thread can empty another
 //! thread's cache (see [`steal`]) at no cost for the owner.
 //!
-//! The header with the stacks and the arrays of slots share one mapping. Arrays are small at first
-//! and are replaced by larger ones as a class's capacity grows, so a thread that uses every class
+//! The header with the stacks and the arrays of slots share one mapping. An array is small at first;
+//! a larger one replaces it as the class's capacity grows. So a thread that uses every class
 //! touches a few pages, not the whole mapping.
 
 #[cfg(not(loom))]
@@ -14,6 +14,9 @@ pub(crate) mod below;
 pub(crate) mod capacity;
 #[cfg(all(not(loom), feature = "experiments"))]
 mod experiments;
+#[cfg(all(test, not(loom)))]
+#[expect(clippy::undocumented_unsafe_blocks, reason = "a test plays the thread that owns a cache")]
+pub(crate) mod fixture;
 #[cfg(not(loom))]
 mod owned;
 #[cfg(not(loom))]
@@ -22,9 +25,6 @@ pub(crate) mod refill;
 pub(crate) mod registry;
 #[cfg(not(loom))]
 pub(crate) mod runs;
-#[cfg(all(test, not(loom)))]
-#[expect(clippy::undocumented_unsafe_blocks, reason = "a test plays the thread that owns a cache")]
-pub(crate) mod stand;
 pub(crate) mod steal;
 #[cfg(all(test, not(loom)))]
 #[expect(clippy::undocumented_unsafe_blocks, reason = "a test plays the thread that owns a cache")]

@@ -35,18 +35,18 @@
 //! ordered by `top` alone. So every push stores `top` with release. Every pop does too, because a
 //! thief may read a `top` that a pop lowered to a slot pushed before it.
 //!
-//! If a pop and a steal race for one block, either the owner reads the new `base` in its step 3
-//! and loses, or the thief reads the lowered `top` in its step 4 and leaves the block. The two
-//! fences exclude a third order. An owner that loses has lowered `top` by one; under the lock it
+//! If a pop and a steal race for one block, the owner reads the new `base` in its step 3 and loses,
+//! or the thief reads the lowered `top` in its step 4 and leaves the block. The two fences exclude
+//! a third order. An owner that loses has lowered `top` by one; under the lock it
 //! raises it again ([`Stack::undo_pop`]). A thief that saw the lowered value has left that block to
 //! the owner. The model is in `steal/models.rs`.
 //!
 //! **I-2.** In a stack, `floor <= base <= top <= limit`. Slots from `base` to `top` hold blocks and
-//! belong to the owner, those from `top` to `limit` are room, those below `base` are dead. `base`,
-//! `floor` and `limit` change only under the cache's lock. There are two transient exceptions:
-//! after a lost pop `top` is one too low until `undo_pop`, and between `claim` and `settle` `base`
-//! is at the old top, so every pop loses. While the slow path is armed, `limit` is a former `top`
-//! or the floor (until the first free of the class), and blocks may lie above it, within the array,
+//! belong to the owner. Those from `top` to `limit` are room, those below `base` are dead. `base`,
+//! `floor` and `limit` change only under the cache's lock. There are two transient exceptions.
+//! After a lost pop `top` is one too low until `undo_pop`. Between `claim` and `settle` `base` is
+//! at the old top, so every pop loses. While the slow path is armed, `limit` is a former `top`, or
+//! the floor until the first free of the class. Blocks may then lie above it, within the array,
 //! until the owner disarms it. Two slots of padding precede every array. While there are blocks,
 //! `newest` is the slot below `top`. A sentinel's stack has no slots: `base` is the highest address
 //! and `limit` the lowest.

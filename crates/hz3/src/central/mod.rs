@@ -10,10 +10,10 @@
 //! | `fetch`, `flush` | here | thread caches: batches in and out |
 //! | `put` | here | blocks that bypass the transfer caches |
 //! | `check_in_use`, `refuse`, `end_if_faulty` | here | a free that fits no block in use |
-//! | `drain_unwanted_transfers`, `drain_transfers`, `retire` | here | reclaim: blocks and empty slabs |
-//! | `claim_holes`, `release_holes`, `holes_from` | `holes` | reclaim: whole pages of part-used slabs |
+//! | `drain_unwanted_transfers`, `drain_transfers`, `retire` | here | reclaim: blocks, slabs |
+//! | `claim_holes`, `release_holes`, `holes_from` | `holes` | reclaim: pages of part-used slabs |
 //! | `free_bytes_hint`, `free_and_dissolved`, `transfer_bytes` | here | the driver of reclaim |
-//! | `slab_counts`, `free_pages`, `table_bytes`, `resident_table_bytes` | here, `holes` | statistics |
+//! | `slab_counts`, `free_pages`, `table_bytes`, `resident_table_bytes` | both | statistics |
 //! | `create`, `unmap`, `acquire_all`, `release_all`, `validate` | here | start, fork, tests |
 //!
 //! Locks: one transfer cache, alone; one bin, or two of one class in the order of their shards

@@ -51,7 +51,7 @@ pub struct Config {
 pub enum Limit {
     /// No limit except the system's.
     None,
-    /// A number of bytes.
+    /// This many bytes of memory that hz3 holds, its tables included.
     Bytes(NonZero<u64>),
     /// A part of the memory limit of the process's control group, read once at the start.
     ///
@@ -64,7 +64,7 @@ pub enum Limit {
     },
 }
 
-/// What happens at the memory limit, after all free memory was given back.
+/// The answer to a request beyond the memory limit, after all free memory was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitMode {

@@ -6,8 +6,8 @@ use core::sync::atomic::AtomicU32;
 #[cfg(not(miri))]
 use super::syscall::syscall;
 
-/// Sleeps while `word` holds `value`, for at most `ms` milliseconds, fewer than 1000. Returns early on a
-/// signal or without a reason.
+/// Sleeps while `word` holds `value`, for at most `ms` milliseconds, fewer than 1000. Returns early
+/// on a signal or without a reason.
 pub(super) fn futex_wait_for(word: &AtomicU32, value: u32, ms: u32) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: i64::from(ms) * 1_000_000 };
     futex(word, libc::FUTEX_WAIT, value, Some(&time));

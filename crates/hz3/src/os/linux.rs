@@ -33,9 +33,9 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 /// many.
 static NEXT_WINDOW: AtomicUsize = AtomicUsize::new(0);
 
-/// A window that is still mapped, because the system refused to unmap it after it was found free: its
-/// address and length; 0 as a rule. Such systems filter calls; the window then keeps its place as a
-/// reservation.
+/// A window that is still mapped, because the system refused to unmap it after it was found free:
+/// its address and length; 0 as a rule. Such systems filter calls; the window then keeps its place
+/// as a reservation.
 static RESERVED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// Whether the first purge emptied its pages; 0 before it.
@@ -59,12 +59,12 @@ impl Linux {
     /// Maps exactly this range, unless a part of it is mapped already.
     fn map_at(span: Span, protection: c_int, flags: c_int) -> Result<(), NotCommitted> {
         let wanted: *mut c_void = span.start.as_ptr().cast();
-        // What is reserved is mapped already, and hz3's own.
+        // A reservation is mapped already, and it is hz3's own.
         let place =
             if Self::is_reserved(span) { libc::MAP_FIXED } else { libc::MAP_FIXED_NOREPLACE };
         let flags = ANONYMOUS | place | flags;
-        // SAFETY: mmap touches no existing mapping but the reservation, which nobody uses before a part
-        // of it is committed, and each part is committed once.
+        // SAFETY: mmap touches no existing mapping but the reservation, which nobody uses before a
+        // part of it is committed, and each part is committed once.
         let address = unsafe { libc::mmap(wanted, span.bytes, protection, flags, -1, 0) };
         if address == libc::MAP_FAILED {
             // SAFETY: the call has no precondition.
@@ -159,8 +159,8 @@ impl Linux {
         Some(start)
     }
 
-    /// Unmaps a range. If the system refuses, at least the memory behind the range goes back: a process
-    /// that has as many mappings as it may have cannot cut one in two.
+    /// Unmaps a range. If the system refuses, at least the memory behind the range goes back: a
+    /// process that has as many mappings as it may have cannot cut one in two.
     unsafe fn unmap_range(start: NonNull<u8>, bytes: usize) -> Result<(), Refused> {
         // SAFETY: the caller owns the range.
         let unmapped = done(unsafe { libc::munmap(start.as_ptr().cast(), bytes) });

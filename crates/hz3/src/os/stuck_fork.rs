@@ -1,21 +1,21 @@
 //! Ends a deadlock between a fork and a thread that waits for the heap.
 //!
-//! The forking thread holds the heap's locks from its handler on. Afterwards `fork` takes locks of the
-//! C library's (the list of fork handlers, the name service's data), and handlers that were registered
-//! before hz3's take locks of other libraries. A thread that holds one of those may be in `malloc` and
-//! wait for the heap: neither thread would ever go on.
+//! The forking thread holds the heap's locks from its handler on. Afterwards `fork` takes locks of
+//! the C library's (the list of fork handlers, the name service's data), and handlers that were
+//! registered before hz3's take locks of other libraries. A thread that holds one of those may be
+//! in `malloc` and wait for the heap: neither thread would ever go on.
 //!
 //! So a thread that waits for a lock of the heap looks, from time to time, whether the thread that
 //! forks is asleep. If it is, the waiting thread releases the heap's locks in its place. The parent
-//! goes on as if nothing had happened. The child may have been copied in the middle of an operation,
-//! so the heap is closed there, as after a fork in a signal handler.
+//! goes on as if nothing had happened. The child may have been copied in the middle of an
+//! operation, so the heap is closed there, as after a fork in a signal handler.
 //!
-//! The child must not take the heap for whole when it is not. While the kernel copies a process, its
-//! other threads run and may write to pages that are not copied yet: the child could see an early state
-//! and late contents. The kernel holds the lock of the address space while it copies, and `mmap` waits
-//! for that lock. Therefore: first the state becomes [`BREAKING`], then one page is mapped, and only
-//! then are the locks released. A copy that began before the state changed is complete by then, and
-//! shows the heap at rest. A copy that begins later shows the new state.
+//! The child must not take the heap for whole when it is not. While the kernel copies a process,
+//! its other threads run and may write to pages that are not copied yet: the child could see an
+//! early state and late contents. The kernel holds the lock of the address space while it copies,
+//! and `mmap` waits for that lock. Therefore: first the state becomes [`BREAKING`], then one page
+//! is mapped, and only then are the locks released. A copy that began before the state changed is
+//! complete by then, and shows the heap at rest. A copy that begins later shows the new state.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -42,7 +42,8 @@ const BROKEN: u32 = 3;
 pub(super) const WAIT_MS: u32 = 50;
 /// Milliseconds of one sleep while another thread breaks the caller's fork.
 const BREAKING_MS: u32 = 5;
-/// How long a fork is left alone if /proc does not say whether its thread is asleep, in milliseconds.
+/// How long a fork is left alone if /proc does not say whether its thread is asleep, in
+/// milliseconds.
 const UNKNOWN_MS: u64 = 2000;
 
 static STATE: AtomicU32 = AtomicU32::new(NONE);
@@ -87,15 +88,15 @@ pub(crate) fn end() -> bool {
     }
 }
 
-/// Ends [`begin`] in the child. Returns false if another thread released the locks or was about to: the
-/// heap may be in the middle of an operation.
+/// Ends [`begin`] in the child. Returns false if another thread released the locks or was about to:
+/// the heap may be in the middle of an operation.
 pub(crate) fn end_in_child() -> bool {
     let state = STATE.load(Ordering::Relaxed);
     STATE.store(state & !PHASE | NONE, Ordering::Relaxed);
     !matches!(state & PHASE, BREAKING | BROKEN)
 }
 
-/// What a thread that waits for a lock of the heap knows of the fork that may hold it.
+/// The knowledge of a thread that waits for a heap lock about the fork that may hold the lock.
 pub(super) struct Watch {
     /// [`STATE`] at the last look.
     state: u32,
@@ -110,8 +111,8 @@ impl Watch {
         Watch { state: NONE, since_ms: 0, was_asleep: false }
     }
 
-    /// Looks at the fork, after each sleep. Releases the locks if the forking thread was found asleep
-    /// twice, at least [`WAIT_MS`] apart.
+    /// Looks at the fork, after each sleep. Releases the locks if the forking thread was found
+    /// asleep twice, at least [`WAIT_MS`] apart.
     #[cold]
     pub(super) fn look(&mut self) {
         // Acquire pairs with the release store in `begin`.
@@ -182,7 +183,8 @@ fn is_asleep(thread: u32) -> Option<bool> {
     state_letter(text.get(..read)?).map(|letter| letter == b'S')
 }
 
-/// The state in a line of `/proc/PID/stat`: the letter after the name, which may have any characters.
+/// The state in a line of `/proc/PID/stat`: the letter after the name, which may have any
+/// characters.
 fn state_letter(line: &[u8]) -> Option<u8> {
     let end = line.iter().rposition(|&byte| byte == b')')?;
     line.get(end + 2).copied()

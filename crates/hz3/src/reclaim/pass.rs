@@ -5,20 +5,20 @@
 //! reclaim is one of the scopes below.
 
 use super::purge::{Purged, Purger};
-use super::source::{Blocks, Layers, Released, Source};
+use super::source::{BlockScope, Layers, Released, Source};
 use crate::os::Os;
 
 /// Selects which memory of each layer a pass takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scope {
-    pub(super) blocks: Blocks,
-    pub(super) pages: Pages,
-    pub(super) holes: Holes,
+    pub(super) blocks: BlockScope,
+    pub(super) pages: PageScope,
+    pub(super) holes: HoleScope,
 }
 
 /// Selects the free pages that a pass purges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pages {
+pub(super) enum PageScope {
     Keep,
     /// Pages that were already free at the last ageing. The others age.
     Old,
@@ -28,7 +28,7 @@ pub(super) enum Pages {
 
 /// Selects the holes of part-used slabs that a pass purges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holes {
+pub(super) enum HoleScope {
     Keep,
     /// Holes of slabs without traffic since the last ageing. The others age.
     Old,
@@ -39,30 +39,30 @@ pub(super) enum Holes {
 impl Scope {
     /// A tick: memory that no thread used since the last one.
     pub(super) const IDLE: Scope =
-        Scope { blocks: Blocks::Idle, pages: Pages::Keep, holes: Holes::Keep };
+        Scope { blocks: BlockScope::Idle, pages: PageScope::Keep, holes: HoleScope::Keep };
     /// The first half of an ageing: pages that were already free at the last one.
     pub(super) const OLD_PAGES: Scope =
-        Scope { blocks: Blocks::Keep, pages: Pages::Old, holes: Holes::Keep };
+        Scope { blocks: BlockScope::Keep, pages: PageScope::Old, holes: HoleScope::Keep };
     /// The second half of an ageing.
     /// It is a scope of its own because a slab that is retired here brings young pages, which must
     /// not count among those that the first half left.
     pub(super) const OLD_HOLES: Scope =
-        Scope { blocks: Blocks::Keep, pages: Pages::Keep, holes: Holes::Old };
+        Scope { blocks: BlockScope::Keep, pages: PageScope::Keep, holes: HoleScope::Old };
     /// Memory is exhausted. The process needs the pages itself, so none goes to the system.
     pub(super) const EVERY_BLOCK: Scope =
-        Scope { blocks: Blocks::All, pages: Pages::Keep, holes: Holes::Keep };
+        Scope { blocks: BlockScope::All, pages: PageScope::Keep, holes: HoleScope::Keep };
     /// The same without disturbing other threads.
     pub(super) const OWN_BLOCKS: Scope =
-        Scope { blocks: Blocks::Own, pages: Pages::Keep, holes: Holes::Keep };
+        Scope { blocks: BlockScope::Own, pages: PageScope::Keep, holes: HoleScope::Keep };
     /// The memory limit is near: all that counts towards it and can go without a scan of every
     /// slab.
     pub(super) const PRESSURE: Scope =
-        Scope { blocks: Blocks::All, pages: Pages::Beyond(0), holes: Holes::Keep };
+        Scope { blocks: BlockScope::All, pages: PageScope::Beyond(0), holes: HoleScope::Keep };
 
     /// Everything but `keep` bytes of free pages. Holes go only if `keep` is 0.
     pub(super) const fn all_but(keep: usize) -> Scope {
-        let holes = if keep == 0 { Holes::AtLeast(None) } else { Holes::Keep };
-        Scope { blocks: Blocks::All, pages: Pages::Beyond(keep), holes }
+        let holes = if keep == 0 { HoleScope::AtLeast(None) } else { HoleScope::Keep };
+        Scope { blocks: BlockScope::All, pages: PageScope::Beyond(keep), holes }
     }
 }
 
@@ -97,14 +97,14 @@ pub(super) fn run<O: Os>(layers: Layers<'_, O>, purger: &Purger, scope: Scope) -
         ..Moved::default()
     };
     moved.pages = match scope.pages {
-        Pages::Keep => Purged::default(),
-        Pages::Old => layers.pages().purge_old(purger),
-        Pages::Beyond(keep) => layers.pages().purge(purger, keep),
+        PageScope::Keep => Purged::default(),
+        PageScope::Old => layers.pages().purge_old(purger),
+        PageScope::Beyond(keep) => layers.pages().purge(purger, keep),
     };
     moved.holes = match scope.holes {
-        Holes::Keep => Purged::default(),
-        Holes::Old => layers.holes().purge_old(purger),
-        Holes::AtLeast(part) => layers.holes().purge(purger, part),
+        HoleScope::Keep => Purged::default(),
+        HoleScope::Old => layers.holes().purge_old(purger),
+        HoleScope::AtLeast(part) => layers.holes().purge(purger, part),
     };
     moved
 }

@@ -1,11 +1,11 @@
 //! The sources: which free memory each layer holds, and how reclaim takes it. Reclaim reaches the
 //! layers only through this file.
 //!
-//! | source | [`Blocks::Idle`] | [`Blocks::All`] | where it goes |
+//! | source | [`BlockScope::Idle`] | [`BlockScope::All`] | where it goes |
 //! |---|---|---|---|
-//! | [`Caches`] | idle caches; of others, the classes without a slow path | every block | slabs |
-//! | [`Transfers`] | blocks that no refill took since the last tick | every block | slabs |
-//! | [`Slabs`] | every empty slab | every empty slab | free pages |
+//! | [`CacheSource`] | idle caches; idle classes of the others | every block | slabs |
+//! | [`TransferSource`] | blocks that no refill took since the last tick | every block | slabs |
+//! | [`SlabSource`] | every empty slab | every empty slab | free pages |
 //!
 //! Free pages and holes are the last two steps; they go to the system through
 //! [`super::purge::Purger`].
@@ -22,7 +22,7 @@ use crate::segment::meta::Age;
 
 /// Selects the free blocks that a pass moves down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blocks {
+pub(crate) enum BlockScope {
     /// None: the pass begins at the free pages.
     Keep,
     /// Blocks of the calling thread's cache.
@@ -53,7 +53,7 @@ pub(crate) trait Source {
     fn releasable_bytes(&self) -> u64;
 
     /// Passes memory down to the next layer.
-    fn release(&self, blocks: Blocks) -> Released;
+    fn release(&self, blocks: BlockScope) -> Released;
 }
 
 /// The layers, from the calling thread's cache down to the free pages.
@@ -100,31 +100,31 @@ impl<'a, O: Os> Layers<'a, O> {
     }
 
     /// The sources of blocks, in the order of a pass.
-    pub(super) fn caches(self) -> Caches<'a, O> {
-        Caches(self)
+    pub(super) fn caches(self) -> CacheSource<'a, O> {
+        CacheSource(self)
     }
 
-    pub(super) fn transfers(self) -> Transfers<'a, O> {
-        Transfers(self)
+    pub(super) fn transfers(self) -> TransferSource<'a, O> {
+        TransferSource(self)
     }
 
-    pub(super) fn slabs(self) -> Slabs<'a, O> {
-        Slabs(self)
+    pub(super) fn slabs(self) -> SlabSource<'a, O> {
+        SlabSource(self)
     }
 
-    pub(super) fn pages(self) -> FreePages<'a, O> {
-        FreePages(self.below.segments)
+    pub(super) fn pages(self) -> PageSource<'a, O> {
+        PageSource(self.below.segments)
     }
 
-    pub(super) fn holes(self) -> Holes<'a, O> {
-        Holes(self.below)
+    pub(super) fn holes(self) -> HoleSource<'a, O> {
+        HoleSource(self.below)
     }
 }
 
 /// The thread caches.
-pub(super) struct Caches<'a, O>(Layers<'a, O>);
+pub(super) struct CacheSource<'a, O>(Layers<'a, O>);
 
-impl<O: Os> Caches<'_, O> {
+impl<O: Os> CacheSource<'_, O> {
     /// Empties the caches of threads without a slow path since the last tick.
     /// The calling thread is active, so its own cache is not one of them.
     #[cfg(feature = "experiments")]
@@ -135,38 +135,38 @@ impl<O: Os> Caches<'_, O> {
     }
 }
 
-impl<O: Os> Source for Caches<'_, O> {
+impl<O: Os> Source for CacheSource<'_, O> {
     fn releasable_bytes(&self) -> u64 {
         self.0.registry.cached_bytes()
     }
 
-    fn release(&self, blocks: Blocks) -> Released {
+    fn release(&self, blocks: BlockScope) -> Released {
         let Layers { registry, below, .. } = self.0;
         let own = self.0.own();
         match blocks {
-            Blocks::Keep => Released::default(),
-            Blocks::Own => {
+            BlockScope::Keep => Released::default(),
+            BlockScope::Own => {
                 if let Some(own) = own {
                     // SAFETY: the promise of `Layers::new`.
                     unsafe { own.drain(below) };
                 }
                 Released::default()
             }
-            Blocks::Surplus => {
+            BlockScope::Surplus => {
                 if let Some(own) = own {
                     // SAFETY: the promise of `Layers::new`.
                     unsafe { own.shrink_to_initial(below) };
                 }
                 Released::default()
             }
-            Blocks::Idle => {
+            BlockScope::Idle => {
                 let idle = registry.steal_idle(below, None);
                 let idle_class_bytes = registry.steal_idle_classes(below);
                 let bytes = idle.bytes + idle_class_bytes;
                 Released { bytes, idle_class_bytes, is_active: idle.active > 0 }
             }
-            Blocks::All => {
-                self.release(Blocks::Own);
+            BlockScope::All => {
+                self.release(BlockScope::Own);
                 let bytes = registry.steal_all_but(own, below);
                 Released { bytes, ..Released::default() }
             }
@@ -175,23 +175,23 @@ impl<O: Os> Source for Caches<'_, O> {
 }
 
 /// The transfer caches.
-pub(super) struct Transfers<'a, O>(Layers<'a, O>);
+pub(super) struct TransferSource<'a, O>(Layers<'a, O>);
 
-impl<O: Os> Source for Transfers<'_, O> {
+impl<O: Os> Source for TransferSource<'_, O> {
     fn releasable_bytes(&self) -> u64 {
         self.0.central().transfer_bytes()
     }
 
-    fn release(&self, blocks: Blocks) -> Released {
+    fn release(&self, blocks: BlockScope) -> Released {
         let (central, segments) = (self.0.central(), self.0.segments());
         match blocks {
-            Blocks::Keep | Blocks::Own => Released::default(),
-            Blocks::Idle => {
+            BlockScope::Keep | BlockScope::Own => Released::default(),
+            BlockScope::Idle => {
                 let settled = central.drain_unwanted_transfers(segments);
                 let bytes = settled.drained_bytes;
                 Released { bytes, is_active: settled.left, ..Released::default() }
             }
-            Blocks::Surplus | Blocks::All => {
+            BlockScope::Surplus | BlockScope::All => {
                 Released { bytes: central.drain_transfers(segments), ..Released::default() }
             }
         }
@@ -199,15 +199,15 @@ impl<O: Os> Source for Transfers<'_, O> {
 }
 
 /// The slabs, of which the empty ones leave.
-pub(super) struct Slabs<'a, O>(Layers<'a, O>);
+pub(super) struct SlabSource<'a, O>(Layers<'a, O>);
 
-impl<O: Os> Source for Slabs<'_, O> {
+impl<O: Os> Source for SlabSource<'_, O> {
     fn releasable_bytes(&self) -> u64 {
         self.0.central().free_bytes_hint()
     }
 
-    fn release(&self, blocks: Blocks) -> Released {
-        if blocks == Blocks::Keep {
+    fn release(&self, blocks: BlockScope) -> Released {
+        if blocks == BlockScope::Keep {
             return Released::default();
         }
         let retired = self.0.central().retire(self.0.segments());
@@ -216,9 +216,9 @@ impl<O: Os> Source for Slabs<'_, O> {
 }
 
 /// The free pages, which go to the system.
-pub(super) struct FreePages<'a, O>(&'a Segments<O>);
+pub(super) struct PageSource<'a, O>(&'a Segments<O>);
 
-impl<O: Os> FreePages<'_, O> {
+impl<O: Os> PageSource<'_, O> {
     /// Returns the bytes of free pages that may hold memory; a hint.
     pub(super) fn releasable_bytes(&self) -> u64 {
         self.0.account().dirty_bytes()
@@ -238,9 +238,9 @@ impl<O: Os> FreePages<'_, O> {
 }
 
 /// The holes of part-used slabs.
-pub(super) struct Holes<'a, O>(Below<'a, O>);
+pub(super) struct HoleSource<'a, O>(Below<'a, O>);
 
-impl<O: Os> Holes<'_, O> {
+impl<O: Os> HoleSource<'_, O> {
     /// Returns the bytes of the holes of all slabs of which they are at least `part`.
     pub(super) fn releasable_bytes(&self, part: u32) -> u64 {
         let grain = grain(self.0.segments.os());

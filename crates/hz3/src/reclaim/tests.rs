@@ -6,14 +6,14 @@ use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
 use super::driver::Turns;
-use super::pass::{self, Holes, Pages, Scope};
+use super::pass::{self, HoleScope, PageScope, Scope};
 use super::purge::Purger;
-use super::source::{Blocks, Layers, Source};
+use super::source::{BlockScope, Layers, Source};
 use super::{Next, Reclaim};
 use crate::base::size_class::SizeClass;
 use crate::base::units::{self, PAGE_BYTES, SEGMENT_BYTES, SEGMENT_PAGES, to_u64};
 use crate::cache::Front;
-use crate::cache::stand::{self, Stand};
+use crate::cache::fixture::{self, Fixture};
 use crate::central::Slot;
 use crate::options::{Background, Config, Limit, Policy};
 use crate::os::fake::{Fake, Refusals};
@@ -21,62 +21,63 @@ use crate::segment::meta::Age;
 use crate::segment::pages::Fit;
 use crate::stats::Stats;
 
-fn layers<'a>(stand: &'a Stand, front: Front<'a>) -> Layers<'a, Fake> {
-    unsafe { Layers::new(&stand.registry, stand.below(), front) }
+fn layers<'a>(fixture: &'a Fixture, front: Front<'a>) -> Layers<'a, Fake> {
+    unsafe { Layers::new(&fixture.registry, fixture.below(), front) }
 }
 
-fn direct(stand: &Stand) -> Layers<'_, Fake> {
-    layers(stand, Front::Direct)
+fn direct(fixture: &Fixture) -> Layers<'_, Fake> {
+    layers(fixture, Front::Direct)
 }
 
 fn class() -> SizeClass {
-    SizeClass::of_size(stand::SIZE)
+    SizeClass::of_size(fixture::SIZE)
 }
 
 #[test]
 fn a_pass_over_everything_leaves_nothing() {
-    let stand = Stand::new(&Config::new());
-    let (own, other) = (stand.cache(), stand.cache());
-    stand.use_cache(own, 500);
-    let stolen = stand.use_cache(other, 500);
-    stand.dirty_segments(1);
+    let fixture = Fixture::new(&Config::new());
+    let (own, other) = (fixture.cache(), fixture.cache());
+    fixture.use_cache(own, 500);
+    let stolen = fixture.use_cache(other, 500);
+    fixture.dirty_segments(1);
     let purger = Purger::new();
-    let moved = pass::run(layers(&stand, Front::Cache(own)), &purger, Scope::all_but(0));
+    let moved = pass::run(layers(&fixture, Front::Cache(own)), &purger, Scope::all_but(0));
     // The blocks that flushes had left in the transfer caches came back too.
     assert!(moved.caches.bytes == stolen && moved.slabs.bytes > 0, "{moved:?}");
-    assert_eq!(stand.registry.cached_bytes() + stand.central.transfer_bytes(), 0);
-    assert_eq!((stand.central.slab_counts().slabs, stand.dirty()), (0, 0));
+    assert_eq!(fixture.registry.cached_bytes() + fixture.central.transfer_bytes(), 0);
+    assert_eq!((fixture.central.slab_counts().slabs, fixture.dirty()), (0, 0));
     assert!(moved.purged_pages() > 0);
 }
 
 #[test]
 fn a_pass_may_keep_pages() {
-    let stand = Stand::new(&Config::new());
-    stand.dirty_segments(1);
-    let moved = pass::run(direct(&stand), &Purger::new(), Scope::all_but(100 * PAGE_BYTES + 7));
-    assert_eq!((stand.dirty(), moved.purged_pages()), (100, u64::from(SEGMENT_PAGES) - 100));
+    let fixture = Fixture::new(&Config::new());
+    fixture.dirty_segments(1);
+    let moved = pass::run(direct(&fixture), &Purger::new(), Scope::all_but(100 * PAGE_BYTES + 7));
+    assert_eq!((fixture.dirty(), moved.purged_pages()), (100, u64::from(SEGMENT_PAGES) - 100));
 }
 
 #[test]
 fn making_room_empties_caches_and_purges_nothing() {
-    let stand = Stand::new(&Config::new());
-    let (own, other) = (stand.cache(), stand.cache());
-    stand.use_cache(own, 500);
-    let kept = stand.use_cache(other, 500);
-    let own_only = pass::run(layers(&stand, Front::Cache(own)), &Purger::new(), Scope::OWN_BLOCKS);
+    let fixture = Fixture::new(&Config::new());
+    let (own, other) = (fixture.cache(), fixture.cache());
+    fixture.use_cache(own, 500);
+    let kept = fixture.use_cache(other, 500);
+    let own_only =
+        pass::run(layers(&fixture, Front::Cache(own)), &Purger::new(), Scope::OWN_BLOCKS);
     assert_eq!((own.cached_bytes(), other.cached_bytes()), (0, kept));
-    let all = pass::run(layers(&stand, Front::Cache(own)), &Purger::new(), Scope::EVERY_BLOCK);
-    assert_eq!(stand.registry.cached_bytes() + stand.central.transfer_bytes(), 0);
-    assert_eq!(stand.central.slab_counts().slabs, 0);
-    assert!(own_only.purged_pages() == 0 && all.purged_pages() == 0 && stand.dirty() > 0);
+    let all = pass::run(layers(&fixture, Front::Cache(own)), &Purger::new(), Scope::EVERY_BLOCK);
+    assert_eq!(fixture.registry.cached_bytes() + fixture.central.transfer_bytes(), 0);
+    assert_eq!(fixture.central.slab_counts().slabs, 0);
+    assert!(own_only.purged_pages() == 0 && all.purged_pages() == 0 && fixture.dirty() > 0);
 }
 
 #[test]
 fn the_second_tick_empties_an_idle_cache() {
-    let stand = Stand::new(&Config::new());
-    let cache = stand.cache();
-    stand.use_cache(cache, 100);
-    let tick = || pass::run(direct(&stand), &Purger::new(), Scope::IDLE);
+    let fixture = Fixture::new(&Config::new());
+    let cache = fixture.cache();
+    fixture.use_cache(cache, 100);
+    let tick = || pass::run(direct(&fixture), &Purger::new(), Scope::IDLE);
     let first = tick();
     assert!(first.caches.is_active && cache.cached_bytes() > 0, "its thread was at work");
     let second = tick();
@@ -86,14 +87,14 @@ fn the_second_tick_empties_an_idle_cache() {
 
 #[test]
 fn a_tick_takes_the_classes_that_a_busy_thread_does_not_use() {
-    let stand = Stand::new(&Config::new());
-    let cache = stand.cache();
-    let held = stand.use_cache(cache, 100);
-    let tick = || pass::run(direct(&stand), &Purger::new(), Scope::IDLE);
+    let fixture = Fixture::new(&Config::new());
+    let cache = fixture.cache();
+    let held = fixture.use_cache(cache, 100);
+    let tick = || pass::run(direct(&fixture), &Purger::new(), Scope::IDLE);
     tick();
     let other = SizeClass::of_size(16);
     assert!(unsafe { cache.stack(other).pop() }.is_none());
-    assert!(unsafe { cache.refill(stand.below(), other) }.is_some());
+    assert!(unsafe { cache.refill(fixture.below(), other) }.is_some());
     let moved = tick();
     assert_eq!((moved.caches.is_active, moved.caches.idle_class_bytes), (true, held));
     assert!(cache.stack(other).len() > 0, "the class in use stays");
@@ -101,37 +102,40 @@ fn a_tick_takes_the_classes_that_a_busy_thread_does_not_use() {
 
 #[test]
 fn the_second_ageing_purges_free_pages() {
-    let stand = Stand::new(&Config::new());
-    stand.dirty_segments(1);
-    let age = || pass::run(direct(&stand), &Purger::new(), Scope::OLD_PAGES).purged_pages();
+    let fixture = Fixture::new(&Config::new());
+    fixture.dirty_segments(1);
+    let age = || pass::run(direct(&fixture), &Purger::new(), Scope::OLD_PAGES).purged_pages();
     assert_eq!(age(), 0);
     assert_eq!(age(), u64::from(SEGMENT_PAGES));
-    assert_eq!(stand.dirty(), 0);
+    assert_eq!(fixture.dirty(), 0);
 }
 
 #[test]
 fn refused_pages_stay_dirty_and_are_counted() {
-    let stand = Stand::new(&Config::new());
-    stand.dirty_segments(1);
+    let fixture = Fixture::new(&Config::new());
+    fixture.dirty_segments(1);
     let purger = Purger::new();
-    stand.segments.os().refuse(Refusals::From(1));
-    let moved = pass::run(direct(&stand), &purger, Scope::PRESSURE);
-    stand.segments.os().refuse(Refusals::None);
-    assert_eq!((moved.pages.pages, stand.dirty()), (0, u64::from(SEGMENT_PAGES)));
+    fixture.segments.os().refuse(Refusals::From(1));
+    let moved = pass::run(direct(&fixture), &purger, Scope::PRESSURE);
+    fixture.segments.os().refuse(Refusals::None);
+    assert_eq!((moved.pages.pages, fixture.dirty()), (0, u64::from(SEGMENT_PAGES)));
     assert!(moved.pages.refused > 0 && moved.pages.refused == moved.pages.calls);
     let mut stats = Stats::default();
     purger.report(&mut stats);
     assert_eq!((stats.madvise_refused, stats.purged_bytes), (moved.pages.refused, 0));
-    assert_eq!(purger.free_pages(&stand.segments, Age::Any, 0).refused, 0);
-    assert_eq!(stand.dirty(), 0);
+    assert_eq!(purger.free_pages(&fixture.segments, Age::Any, 0).refused, 0);
+    assert_eq!(fixture.dirty(), 0);
 }
 
 /// Slabs of which every sixteenth block is in use, and one that is used but for a page's blocks.
-fn slabs_with_holes(stand: &Stand) -> Vec<Slot> {
+fn slabs_with_holes(fixture: &Fixture) -> Vec<Slot> {
     let count = usize::try_from(class().capacity()).expect("few");
     let blocks: Vec<Slot> = (0..2 * count).map(|_| Slot::default()).collect();
     for block in &blocks {
-        assert_eq!(stand.central.fetch(&stand.segments, class(), core::slice::from_ref(block)), 1);
+        assert_eq!(
+            fixture.central.fetch(&fixture.segments, class(), core::slice::from_ref(block)),
+            1
+        );
     }
     let (sparse, full) = blocks.split_at(count);
     let a_page = full.iter().filter(|block| {
@@ -141,70 +145,71 @@ fn slabs_with_holes(stand: &Stand) -> Vec<Slot> {
     let most = sparse.iter().enumerate().filter(|(index, _)| index % 16 != 0);
     for block in most.map(|(_, block)| block).chain(a_page) {
         let freed = Slot::new(block.load(Ordering::Relaxed));
-        stand.central.put(&stand.segments, class(), &[freed]);
+        fixture.central.put(&fixture.segments, class(), &[freed]);
     }
     blocks
 }
 
 #[test]
 fn holes_are_purged_only_where_they_are_a_large_part_of_a_slab() {
-    let stand = Stand::new(&Config::new());
-    slabs_with_holes(&stand);
-    let layers = direct(&stand);
+    let fixture = Fixture::new(&Config::new());
+    slabs_with_holes(&fixture);
+    let layers = direct(&fixture);
     let (all, large) =
         (layers.holes().releasable_bytes(u32::MAX), layers.holes().releasable_bytes(4));
     assert_eq!(all - large, to_u64(PAGE_BYTES), "one page of the other slab");
-    let only_large = Scope { holes: Holes::AtLeast(Some(4)), pages: Pages::Keep, ..Scope::IDLE };
+    let only_large =
+        Scope { holes: HoleScope::AtLeast(Some(4)), pages: PageScope::Keep, ..Scope::IDLE };
     let purger = Purger::new();
-    let moved = pass::run(layers, &purger, Scope { blocks: Blocks::Keep, ..only_large });
+    let moved = pass::run(layers, &purger, Scope { blocks: BlockScope::Keep, ..only_large });
     assert_eq!(moved.purged_pages() * to_u64(PAGE_BYTES), large);
     assert_eq!(layers.holes().releasable_bytes(u32::MAX), to_u64(PAGE_BYTES));
     assert_eq!(layers.holes().purge(&purger, None).pages, 1);
-    stand.central.validate(&stand.segments);
+    fixture.central.validate(&fixture.segments);
 }
 
 #[test]
 fn the_second_ageing_purges_holes_of_quiet_slabs() {
-    let stand = Stand::new(&Config::new());
-    slabs_with_holes(&stand);
-    let age = || pass::run(direct(&stand), &Purger::new(), Scope::OLD_HOLES).purged_pages();
-    assert!(direct(&stand).holes().are_ageing());
+    let fixture = Fixture::new(&Config::new());
+    slabs_with_holes(&fixture);
+    let age = || pass::run(direct(&fixture), &Purger::new(), Scope::OLD_HOLES).purged_pages();
+    assert!(direct(&fixture).holes().are_ageing());
     assert_eq!(age(), 0);
     assert!(age() > 0);
-    assert!(!direct(&stand).holes().are_ageing());
+    assert!(!direct(&fixture).holes().are_ageing());
 }
 
 #[test]
 fn sources_release_as_much_as_they_announce() {
-    let stand = Stand::new(&Config::new());
-    let cache = stand.cache();
-    let held = stand.use_cache(cache, 100);
-    let layers = direct(&stand);
+    let fixture = Fixture::new(&Config::new());
+    let cache = fixture.cache();
+    let held = fixture.use_cache(cache, 100);
+    let layers = direct(&fixture);
     assert_eq!(layers.caches().releasable_bytes(), held);
-    assert_eq!(layers.caches().release(Blocks::All).bytes, held);
+    assert_eq!(layers.caches().release(BlockScope::All).bytes, held);
     assert_eq!(layers.caches().releasable_bytes(), 0);
     assert!(layers.slabs().releasable_bytes() > 0, "a bin keeps an empty slab");
-    layers.transfers().release(Blocks::All);
-    assert!(layers.slabs().release(Blocks::All).bytes >= layers.slabs().releasable_bytes());
+    layers.transfers().release(BlockScope::All);
+    assert!(layers.slabs().release(BlockScope::All).bytes >= layers.slabs().releasable_bytes());
     assert_eq!(layers.slabs().releasable_bytes(), 0);
     assert!(layers.pages().releasable_bytes() > 0);
 }
 
-/// A stand whose process has two threads, and the reclaim of a configuration.
-fn two_threads(config: &Config) -> (Stand, Reclaim) {
-    let stand = Stand::new(config);
-    stand.cache();
-    stand.cache();
-    (stand, Reclaim::new(config))
+/// A fixture whose process has two threads, and the reclaim of a configuration.
+fn two_threads(config: &Config) -> (Fixture, Reclaim) {
+    let fixture = Fixture::new(config);
+    fixture.cache();
+    fixture.cache();
+    (fixture, Reclaim::new(config))
 }
 
 #[test]
 fn a_thread_is_asked_for_when_there_is_enough_to_give_back_and_starts_once() {
-    let (stand, reclaim) = two_threads(&Config::new());
-    reclaim.after_slow_path(direct(&stand));
+    let (fixture, reclaim) = two_threads(&Config::new());
+    reclaim.after_slow_path(direct(&fixture));
     assert!(!reclaim.driver().is_wanted(), "there is nothing to give back");
-    stand.dirty_segments(3);
-    reclaim.after_slow_path(direct(&stand));
+    fixture.dirty_segments(3);
+    reclaim.after_slow_path(direct(&fixture));
     assert!(reclaim.driver().is_wanted());
     let number = reclaim.driver().begin_start(1).expect("nobody has started it");
     assert!(!reclaim.driver().is_wanted());
@@ -212,55 +217,55 @@ fn a_thread_is_asked_for_when_there_is_enough_to_give_back_and_starts_once() {
     reclaim.driver().end_start(true);
     // The pages age, and go with the next tick; then nothing is left to do.
     let mut turns = Turns::new(number);
-    let taken = (0..20).take_while(|_| reclaim.thread_turn(direct(&stand), &mut turns)).count();
-    assert!((1..20).contains(&taken) && stand.dirty() == 0, "{taken}");
+    let taken = (0..20).take_while(|_| reclaim.thread_turn(direct(&fixture), &mut turns)).count();
+    assert!((1..20).contains(&taken) && fixture.dirty() == 0, "{taken}");
     assert!(reclaim.driver().begin_start(2).is_some(), "the next one may come");
 }
 
 #[test]
 fn a_process_of_one_thread_ticks_inline_and_asks_for_none() {
-    let stand = Stand::new(&Config::new());
-    let cache = stand.cache();
+    let fixture = Fixture::new(&Config::new());
+    let cache = fixture.cache();
     let reclaim = Reclaim::new(&Config::new());
-    stand.dirty_segments(3);
-    reclaim.after_slow_path(layers(&stand, Front::Cache(cache)));
+    fixture.dirty_segments(3);
+    reclaim.after_slow_path(layers(&fixture, Front::Cache(cache)));
     assert!(!reclaim.driver().is_wanted());
-    assert!(stand.dirty() * to_u64(PAGE_BYTES) <= 4 << 20, "the trim keeps the bound");
+    assert!(fixture.dirty() * to_u64(PAGE_BYTES) <= 4 << 20, "the trim keeps the bound");
     let always = Reclaim::new(&Config::new().background(Background::Always));
-    stand.dirty_segments(1);
-    stand.dirty_segments(1);
-    stand.dirty_segments(3);
-    always.after_slow_path(direct(&stand));
+    fixture.dirty_segments(1);
+    fixture.dirty_segments(1);
+    fixture.dirty_segments(3);
+    always.after_slow_path(direct(&fixture));
     assert!(always.driver().is_wanted(), "a thread beside the only one is allowed");
 }
 
 #[test]
 fn a_system_that_refuses_a_thread_is_not_asked_again() {
-    let (stand, reclaim) = two_threads(&Config::new());
+    let (fixture, reclaim) = two_threads(&Config::new());
     assert!(reclaim.driver().begin_start(1).is_some());
     reclaim.driver().end_start(false);
-    stand.dirty_segments(3);
-    reclaim.after_slow_path(direct(&stand));
+    fixture.dirty_segments(3);
+    reclaim.after_slow_path(direct(&fixture));
     assert!(!reclaim.driver().is_wanted());
 }
 
 #[test]
 fn a_thread_with_an_old_number_leaves_and_a_child_may_start_its_own() {
-    let (stand, reclaim) = two_threads(&Config::new());
+    let (fixture, reclaim) = two_threads(&Config::new());
     let number = reclaim.driver().begin_start(1).expect("nobody has started it");
     reclaim.driver().end_start(true);
-    stand.dirty_segments(1);
+    fixture.dirty_segments(1);
     let mut turns = Turns::new(number);
-    assert!(reclaim.thread_turn(direct(&stand), &mut turns));
+    assert!(reclaim.thread_turn(direct(&fixture), &mut turns));
     reclaim.forget_other_threads();
-    assert!(!reclaim.thread_turn(direct(&stand), &mut turns), "it is in the parent");
+    assert!(!reclaim.thread_turn(direct(&fixture), &mut turns), "it is in the parent");
     assert!(reclaim.driver().begin_start(2).is_some(), "the child may have its own");
 }
 
 #[test]
 fn a_reclaimer_leaves_a_process_of_one_thread() {
-    let stand = Stand::new(&Config::new());
-    let cache = stand.cache();
+    let fixture = Fixture::new(&Config::new());
+    let cache = fixture.cache();
     let reclaim = Reclaim::new(&Config::new());
     let number = reclaim.driver().begin_start(1).expect("nobody has started it");
     reclaim.driver().end_start(true);
@@ -268,9 +273,9 @@ fn a_reclaimer_leaves_a_process_of_one_thread() {
     let mut taken = 0;
     // The thread is always at work, so there is always a reason for another tick.
     loop {
-        stand.use_cache(cache, 1000);
-        unsafe { cache.drain(stand.below()) };
-        if !reclaim.thread_turn(direct(&stand), &mut turns) {
+        fixture.use_cache(cache, 1000);
+        unsafe { cache.drain(fixture.below()) };
+        if !reclaim.thread_turn(direct(&fixture), &mut turns) {
             break;
         }
         taken += 1;
@@ -282,29 +287,29 @@ fn a_reclaimer_leaves_a_process_of_one_thread() {
 fn a_slow_path_releases_pressure_once() {
     let limit = NonZero::new(to_u64(2 * SEGMENT_BYTES)).map(Limit::Bytes);
     let config = Config::new().limit(limit.expect("not 0")).policy(Policy::Off);
-    let (stand, reclaim) = two_threads(&config);
+    let (fixture, reclaim) = two_threads(&config);
     let pages = units::Pages::new(SEGMENT_PAGES / 2);
-    let runs: Vec<_> = (0..4).map_while(|_| stand.segments.take(pages, Fit::Any)).collect();
+    let runs: Vec<_> = (0..4).map_while(|_| fixture.segments.take(pages, Fit::Any)).collect();
     assert_eq!(runs.len(), 3, "the tables count too");
     for run in runs {
-        stand.segments.give(run, run.pages);
+        fixture.segments.give(run, run.pages);
     }
-    let kept = stand.segments.take(units::Pages::new(1), Fit::Any);
-    assert!(kept.is_some() && stand.dirty() > 0);
-    reclaim.after_slow_path(direct(&stand));
-    assert_eq!((stand.dirty(), stand.segments.limit().releases()), (0, 1));
-    reclaim.after_slow_path(direct(&stand));
-    assert_eq!(stand.segments.limit().releases(), 1);
+    let kept = fixture.segments.take(units::Pages::new(1), Fit::Any);
+    assert!(kept.is_some() && fixture.dirty() > 0);
+    reclaim.after_slow_path(direct(&fixture));
+    assert_eq!((fixture.dirty(), fixture.segments.limit().releases()), (0, 1));
+    reclaim.after_slow_path(direct(&fixture));
+    assert_eq!(fixture.segments.limit().releases(), 1);
 }
 
 #[test]
 fn a_tick_rests_when_everything_is_back() {
-    let stand = Stand::new(&Config::new());
+    let fixture = Fixture::new(&Config::new());
     let reclaim = Reclaim::new(&Config::new());
-    stand.dirty_segments(1);
-    let ticks = (0..20).take_while(|_| reclaim.tick(direct(&stand)) == Next::Tick).count();
-    assert!((1..20).contains(&ticks) && stand.dirty() == 0, "{ticks}");
-    assert!(reclaim.is_quiet(direct(&stand)));
-    stand.dirty_segments(1);
-    assert!(!reclaim.is_quiet(direct(&stand)));
+    fixture.dirty_segments(1);
+    let ticks = (0..20).take_while(|_| reclaim.tick(direct(&fixture)) == Next::Tick).count();
+    assert!((1..20).contains(&ticks) && fixture.dirty() == 0, "{ticks}");
+    assert!(reclaim.is_quiet(direct(&fixture)));
+    fixture.dirty_segments(1);
+    assert!(!reclaim.is_quiet(direct(&fixture)));
 }

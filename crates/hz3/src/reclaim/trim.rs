@@ -2,9 +2,9 @@
 //! slow paths alone give memory back.
 
 use super::Reclaim;
-use super::pass::{Holes, Pages, Scope};
+use super::pass::{HoleScope, PageScope, Scope};
 use super::slack::{self, Time};
-use super::source::{Blocks, Layers};
+use super::source::{BlockScope, Layers};
 use crate::base::units::to_u64;
 use crate::cache::ThreadCache;
 use crate::os::Os;
@@ -46,14 +46,14 @@ impl Reclaim {
     /// Purges free pages down to `kept` bytes, and the holes of slabs of which they are at least
     /// `part`.
     fn trim_to<O: Os>(&self, layers: Layers<'_, O>, kept: usize, part: Option<u32>) {
-        let blocks = if self.slack.only_frees() { Blocks::Surplus } else { Blocks::Keep };
-        let pages = Pages::Beyond(kept);
+        let blocks = if self.slack.only_frees() { BlockScope::Surplus } else { BlockScope::Keep };
+        let pages = PageScope::Beyond(kept);
         let mut purged =
-            self.pass(layers, Scope { blocks, pages, holes: Holes::Keep }).purged_pages();
+            self.pass(layers, Scope { blocks, pages, holes: HoleScope::Keep }).purged_pages();
         self.slack.left(layers.segments().account().dirty_bytes(), to_u64(kept));
         if part.is_some() {
             // Blocks in caches keep holes small, so all of them go back to their slabs first.
-            let holes = Holes::AtLeast(part);
+            let holes = HoleScope::AtLeast(part);
             purged += self.pass(layers, Scope { holes, ..Scope::EVERY_BLOCK }).purged_pages();
         }
         self.slack.purged(Self::time(layers), purged, layers.segments().account().retaken_pages());

@@ -12,7 +12,7 @@
 //! | `take_dirty`, `put_back`, `mark_clean`, `age`, `age_slabs` | `purgeable` | reclaim |
 //! | `limit`, `held_bytes` | `limit` | the driver of reclaim |
 //! | `account`, `census`, `class_at`, `class_map` | here, `account` | hints and statistics |
-//! | `tables`: records of each chunk | `tables` | central, for its slab headers |
+//! | `tables`: records of each chunk | `tables` | the slab headers of central |
 //! | `acquire_all`, `release_all` | here | fork |
 //!
 //! Locks: growth, then pages. No system call is made while the lock of the page heap is held.

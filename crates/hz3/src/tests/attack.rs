@@ -32,7 +32,7 @@ pub(super) struct Parcel {
     size: usize,
     stamp: u64,
 }
-// SAFETY: a block belongs to whoever holds the parcel.
+// SAFETY: a block belongs to the thread that holds the parcel.
 unsafe impl Send for Parcel {}
 
 pub(super) struct Random(pub(super) u64);

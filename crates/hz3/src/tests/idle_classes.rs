@@ -68,7 +68,8 @@ fn a_thread_that_uses_one_class_loses_the_blocks_of_another() {
     burst(&heap, cache, BURST);
     let most = room(cache, BURST);
     assert!(held(cache, BURST) > most / 2);
-    // The tick that follows the burst sees both classes at work, the next one the steady class alone.
+    // The tick that follows the burst sees both classes at work, the next one the steady class
+    // alone.
     burst(&heap, cache, STEADY);
     assert_eq!(tick(&heap), Next::Tick);
     assert!(held(cache, BURST) > 0, "it was at work just now");

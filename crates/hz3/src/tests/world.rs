@@ -74,8 +74,8 @@ pub(super) enum Op {
         count: u16,
         ends_after: u16,
     },
-    /// As [`Op::Fork`] of the next thread, while this one is inside a malloc that misses its cache. A
-    /// malloc that hits is an ordinary one, and nothing forks.
+    /// As [`Op::Fork`] of the next thread, while this one is inside a malloc that misses its cache.
+    /// A malloc that hits is an ordinary one, and nothing forks.
     Interrupt {
         thread: u8,
         size: usize,

@@ -14,24 +14,24 @@ use crate::os::fake::Fake;
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
 
-/// Size of the blocks that [`Stand::use_cache`] takes, in bytes.
+/// Size of the blocks that [`Fixture::use_cache`] takes, in bytes.
 pub(crate) const SIZE: usize = 1024;
 const SEGMENTS: usize = 16;
 
-pub(crate) struct Stand {
+pub(crate) struct Fixture {
     pub(crate) segments: Segments<Fake>,
     pub(crate) central: Central,
     pub(crate) registry: Registry,
 }
 
-impl Stand {
-    pub(crate) fn new(config: &Config) -> Stand {
+impl Fixture {
+    pub(crate) fn new(config: &Config) -> Fixture {
         let config =
             config.arena_bytes(SEGMENTS * SEGMENT_BYTES).shards(Within::new(1).expect("in range"));
         let os = Fake::new(PAGE_BYTES, 1, 1 << 30);
         let central = Central::create(&os, &config).expect("bins");
         let segments = Segments::reserve(os, &config).expect("an arena");
-        Stand { segments, central, registry: Registry::new(&config) }
+        Fixture { segments, central, registry: Registry::new(&config) }
     }
 
     pub(crate) fn below(&self) -> Below<'_, Fake> {
