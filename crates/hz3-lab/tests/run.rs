@@ -283,7 +283,7 @@ fn a_server_is_ended_when_its_load_ends_and_the_loads_figure_is_reported() {
 fn help_documents_the_counted_run_and_the_exit_codes() {
     let text = stdout(&hz3().args(["run", "--help"]).output().unwrap());
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for part in ["hz3 counts the calls", "--no-count", "125", "126", "127", "Examples:"] {
+    for part in ["hz3 counts its calls", "--no-count", "125", "126", "127", "Examples:"] {
         assert!(text.contains(part), "{part} is missing from\n{text}");
     }
 }
