@@ -9,8 +9,8 @@ use core::ffi::c_int;
 use core::ptr;
 
 use crate::heap::Foreign;
+use crate::os::errno;
 use crate::raw;
-use crate::thread::errno;
 
 /// The largest request, as in glibc: the difference of two pointers into a block fits `ptrdiff_t`.
 const MAX_REQUEST: usize = isize::MAX.cast_unsigned();

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::syscall::syscall;
-use super::{NotCommitted, Os, Refused, Span, order};
+use super::{NotCommitted, Os, Refused, Span, errno, order};
 use crate::base::units::CHUNK_BYTES;
 
 /// The operating system of the process.
@@ -67,10 +67,7 @@ impl Linux {
         // part of it is committed, and each part is committed once.
         let address = unsafe { libc::mmap(wanted, span.bytes, protection, flags, -1, 0) };
         if address == libc::MAP_FAILED {
-            // SAFETY: the call has no precondition.
-            let errno = unsafe { libc::__errno_location() };
-            // SAFETY: it leads to the calling thread's errno.
-            let is_occupied = unsafe { *errno } == libc::EEXIST;
+            let is_occupied = errno::get() == libc::EEXIST;
             return Err(if is_occupied { NotCommitted::Occupied } else { NotCommitted::Refused });
         }
         if address != wanted {

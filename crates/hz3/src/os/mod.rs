@@ -13,6 +13,7 @@
 //! mapping may take a part of it; then `commit` fails with `Occupied`. A committed range stays
 //! mapped until the process ends; only its memory goes back to the kernel.
 
+pub(crate) mod errno;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod fatal;

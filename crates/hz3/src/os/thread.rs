@@ -10,6 +10,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::errno;
 use super::syscall::syscall;
 
 /// The size of the stack in bytes. The thread itself needs a few KiB. The rest is for the program's
@@ -100,19 +101,12 @@ pub(crate) fn sleep(word: &AtomicU32, value: u32, ms: u32) -> bool {
     // SAFETY: the word outlives the call, and the time is valid.
     let refused = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, limit) };
     let expected = [libc::EAGAIN, libc::EINTR, libc::ETIMEDOUT];
-    if refused == 0 || expected.contains(&errno()) {
+    if refused == 0 || expected.contains(&errno::get()) {
         return true;
     }
     // A filter of system calls refuses the futex, so the thread cannot be woken early.
     // SAFETY: the time is valid; the remaining time is not asked for.
-    unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) == 0 || errno() == libc::EINTR }
-}
-
-fn errno() -> c_int {
-    // SAFETY: the C library returns the address of this thread's errno.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: the address is valid while the thread runs.
-    unsafe { place.read() }
+    unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) == 0 || errno::get() == libc::EINTR }
 }
 
 /// Makes a system call with valid arguments and ignores its result.

@@ -8,7 +8,7 @@ use crate::options::Config;
 use crate::os::held;
 use crate::os::linux::Linux;
 
-/// The number of slow paths of the process per validation; 0 means that there is no validation.
+/// A validation follows every slow path of the process whose number is a multiple of this; 0: none.
 static INTERVAL: AtomicU32 = AtomicU32::new(0);
 /// The number of slow paths of the process so far.
 static SLOW_PATHS: AtomicU32 = AtomicU32::new(0);

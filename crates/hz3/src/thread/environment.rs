@@ -3,9 +3,9 @@
 
 use core::ffi::{CStr, c_char};
 
-#[cfg(not(miri))]
-use super::errno;
 use crate::options::{Config, apply};
+#[cfg(not(miri))]
+use crate::os::errno;
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 use crate::os::weak::weak_address;
 

@@ -10,7 +10,6 @@ mod cgroup;
 mod check;
 mod emergency;
 mod environment;
-pub(crate) mod errno;
 mod file;
 mod fork;
 mod reclaimer;

@@ -4,11 +4,11 @@ use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 use core::mem::MaybeUninit;
 
-use super::errno;
 use super::file::{self, read_start};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::options::{Report, write_bytes};
+use crate::os::errno;
 use crate::os::linux::Linux;
 use crate::stats::Stats;
 
@@ -97,7 +97,7 @@ fn complain(path: &CStr, reason: &str) {
     line.print();
 }
 
-/// Writes a line that there is no report, because the heap cannot be read.
+/// Says on stderr why there is no report: the heap is in use and cannot be read.
 pub(crate) fn refuse() {
     let mut line = FixedBuffer::<128>::new();
     let _ = line.write_str("hz3: no report: the process ends inside a call of malloc or free\n");
