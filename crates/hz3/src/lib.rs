@@ -121,6 +121,8 @@ mod options;
 #[expect(unsafe_code, reason = "system calls, and the lock's value")]
 mod os;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
+mod profile;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "the entry points of the C ABI")]
 pub mod raw;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]

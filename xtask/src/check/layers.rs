@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["cache"],
     &["central"],
     &["segment"],
+    &["profile"],
     &["os"],
     &["options", "stats"],
     &["base"],

@@ -1,6 +1,6 @@
 //! System calls by the processor's instruction: no `errno`, no cancellation point, no lock.
 
-use core::ffi::c_long;
+use core::ffi::{c_int, c_long};
 
 use super::Refused;
 
@@ -8,8 +8,17 @@ use super::Refused;
 ///
 /// # Safety
 /// The caller may make that call with those arguments.
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<usize, Refused> {
+    // SAFETY: the caller's promise.
+    unsafe { syscall_error(number, arguments) }.map_err(|_| Refused)
+}
+
+/// Makes the system call `number` and returns the error number if the kernel refuses.
+///
+/// # Safety
+/// The caller may make that call with those arguments.
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+pub(crate) unsafe fn syscall_error(number: c_long, arguments: [usize; 6]) -> Result<usize, c_int> {
     let [first, second, third, fourth, fifth, sixth] = arguments;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
@@ -47,8 +56,10 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<us
     match usize::try_from(result) {
         Ok(value) => Ok(value),
         // The kernel's errors are the numbers from -4095 to -1; none of them is an address.
-        Err(_) if result > -4096 => Err(Refused),
-        Err(_) => Ok(result.cast_unsigned()),
+        Err(_) => match c_int::try_from(-result) {
+            Ok(error) if error < 4096 => Err(error),
+            _ => Ok(result.cast_unsigned()),
+        },
     }
 }
 
@@ -57,9 +68,9 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<us
 /// # Safety
 /// The caller may make that call with those arguments.
 #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
-pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<usize, Refused> {
+pub(crate) unsafe fn syscall_error(number: c_long, arguments: [usize; 6]) -> Result<usize, c_int> {
     let [first, second, third, fourth, fifth, sixth] = arguments;
     // SAFETY: the caller's promise.
     let result = unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) };
-    usize::try_from(result).map_err(|_| Refused)
+    usize::try_from(result).map_err(|_| super::errno::get())
 }

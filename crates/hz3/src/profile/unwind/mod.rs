@@ -1,0 +1,52 @@
+//! The unwinder: the return addresses on the calling thread's stack.
+//!
+//! It follows the unwind tables (DWARF call frame information, `.eh_frame`), and frame pointers
+//! where code has no tables. It allocates nothing, takes no lock and calls nothing that takes one,
+//! so it works in signal handlers, during `dlopen` and beside a `fork`.
+//!
+//! It does not fault, whatever the stack and the tables contain. Before it reads a page it asks the
+//! kernel whether the page is readable ([`memory`]). Another thread could unload an object between
+//! that question and the read. But an object with a frame on this stack is in use, and its program
+//! must not unload it. So only a return address that is not one, on a corrupt stack, can lead to
+//! such an object, and within nanoseconds of its end.
+//!
+//! Each frame costs a search for its object and a hit in a table of rules ([`cache`]), or a walk
+//! through the tables on a miss. Returned addresses come innermost first. The address of a frame
+//! that a signal interrupted is that of its next instruction, all others are return addresses.
+
+mod cache;
+mod expression;
+mod memory;
+mod objects;
+mod reader;
+mod registers;
+mod rows;
+mod rule;
+mod signal;
+mod step;
+mod tables;
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "tests call functions of the C library and of the programs that they compile"
+)]
+mod tests;
+
+use registers::Registers;
+
+/// Writes the return addresses on the calling thread's stack into `frames`, innermost first, and
+/// returns their number. The first one lies in the caller.
+///
+/// It uses about 2 KiB of stack.
+#[cfg_attr(not(test), expect(dead_code, reason = "the profile will call it"))]
+#[inline(always)]
+pub(crate) fn walk(frames: &mut [usize]) -> usize {
+    registers::capture(frames)
+}
+
+/// Follows the stack from `registers` on. [`registers::capture`] calls it.
+fn walk_from(registers: &Registers, frames: &mut [usize]) -> usize {
+    let memory = memory::OwnMemory::new(registers.stack_pointer());
+    let process = step::Process { memory: &memory, objects: objects::find, rules: &cache::RULES };
+    step::walk(&process, registers, frames)
+}
