@@ -134,6 +134,13 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
 size_t hz3_stats_json(char *buffer, size_t size) HZ3_NOEXCEPT;
 
 /*
+ * The statistics page, which other processes read while this one runs: `hz3 top PID` shows it. NULL
+ * until hz3 first ran a tick. The page starts with "hz3stats" and describes itself; the layout is in
+ * crates/hz3/src/thread/page.rs.
+ */
+extern const void *const volatile hz3_statistics_page;
+
+/*
  * C23; not yet in every <stdlib.h>. hz3 knows the size and the alignment of each block and ignores
  * these arguments.
  */

@@ -11,7 +11,7 @@
 //! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |
 //! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
 //! | `collect`, `tick` | here | reclaim on request |
-//! | `stats`, `write_experiment_lines` | `statistics` | reports |
+//! | `stats`, `slow_figures`, `observe`, `write_experiment_lines` | `statistics` | reports |
 //! | `acquire_all`, `release_all`, `abandon_other_threads` | here | fork |
 //!
 //! When memory is exhausted, `exhaustion` empties caches and tries once more.
@@ -19,7 +19,7 @@
 mod exhaustion;
 mod large;
 mod resize;
-mod statistics;
+pub(crate) mod statistics;
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};

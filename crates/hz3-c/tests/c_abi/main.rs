@@ -24,6 +24,7 @@ mod limit;
 mod linked;
 mod misuse;
 mod options;
+mod page;
 mod refused;
 mod signals;
 mod threads;

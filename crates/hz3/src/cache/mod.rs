@@ -36,7 +36,7 @@ pub(crate) use thread_cache::{CACHE_BYTES, ColdState, Counts, Front, ThreadCache
 #[cfg(not(loom))]
 mod thread_cache {
     use core::ptr::NonNull;
-    use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+    use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
     use super::capacity::{Capacity, max_blocks};
     #[cfg(feature = "experiments")]
@@ -115,6 +115,8 @@ mod thread_cache {
         pub(crate) frees: AtomicU64,
         pub(crate) large_allocs: AtomicU64,
         pub(crate) large_frees: AtomicU64,
+        /// The kernel's id of the owner's thread, in its own namespace; 0 without an owner.
+        pub(crate) owner: AtomicU32,
     }
 
     /// The state that a cache's lock protects.
@@ -173,6 +175,7 @@ mod thread_cache {
                 frees: AtomicU64::new(0),
                 large_allocs: AtomicU64::new(0),
                 large_frees: AtomicU64::new(0),
+                owner: AtomicU32::new(0),
             }
         }
 

@@ -206,12 +206,14 @@ impl ThreadCache {
 
     /// Returns the bytes of the small blocks in the cache; a hint while its owner runs.
     pub(crate) fn cached_block_bytes(&self) -> u64 {
-        let stack_bytes = |class: SizeClass| {
-            let stack = self.stack(class);
-            // The two loads of `len` may race with the owner, so its result needs an upper bound.
-            to_u64(stack.len().min(max_blocks(class.block_bytes())) * class.block_bytes())
-        };
-        SizeClass::all().map(stack_bytes).sum()
+        let bytes = |class| self.cached_blocks(class) * to_u64(class.block_bytes());
+        SizeClass::all().map(bytes).sum()
+    }
+
+    /// Returns the number of blocks of a class in the cache; a hint while its owner runs.
+    pub(crate) fn cached_blocks(&self, class: SizeClass) -> u64 {
+        // The two loads of `len` may race with the owner, so its result needs an upper bound.
+        to_u64(self.stack(class).len().min(max_blocks(class.block_bytes())))
     }
 }
 

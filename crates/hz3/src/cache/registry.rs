@@ -147,6 +147,7 @@ impl Registry {
     /// The cache came from [`Registry::acquire`] and its owner does not use it any more.
     pub(crate) unsafe fn release<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
         self.in_use.fetch_sub(1, Ordering::Relaxed);
+        cache.counts.owner.store(0, Ordering::Relaxed);
         let list = &self.unused[below.segments.os().cpu() % LISTS];
         {
             let mut unused = list.lock();
@@ -270,6 +271,7 @@ impl Registry {
             list.lock().0 = core::ptr::null_mut();
         }
         for cache in self.all_but(own) {
+            cache.counts.owner.store(0, Ordering::Relaxed);
             // SAFETY: the thread that owned the cache does not exist in this process. A block that
             // it was just popping or pushing is lost, but never handed out twice.
             unsafe { cache.retire(below) };

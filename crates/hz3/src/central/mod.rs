@@ -321,6 +321,11 @@ impl Central {
         self.transfers.waiting_bytes()
     }
 
+    /// Returns the number of blocks of a class in the transfer caches; a hint.
+    pub(crate) fn transfer_blocks(&self, class: SizeClass) -> u64 {
+        self.transfers.waiting_blocks(class)
+    }
+
     /// Puts blocks of one class back into their slabs, with one lock per shard. Reorders `batch`.
     ///
     /// A bin keeps one slab that becomes empty; the runs of the others go back to the segments.
@@ -497,8 +502,9 @@ impl Central {
         (0..self.shards).flat_map(|shard| SizeClass::all().map(move |class| (shard, class)))
     }
 
-    /// Sums the counts of all bins, which it locks one by one.
-    pub(crate) fn slab_counts(&self) -> SlabCounts {
+    /// Sums the counts of all bins, which it locks one by one. Calls `note` with the class, the
+    /// slabs and the blocks in use of each bin.
+    pub(crate) fn slab_counts(&self, mut note: impl FnMut(SizeClass, u64, u64)) -> SlabCounts {
         let contended_transfers = self.transfers.contended();
         let mut counts = SlabCounts { contended_transfers, ..SlabCounts::default() };
         for (shard, class) in self.bins_by_shard() {
@@ -512,7 +518,9 @@ impl Central {
             counts.slabs += slabs;
             counts.slab_bytes += slabs * to_u64(class.slab_pages().bytes());
             counts.free_bytes += free * block;
-            counts.used_bytes += (slabs * u64::from(class.capacity()) - free) * block;
+            let used = slabs * u64::from(class.capacity()) - free;
+            counts.used_bytes += used * block;
+            note(class, slabs, used);
         }
         counts
     }

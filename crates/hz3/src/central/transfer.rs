@@ -253,6 +253,11 @@ impl Transfers {
         self.indices().map(bytes).sum()
     }
 
+    /// Returns the number of blocks of a class that wait; a hint.
+    pub(super) fn waiting_blocks(&self, class: SizeClass) -> u64 {
+        (0..self.shards).map(|shard| u64::from(self.cell(shard, class).len())).sum()
+    }
+
     /// Returns how often a thread found the lock of a transfer cache held.
     pub(super) fn contended(&self) -> u64 {
         self.indices().map(|(shard, class)| self.cell(shard, class).state.contended()).sum()

@@ -8,9 +8,11 @@ use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 
 use super::Heap;
+use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, SEGMENT_PAGES, to_u64};
 use crate::cache::ThreadCache;
 use crate::central::Central;
+use crate::central::holes::FreePages;
 use crate::os::Os;
 use crate::reclaim::grain;
 use crate::stats::Stats;
@@ -39,20 +41,62 @@ impl Cached {
     }
 }
 
-/// Memory of hz3's own tables and caches, in bytes.
+/// The statistics that take time in proportion to the number of slabs and of mapped pages, in
+/// bytes. All others take time in proportion to the number of caches and bins.
 #[derive(Clone, Copy, Debug, Default)]
-struct Metadata {
-    mapped: u64,
-    resident: u64,
+pub(crate) struct SlowFigures {
+    /// Pages of slabs without a block in use.
+    free_pages: FreePages,
+    metadata_resident: u64,
+}
+
+impl SlowFigures {
+    pub(crate) fn to_array(self) -> [u64; 3] {
+        [self.free_pages.holes, self.free_pages.clean, self.metadata_resident]
+    }
+
+    pub(crate) fn from_array([holes, clean, metadata_resident]: [u64; 3]) -> SlowFigures {
+        SlowFigures { free_pages: FreePages { holes, clean }, metadata_resident }
+    }
+}
+
+/// Takes the parts of the statistics, in the order in which they are read.
+pub(crate) trait Breakdown {
+    /// Takes one thread cache and the bytes of blocks and runs in it.
+    fn cache(&mut self, cache: &ThreadCache, bytes: u64);
+    /// Adds a number of blocks of a class in thread caches or transfer caches.
+    fn cached(&mut self, class: SizeClass, blocks: u64);
+    /// Adds the slabs of a class in one shard, and those blocks of theirs that are in use or
+    /// cached.
+    fn bin(&mut self, class: SizeClass, slabs: u64, used: u64);
+}
+
+/// For statistics without their parts.
+impl Breakdown for () {
+    fn cache(&mut self, _cache: &ThreadCache, _bytes: u64) {}
+    fn cached(&mut self, _class: SizeClass, _blocks: u64) {}
+    fn bin(&mut self, _class: SizeClass, _slabs: u64, _used: u64) {}
 }
 
 impl<O: Os> Heap<O> {
     /// Returns the bytes of blocks in thread caches and transfer caches, as a hint.
-    fn cached(&self) -> Cached {
-        let mut cached = Cached { transfer: self.central.transfer_bytes(), ..Cached::default() };
+    fn cached(&self, parts: &mut impl Breakdown) -> Cached {
+        let mut cached = Cached::default();
+        for class in SizeClass::all() {
+            let blocks = self.central.transfer_blocks(class);
+            parts.cached(class, blocks);
+            cached.transfer += blocks * to_u64(class.block_bytes());
+        }
         for cache in self.registry.iter() {
+            let mut bytes = 0;
+            for class in SizeClass::all() {
+                let blocks = cache.cached_blocks(class);
+                parts.cached(class, blocks);
+                bytes += blocks * to_u64(class.block_bytes());
+            }
+            parts.cache(cache, bytes + cache.runs.bytes());
             let place = if cache.is_active() { &mut cached.running } else { &mut cached.idle };
-            *place += cache.cached_block_bytes();
+            *place += bytes;
         }
         cached
     }
@@ -68,15 +112,33 @@ impl<O: Os> Heap<O> {
     }
 
     /// Returns the statistics.
-    /// The layers are read one after the other. Changes by other threads meanwhile must not make a
-    /// difference negative or break the sums.
     ///
     /// Takes time in proportion to the number of slabs, and holds no lock for longer than one bin
     /// takes.
     pub(crate) fn stats(&self) -> Stats {
-        let (cached, runs) = (self.cached(), self.cached_runs());
-        let central = self.central.slab_counts();
-        let free_pages = Central::free_pages(&self.segments, grain(self.os()));
+        self.observe(self.slow_figures(), &mut ())
+    }
+
+    /// Returns what takes longest to find out.
+    pub(crate) fn slow_figures(&self) -> SlowFigures {
+        let resident =
+            |cache: &ThreadCache| to_u64(self.os().resident_bytes(cache.span(self.os())));
+        SlowFigures {
+            free_pages: Central::free_pages(&self.segments, grain(self.os())),
+            metadata_resident: self.segments.resident_table_bytes()
+                + self.central.resident_table_bytes(self.os())
+                + self.registry.iter().map(resident).sum::<u64>(),
+        }
+    }
+
+    /// Returns the statistics, of which the slow ones are given, and passes on their parts.
+    ///
+    /// The layers are read one after the other. Changes by other threads meanwhile must not make a
+    /// difference negative or break the sums.
+    pub(crate) fn observe(&self, slow: SlowFigures, parts: &mut impl Breakdown) -> Stats {
+        let (cached, runs) = (self.cached(parts), self.cached_runs());
+        let central = self.central.slab_counts(|class, slabs, used| parts.bin(class, slabs, used));
+        let free_pages = slow.free_pages;
         let segment = self.segments.census();
         let page = to_u64(PAGE_BYTES);
         let taken = (segment.committed - segment.free) * page + segment.huge_bytes;
@@ -90,7 +152,6 @@ impl<O: Os> Heap<O> {
         let slack_clean = free_pages.clean.min(slack - slack_holes);
         let (dirty, retained) = (segment.dirty * page, (segment.free - segment.dirty) * page);
         let dirty_old = (segment.old * page).min(dirty);
-        let metadata = self.metadata(segment.table_bytes, segment.resident_table_bytes);
         let mut stats = Stats {
             allocated: central.used_bytes - cached.sum() + large,
             cached: cached.sum() + runs.sum(),
@@ -99,7 +160,7 @@ impl<O: Os> Heap<O> {
             dirty,
             retained,
             committed: active + dirty + retained,
-            metadata: metadata.mapped,
+            metadata: self.mapped_metadata(segment.table_bytes),
             reserved: segment.reserved_bytes,
             peak_active: segment.peak_active_bytes.max(active),
             cached_running: cached.running + runs.running,
@@ -112,7 +173,7 @@ impl<O: Os> Heap<O> {
             dirty_old,
             large,
             huge: segment.huge_bytes.min(large),
-            metadata_resident: metadata.resident,
+            metadata_resident: slow.metadata_resident,
             threads: to_u64(self.registry.in_use()),
             slabs: central.slabs,
             segments: segment.committed.div_ceil(u64::from(SEGMENT_PAGES)),
@@ -158,17 +219,10 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Returns the bytes of the arena's tables, which are given, and of hz3's other memory.
-    fn metadata(&self, tables: u64, resident_tables: u64) -> Metadata {
-        let mut metadata = Metadata {
-            mapped: tables + self.central.table_bytes(self.os()),
-            resident: resident_tables + self.central.resident_table_bytes(self.os()),
-        };
-        for span in self.registry.iter().map(|cache: &ThreadCache| cache.span(self.os())) {
-            metadata.mapped += to_u64(span.bytes);
-            metadata.resident += to_u64(self.os().resident_bytes(span));
-        }
-        metadata
+    /// Returns the mapped bytes of hz3's own memory. Those of the arena's tables are given.
+    fn mapped_metadata(&self, tables: u64) -> u64 {
+        let caches = self.registry.iter().map(|cache| to_u64(cache.span(self.os()).bytes));
+        tables + self.central.table_bytes(self.os()) + caches.sum::<u64>()
     }
 
     /// Checks that the sums add up (I-8); the heap must be at rest.
@@ -188,7 +242,7 @@ impl<O: Os> Heap<O> {
         assert_eq!(mapped, stats.active + stats.dirty + stats.retained, "I-8");
         assert!(segment.peak_active_bytes >= stats.active, "a peak below the present");
         // At rest the sums need no clamping.
-        let central = self.central.slab_counts();
-        assert!(self.cached().sum() <= central.used_bytes);
+        let central = self.central.slab_counts(|_, _, _| {});
+        assert!(self.cached(&mut ()).sum() <= central.used_bytes);
     }
 }

@@ -18,6 +18,9 @@ const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
 /// it does for other allocators.
 const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
+/// Names an anonymous mapping, since Linux 5.17 if it is configured.
+const PR_SET_VMA: usize = 0x5356_4d41;
+const PR_SET_VMA_ANON_NAME: usize = 0;
 /// How many pages one call of `mincore` asks about.
 const RESIDENCY_PAGES: usize = 1024;
 /// Words of an affinity mask of 4096 CPUs.
@@ -153,6 +156,29 @@ impl Linux {
             // SAFETY: the last `tail` bytes of the fresh mapping, unused.
             let _ = unsafe { Self::unmap_range(end, tail) };
         }
+        Some(start)
+    }
+
+    /// Maps zeroed memory between two inaccessible pages, and names the mapping, which may be
+    /// refused. The neighbours make it a mapping of its own, so that another process can find it.
+    pub(crate) fn map_apart(&self, bytes: usize, name: &core::ffi::CStr) -> Option<NonNull<u8>> {
+        let page = self.page_size();
+        let all = Self::map_anywhere(bytes + 2 * page, libc::PROT_NONE)?;
+        // SAFETY: the mapping has a page before and one behind these bytes.
+        let start = unsafe { all.add(page) };
+        let address = start.as_ptr().expose_provenance();
+        let protection = READ_WRITE.cast_unsigned() as usize;
+        // SAFETY: whole pages of the fresh mapping.
+        let opened = unsafe { syscall(libc::SYS_mprotect, [address, bytes, protection, 0, 0, 0]) };
+        if opened.is_err() {
+            // SAFETY: the mapping was just made and is not used.
+            let _ = unsafe { Self::unmap_range(all, bytes + 2 * page) };
+            return None;
+        }
+        let name = name.as_ptr().expose_provenance();
+        let [set, which] = [PR_SET_VMA, PR_SET_VMA_ANON_NAME];
+        // SAFETY: the kernel copies the name; it changes nothing else.
+        let _unnamed = unsafe { syscall(libc::SYS_prctl, [set, which, address, bytes, name, 0]) };
         Some(start)
     }
 

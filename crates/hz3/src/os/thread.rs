@@ -90,6 +90,13 @@ pub(crate) fn settle_in(name: &core::ffi::CStr) {
     call(libc::SYS_prctl, [libc::PR_SET_NAME as usize, name.as_ptr().expose_provenance(), 0]);
 }
 
+/// Returns the kernel's id of the calling thread, in its own namespace.
+pub(crate) fn id() -> u32 {
+    // SAFETY: gettid has no argument.
+    let id = unsafe { syscall(libc::SYS_gettid, [0; 6]) };
+    id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
+}
+
 /// Sleeps while `word` holds `value`, until a wake-up, a signal, or at most `ms` milliseconds.
 ///
 /// Returns false only if the system refuses to let the thread sleep.

@@ -71,6 +71,8 @@ pub(crate) struct Driver {
     last_tick: AtomicU64,
     /// When the next inline tick is due, in milliseconds.
     next_tick: AtomicU64,
+    /// Whether a slow path found the statistics page due for an update.
+    is_page_due: AtomicBool,
 }
 
 /// One run of the reclaimer's thread.
@@ -94,7 +96,40 @@ impl Driver {
             number: AtomicU32::new(0),
             last_tick: AtomicU64::new(0),
             next_tick: AtomicU64::new(0),
+            is_page_due: AtomicBool::new(false),
         }
+    }
+
+    /// Returns whether the caller must update the statistics page, once every tick at most.
+    #[inline]
+    pub(crate) fn take_page_due(&self) -> bool {
+        self.is_page_due.load(Ordering::Relaxed) && self.is_page_due.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns the milliseconds between two ticks.
+    pub(crate) fn tick_ms(&self) -> u32 {
+        self.tick_ms
+    }
+
+    /// Returns what works: 0 nothing, 1 the slow paths, 2 a thread that starts, 3 the thread.
+    pub(crate) fn state(&self) -> u32 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a period of ticks has passed since the caller's last success. One thread
+    /// gets this answer for each period.
+    fn is_tick_due(&self, now: u64) -> bool {
+        let due = self.next_tick.load(Ordering::Relaxed);
+        let next = now + u64::from(self.tick_ms);
+        let moved = now >= due
+            && self
+                .next_tick
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if moved {
+            self.is_page_due.store(true, Ordering::Relaxed);
+        }
+        moved
     }
 
     /// Returns whether a slow path asked for a thread.
@@ -190,6 +225,10 @@ impl Reclaim {
                 }
             }
             RUNNING if may_hold(layers, OVERDUE) => self.replace_if_dead(layers.os().now_ms()),
+            OFF if layers.own().is_some_and(is_estimate_due) => {
+                // No tick is due with this policy, but the statistics page is.
+                self.driver.is_tick_due(layers.os().now_ms());
+            }
             _ => {}
         }
         if let Some(experiment) = &self.experiment
@@ -290,17 +329,8 @@ impl Reclaim {
     }
 
     fn tick_if_due<O: Os>(&self, layers: Layers<'_, O>) {
-        let driver = &self.driver;
-        let now = layers.os().now_ms();
-        let due = driver.next_tick.load(Ordering::Relaxed);
-        if now < due {
-            return;
-        }
-        let next = now + u64::from(driver.tick_ms);
         // The thread that moves the deadline does the work.
-        let moved =
-            driver.next_tick.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
-        if moved.is_ok() {
+        if self.driver.is_tick_due(layers.os().now_ms()) {
             self.tick(layers);
         }
     }

@@ -85,7 +85,6 @@ pub(crate) struct PageCounts {
     pub(crate) old: u64,
     pub(crate) reserved_bytes: u64,
     pub(crate) table_bytes: u64,
-    pub(crate) resident_table_bytes: u64,
     pub(crate) huge_bytes: u64,
     pub(crate) peak_active_bytes: u64,
     /// How often a thread found one of the layer's locks held.
@@ -277,11 +276,13 @@ impl<O: Os> Segments<O> {
         self.pages.lock().refaulted_pages()
     }
 
+    /// Returns how many bytes of the arena's tables are resident; asks the system about each page.
+    pub(crate) fn resident_table_bytes(&self) -> u64 {
+        to_u64(self.arena.resident_table_bytes(&self.growth.lock()))
+    }
+
     pub(crate) fn census(&self) -> PageCounts {
-        let (table_bytes, resident_table_bytes) = {
-            let growth = self.growth.lock();
-            (self.arena.table_bytes(&growth), self.arena.resident_table_bytes(&growth))
-        };
+        let table_bytes = self.arena.table_bytes(&self.growth.lock());
         let old = |segment| u64::from(self.tables().old_pages(segment));
         let old = (0..self.segment_count()).map(old).sum();
         let pages = self.pages.lock();
@@ -293,7 +294,6 @@ impl<O: Os> Segments<O> {
             old,
             reserved_bytes: to_u64(self.arena.bytes()),
             table_bytes: to_u64(table_bytes),
-            resident_table_bytes: to_u64(resident_table_bytes),
             huge_bytes: self.account.huge_bytes(),
             peak_active_bytes: self.account.peak_active_bytes(),
             contended: self.growth.contended() + self.huge.contended() + self.pages.contended(),

@@ -11,8 +11,10 @@
 //! A thread that waits for the heap may hold a lock that `fork` or another library's handler wants
 //! after these handlers: see [`crate::os::stuck_fork`]. The child is then closed in the same way.
 
-use super::{GLOBAL, existing_heap, reclaimer, tls};
-use crate::os::{held, lock, order, stdio, stuck_fork};
+use super::{GLOBAL, existing_heap, page, reclaimer, tls};
+use core::sync::atomic::Ordering;
+
+use crate::os::{held, lock, order, stdio, stuck_fork, thread};
 
 /// Registers the fork handlers. The call may allocate.
 pub(super) fn register() {
@@ -62,8 +64,12 @@ extern "C" fn in_child() {
     end_fork();
     stdio::reset_list();
     reclaimer::note_process();
+    page::forget_other_threads();
     if let Some(heap) = existing_heap() {
         heap.abandon_other_threads(tls::own());
+        if let Some(own) = tls::own() {
+            own.counts.owner.store(thread::id(), Ordering::Relaxed);
+        }
     }
 }
 

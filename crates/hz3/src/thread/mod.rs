@@ -12,6 +12,7 @@ mod emergency;
 mod environment;
 mod file;
 mod fork;
+mod page;
 mod reclaimer;
 mod report;
 mod shut;
@@ -35,7 +36,7 @@ use crate::heap::{Foreign, Heap};
 use crate::options::{Config, Report};
 use crate::os::linux::Linux;
 use crate::os::lock::Lock;
-use crate::os::{order, pin, rank};
+use crate::os::{self, order, pin, rank};
 use crate::stats::Stats;
 
 /// The heap of the process, which the first call that needs it creates.
@@ -145,6 +146,7 @@ fn front(heap: &'static Heap<Linux>) -> Front<'static> {
 #[cold]
 fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
     let Some(cache) = heap.attach() else { return Front::Direct };
+    cache.counts.owner.store(os::thread::id(), Ordering::Relaxed);
     let counting = GLOBAL.counting.load(Ordering::Relaxed);
     tls::set(if counting { &tls::COUNTING } else { cache }, Some(cache));
     let key = GLOBAL.exit_key.load(Ordering::Relaxed);

@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::tls;
+use super::{page, tls};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::Os;
@@ -30,7 +30,13 @@ pub(super) fn note_process() {
     PROCESS.store(process(), Ordering::Relaxed);
 }
 
-fn process() -> u32 {
+/// Returns whether the process is the one that [`note_process`] recorded last.
+pub(super) fn is_own_process() -> bool {
+    process() == PROCESS.load(Ordering::Relaxed)
+}
+
+/// Returns the id of the process.
+pub(super) fn process() -> u32 {
     // SAFETY: getpid has no precondition.
     unsafe { libc::getpid() }.cast_unsigned()
 }
@@ -41,6 +47,9 @@ pub(super) fn poll(heap: &'static Heap<Linux>) {
     let front = tls::own().map_or(Front::Direct, Front::Cache);
     // SAFETY: the front is this thread's, which has left its slow path.
     unsafe { heap.after_slow_path(front) };
+    if heap.driver().take_page_due() {
+        update_page(heap);
+    }
     #[cfg(feature = "check")]
     super::check::after_slow_path(heap);
 }
@@ -55,6 +64,12 @@ pub(super) fn poll_kept(heap: &'static Heap<Linux>, cache: &ThreadCache) {
 
 #[cold]
 #[inline(never)]
+fn update_page(heap: &'static Heap<Linux>) {
+    page::update(heap);
+}
+
+#[cold]
+#[inline(never)]
 fn poll_slowly(heap: &'static Heap<Linux>) {
     poll(heap);
 }
@@ -64,7 +79,7 @@ fn poll_slowly(heap: &'static Heap<Linux>) {
 pub(super) fn start() {
     // In a child of `vfork` the thread would end at `exec`. After a bare `fork` system call the C
     // library may be unable to start a thread. In both cases the slow paths do the work.
-    if process() != PROCESS.load(Ordering::Relaxed) {
+    if !is_own_process() {
         return;
     }
     let Some(driver) = super::existing_heap().map(Heap::driver) else { return };
@@ -88,7 +103,9 @@ fn work(heap: &'static Heap<Linux>, number: u32) {
     let (sleeps_on, tick_ms) = driver.sleep_on();
     let mut turns = Turns::new(number);
     while thread::sleep(sleeps_on, number, tick_ms) {
-        if !heap.reclaimer_turn(&mut turns) {
+        let goes_on = heap.reclaimer_turn(&mut turns);
+        page::update(heap);
+        if !goes_on {
             return;
         }
     }
