@@ -6,7 +6,7 @@
 //! cli        what the user may say            (clap)
 //! commands   one directory or file a subcommand
 //! workloads  what a benchmark does     |  peers    which allocators there are
-//! report     pictures and the page
+//! report     pictures and the page  |  profile  a heap profile, named and summed up
 //! experiment cases x allocators x rounds, and what they say
 //! measure    a process watched from outside: its samples, its output, its cost
 //! stats      medians, percentiles      |  text     numbers and tables for people
@@ -30,6 +30,7 @@ mod files;
 mod measure;
 mod peers;
 mod preload;
+mod profile;
 mod report;
 mod stats;
 mod text;

@@ -4,8 +4,19 @@ mod common;
 
 use common::{hz3, library, stderr, stdout};
 
-const SUBCOMMANDS: [&str; 10] =
-    ["run", "watch", "bench", "compare", "ab", "report", "peers", "demo", "completions", "man"];
+const SUBCOMMANDS: [&str; 11] = [
+    "run",
+    "watch",
+    "bench",
+    "compare",
+    "ab",
+    "report",
+    "profile",
+    "peers",
+    "demo",
+    "completions",
+    "man",
+];
 
 #[test]
 fn every_subcommand_has_help_and_the_main_help_names_it() {

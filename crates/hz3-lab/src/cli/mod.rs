@@ -7,6 +7,7 @@ mod demo;
 mod pages;
 pub(crate) mod parse;
 mod peers;
+mod profile;
 mod report;
 mod run;
 mod values;
@@ -18,6 +19,7 @@ pub(crate) use compare::CompareArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use peers::PeersArgs;
+pub(crate) use profile::ProfileArgs;
 pub(crate) use report::ReportArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use watch::WatchArgs;
@@ -26,7 +28,7 @@ use clap::{Parser, Subcommand};
 
 const NOTES: &str = "\
 Start with `hz3 demo`, or with `hz3 run -- CMD` for a program of your own. `hz3 compare` measures carefully,
-`hz3 report` draws its results, `hz3 ab` judges a change of hz3 itself.
+`hz3 report` draws its results, `hz3 profile` reads a heap profile, `hz3 ab` judges a change of hz3 itself.
 
 Exit status, unless a subcommand says otherwise:
   0    done
@@ -80,6 +82,10 @@ pub(crate) enum Command {
     /// Make a page with pictures of a comparison or a watch
     #[command(long_about = report::LONG, after_long_help = report::NOTES)]
     Report(ReportArgs),
+
+    /// Show which functions hold the memory, from a heap profile
+    #[command(long_about = profile::LONG, after_long_help = profile::NOTES)]
+    Profile(ProfileArgs),
 
     /// List the allocators that can be compared, and how to get the others
     #[command(long_about = peers::LONG, after_long_help = peers::NOTES)]

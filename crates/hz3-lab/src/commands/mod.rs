@@ -7,6 +7,7 @@ mod demo;
 mod library;
 mod pages;
 mod peers;
+mod profile;
 mod report;
 mod run;
 mod watch;
@@ -26,6 +27,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8> {
         Command::Demo(args) => demo::run(&args),
         Command::Man(args) => pages::man(&args),
         Command::Peers(args) => peers::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Probe => peers::probe(),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -1,5 +1,6 @@
 //! Numbers and tables for readers.
 
+pub(crate) mod err;
 pub(crate) mod out;
 pub(crate) mod table;
 
