@@ -139,6 +139,39 @@ fn a_browser_shows_the_pictures_without_a_complaint() {
     }
 }
 
+/// A page that shows another one at the width of a phone, and lists what does not fit.
+const PHONE: &str = "<!doctype html><iframe id='phone' style='width:390px;height:6000px;border:0' \
+    srcdoc='PAGE'></iframe><ul id='found'></ul><script>
+    document.getElementById('phone').onload = event => {
+      const inner = event.target.contentDocument;
+      const note = text => {
+        const item = document.createElement('li');
+        item.textContent = text;
+        document.getElementById('found').append(item);
+      };
+      for (const element of inner.body.querySelectorAll('*')) {
+        const { left, right } = element.getBoundingClientRect();
+        const is_cut = element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1;
+        if (left < -0.5 || right > 390.5 || is_cut)
+          note('cut off: ' + element.tagName + ' ' + element.textContent.slice(0, 60));
+      }
+      note('width ' + inner.documentElement.scrollWidth);
+    };</script>";
+
+#[test]
+fn a_browser_shows_the_page_on_a_phone_and_nothing_is_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = std::fs::read_to_string(measured(directory.path())).unwrap();
+    let quoted = page.replace('&', "&amp;").replace('\'', "&#39;");
+    let phone = directory.path().join("phone.html");
+    std::fs::write(&phone, PHONE.replace("PAGE", &quoted)).unwrap();
+    let dom = open(&phone, &["--dump-dom"]);
+    let text = String::from_utf8_lossy(&dom.stdout).into_owned();
+    let found: Vec<&str> =
+        text.split("<li>").skip(1).filter_map(|r| r.split("</li>").next()).collect();
+    assert_eq!(found, ["width 390"], "{}", stderr(&dom));
+}
+
 /// The pixels of a PNG file as RGB.
 fn image(path: &Path) -> Vec<u8> {
     let file = std::io::BufReader::new(std::fs::File::open(path).expect("the screenshot exists"));

@@ -88,6 +88,7 @@ pub const TOOLS: &[Tool] = &[
     tool("sqlite3", "/usr/bin/sqlite3", "sqlite3"),
     tool("xz", "/usr/bin/xz", "xz-utils"),
     // Inputs of those programs.
+    tool("font", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
     tool("json.hpp", "/usr/include/nlohmann/json.hpp", "nlohmann-json3-dev"),
     tool("regrtest", "/usr/lib/python*/test/test_pickle.py", "libpython*-testsuite"),
     tool("stb", "/usr/include/stb/stb_image.h", "libstb-dev"),

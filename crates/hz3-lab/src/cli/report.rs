@@ -31,7 +31,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) svg: Option<PathBuf>,
 
-    /// Write the pictures as PNG files into this directory as well; this needs Chromium
+    /// Write the pictures as PNG files into this directory as well; this needs an installed font
     #[arg(long, value_name = "DIR")]
     pub(crate) png: Option<PathBuf>,
 }

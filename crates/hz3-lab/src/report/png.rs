@@ -1,76 +1,78 @@
-//! Pictures as PNG, rendered by the browser engine that also shows the page.
+//! Pictures as PNG.
 
 use super::Picture;
+use super::svg::Svg;
 use crate::failure::{Failure, Result};
 use crate::files;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg::fontdb::Database;
+use resvg::usvg::{Options, Tree};
+use std::path::Path;
+use std::sync::Arc;
 
-/// The names under which Chromium is installed.
-const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// Pixels of the file per unit of the drawing.
-const SCALE: u32 = 2;
+const SCALE: f32 = 2.0;
+/// Fonts without serifs, the best first; otherwise any font serves.
+const FONTS: [&str; 5] = ["DejaVu Sans", "Noto Sans", "Liberation Sans", "Inter", "Arial"];
 
 /// Writes every picture into `directory`.
 pub(crate) fn write(pictures: &[Picture], directory: &Path) -> Result<()> {
-    let browser = browser()?;
-    std::fs::create_dir_all(directory)
-        .map_err(|e| Failure::io(format!("make {}", directory.display()), e))?;
-    let directory = directory
-        .canonicalize()
-        .map_err(|e| Failure::io(format!("find {}", directory.display()), e))?;
-    let work = tempfile::Builder::new()
-        .prefix("hz3-png-")
-        .tempdir()
-        .map_err(|e| Failure::io("make a directory for the browser", e))?;
+    let options = options()?;
     for picture in pictures {
-        let drawing = work.path().join(format!("{}.svg", picture.name));
-        files::write(&drawing, picture.svg.standalone().as_bytes())?;
         let file = directory.join(format!("{}.png", picture.name));
-        draw(&browser, work.path(), picture.svg.size(), &drawing, &file)?;
+        let pixels = draw(&picture.svg, &options)?;
+        let bytes = pixels.encode_png().map_err(|e| Failure::io("encode a picture", e))?;
+        files::write(&file, &bytes)?;
     }
     Ok(())
 }
 
-fn draw(
-    browser: &Path,
-    work: &Path,
-    (w, h): (f64, f64),
-    drawing: &Path,
-    file: &Path,
-) -> Result<()> {
-    // Remove the file of an earlier run, so that it cannot pass for the new one.
-    match std::fs::remove_file(file) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Failure::io(format!("replace {}", file.display()), e));
-        }
-        _ => {}
-    }
-    let status = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
-        .arg(format!("--user-data-dir={}", work.join("profile").display()))
-        .arg(format!("--force-device-scale-factor={SCALE}"))
-        .arg(format!("--window-size={w:.0},{h:.0}"))
-        .arg(format!("--screenshot={}", file.display()))
-        .arg(format!("file://{}", drawing.display()))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .map_err(|e| Failure::io(format!("start {}", browser.display()), e))?;
-    if status.success() && file.is_file() {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("{} drew no {} ({status})", browser.display(), file.display())))
-    }
+/// Finds the system's fonts.
+fn options() -> Result<Options<'static>> {
+    let mut fonts = Database::new();
+    fonts.load_system_fonts();
+    let names = |name: &str| {
+        fonts.faces().any(|face| face.families.iter().any(|(family, _)| family == name))
+    };
+    let any = || fonts.faces().find_map(|face| Some(face.families.first()?.0.clone()));
+    let preferred = FONTS.into_iter().find(|name| names(name)).map(str::to_owned);
+    let font = preferred.or_else(any).ok_or_else(|| {
+        Failure::new("the pictures need a font, and none is installed")
+            .with_remedy("apt-get install fonts-dejavu-core")
+    })?;
+    fonts.set_sans_serif_family(font.clone());
+    Ok(Options { font_family: font, fontdb: Arc::new(fonts), ..Options::default() })
 }
 
-fn browser() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let candidates =
-        BROWSERS.iter().flat_map(|name| places.iter().map(move |place| place.join(name)));
-    candidates.into_iter().find(|candidate| candidate.is_file()).ok_or_else(|| {
-        Failure::new("PNG files are drawn by Chromium, which is not here")
-            .with_remedy("apt-get install chromium")
-    })
+fn draw(svg: &Svg, options: &Options<'_>) -> Result<Pixmap> {
+    let tree = Tree::from_str(&svg.light(), options).map_err(|e| Failure::io("draw", e))?;
+    let size = tree.size().to_int_size().scale_by(SCALE);
+    let pixels = size.and_then(|size| Pixmap::new(size.width(), size.height()));
+    let mut pixels = pixels.ok_or_else(|| Failure::new("a picture is too large"))?;
+    resvg::render(&tree, Transform::from_scale(SCALE, SCALE), &mut pixels.as_mut());
+    Ok(pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::svg::Anchor;
+
+    #[test]
+    fn text_and_colours_are_drawn() {
+        let mut svg = Svg::new(200.0, 100.0, "x");
+        svg.text((10.0, 30.0), Anchor::Start, "name", "hz3");
+        svg.rect((100.0, 0.0), (50.0, 50.0), "f0", "");
+        let pixels = draw(&svg, &options().unwrap()).unwrap();
+        assert_eq!((pixels.width(), pixels.height()), (400, 200));
+        let at = |x: u32, y: u32| {
+            let pixel = pixels.pixel(x, y).unwrap();
+            [pixel.red(), pixel.green(), pixel.blue(), pixel.alpha()]
+        };
+        assert_eq!(at(399, 199), [255, 255, 255, 255], "paper");
+        assert_eq!(at(250, 50), [0x00, 0x72, 0xb2, 255], "the colour of the first series");
+        let dark = (0..200).flat_map(|x| (0..100).map(move |y| at(x, y)));
+        let dark = dark.filter(|[red, ..]| *red < 64).count();
+        assert!(dark > 100, "{dark} dark pixels of text");
+    }
 }

@@ -97,9 +97,17 @@ impl Svg {
         ))
     }
 
-    /// Width and height.
-    pub(crate) fn size(&self) -> (f64, f64) {
-        (self.width, self.height)
+    /// Returns the drawing in the light colours, for a renderer without style variables.
+    pub(crate) fn light(&self) -> String {
+        let (light, _) = COLOURS.split_once("@media").unwrap_or((COLOURS, ""));
+        let variables = light.split(['{', ';', '}']).filter_map(|part| part.trim().split_once(':'));
+        let mut classes = CLASSES.to_owned();
+        for (name, colour) in variables.filter(|(name, _)| name.starts_with("--")) {
+            classes = classes.replace(&format!("var({name})"), colour);
+        }
+        self.wrapped(&format!(
+            "<style>{classes}</style><rect width='100%' height='100%' class='paper'/>"
+        ))
     }
 
     fn wrapped(&self, head: &str) -> String {
