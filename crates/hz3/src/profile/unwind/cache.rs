@@ -4,8 +4,9 @@
 //! address and of the second. If two writers mix their words, the entry matches no address.
 //!
 //! An object that was unloaded leaves entries behind. An entry belongs to an address and an object
-//! ([`Object`]), so another object at the same place finds none. If that one also has the same end
-//! and its tables at the same address, a walk may miss frames. It still reads only readable memory.
+//! ([`Object`]), so another object at the same place finds none. But that one may have the same end
+//! too, and its tables at the same address: a new version of a plugin. So an entry is valid during
+//! one period of 17 s only. Until then a walk may miss frames; it still reads only readable memory.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +15,8 @@ use super::tables::Object;
 
 /// Entries of the process's table: 128 KiB, of which only pages in use are resident.
 const ENTRIES: usize = 8192;
+
+const PERIOD_SECONDS: u64 = 17;
 
 #[derive(Debug)]
 struct Slot {
@@ -34,17 +37,17 @@ impl<const N: usize> Rules<N> {
         Self([const { Slot { check: AtomicU64::new(0), rule: AtomicU64::new(0) } }; N])
     }
 
-    /// Returns the rule of an address in an object.
-    pub(super) fn get(&self, pc: usize, object: Option<&Object>) -> Option<Rule> {
-        let key = key(pc, object);
+    /// Returns the rule of an address in an object, if it was set in this period.
+    pub(super) fn get(&self, pc: usize, object: Option<&Object>, period: u64) -> Option<Rule> {
+        let key = key(pc, object, period);
         let slot = self.slot(key);
         let word = slot.rule.load(Ordering::Relaxed);
         let is_whole = slot.check.load(Ordering::Relaxed) == checksum(key, word);
         is_whole.then(|| Rule::from_word(word)).flatten()
     }
 
-    pub(super) fn set(&self, pc: usize, object: Option<&Object>, rule: Rule) {
-        let (key, word) = (key(pc, object), rule.to_word());
+    pub(super) fn set(&self, pc: usize, object: Option<&Object>, period: u64, rule: Rule) {
+        let (key, word) = (key(pc, object, period), rule.to_word());
         let slot = self.slot(key);
         slot.rule.store(word, Ordering::Relaxed);
         slot.check.store(checksum(key, word), Ordering::Relaxed);
@@ -56,12 +59,21 @@ impl<const N: usize> Rules<N> {
     }
 }
 
+/// Returns the number of the period in which a walk starts, of a coarse monotonic clock.
+pub(super) fn period() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is valid for writing. The call takes no lock and changes no `errno`,
+    // because every Linux has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    now.tv_sec.cast_unsigned() / PERIOD_SECONDS
+}
+
 /// Mixes an address with the identity of its object.
-fn key(pc: usize, object: Option<&Object>) -> u64 {
+fn key(pc: usize, object: Option<&Object>, period: u64) -> u64 {
     let identity = object.map_or(0, |object| {
         mix(object.header as u64).wrapping_add(object.start as u64 ^ (object.end as u64) << 20)
     });
-    mix(pc as u64 ^ identity)
+    mix(mix(pc as u64 ^ identity) ^ period)
 }
 
 fn checksum(key: u64, word: u64) -> u64 {
@@ -72,4 +84,57 @@ fn checksum(key: u64, word: u64) -> u64 {
 const fn mix(word: u64) -> u64 {
     let product = (word ^ word >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ product >> 29
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::Simple;
+    use super::*;
+
+    const OBJECT: Object = Object { start: 0x1000, end: 0x9000, header: 0x5000 };
+
+    #[test]
+    fn an_entry_belongs_to_an_address_an_object_and_a_period() {
+        let rules = Rules::<8>::new();
+        let simple =
+            Simple { register: 7, offset: 1 << 27, return_address: -1, frame_pointer: -4096 };
+        for rule in [Rule::Signal, Rule::FramePointer, Rule::Outermost, Rule::Simple(simple)] {
+            rules.set(0x2000, Some(&OBJECT), 1, rule);
+            assert_eq!(rules.get(0x2000, Some(&OBJECT), 1), Some(rule));
+        }
+        assert_eq!(rules.get(0x2001, Some(&OBJECT), 1), None);
+        assert_eq!(rules.get(0x2000, Some(&OBJECT), 2), None);
+        assert_eq!(rules.get(0x2000, None, 1), None);
+        for other in [
+            Object { start: 0, ..OBJECT },
+            Object { end: 0xa000, ..OBJECT },
+            Object { header: 0x5004, ..OBJECT },
+        ] {
+            assert_eq!(rules.get(0x2000, Some(&other), 1), None);
+        }
+    }
+
+    #[test]
+    fn mixed_words_are_no_entry() {
+        let rules = Rules::<1>::new();
+        rules.set(0x2000, Some(&OBJECT), 1, Rule::Signal);
+        let old = rules.0[0].rule.load(Ordering::Relaxed);
+        rules.set(0x2000, Some(&OBJECT), 1, Rule::Outermost);
+        rules.0[0].rule.store(old, Ordering::Relaxed);
+        assert_eq!(rules.get(0x2000, Some(&OBJECT), 1), None);
+    }
+
+    #[test]
+    fn a_rule_that_does_not_fit_is_read_from_the_tables() {
+        let simple = Simple { register: 7, offset: 16, return_address: -1, frame_pointer: -2 };
+        let wide = [
+            Simple { offset: 1 << 28, ..simple },
+            Simple { return_address: -4097, ..simple },
+            Simple { frame_pointer: 4096, ..simple },
+        ];
+        for simple in wide {
+            assert_eq!(Rule::from_word(Rule::Simple(simple).to_word()), Some(Rule::Tables));
+        }
+        assert_eq!(Rule::from_word(0), None);
+    }
 }

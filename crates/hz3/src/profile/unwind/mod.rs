@@ -16,6 +16,7 @@
 
 mod cache;
 mod expression;
+mod maps;
 mod memory;
 mod objects;
 mod reader;
@@ -47,6 +48,11 @@ pub(crate) fn walk(frames: &mut [usize]) -> usize {
 /// Follows the stack from `registers` on. [`registers::capture`] calls it.
 fn walk_from(registers: &Registers, frames: &mut [usize]) -> usize {
     let memory = memory::OwnMemory::new(registers.stack_pointer());
-    let process = step::Process { memory: &memory, objects: objects::find, rules: &cache::RULES };
+    let process = step::Process {
+        memory: &memory,
+        objects: |pc| objects::find(&memory, pc),
+        rules: &cache::RULES,
+        period: cache::period(),
+    };
     step::walk(&process, registers, frames)
 }

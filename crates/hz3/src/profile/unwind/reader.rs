@@ -4,6 +4,8 @@ use super::memory::Memory;
 
 /// Bytes that are copied at once.
 const BUFFERED: usize = 64;
+/// The most bytes of a LEB128 number. Ten hold 64 bits; assemblers may pad it.
+const LEB_BYTES: usize = 16;
 
 /// Reads bytes from `at` up to `end`. Every method returns `None` past the end, and where memory
 /// cannot be read.
@@ -122,7 +124,7 @@ impl<'a, M: Memory> Cursor<'a, M> {
     /// Reads an unsigned LEB128 number; bits past the 64th are dropped.
     pub(super) fn uleb(&mut self) -> Option<u64> {
         let (mut value, mut shift) = (0, 0);
-        loop {
+        for _ in 0..LEB_BYTES {
             let byte = self.byte()?;
             if shift < u64::BITS {
                 value |= u64::from(byte & 0x7f) << shift;
@@ -132,12 +134,13 @@ impl<'a, M: Memory> Cursor<'a, M> {
                 return Some(value);
             }
         }
+        None
     }
 
     /// Reads a signed LEB128 number.
     pub(super) fn sleb(&mut self) -> Option<i64> {
         let (mut value, mut shift) = (0_i64, 0);
-        loop {
+        for _ in 0..LEB_BYTES {
             let byte = self.byte()?;
             if shift < u64::BITS {
                 value |= i64::from(byte & 0x7f) << shift;
@@ -152,6 +155,7 @@ impl<'a, M: Memory> Cursor<'a, M> {
                 });
             }
         }
+        None
     }
 
     /// Reads a pointer. `data` is the address to which data-relative pointers are relative.

@@ -42,6 +42,8 @@ pub(super) struct Row {
 
 /// How deep `DW_CFA_remember_state` may nest; compilers need two.
 const REMEMBERED: usize = 3;
+/// The most instructions of one function; the longest real ones have thousands.
+const INSTRUCTIONS: usize = 1 << 16;
 /// A number of a register that is not followed, such as one for vectors.
 const OTHER: usize = COUNT;
 
@@ -92,12 +94,12 @@ impl Machine<'_> {
     /// Runs instructions until their end, or until the location passes `pc`.
     fn run<M: Memory>(&mut self, memory: &M, program: Program) -> Option<()> {
         let mut cursor = Cursor::new(memory, program.start, program.end);
-        while !cursor.is_at_end() {
-            if !self.step(&mut cursor)? {
-                break;
+        for _ in 0..INSTRUCTIONS {
+            if cursor.is_at_end() || !self.step(&mut cursor)? {
+                return Some(());
             }
         }
-        Some(())
+        None
     }
 
     /// Runs one instruction; returns false if the row is complete. `None` means that the

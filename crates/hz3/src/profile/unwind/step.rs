@@ -17,6 +17,8 @@ pub(super) struct Process<'a, M, F, const N: usize> {
     /// Returns the object of an address.
     pub(super) objects: F,
     pub(super) rules: &'a Rules<N>,
+    /// The period of time to which the rules belong.
+    pub(super) period: u64,
 }
 
 /// The frame of which a walk looks for the caller.
@@ -103,9 +105,9 @@ where
     let pc = frame.code_address();
     let object = (process.objects)(pc);
     let object = object.as_ref();
-    let rule = process.rules.get(pc, object).unwrap_or_else(|| {
+    let rule = process.rules.get(pc, object, process.period).unwrap_or_else(|| {
         let rule = find_rule(process.memory, frame, object);
-        process.rules.set(pc, object, rule);
+        process.rules.set(pc, object, process.period, rule);
         rule
     });
     match rule {

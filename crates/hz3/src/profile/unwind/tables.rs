@@ -44,7 +44,7 @@ pub(super) struct FrameDescription {
 const SORTED: u8 = 0x3b;
 /// `DW_EH_PE_omit`
 const OMITTED: u8 = 0xff;
-/// Bytes of one description of the sorted table.
+/// Bytes of one entry of the sorted table.
 const PAIR: usize = 8;
 
 /// Returns the description of the function that contains `pc`.

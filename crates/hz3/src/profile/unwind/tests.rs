@@ -2,6 +2,11 @@
 
 extern crate std;
 
+mod chains;
+mod malformed;
+#[cfg(target_arch = "x86_64")]
+mod stepping;
+
 use core::ffi::{c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
