@@ -26,6 +26,7 @@ const NEEDS: &[Need] = &[
     need("hz3-c", "cxx::", &["g++"]),
     need("hz3-c", "linked::", &["g++"]),
     need("hz3-c", "exports::", &["objdump", "gdb"]),
+    need("hz3-jemalloc", "a_program_for_jemalloc", &["gcc"]),
     need("hz3-lab", "the_page_has_all_pictures_and_needs_nothing_else", &["font"]),
     need("hz3-lab", "pictures_as_png_are_drawn", &["font"]),
     need("hz3-lab", "report::png::", &["font"]),

@@ -38,6 +38,8 @@ const SUITES: &[Suite] = &[
     },
     Suite { name: "core, loom models", package: "hz3", arguments: &["--lib"], build: Build::Loom },
     Suite { name: "C ABI", package: "hz3-c", arguments: &[], build: Build::Debug },
+    Suite { name: "statistics crate", package: "hz3-ctl", arguments: &[], build: Build::Debug },
+    Suite { name: "jemalloc's ABI", package: "hz3-jemalloc", arguments: &[], build: Build::Debug },
     Suite { name: "benchmark tool", package: "hz3-lab", arguments: &[], build: Build::Debug },
     Suite { name: "chores", package: "xtask", arguments: &[], build: Build::Debug },
     Suite { name: "real programs", package: "hz3-programs", arguments: &[], build: Build::Debug },
