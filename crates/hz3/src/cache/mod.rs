@@ -376,14 +376,18 @@ mod thread_cache {
             unsafe { &*stack }
         }
 
+        /// Returns the offset of an address in the arena: `None` outside.
+        #[inline(always)]
+        pub(crate) fn offset_of(&self, block: *mut u8) -> Option<usize> {
+            let offset = block.addr().wrapping_sub(self.arena_base.addr());
+            (offset < self.arena_bytes).then_some(offset)
+        }
+
         /// Returns the class of the slab that an address lies in: `None` outside the arena,
         /// [`SizeClass::NONE`] where there is no slab.
         #[inline(always)]
         pub(crate) fn class_of(&self, block: *mut u8) -> Option<SizeClass> {
-            let offset = block.addr().wrapping_sub(self.arena_base.addr());
-            if offset >= self.arena_bytes {
-                return None;
-            }
+            let offset = self.offset_of(block)?;
             let entry = self.class_map.wrapping_add(offset >> CHUNK_SHIFT);
             // SAFETY: I-4: the class map is readable for every chunk of the arena. In a sentinel
             // every address is outside the arena.

@@ -3,52 +3,39 @@
 //!
 //! A slot is one word: the start and length of a run, or 0. Only the owner fills slots. The owner
 //! and thieves empty a slot by exchanging its word for 0; the thread whose exchange succeeds owns
-//! the run, so no thread waits. Slots are sorted by length into bins, eight to a doubling, so a run
-//! that is taken is at most an eighth too long. A tick steals all runs; a busy thread gets a run of
-//! each length back by one miss.
+//! the run, so no thread waits. Slots are sorted into bins of lengths, so a run that is taken is
+//! little longer than asked for. A tick steals all runs; a busy thread gets a run of each length
+//! back by one miss.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use crate::base::bits;
-use crate::base::units::{PageIndex, Pages, Run, to_u32, to_u64, to_usize};
+use crate::base::units::{PageIndex, Pages, Run, to_u64, to_usize};
+use crate::segment::length_bin::{BINS, LONGEST, length_bin};
 
-/// The longest run that the cache keeps, 4 MiB: log2 of its pages.
-const LONGEST_SHIFT: u32 = 10;
-pub(crate) const LONGEST: Pages = Pages::new(1 << LONGEST_SHIFT);
-/// The start of the lowest doubling, log2 of its pages. The shortest large block lies in it.
-const SHORTEST_SHIFT: u32 = 3;
-/// Bins per doubling of the length: log2.
-const STEPS_SHIFT: u32 = 3;
-const BINS: usize = ((LONGEST_SHIFT - SHORTEST_SHIFT) << STEPS_SHIFT) as usize + 1;
 /// Slots of a bin.
 const WAYS: usize = 2;
 const SLOTS: usize = BINS * WAYS;
-const SLOT_WORDS: usize = bits::words_for(SLOTS);
+/// Bins that a take looks at.
+const BINS_TRIED: usize = 2;
 
 /// The runs. Only the owner puts and takes; any thread may steal.
 #[derive(Debug)]
 pub(crate) struct RunCache {
-    slots: [[AtomicU64; WAYS]; BINS],
+    /// The slots of all bins. The row behind the last bin is never filled: with it, a take can look
+    /// at two bins wherever it starts.
+    slots: [[AtomicU64; WAYS]; BINS + 1],
     /// The slot at which the search for the next run to evict starts. Used by the owner alone.
     clock_hand: AtomicUsize,
-    /// One bit per slot, set if the slot may hold a run. Used by the owner alone.
-    maybe_filled: [AtomicU64; SLOT_WORDS],
     /// Pages that the owner put in so far, minus those it took out. Written by the owner alone.
     net_put: AtomicU32,
     /// Pages stolen so far. Thieves add to it atomically.
     stolen: AtomicU32,
     /// The limit of [`RunCache::held`], in pages.
     most: AtomicU32,
-    /// The last poll of the reclaim driver: its state in the upper half, the pages held in the
-    /// lower.
-    polled: AtomicU64,
-}
-
-/// Returns the bin for runs of `pages` pages, which is at most [`LONGEST`].
-fn bin(pages: u32) -> usize {
-    let order = pages.ilog2().max(SHORTEST_SHIFT);
-    let step = (pages >> (order - STEPS_SHIFT)).saturating_sub(1 << STEPS_SHIFT);
-    to_usize(((order - SHORTEST_SHIFT) << STEPS_SHIFT) + step)
+    /// The state of the reclaim driver at the last poll. Written by the owner alone.
+    polled_state: AtomicU32,
+    /// The pages held at the last poll. Written by the owner alone.
+    polled_held: AtomicU32,
 }
 
 fn pack(run: Run) -> u64 {
@@ -70,16 +57,22 @@ fn add(counter: &AtomicU32, amount: u32) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
 
+/// Returns an empty slot of a bin.
+#[inline]
+fn empty_slot(ways: &[AtomicU64; WAYS]) -> Option<&AtomicU64> {
+    ways.iter().find(|slot| slot.load(Ordering::Relaxed) == 0)
+}
+
 impl RunCache {
     pub(crate) const fn new() -> RunCache {
         RunCache {
-            slots: [const { [const { AtomicU64::new(0) }; WAYS] }; BINS],
+            slots: [const { [const { AtomicU64::new(0) }; WAYS] }; BINS + 1],
             clock_hand: AtomicUsize::new(0),
-            maybe_filled: [const { AtomicU64::new(0) }; SLOT_WORDS],
             net_put: AtomicU32::new(0),
             stolen: AtomicU32::new(0),
             most: AtomicU32::new(0),
-            polled: AtomicU64::new(0),
+            polled_state: AtomicU32::new(0),
+            polled_held: AtomicU32::new(0),
         }
     }
 
@@ -90,11 +83,21 @@ impl RunCache {
     }
 
     /// Returns the pages held: exact for the owner while no thief is at work, else a hint.
-    fn held(&self) -> u32 {
+    /// It may be negative, because a count may change between the two loads.
+    fn difference(&self) -> i32 {
         let stolen = self.stolen.load(Ordering::Relaxed);
-        let held = self.net_put.load(Ordering::Relaxed).wrapping_sub(stolen);
-        // Between the two loads a count may change, so the difference may wrap.
-        if held > u32::MAX / 2 { 0 } else { held }
+        self.net_put.load(Ordering::Relaxed).wrapping_sub(stolen).cast_signed()
+    }
+
+    /// As [`RunCache::difference`], but never negative.
+    fn held(&self) -> u32 {
+        self.difference().max(0).cast_unsigned()
+    }
+
+    /// Returns whether `pages` more pages, few enough for a bin, would exceed the limit.
+    fn would_exceed(&self, pages: u32) -> bool {
+        let most = self.most.load(Ordering::Relaxed).cast_signed();
+        self.difference().wrapping_add_unsigned(pages) > most
     }
 
     /// Returns the bytes held: exact while neither the owner nor a thief is at work, else a hint.
@@ -107,53 +110,55 @@ impl RunCache {
         for count in [&self.net_put, &self.stolen] {
             count.store(0, Ordering::Relaxed);
         }
-        self.polled.store(0, Ordering::Relaxed);
+        for note in [&self.polled_state, &self.polled_held] {
+            note.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Owner: notes that the reclaim driver was polled in `state`, and the pages held now.
     pub(crate) fn note_poll(&self, state: u32) {
-        let note = u64::from(state) << 32 | u64::from(self.held());
-        self.polled.store(note, Ordering::Relaxed);
+        self.polled_state.store(state, Ordering::Relaxed);
+        self.polled_held.store(self.held(), Ordering::Relaxed);
     }
 
     /// Owner: returns whether the driver is still in the state of the last poll, and no more pages
     /// are held than then.
+    #[inline]
     pub(crate) fn is_poll_current(&self, state: u32) -> bool {
-        let note = self.polled.load(Ordering::Relaxed);
-        low_half(note >> 32) == state && self.held() <= low_half(note)
+        let held = self.polled_held.load(Ordering::Relaxed).cast_signed();
+        self.polled_state.load(Ordering::Relaxed) == state && self.difference() <= held
     }
 
-    /// Owner: keeps a run of `pages` pages if that evicts no other; returns whether it did.
+    /// Owner: keeps a run of length bin `bin` if that evicts no other; returns whether it did.
     ///
-    /// Calls `claim` for the run only when there is room. `None` from it means that the run is
-    /// gone.
+    /// Calls `claim` for the run only when there is room. If it returns false, the run is gone.
     #[inline]
-    pub(crate) fn put_if_room(&self, pages: Pages, claim: impl FnOnce() -> Option<Run>) -> bool {
-        let most = self.most.load(Ordering::Relaxed);
-        if pages > LONGEST || self.held().saturating_add(pages.get()) > most {
+    pub(crate) fn put_if_room(&self, run: Run, bin: u32, claim: impl FnOnce() -> bool) -> bool {
+        let Some(ways) = self.ways(bin) else { return false };
+        if self.would_exceed(run.pages.get()) {
             return false;
         }
-        let Some(slot) = self.empty_slot(bin(pages.get()) * WAYS) else { return false };
-        let Some(run) = claim() else { return false };
-        self.fill(slot, run);
-        true
+        let Some(slot) = empty_slot(ways) else { return false };
+        let is_claimed = claim();
+        if is_claimed {
+            self.fill(slot, run);
+        }
+        is_claimed
     }
 
     /// Owner: stores a run in an empty slot.
     #[inline]
-    fn fill(&self, slot: usize, run: Run) {
+    fn fill(&self, slot: &AtomicU64, run: Run) {
         add(&self.net_put, run.pages.get());
-        let word = &self.maybe_filled[slot / to_usize(bits::WORD_BITS)];
-        let bit = 1 << (slot % to_usize(bits::WORD_BITS));
-        word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
         // Release pairs with the acquire exchange in `steal`: the thief sees what the owner wrote.
-        self.slot(slot).store(pack(run), Ordering::Release);
+        slot.store(pack(run), Ordering::Release);
     }
 
     /// Owner: takes a run of at least `pages` pages that lies in their bin or in the next one.
+    #[inline]
     pub(crate) fn take(&self, pages: Pages) -> Option<Run> {
-        let first = bin(pages.get());
-        let bins = self.slots.get(first..(first + 2).min(BINS))?;
+        let first = to_usize(length_bin(pages)).min(BINS - 1);
+        let bins = &self.slots[first..first + BINS_TRIED];
         bins.as_flattened().iter().find_map(|slot| {
             let word = slot.load(Ordering::Relaxed);
             let run = unpack(word).filter(|run| run.pages >= pages)?;
@@ -164,49 +169,41 @@ impl RunCache {
         })
     }
 
-    /// Owner: keeps a run of at most [`LONGEST`] pages, and passes the runs that it replaces to
-    /// `evict`.
+    /// Owner: keeps a run, and passes the runs that it replaces to `evict`, or the run itself if it
+    /// is too long.
     pub(crate) fn put(&self, run: Run, mut evict: impl FnMut(Run)) {
-        let pages = run.pages.get();
-        let most = self.most.load(Ordering::Relaxed);
-        while self.held().saturating_add(pages) > most {
+        let Some(ways) = self.ways(length_bin(run.pages)) else {
+            evict(run);
+            return;
+        };
+        while self.would_exceed(run.pages.get()) {
             let Some(slot) = self.next_filled() else { break };
             self.evict_from(slot, &mut evict);
         }
-        let first = bin(pages) * WAYS;
-        let slot = self.empty_slot(first).unwrap_or_else(|| {
-            let hand = self.clock_hand.load(Ordering::Relaxed);
-            first + hand % WAYS
-        });
+        let slot = empty_slot(ways)
+            .unwrap_or_else(|| &ways[self.clock_hand.load(Ordering::Relaxed) % WAYS]);
         self.evict_from(slot, &mut evict);
         self.fill(slot, run);
     }
 
-    /// Returns an empty slot of the bin that starts at slot `first`.
+    /// Returns the slots of a bin; `None` for that of a run that is too long.
     #[inline]
-    fn empty_slot(&self, first: usize) -> Option<usize> {
-        (first..first + WAYS).find(|&slot| self.slot(slot).load(Ordering::Relaxed) == 0)
+    fn ways(&self, bin: u32) -> Option<&[AtomicU64; WAYS]> {
+        self.slots[..BINS].get(to_usize(bin))
     }
 
-    #[inline]
-    fn slot(&self, slot: usize) -> &AtomicU64 {
-        &self.slots.as_flattened()[slot]
-    }
-
-    /// Owner: returns the next slot that may hold a run, from the clock hand on and round to the
+    /// Owner: returns the next slot that holds a run, from the clock hand on and round to the
     /// start. Moves the hand past it.
-    fn next_filled(&self) -> Option<usize> {
-        let hand = to_u32(self.clock_hand.load(Ordering::Relaxed));
-        let word_at = |word: usize| self.maybe_filled[word].load(Ordering::Relaxed);
-        let next = |from| bits::next_set(from, bits::word_count(SLOT_WORDS), word_at);
-        let slot = to_usize(next(hand).or_else(|| next(0))?);
-        self.clock_hand.store((slot + 1) % SLOTS, Ordering::Relaxed);
-        Some(slot)
+    fn next_filled(&self) -> Option<&AtomicU64> {
+        let hand = self.clock_hand.load(Ordering::Relaxed);
+        let slots = self.slots[..BINS].as_flattened();
+        let is_filled = |&at: &usize| slots[at].load(Ordering::Relaxed) != 0;
+        let at = (hand..SLOTS).chain(0..hand).find(is_filled)?;
+        self.clock_hand.store((at + 1) % SLOTS, Ordering::Relaxed);
+        Some(&slots[at])
     }
 
-    fn evict_from(&self, slot: usize, evict: &mut impl FnMut(Run)) {
-        bits::clear(&self.maybe_filled, to_u32(slot), 1);
-        let slot = self.slot(slot);
+    fn evict_from(&self, slot: &AtomicU64, evict: &mut impl FnMut(Run)) {
         if slot.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -236,11 +233,9 @@ impl RunCache {
     }
 }
 
-const _: () = assert!(to_u32(BINS) > 0 && LONGEST.get() == 1 << LONGEST_SHIFT);
-
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, RunCache, bin};
+    use super::{LONGEST, RunCache, length_bin};
     use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run};
     use std::vec::Vec;
 
@@ -252,13 +247,6 @@ mod tests {
         let cache = RunCache::new();
         cache.set_limit(pages * PAGE_BYTES);
         cache
-    }
-
-    #[test]
-    fn bins_rise_with_the_length() {
-        let bins: Vec<usize> = (1..=LONGEST.get()).map(bin).collect();
-        assert!(bins.windows(2).all(|pair| pair[0] <= pair[1] && pair[1] <= pair[0] + 1));
-        assert_eq!(bins.last(), Some(&(super::BINS - 1)));
     }
 
     #[test]
@@ -278,16 +266,16 @@ mod tests {
     #[test]
     fn put_if_room_claims_a_run_only_if_it_keeps_it() {
         let cache = cache(100);
-        let put = |start, pages| {
-            let claim = || Some(run(start, pages));
-            cache.put_if_room(Pages::new(pages), claim)
+        let put_if = |run: Run, claim: &dyn Fn() -> bool| {
+            cache.put_if_room(run, length_bin(run.pages), claim)
         };
-        assert!(!cache.put_if_room(Pages::new(16), || None), "another thread freed it");
+        let put = |start, pages| put_if(run(start, pages), &|| true);
+        assert!(!put_if(run(100, 16), &|| false), "another thread freed it");
         assert!(put(100, 16) && put(200, 16));
         let refused = || panic!("claimed a run without room for it");
-        assert!(!cache.put_if_room(Pages::new(16), refused), "both slots are full");
-        assert!(!cache.put_if_room(Pages::new(70), refused), "more than the limit");
-        assert!(!cache.put_if_room(Pages::new(LONGEST.get() + 1), refused), "too long");
+        assert!(!put_if(run(300, 16), &refused), "both slots are full");
+        assert!(!put_if(run(300, 70), &refused), "more than the limit");
+        assert!(!put_if(run(300, 2 * LONGEST.get()), &refused), "too long");
         assert_eq!(cache.take(Pages::new(16)), Some(run(100, 16)));
         assert_eq!(cache.bytes(), 16 * 4096);
     }

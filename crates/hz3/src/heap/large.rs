@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::Heap;
 use crate::base::units::{PAGE_BYTES, Pages, Run};
-use crate::cache::{Counts, Front, ThreadCache, runs};
+use crate::cache::{Counts, Front, ThreadCache};
 use crate::os::Os;
 use crate::segment::large::{LargeBlock, NotABlock};
 
@@ -63,15 +63,18 @@ impl<O: Os> Heap<O> {
         self.take_cached(cache, size).map(|block| block.start)
     }
 
-    /// Frees the large block at an address of the arena if the calling thread's cache has room for
+    /// Frees the large block at an offset of the arena if the calling thread's cache has room for
     /// its run.
     /// Returns false if it did nothing; [`Heap::free_miss`] then frees the block.
     #[inline]
-    pub(crate) fn free_to_cache(&self, cache: &ThreadCache, address: usize) -> bool {
-        let Some(offset) = self.segments.arena().offset_of(address) else { return false };
+    pub(crate) fn free_to_cache(&self, cache: &ThreadCache, offset: usize) -> bool {
+        // No large block lies in the pages of the tables, and their records say so.
+        if offset >= self.segments.arena().frontier().offset() {
+            return false;
+        }
         let Ok(run) = self.segments.large_at(offset) else { return false };
-        let claim = || self.segments.claim_large(offset).ok();
-        let is_kept = cache.runs.put_if_room(run.pages, claim);
+        let bin = self.segments.bin_of_large(run);
+        let is_kept = cache.runs.put_if_room(run, bin, || self.segments.claim_run(run));
         if is_kept {
             Counts::count(&cache.counts.large_frees);
         }
@@ -81,12 +84,9 @@ impl<O: Os> Heap<O> {
     /// Takes a run that the thread freed recently.
     #[inline]
     fn take_cached(&self, cache: &ThreadCache, size: usize) -> Option<LargeBlock> {
-        if size > runs::LONGEST.bytes() {
-            return None;
-        }
         let run = cache.runs.take(Pages::containing(size)?)?;
         Counts::count(&cache.counts.large_allocs);
-        Some(self.segments.register_large(run))
+        Some(self.segments.register_again(run))
     }
 
     pub(super) fn try_large(&self, size: usize, align: usize) -> Option<(NonNull<u8>, Fresh)> {
@@ -110,11 +110,7 @@ impl<O: Os> Heap<O> {
         match front {
             Front::Cache(cache) => {
                 Counts::count(&cache.counts.large_frees);
-                if run.pages <= runs::LONGEST {
-                    cache.runs.put(run, give);
-                } else {
-                    give(run);
-                }
+                cache.runs.put(run, give);
             }
             Front::Direct => {
                 count(&self.counts.large_frees);

@@ -75,7 +75,17 @@ impl<O: Os> Segments<O> {
     /// Turns a run of the caller's into a block.
     pub(crate) fn register_large(&self, run: Run) -> LargeBlock {
         let record = self.tables().record(run.start);
-        record.set_pages(run.pages);
+        record.set_large_pages(run.pages);
+        record.set_large(true);
+        LargeBlock { start: self.arena.page_address(run.start), run }
+    }
+
+    /// Turns a run that is the caller's since [`Segments::claim_run`] into a block again.
+    /// Its record still holds the length.
+    #[inline]
+    pub(crate) fn register_again(&self, run: Run) -> LargeBlock {
+        let record = self.tables().record(run.start);
+        debug_assert_eq!(record.pages(), run.pages, "the length of a run that was a block");
         record.set_large(true);
         LargeBlock { start: self.arena.page_address(run.start), run }
     }
@@ -150,8 +160,20 @@ impl<O: Os> Segments<O> {
     /// to the caller.
     pub(crate) fn claim_large(&self, offset: usize) -> Result<Run, NotABlock> {
         let run = self.large_at(offset)?;
-        let claimed = self.tables().record(run.start).claim_large();
-        claimed.then_some(run).ok_or(NotABlock::NoBlockStart)
+        self.claim_run(run).then_some(run).ok_or(NotABlock::NoBlockStart)
+    }
+
+    /// Returns the bin of the length of a large block.
+    #[inline]
+    pub(crate) fn bin_of_large(&self, run: Run) -> u32 {
+        self.tables().record(run.start).length_bin()
+    }
+
+    /// Ends the block that [`Segments::large_at`] found; its run then belongs to the caller.
+    /// Returns false if another thread has ended it since.
+    #[inline]
+    pub(crate) fn claim_run(&self, run: Run) -> bool {
+        self.tables().record(run.start).claim_large()
     }
 
     /// Changes the length of a block to `bytes`, in place or by moving it.
@@ -171,7 +193,7 @@ impl<O: Os> Segments<O> {
     /// Shortens a block to `pages` pages and gives the rest back.
     fn shrink(&self, run: Run, pages: Pages) {
         if pages < run.pages {
-            self.tables().record(run.start).set_pages(pages);
+            self.tables().record(run.start).set_large_pages(pages);
             let rest = Run::new(run.start + pages, run.pages - pages);
             self.give(rest, rest.pages);
         }
@@ -199,7 +221,7 @@ impl<O: Os> Segments<O> {
                 return false;
             }
         }
-        self.tables().record(run.start).set_pages(run.pages + more);
+        self.tables().record(run.start).set_large_pages(run.pages + more);
         true
     }
 

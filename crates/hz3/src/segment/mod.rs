@@ -30,6 +30,7 @@ mod experiments;
 mod huge;
 pub(crate) mod huge_units;
 pub(crate) mod large;
+pub(crate) mod length_bin;
 mod limit;
 mod list_layout;
 mod lists;

@@ -20,6 +20,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::length_bin::length_bin;
 use super::list_layout::{ListBits, list_bits_for};
 use super::meta::SegmentMeta;
 use crate::base::bits;
@@ -51,7 +52,8 @@ const LARGE: u32 = u32::MAX;
 /// `pages` is valid at the first page of a large block and at both ends of a free run.
 /// The links are valid at the first page of a free run (lists by length) and at its second page
 /// (lists by chunks).
-/// At the first page of a large block, `next` is [`LARGE`], which is no link.
+/// At the first page of a large block, `next` is [`LARGE`], which is no link, and `previous` is the
+/// bin of the length.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct PageRecord {
@@ -78,6 +80,17 @@ impl PageRecord {
     /// If two threads free the same block, one of the two calls returns false.
     pub(crate) fn claim_large(&self) -> bool {
         self.next.compare_exchange(LARGE, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sets the length of the large block that starts here, or will.
+    pub(crate) fn set_large_pages(&self, pages: Pages) {
+        self.set_pages(pages);
+        self.set_previous(length_bin(pages));
+    }
+
+    /// Returns the bin of the length of the large block that starts here, or did last.
+    pub(crate) fn length_bin(&self) -> u32 {
+        self.previous()
     }
 
     pub(crate) fn set_large(&self, large: bool) {

@@ -1,10 +1,12 @@
 //! Tests of the segments alone: runs, large and huge blocks, the memory limit, and the doors for
 //! reclaim.
 
+use core::cmp::Ordering;
 use core::num::NonZero;
 use std::vec::Vec;
 
 use super::large::NotABlock;
+use super::length_bin::length_bin;
 use super::meta::Age;
 use super::pages::Fit;
 use super::{Segments, fake_segments};
@@ -91,6 +93,27 @@ fn a_large_block_grows_in_place_and_is_freed_only_once() {
     assert_eq!(segments.claim_large(offset), Err(NotABlock::NoBlockStart));
     segments.give(run, run.pages);
     segments.validate();
+}
+
+#[test]
+fn the_record_of_a_large_block_has_the_bin_of_its_present_length() {
+    let segments = fake_segments(4);
+    let block = segments.allocate_large(100_000, 16).expect("room");
+    let offset = block.start.addr().get() - segments.arena().base().addr().get();
+    let bin = || {
+        let run = segments.large_at(offset).expect("a block");
+        assert_eq!(segments.bin_of_large(run), length_bin(run.pages));
+        segments.bin_of_large(run)
+    };
+    let at_first = bin();
+    for (bytes, expected) in [(300_000, Ordering::Greater), (50_000, Ordering::Less)] {
+        let run = segments.large_at(offset).expect("a block");
+        assert_eq!(segments.resize_large(run, bytes), Some(block.start), "in place");
+        assert_eq!(bin().cmp(&at_first), expected);
+    }
+    let run = segments.claim_large(offset).expect("a block");
+    segments.register_again(run);
+    bin();
 }
 
 #[test]

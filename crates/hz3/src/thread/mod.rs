@@ -230,11 +230,9 @@ pub(crate) fn take_cached_large(size: usize) -> Option<*mut u8> {
 pub(crate) unsafe fn free_to_cache(block: *mut u8) -> bool {
     let cache = tls::hot();
     // For a sentinel no address is in the arena.
-    if cache.class_of(block) != Some(SizeClass::NONE) {
-        return false;
-    }
+    let Some(offset) = cache.offset_of(block) else { return false };
     let Some(heap) = existing_heap() else { return false };
-    let is_kept = heap.free_to_cache(cache, block.addr());
+    let is_kept = heap.free_to_cache(cache, offset);
     if is_kept {
         reclaimer::poll_kept(heap, cache);
     }
