@@ -4,6 +4,7 @@ mod ab;
 mod bench;
 mod compare;
 mod demo;
+mod look;
 mod pages;
 pub(crate) mod parse;
 mod peers;
@@ -17,6 +18,7 @@ pub(crate) use ab::AbArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use demo::DemoArgs;
+pub(crate) use look::{LookArgs, TopArgs};
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use peers::PeersArgs;
 pub(crate) use profile::ProfileArgs;
@@ -66,6 +68,18 @@ pub(crate) enum Command {
     /// Watch the memory of a command or a running process and write it down as CSV
     #[command(long_about = watch::LONG, after_long_help = watch::NOTES)]
     Watch(WatchArgs),
+
+    /// Show what the heap of a running process holds, and what it does
+    #[command(long_about = look::TOP, after_long_help = look::NOTES)]
+    Top(TopArgs),
+
+    /// Say why a running process holds its memory
+    #[command(long_about = look::WHY, after_long_help = look::NOTES)]
+    Why(LookArgs),
+
+    /// Print the statistics of a running process as `OpenMetrics` text
+    #[command(long_about = look::METRICS, after_long_help = look::NOTES)]
+    Metrics(LookArgs),
 
     /// Run one workload on this process's malloc and report its speed
     #[command(long_about = bench::LONG, after_long_help = bench::NOTES)]

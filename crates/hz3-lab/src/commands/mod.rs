@@ -5,6 +5,7 @@ mod bench;
 mod compare;
 mod demo;
 mod library;
+mod look;
 mod pages;
 mod peers;
 mod profile;
@@ -31,6 +32,9 @@ pub(crate) fn dispatch(command: Command) -> Result<u8> {
         Command::Probe => peers::probe(),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Top(args) => look::top(&args),
+        Command::Why(args) => look::why(&args),
+        Command::Metrics(args) => look::metrics(&args),
         Command::Watch(args) => watch::run(&args),
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod job;
 pub(crate) mod listening;
 pub(crate) mod load;
+pub(crate) mod page;
 mod relay;
 pub(crate) mod sample;
 pub(crate) mod sampler;

@@ -1,0 +1,58 @@
+//! `hz3 top`, `hz3 why` and `hz3 metrics`.
+
+use super::values::span;
+use clap::Args;
+use std::time::Duration;
+
+pub(super) const TOP: &str = "\
+Show what the heap of a running process holds, and what it does: live bytes, memory that is resident without being \
+used, and by which means it goes back; rates; size classes; threads.
+
+The process runs on. hz3 reads the page of statistics that the library keeps, and /proc.";
+
+pub(super) const WHY: &str = "\
+Say in sentences why a running process holds its memory: what is in use, what goes back by itself and when, and what \
+the program or the operator can do.";
+
+pub(super) const METRICS: &str = "\
+Print the statistics of a running process as OpenMetrics text, for Prometheus and what reads its format.";
+
+pub(super) const NOTES: &str = "\
+A process answers at its next tick or slow path. One that neither allocates nor has memory to give back does not
+answer; then the figures are those of its last tick, and their age is shown.
+
+Keys of `hz3 top`: q or Ctrl-C ends.
+
+Exit status:
+  0    done; also when a process that `hz3 top` shows ends
+  1    the process shows no statistics: it does not run on hz3, or has hardly allocated
+  2    there is no such process
+  125  it belongs to another user, or may not be traced";
+
+/// The options of `hz3 why` and `hz3 metrics`.
+#[derive(Debug, Args)]
+pub(crate) struct LookArgs {
+    /// The number of the process, in the namespace of this program
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) pid: i32,
+}
+
+/// The options of `hz3 top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// The number of the process, in the namespace of this program
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) pid: i32,
+
+    /// Print the figures once and end
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Print the figures once, as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Time between two updates; seconds without a unit
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = span)]
+    pub(crate) interval: Duration,
+}

@@ -1,0 +1,43 @@
+//! `hz3 top`, `hz3 why`, `hz3 metrics`: a running process, looked at from outside.
+
+mod metrics;
+mod observation;
+mod screen;
+mod view;
+mod why;
+
+use crate::cli::{LookArgs, TopArgs};
+use crate::failure::{Failure, Result};
+use crate::measure::page::RemotePage;
+use crate::text::out;
+use observation::Observation;
+
+/// Shows the figures, once or until the process ends.
+pub(crate) fn top(args: &TopArgs) -> Result<u8> {
+    let remote = RemotePage::find(args.pid)?;
+    if !args.once && !args.json {
+        return screen::run(&remote, args.pid, args.interval);
+    }
+    let seen = Observation::take(&remote, args.pid)?;
+    if args.json {
+        let json = serde_json::to_string(&view::json(&seen));
+        out::line(&json.map_err(|error| Failure::io("write JSON", error))?)?;
+    } else {
+        out::line(&view::text(&seen, None).join("\n"))?;
+    }
+    Ok(0)
+}
+
+/// Says why the process holds its memory.
+pub(crate) fn why(args: &LookArgs) -> Result<u8> {
+    let remote = RemotePage::find(args.pid)?;
+    out::line(&why::sentences(&Observation::take(&remote, args.pid)?).join("\n"))?;
+    Ok(0)
+}
+
+/// Prints `OpenMetrics` text.
+pub(crate) fn metrics(args: &LookArgs) -> Result<u8> {
+    let remote = RemotePage::find(args.pid)?;
+    out::bytes(metrics::text(&Observation::take(&remote, args.pid)?).as_bytes())?;
+    Ok(0)
+}

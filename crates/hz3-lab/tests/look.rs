@@ -1,0 +1,189 @@
+//! `hz3 top`, `hz3 why` and `hz3 metrics` on a process that plays the library: this one.
+//!
+//! The page is filled in as `crates/hz3/src/thread/page.rs` does it. That the library's own page
+//! can be read is tested in `crates/hz3-c/tests/c_abi/page.rs`.
+
+mod common;
+
+use common::{hz3, stderr, stdout};
+use serde_json::Value;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const BYTES: usize = 12 * 1024;
+const NAMES_AT: usize = 8192;
+const VALUES: [(&str, u64); 13] = [
+    ("allocated", 6 << 20),
+    ("slack_shared", 3 << 20),
+    ("slack_holes", 1 << 20),
+    ("dirty", 2 << 20),
+    ("cached", 5 << 20),
+    ("cached_idle", 5 << 20),
+    ("metadata_resident", 1 << 20),
+    ("committed", 17 << 20),
+    ("refills", 7),
+    ("tick_ms", 125),
+    ("reclaimer", 3),
+    ("time_ns", 1_500_000_000),
+    ("threads_shown", 1),
+];
+
+/// Puts a page into this process and answers its requests.
+fn page() -> u32 {
+    static PAGE: OnceLock<usize> = OnceLock::new();
+    static ANSWERS: OnceLock<()> = OnceLock::new();
+    let page = *PAGE.get_or_init(|| {
+        // SAFETY: a fresh mapping, apart from others by its neighbours.
+        let all = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            libc::mmap(std::ptr::null_mut(), BYTES + 0x2_0000, libc::PROT_NONE, flags, -1, 0)
+        };
+        let start = all.cast::<u8>().wrapping_add(0x1_0000);
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: whole pages of the mapping.
+        assert_eq!(unsafe { libc::mprotect(start.cast(), BYTES, protection) }, 0);
+        // SAFETY: lets the program under test read this process where Yama restricts it.
+        unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
+        // SAFETY: the mapping is this function's.
+        fill(unsafe { std::slice::from_raw_parts_mut(start, BYTES) });
+        start.addr()
+    });
+    let word = |at: usize| {
+        let word = std::ptr::with_exposed_provenance::<AtomicU32>(page + at);
+        // SAFETY: a word of the page, which stays.
+        unsafe { &*word }
+    };
+    ANSWERS.get_or_init(|| {
+        let (answered, number) = (word(72), word(76));
+        std::thread::spawn(move || {
+            loop {
+                answered.store(number.load(Ordering::Relaxed), Ordering::Relaxed);
+                std::thread::yield_now();
+            }
+        });
+    });
+    std::process::id()
+}
+
+fn fill(page: &mut [u8]) {
+    let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+    let names = VALUES.map(|(name, _)| name).join("\0") + "\0";
+    put(NAMES_AT, names.as_bytes());
+    let [values_at, classes_at, threads_at] = [1024_u32, 2048, 4096];
+    for (index, (_, value)) in VALUES.iter().enumerate() {
+        put(1024 + 8 * index, &value.to_le_bytes());
+    }
+    let class: [u64; 4] = [112, 9, 50_000, 100];
+    let thread: [u64; 4] = [u64::from(std::process::id()), 1, 4096, 321];
+    for index in 0..4 {
+        put(2048 + 32 + 8 * index, &class[index].to_le_bytes());
+        put(4096 + 8 * index, &thread[index].to_le_bytes());
+    }
+    let count = |number: usize| u32::try_from(number).expect("a small number");
+    let head = [
+        1,
+        count(BYTES),
+        2,
+        std::process::id(),
+        count(NAMES_AT),
+        count(names.len()),
+        values_at,
+        count(VALUES.len()),
+        classes_at,
+        2,
+        4,
+        threads_at,
+        128,
+        4,
+        72,
+        0,
+    ];
+    for (index, word) in head.into_iter().enumerate() {
+        put(8 + 4 * index, &word.to_le_bytes());
+    }
+    put(0, b"hz3stats");
+}
+
+#[test]
+fn top_prints_the_parts_of_the_memory_once() {
+    let output = hz3().args(["top", "--once", &page().to_string()]).output().unwrap();
+    let text = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for words in ["live", "6.0 MiB", "pinned", "3.0 MiB", "cached, idle", "   112     49,900"] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn json_has_every_value_class_and_thread() {
+    let output = hz3().args(["top", "--json", &page().to_string()]).output().unwrap();
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    for (name, value) in VALUES {
+        assert_eq!(json["values"][name], value, "{name}");
+    }
+    assert_eq!(json["classes"][0]["live"], 49_900);
+    assert_eq!(json["threads"][0]["slow_paths"], 321);
+    assert_eq!(json["threads"][0]["id"], std::process::id());
+    assert_eq!((&json["answered"], &json["own"]), (&true.into(), &true.into()));
+    assert!(json["resident"].as_u64().unwrap() > 1 << 20);
+}
+
+#[test]
+fn why_says_what_is_pinned_and_what_goes_by_itself() {
+    let output = hz3().args(["why", &page().to_string()]).output().unwrap();
+    let text = stdout(&output);
+    for sentence in [
+        "holds 6.0 MiB in live blocks.",
+        "The size class of 112 bytes holds most: 5.3 MiB in 49,900 blocks.",
+        "3.0 MiB are pinned: free, but in pages that also hold live blocks.",
+        "5.0 MiB are in caches of idle threads: they go by themselves if they stay unused, within \
+         250.0 ms to 875.0 ms.",
+        "hz3::collect()",
+    ] {
+        assert!(text.contains(sentence), "{sentence} is not in\n{text}");
+    }
+}
+
+#[test]
+fn metrics_are_open_metrics() {
+    let output = hz3().args(["metrics", &page().to_string()]).output().unwrap();
+    let text = stdout(&output);
+    for lines in [
+        "# TYPE hz3_allocated_bytes gauge\nhz3_allocated_bytes 6291456\n",
+        "# TYPE hz3_refills counter\nhz3_refills_total 7\n",
+        "# TYPE hz3_time_seconds counter\nhz3_time_seconds_total 1.500000000\n",
+        "hz3_class_live_blocks{size=\"112\"} 49900\n",
+        "# TYPE hz3_mapped_bytes gauge\nhz3_mapped_bytes 17825792\n",
+    ] {
+        assert!(text.contains(lines), "{lines} is not in\n{text}");
+    }
+    assert!(text.ends_with("\n# EOF\n"), "{text}");
+    let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+    let names: std::collections::BTreeSet<_> = types.iter().collect();
+    assert_eq!(types.len(), names.len(), "a metric is declared twice\n{text}");
+}
+
+#[test]
+fn a_process_without_hz3_and_one_that_is_gone_are_told_apart() {
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let pid = child.id().to_string();
+    for command in ["top", "why", "metrics"] {
+        let output = hz3().args([command, &pid]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert!(stderr(&output).contains("shows no statistics of hz3"), "{}", stderr(&output));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = hz3().args(["why", &pid]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(&format!("no process has the number {pid}")));
+}
+
+#[test]
+fn without_a_terminal_top_says_how_to_look_once() {
+    let output = hz3().args(["top", &page().to_string()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--once"), "{}", stderr(&output));
+}
