@@ -12,11 +12,6 @@
 //! stats      medians, percentiles      |  text     numbers and tables for people
 //! ```
 #![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command-line program talks on its standard streams"
-)]
-#![allow(
     clippy::cast_precision_loss,
     reason = "counts become f64 only to be shown or compared at four digits"
 )]
@@ -45,7 +40,8 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.is_quiet() {
-                eprintln!("hz3: {failure}");
+                // Standard error may be closed or full as well; the exit code tells the rest.
+                let _ = text::err::note(&format!("hz3: {failure}"));
             }
             ExitCode::from(failure.code())
         }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{hz3, library, stderr, stdout};
+use common::{hz3, library, stand_in, stderr, stdout};
 
 /// The words after `hz3`, and the text that the line must contain.
 const WRONG: &[(&str, &str)] = &[
@@ -130,6 +130,26 @@ fn results_are_not_overwritten_without_force() {
 }
 
 #[test]
+fn output_of_a_command_that_cannot_be_passed_on_ends_the_run() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = std::process::Stdio::from(full);
+    for (out, code, lines) in [(writer.into(), 141, 0), (full, 125, 1)] {
+        let output = hz3()
+            .args(["run", "--lib"])
+            .arg(stand_in())
+            .args(["--", "yes"])
+            .stdout(out)
+            .output()
+            .unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert_eq!(said.lines().count(), lines, "{said}");
+    }
+}
+
+#[test]
 fn a_full_disk_and_a_reader_who_has_gone_end_hz3_with_their_codes() {
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = hz3().arg("--help").stdout(full()).output().unwrap();
@@ -146,4 +166,19 @@ fn a_full_disk_and_a_reader_who_has_gone_end_hz3_with_their_codes() {
     let output = hz3().arg("peers").stdout(writer).output().unwrap();
     assert_eq!(output.status.code(), Some(141));
     assert_eq!(stderr(&output), "");
+
+    // A message that standard error does not take ends hz3 with a code, not with a panic.
+    let command = || {
+        let mut command = hz3();
+        command.args(["watch", "--out", "/dev/null", "--", "true"]);
+        command
+    };
+    let status = command().stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(125));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = command().stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(141));
+    let status = hz3().arg("comprae").stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
 }

@@ -29,13 +29,13 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
     measure::adopt_orphans()?;
     let signals = Interruption::watch()?;
     let names: Vec<&str> = record.peers.iter().map(|peer| peer.name.as_str()).collect();
-    eprintln!(
+    text::err::note(&format!(
         "hz3: comparing {}: a burst of memory that is freed, in three situations, and two loops for \
          speed; about {}",
         names.join(", "),
         text::about(SECONDS_EACH * f64::from(args.rounds) * names.len() as f64)
-    );
-    offer(&record.missing);
+    ))?;
+    offer(&record.missing)?;
     let limits = Limits { trial: LIMIT, session: None };
     let ended = session::run(&mut record, &results, limits, &signals)?;
     report::write(&record, &out)?;
@@ -59,13 +59,15 @@ fn place(args: &DemoArgs) -> PathBuf {
 }
 
 /// Prints how to install the allocators that Debian has and this machine lacks.
-fn offer(missing: &[Missing]) {
+fn offer(missing: &[Missing]) -> Result<()> {
     const INSTALL: &str = "apt-get install ";
     let packages: Vec<&str> =
         missing.iter().filter_map(|missing| missing.remedy.strip_prefix(INSTALL)).collect();
-    if !packages.is_empty() {
-        eprintln!("hz3: for more to compare with, type: {INSTALL}{}", packages.join(" "));
+    if packages.is_empty() {
+        return Ok(());
     }
+    let packages = packages.join(" ");
+    text::err::note(&format!("hz3: for more to compare with, type: {INSTALL}{packages}"))
 }
 
 fn plan(args: &DemoArgs) -> Result<Record> {

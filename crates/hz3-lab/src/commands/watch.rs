@@ -141,8 +141,8 @@ impl Report {
             let line = serde_json::to_string(self).map_err(|e| Failure::io("write JSON", e))?;
             return text::out::line(&line);
         }
-        eprintln!("\n{}\n{}\n{}", self.table(), self.sentence(), self.summary_line());
-        Ok(())
+        let [table, sentence, summary] = [self.table(), self.sentence(), self.summary_line()];
+        text::err::note(&format!("\n{table}\n{sentence}\n{summary}"))
     }
 
     fn table(&self) -> String {

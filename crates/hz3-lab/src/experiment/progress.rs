@@ -1,5 +1,7 @@
 //! Progress of a session: a bar on a terminal, a line now and then elsewhere.
 
+use crate::failure::Result;
+use crate::text::err;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -31,15 +33,17 @@ impl Progress {
     }
 
     /// Shows a message about the current trial.
-    pub(super) fn show(&mut self, message: &str) {
+    pub(super) fn show(&mut self, message: &str) -> Result<()> {
         self.bar.set_message(message.to_owned());
         if let Some(last) = &mut self.last_line
             && (self.is_first || last.elapsed() >= EVERY)
         {
-            eprintln!("hz3: {} of {} trials done; {message}", self.done, self.total);
+            let (done, total) = (self.done, self.total);
+            err::note(&format!("hz3: {done} of {total} trials done; {message}"))?;
             *last = Instant::now();
         }
         self.is_first = false;
+        Ok(())
     }
 
     /// Counts one more trial as done.
@@ -49,8 +53,8 @@ impl Progress {
     }
 
     /// Writes a line above the bar.
-    pub(super) fn line(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+    pub(super) fn line(&self, text: &str) -> Result<()> {
+        self.bar.suspend(|| err::note(text))
     }
 
     /// Removes the bar.

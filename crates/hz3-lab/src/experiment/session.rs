@@ -56,7 +56,7 @@ pub(crate) fn run(
     let runner = Runner { signals, limit: limits.trial, measure, latency };
     record.save(path)?;
     if record.trials.is_empty() {
-        warm_up(record, &runner, &mut progress);
+        warm_up(record, &runner, &mut progress)?;
     }
     for (i, slot) in todo.iter().enumerate() {
         let begins = i > 0 && todo[i - 1].round != slot.round;
@@ -68,7 +68,7 @@ pub(crate) fn run(
         }
         let (case, peer) = (&record.cases[slot.case], &record.peers[slot.peer]);
         let left = left(record, &todo[i..]);
-        progress.show(&format!("{left} left, {} on {}", case.name, peer.name));
+        progress.show(&format!("{left} left, {} on {}", case.name, peer.name))?;
         let start = Instant::now();
         // The first round also takes latencies and series, which serve pictures, not verdicts.
         let result = runner.run(case, peer, slot.round == 0).map_err(|failure| failure.to_string());
@@ -78,7 +78,7 @@ pub(crate) fn run(
             return Ok(Ended::Interrupted);
         }
         if let Err(reason) = &result {
-            progress.line(&format!("hz3: {} on {}: {reason}", case.name, peer.name));
+            progress.line(&format!("hz3: {} on {}: {reason}", case.name, peer.name))?;
         }
         record.trials.push(Trial { slot: *slot, took_s: start.elapsed().as_secs_f64(), result });
         record.save(path)?;
@@ -110,18 +110,19 @@ pub(crate) fn resume(path: &Path) -> Result<Record> {
 /// Runs each command, and the first workload, once on every allocator without counting it. Cold
 /// files and a sleeping processor would otherwise slow down the first counted trials. A failure
 /// here is ignored because the counted trial fails again and reports it.
-fn warm_up(record: &Record, runner: &Runner<'_>, progress: &mut Progress) {
+fn warm_up(record: &Record, runner: &Runner<'_>, progress: &mut Progress) -> Result<()> {
     let is_command = |case: &&Case| matches!(case.what, What::Command(_));
     let workload = record.cases.iter().find(|case| case.is_speed && !is_command(case));
     for case in record.cases.iter().filter(is_command).chain(workload) {
         for peer in &record.peers {
-            progress.show(&format!("warming up: {} on {}", case.name, peer.name));
+            progress.show(&format!("warming up: {} on {}", case.name, peer.name))?;
             let _ = runner.run(case, peer, false);
             if runner.signals.signal().is_some() {
-                return;
+                return Ok(());
             }
         }
     }
+    Ok(())
 }
 
 /// Returns whether further rounds would add nothing: all remaining cases are about speed, and every

@@ -4,6 +4,7 @@
 use super::capture::Capture;
 use super::stdin::{self, StdinReplay};
 use crate::failure::{Failure, Result};
+use crate::text::out;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use std::io::{Read, Write};
@@ -98,11 +99,13 @@ struct Reader<S> {
     pipe: Option<S>,
     kept: Capture,
     tee: Option<Sink>,
+    /// Why the further destination takes no more.
+    failed: Option<Failure>,
 }
 
 impl<S: Read> Reader<S> {
     fn new(pipe: Option<S>, tee: Option<Sink>) -> Result<Self> {
-        Ok(Self { pipe, kept: Capture::new()?, tee })
+        Ok(Self { pipe, kept: Capture::new()?, tee, failed: None })
     }
 
     /// Moves the bytes that are ready; the pipe must be readable.
@@ -116,8 +119,11 @@ impl<S: Read> Reader<S> {
         let passed =
             self.tee.as_mut().map_or(Ok(()), |tee| tee.write_all(bytes).and_then(|()| tee.flush()));
         if read == 0 || passed.is_err() {
-            // The reader of our output has gone. Closing the pipe tells the command.
+            // Our output takes no more. Closing the pipe tells the command, by SIGPIPE.
             self.pipe = None;
+        }
+        if let Err(error) = passed {
+            self.failed = Some(out::failed(&error));
         }
         Ok(())
     }
@@ -157,6 +163,9 @@ impl Wires {
                     }
                 }
             }
+        }
+        if let Some(failure) = self.stdout.failed.or(self.stderr.failed) {
+            return Err(failure);
         }
         Ok((Output { stdout: self.stdout.kept, stderr: self.stderr.kept }, self.replay))
     }

@@ -19,5 +19,5 @@ pub(crate) fn failed(error: &std::io::Error) -> Failure {
     if error.kind() == ErrorKind::BrokenPipe {
         return Failure::quiet(BROKEN_PIPE);
     }
-    Failure::io("write to the standard output", error)
+    Failure::io("write the output", error)
 }

@@ -53,15 +53,15 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     }
     if ended == Ended::Interrupted {
         let out = args.out.display();
-        eprintln!(
+        text::err::note(&format!(
             "hz3: interrupted, nothing is recorded; continue with `hz3 ab --resume --out {out}`"
-        );
+        ))?;
         return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
     }
     if args.record.is_some() {
         contenders::make_portable(&mut experiment.record.peers)?;
         let written = log::write(&args.log, &experiment)?;
-        eprintln!("recorded in {}", written.display());
+        text::err::note(&format!("recorded in {}", written.display()))?;
     }
     Ok(exit_code(&experiment))
 }

@@ -52,10 +52,10 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
         text::out::line(&format!("{out}\nresults: {} and {}", json.display(), csv.display()))?;
     }
     if ended == Ended::Interrupted {
-        eprintln!(
-            "hz3: interrupted; continue with `hz3 compare --resume --out {}`",
-            args.out.display()
-        );
+        let out = args.out.display();
+        text::err::note(&format!(
+            "hz3: interrupted; continue with `hz3 compare --resume --out {out}`"
+        ))?;
         return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
     }
     Ok(if record.failures().next().is_some() {

@@ -38,10 +38,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     }
     let (first, counts) = passes.first(!args.no_count)?;
     if passes.signals.signal().is_some() {
-        eprintln!(
+        text::err::note(
             "hz3: interrupted in the first run; for a command that does not end by itself use --for \
-             TIME or --load CMD"
-        );
+             TIME or --load CMD",
+        )?;
         return interrupted(&passes);
     }
     let stop = Stop { pairs: args.runs.map(usize::from), time: args.time };
@@ -54,11 +54,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
             text::out::line(&line)?;
         } else {
             let load = report.machine_load.as_deref().unwrap_or_default();
-            eprintln!("\n{load}\n{}\n\n{}", report.table(), verdict::sentences(&report));
+            let sentences = verdict::sentences(&report);
+            text::err::note(&format!("\n{load}\n{}\n\n{sentences}", report.table()))?;
         }
     }
     if passes.signals.signal().is_some() {
-        eprintln!("hz3: interrupted after {} pairs of runs", rounds.pairs());
+        let pairs = rounds.pairs();
+        text::err::note(&format!("hz3: interrupted after {pairs} pairs of runs"))?;
         return interrupted(&passes);
     }
     Ok(first.exit_code())

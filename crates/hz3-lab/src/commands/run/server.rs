@@ -28,7 +28,8 @@ pub(super) fn run(args: &RunArgs, passes: &mut Passes<'_>) -> Result<u8> {
     'passes: for pair in 0..pairs {
         for (place, side) in Side::in_pair(pair).into_iter().enumerate() {
             let number = 2 * pair + place + 1;
-            eprintln!("hz3: pass {number} of {}: {}", 2 * pairs, side.name());
+            let (all, side_name) = (2 * pairs, side.name());
+            text::err::note(&format!("hz3: pass {number} of {all}: {side_name}"))?;
             let (outcome, loaded) = pass(args, passes, side)?;
             rounds.of(side).push(outcome);
             loads[usize::from(side == Side::Hz3)].extend(loaded);
@@ -42,7 +43,7 @@ pub(super) fn run(args: &RunArgs, passes: &mut Passes<'_>) -> Result<u8> {
         let line = serde_json::to_string(&report).map_err(|e| Failure::io("write JSON", e))?;
         text::out::line(&line)?;
     } else {
-        eprintln!("\n{}", report.text(&rounds));
+        text::err::note(&format!("\n{}", report.text(&rounds)))?;
     }
     if let Some(code) = passes.signals.exit_code() {
         return Ok(code);
