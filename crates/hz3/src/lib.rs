@@ -188,6 +188,16 @@ pub use options::{Background, Config, Limit, LimitMode, Policy, Report, ReportPa
 #[cfg(not(loom))]
 pub use stats::Stats;
 
+/// The fuzz targets' way in: checks what hz3 makes of one entry of the environment. No other build
+/// has it.
+///
+/// # Panics
+/// If the outcome is not allowed.
+#[cfg(fuzzing)]
+pub fn check_option(entry: &[u8]) -> bool {
+    options::oracle::check(entry)
+}
+
 /// Gives all free memory back to the system and returns the bytes given back.
 ///
 /// That is the blocks in the caches of all threads, including running ones, the empty slabs and the

@@ -1,5 +1,6 @@
 //! The long forms of the gate's steps, which take too long for every change.
 
+mod fuzz;
 mod miri;
 mod tsan;
 
@@ -17,6 +18,8 @@ pub(crate) use tsan::tsan;
 const FORKS: &str = "2000";
 /// How long `ThreadSanitizer` watches an attack on the default policy.
 const TSAN_SECONDS: u32 = 300;
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u32 = 3600;
 /// Preemptions of a thread that loom tries; 2 in the gate.
 const PREEMPTIONS: u32 = 3;
 
@@ -28,13 +31,14 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     }
     let attack = move || attack::run(minutes, 1, None, false);
     let checked_attack = move || attack::run(minutes, 2, None, true);
-    let steps: [(&str, &dyn Fn() -> Result); 11] = [
+    let steps: [(&str, &dyn Fn() -> Result); 12] = [
         ("core, check build", &core_check_build),
         ("C API, check build", &c_check_build),
         ("programs, check build", &programs_check_build),
         ("attack, check build", &checked_attack),
         ("storms", &storms),
         ("targets", &|| targets::run(true)),
+        ("fuzz", &|| fuzz::all(FUZZ_SECONDS)),
         ("loom", &|| test::loom(PREEMPTIONS)),
         ("miri", &|| miri(Extent::Full, false, None)),
         ("miri, tree borrows", &|| miri(Extent::Full, true, None)),

@@ -19,6 +19,8 @@ pub use limits::Limits;
 pub use policy::Policy;
 pub use report_path::ReportPath;
 pub(crate) use table::apply;
+#[cfg(fuzzing)]
+pub(crate) use table::oracle;
 pub(crate) use value::write_bytes;
 pub use within::Within;
 

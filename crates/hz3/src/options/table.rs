@@ -74,22 +74,33 @@ fn options() -> impl Iterator<Item = &'static Setting> {
 
 /// Applies one entry of the environment, `NAME=value`, if its name has the prefix `HZ3_`.
 pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
+    let mut message = Message::new();
+    try_apply(config, entry, &mut message);
+    // Most entries are fine and say nothing.
+    if !message.as_bytes().is_empty() {
+        message.print();
+    }
+}
+
+/// The line for one entry that cannot be used.
+type Message = FixedBuffer<1024>;
+
+/// Applies one entry as [`apply`] does, and writes the message instead of printing it.
+fn try_apply(config: &mut Config, entry: &[u8], message: &mut Message) {
     let Some(rest) = entry.strip_prefix(PREFIX) else { return };
     let split = rest.iter().position(|&byte| byte == b'=').unwrap_or(rest.len());
     let (name, text) = (&rest[..split], rest.get(split + 1..).unwrap_or_default());
-    let mut message = FixedBuffer::<1024>::new();
     // Writing to a `FixedBuffer` never fails.
     let _ = match options().find(|option| option.name.as_bytes() == name) {
-        None => write_unknown(&mut message, name),
+        None => write_unknown(message, name),
         Some(option) => {
             let value = (option.field)(config);
             if value.set(text) {
                 return;
             }
-            write_refused(&mut message, option, text, value)
+            write_refused(message, option, text, value)
         }
     };
-    message.print();
 }
 
 #[cold]
@@ -143,5 +154,7 @@ fn distance(typed: &[u8], known: &[u8]) -> usize {
     row[typed.len()]
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;

@@ -160,3 +160,49 @@ fn the_message_for_an_unknown_option_names_the_nearest_one() {
     write_unknown(&mut line, b"TIC").unwrap();
     assert_eq!(line, "hz3: HZ3_TIC: no such option, the nearest is HZ3_TICK; ignored\n");
 }
+
+#[test]
+fn odd_entries_are_accepted_whole_or_refused_in_one_line() {
+    let long = "x".repeat(5000);
+    let values = [
+        "",
+        "0",
+        "1",
+        "00",
+        "+1",
+        "-1",
+        " 1",
+        "1 ",
+        "1K",
+        "1KK",
+        "K",
+        "99999999999999999999",
+        "16T",
+        "17179869184G",
+        "50%",
+        "%",
+        "auto",
+        "json",
+        "/a",
+        "/a\nb",
+        "/a;b",
+        "a=b",
+        "\0",
+        "\u{e9}",
+        &long,
+    ];
+    let mut accepted = 0;
+    for option in
+        options().map(|option| option.name).chain(["", "TICKS", "LIMIT MODE", "\n", &long])
+    {
+        assert!(!super::oracle::check(std::format!("HZ3_{option}").as_bytes()));
+        assert!(!super::oracle::check(std::format!("HZ4_{option}=1").as_bytes()));
+        for value in values {
+            accepted +=
+                usize::from(super::oracle::check(std::format!("HZ3_{option}={value}").as_bytes()));
+        }
+    }
+    assert!(accepted > 30, "{accepted}");
+    assert!(!super::oracle::check(b"HZ3_STATS=\xff"));
+    assert!(super::oracle::check(b"HZ3_STATS=/\xff"));
+}
