@@ -37,6 +37,7 @@ use crate::reclaim::driver::{Driver, Turns};
 use crate::reclaim::source::Layers;
 use crate::reclaim::{Next, Reclaim};
 use crate::segment::Segments;
+use crate::transfer::Transfers;
 
 use exhaustion::Exhaustion;
 use large::{Fresh, LargeCounts};
@@ -50,6 +51,7 @@ pub struct Foreign;
 pub(crate) struct Heap<O> {
     segments: Segments<O>,
     central: Central,
+    transfers: Transfers,
     registry: Registry,
     reclaim: Reclaim,
     counts: LargeCounts,
@@ -57,13 +59,18 @@ pub(crate) struct Heap<O> {
 }
 
 impl<O: Os> Heap<O> {
-    /// Reserves the arena and maps the bins.
+    /// Reserves the arena and maps the bins and transfer caches.
     pub(crate) fn create(os: O, config: &Config) -> Result<Heap<O>, Refused> {
         let central = Central::create(&os, config)?;
+        let Ok(transfers) = Transfers::create(&os, central.shards()) else {
+            central.unmap(&os);
+            return Err(Refused);
+        };
         let segments = match Segments::reserve(os, config) {
             Ok(segments) => segments,
             Err(os) => {
-                // The next attempt maps its own bins.
+                // The next attempt maps its own bins and transfer caches.
+                transfers.unmap(&os);
                 central.unmap(&os);
                 return Err(Refused);
             }
@@ -71,6 +78,7 @@ impl<O: Os> Heap<O> {
         Ok(Heap {
             segments,
             central,
+            transfers,
             registry: Registry::new(config),
             reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
@@ -80,7 +88,12 @@ impl<O: Os> Heap<O> {
 
     fn below(&self) -> Below<'_, O> {
         let granted = self.registry.granted();
-        Below { central: &self.central, segments: &self.segments, granted }
+        Below {
+            transfers: &self.transfers,
+            central: &self.central,
+            segments: &self.segments,
+            granted,
+        }
     }
 
     /// Returns the layers, for reclaim.
@@ -183,7 +196,7 @@ impl<O: Os> Heap<O> {
     /// Fetches one block directly from central, for a thread without a cache.
     fn fetch_one(&self, class: SizeClass) -> Option<NonNull<u8>> {
         let slot = [AtomicPtr::new(core::ptr::null_mut())];
-        self.central.fetch(&self.segments, class, &slot);
+        self.below().fetch(class, &slot);
         NonNull::new(slot[0].load(Ordering::Relaxed))
     }
 
@@ -372,6 +385,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn acquire_all(&self) {
         self.reclaim.acquire_all();
         self.registry.acquire_all();
+        self.transfers.acquire_all();
         self.central.acquire_all();
         self.segments.acquire_all();
     }
@@ -380,6 +394,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn release_all(&self) {
         self.segments.release_all();
         self.central.release_all();
+        self.transfers.release_all();
         self.registry.release_all();
         self.reclaim.release_all();
     }

@@ -60,6 +60,7 @@
 // | `heap` | everything that is not the fast path | a block |
 // | `reclaim` | memory on its way back to the system | caches, slabs, pages |
 // | `cache` | a thread's blocks | a batch of one class |
+// | `transfer` | batches between two threads' caches | a batch of one class |
 // | `central` | slabs, by shard and class | a run of pages |
 // | `segment` | page runs, large blocks, the arena | a range |
 // | `os` | the operating system, the lock | |
@@ -149,6 +150,9 @@ mod stats;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "thread-local slots, the process's heap")]
 mod thread;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
+#[expect(unsafe_code, reason = "views of the mapped cells and slots")]
+mod transfer;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "implements GlobalAlloc")]

@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["heap"],
     &["reclaim"],
     &["cache"],
+    &["transfer"],
     &["central"],
     &["segment"],
     &["profile"],

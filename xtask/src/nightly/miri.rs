@@ -23,8 +23,8 @@ pub(crate) enum Extent {
 
 /// The modules whose unsafe code touches memory by itself; the tests of whole heaps take the most
 /// time.
-const SHORT: [&str; 7] =
-    ["base::", "cache::", "central::", "heap::", "os::", "segment::", "thread::"];
+const SHORT: [&str; 8] =
+    ["base::", "cache::", "central::", "heap::", "os::", "segment::", "thread::", "transfer::"];
 
 impl Extent {
     fn includes(self, test: &str) -> bool {

@@ -2,19 +2,36 @@
 
 use core::sync::atomic::AtomicU64;
 
-#[cfg(any(test, feature = "check"))]
 use crate::base::size_class::SizeClass;
-use crate::central::Central;
-#[cfg(any(test, feature = "check"))]
+use crate::central::{Central, Slot};
 use crate::os::Os;
 use crate::segment::Segments;
+use crate::transfer::Transfers;
 
 /// References to the layers below the caches, and to the shared sum of capacities.
 pub(crate) struct Below<'a, O> {
+    pub(crate) transfers: &'a Transfers,
     pub(crate) central: &'a Central,
     pub(crate) segments: &'a Segments<O>,
     /// The sum of the capacities of all caches, in bytes.
     pub(crate) granted: &'a AtomicU64,
+}
+
+impl<O: Os> Below<'_, O> {
+    /// Takes a batch; see [`Transfers::fetch`].
+    pub(crate) fn fetch(self, class: SizeClass, out: &[Slot]) -> usize {
+        self.transfers.fetch(self.central, self.segments, class, out)
+    }
+
+    /// Passes a batch on; see [`Transfers::flush`].
+    pub(crate) fn flush(self, class: SizeClass, batch: &[Slot]) {
+        self.transfers.flush(self.central, self.segments, class, batch);
+    }
+
+    /// Puts blocks straight back into their slabs; see [`Central::put`].
+    pub(crate) fn put(self, class: SizeClass, batch: &[Slot]) {
+        self.central.put(self.segments, class, batch);
+    }
 }
 
 impl<O> Clone for Below<'_, O> {

@@ -102,6 +102,6 @@ fn put_back<O: Os>(owned: &mut Owned<'_, O>, class: SizeClass, count: usize) -> 
     let batch = owned.cache.stack(class).take_oldest(count);
     // SAFETY: this thread is the owner and holds the lock, and does not push meanwhile.
     let slots = unsafe { batch.slots() };
-    owned.below.central.put(owned.below.segments, class, slots);
+    owned.below.put(class, slots);
     to_u64(slots.len())
 }

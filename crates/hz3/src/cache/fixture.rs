@@ -13,6 +13,7 @@ use crate::options::{Config, Within};
 use crate::os::fake::Fake;
 use crate::segment::Segments;
 use crate::segment::pages::Fit;
+use crate::transfer::Transfers;
 
 /// Size of the blocks that [`Fixture::use_cache`] takes, in bytes.
 pub(crate) const SIZE: usize = 1024;
@@ -20,6 +21,7 @@ const SEGMENTS: usize = 16;
 
 pub(crate) struct Fixture {
     pub(crate) segments: Segments<Fake>,
+    pub(crate) transfers: Transfers,
     pub(crate) central: Central,
     pub(crate) registry: Registry,
 }
@@ -30,13 +32,19 @@ impl Fixture {
             config.arena_bytes(SEGMENTS * SEGMENT_BYTES).shards(Within::new(1).expect("in range"));
         let os = Fake::new(PAGE_BYTES, 1, 1 << 30);
         let central = Central::create(&os, &config).expect("bins");
+        let transfers = Transfers::create(&os, central.shards()).expect("transfer caches");
         let segments = Segments::reserve(os, &config).expect("an arena");
-        Fixture { segments, central, registry: Registry::new(&config) }
+        Fixture { segments, transfers, central, registry: Registry::new(&config) }
     }
 
     pub(crate) fn below(&self) -> Below<'_, Fake> {
         let granted = self.registry.granted();
-        Below { central: &self.central, segments: &self.segments, granted }
+        Below {
+            transfers: &self.transfers,
+            central: &self.central,
+            segments: &self.segments,
+            granted,
+        }
     }
 
     pub(crate) fn cache(&self) -> &ThreadCache {

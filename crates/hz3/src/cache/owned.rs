@@ -112,7 +112,7 @@ impl<O: Os> Owned<'_, O> {
         // SAFETY: this thread owns the cache, holds its lock, and does not pop or push meanwhile.
         let room = unsafe { stack.room() };
         let batch = &room[..self.cold.capacity.batch(class).min(room.len())];
-        let count = self.below.central.fetch(self.below.segments, class, batch);
+        let count = self.below.fetch(class, batch);
         #[cfg(any(test, feature = "check"))]
         for slot in &batch[..count] {
             check_block(self.below, class, slot.load(Ordering::Relaxed));
@@ -125,7 +125,7 @@ impl<O: Os> Owned<'_, O> {
         let batch = self.cache.stack(class).take_oldest(count);
         // SAFETY: this thread is the owner and holds the lock, and does not push meanwhile.
         let slots = unsafe { batch.slots() };
-        self.below.central.flush(self.below.segments, class, slots);
+        self.below.flush(class, slots);
         Counts::count(&self.cache.counts.flushes);
     }
 }

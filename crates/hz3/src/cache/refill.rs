@@ -250,7 +250,7 @@ fn put_copy<O: Os>(below: Below<'_, O>, class: SizeClass, blocks: &[Slot]) {
     for (block, copy) in blocks.iter().zip(&copies) {
         copy.store(block.load(Ordering::Relaxed), Ordering::Relaxed);
     }
-    below.central.put(below.segments, class, &copies[..blocks.len()]);
+    below.put(class, &copies[..blocks.len()]);
 }
 
 impl ThreadCache {

@@ -44,7 +44,7 @@ fn an_overflow_flushes_old_blocks_and_keeps_the_new_one() {
     let held = stack.len() as u64;
     assert_eq!(
         fixture.central.slab_counts(|_, _, _| {}).used_bytes / 1024,
-        held + 1 + fixture.central.transfer_bytes() / 1024
+        held + 1 + fixture.transfers.waiting_bytes() / 1024
     );
     fixture.validate();
 }
@@ -67,7 +67,7 @@ fn an_overflow_reports_a_double_free_of_the_newest_block() {
 /// A block straight from central.
 fn stand_in(fixture: &Fixture) -> *mut u8 {
     let slot = [crate::central::Slot::default()];
-    assert_eq!(fixture.central.fetch(&fixture.segments, class(), &slot), 1);
+    assert_eq!(fixture.below().fetch(class(), &slot), 1);
     slot[0].load(core::sync::atomic::Ordering::Relaxed)
 }
 

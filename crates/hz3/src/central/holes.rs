@@ -183,7 +183,7 @@ mod tests {
         let central = Central::create(segments.os(), &Config::new().shards(one)).expect("bins");
         let fetch = |_| {
             let slot = [Slot::default()];
-            assert_eq!(central.fetch(&segments, class(), &slot), 1);
+            assert_eq!(central.fetch(&segments, 0, class(), &slot), 1);
             slot[0].load(Ordering::Relaxed).addr()
         };
         let mut blocks: Vec<usize> = (0..to_usize(class().capacity())).map(fetch).collect();
@@ -206,7 +206,7 @@ mod tests {
         let holes = central.claim_holes(&segments, first, SYSTEM_PAGE, None).expect("two pages");
         assert_eq!(holes.runs().map(|run| run.pages.get()).sum::<u32>(), 2);
         let slot = [Slot::default()];
-        central.fetch(&segments, class(), &slot);
+        central.fetch(&segments, 0, class(), &slot);
         assert!(
             !blocks.contains(&slot[0].load(Ordering::Relaxed).addr()),
             "a claimed block was handed out"

@@ -83,7 +83,7 @@ impl<O: Os> Heap<O> {
     fn cached(&self, parts: &mut impl Breakdown) -> Cached {
         let mut cached = Cached::default();
         for class in SizeClass::all() {
-            let blocks = self.central.transfer_blocks(class);
+            let blocks = self.transfers.waiting_blocks(class);
             parts.cached(class, blocks);
             cached.transfer += blocks * to_u64(class.block_bytes());
         }
@@ -127,6 +127,7 @@ impl<O: Os> Heap<O> {
             free_pages: Central::free_pages(&self.segments, grain(self.os())),
             metadata_resident: self.segments.resident_table_bytes()
                 + self.central.resident_table_bytes(self.os())
+                + self.transfers.resident_table_bytes(self.os())
                 + self.registry.iter().map(resident).sum::<u64>(),
         }
     }
@@ -186,7 +187,7 @@ impl<O: Os> Heap<O> {
             held: self.segments.held_bytes(),
             reliefs: self.segments.limit().releases(),
             contended_caches: self.registry.contended(),
-            contended_transfers: central.contended_transfers,
+            contended_transfers: self.transfers.contended(),
             contended_bins: central.contended_bins,
             contended_pages: segment.contended,
             ..Stats::default()
@@ -222,7 +223,8 @@ impl<O: Os> Heap<O> {
     /// Returns the mapped bytes of hz3's own memory. Those of the arena's tables are given.
     fn mapped_metadata(&self, tables: u64) -> u64 {
         let caches = self.registry.iter().map(|cache| to_u64(cache.span(self.os()).bytes));
-        tables + self.central.table_bytes(self.os()) + caches.sum::<u64>()
+        let central = self.central.table_bytes(self.os());
+        tables + central + self.transfers.table_bytes(self.os()) + caches.sum::<u64>()
     }
 
     /// Checks that the sums add up (I-8); the heap must be at rest.

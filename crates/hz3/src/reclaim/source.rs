@@ -179,20 +179,21 @@ pub(super) struct TransferSource<'a, O>(Layers<'a, O>);
 
 impl<O: Os> Source for TransferSource<'_, O> {
     fn releasable_bytes(&self) -> u64 {
-        self.0.central().transfer_bytes()
+        self.0.below.transfers.waiting_bytes()
     }
 
     fn release(&self, blocks: BlockScope) -> Released {
-        let (central, segments) = (self.0.central(), self.0.segments());
+        let Below { transfers, central, segments, .. } = self.0.below;
         match blocks {
             BlockScope::Keep | BlockScope::Own => Released::default(),
             BlockScope::Idle => {
-                let settled = central.drain_unwanted_transfers(segments);
+                let settled = transfers.drain_unwanted(central, segments);
                 let bytes = settled.drained_bytes;
                 Released { bytes, is_active: settled.left, ..Released::default() }
             }
             BlockScope::Surplus | BlockScope::All => {
-                Released { bytes: central.drain_transfers(segments), ..Released::default() }
+                let bytes = transfers.drain_all(central, segments);
+                Released { bytes, ..Released::default() }
             }
         }
     }

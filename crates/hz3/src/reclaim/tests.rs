@@ -44,7 +44,7 @@ fn a_pass_over_everything_leaves_nothing() {
     let moved = pass::run(layers(&fixture, Front::Cache(own)), &purger, Scope::all_but(0));
     // The blocks that flushes had left in the transfer caches came back too.
     assert!(moved.caches.bytes == stolen && moved.slabs.bytes > 0, "{moved:?}");
-    assert_eq!(fixture.registry.cached_bytes() + fixture.central.transfer_bytes(), 0);
+    assert_eq!(fixture.registry.cached_bytes() + fixture.transfers.waiting_bytes(), 0);
     assert_eq!((fixture.central.slab_counts(|_, _, _| {}).slabs, fixture.dirty()), (0, 0));
     assert!(moved.purged_pages() > 0);
 }
@@ -67,7 +67,7 @@ fn making_room_empties_caches_and_purges_nothing() {
         pass::run(layers(&fixture, Front::Cache(own)), &Purger::new(), Scope::OWN_BLOCKS);
     assert_eq!((own.cached_bytes(), other.cached_bytes()), (0, kept));
     let all = pass::run(layers(&fixture, Front::Cache(own)), &Purger::new(), Scope::EVERY_BLOCK);
-    assert_eq!(fixture.registry.cached_bytes() + fixture.central.transfer_bytes(), 0);
+    assert_eq!(fixture.registry.cached_bytes() + fixture.transfers.waiting_bytes(), 0);
     assert_eq!(fixture.central.slab_counts(|_, _, _| {}).slabs, 0);
     assert!(own_only.purged_pages() == 0 && all.purged_pages() == 0 && fixture.dirty() > 0);
 }
@@ -132,10 +132,7 @@ fn slabs_with_holes(fixture: &Fixture) -> Vec<Slot> {
     let count = usize::try_from(class().capacity()).expect("few");
     let blocks: Vec<Slot> = (0..2 * count).map(|_| Slot::default()).collect();
     for block in &blocks {
-        assert_eq!(
-            fixture.central.fetch(&fixture.segments, class(), core::slice::from_ref(block)),
-            1
-        );
+        assert_eq!(fixture.below().fetch(class(), core::slice::from_ref(block)), 1);
     }
     let (sparse, full) = blocks.split_at(count);
     let a_page = full.iter().filter(|block| {

@@ -179,11 +179,11 @@ impl<O: Os> Step<'_, O> {
 
     /// S61, S62: a thread has ended and its blocks are back.
     pub(crate) fn exit(&self, budget: Budget) -> Purged {
-        self.below.central.drain_transfers(self.below.segments);
-        let retired = self.below.central.retire(self.below.segments);
+        let Below { transfers, central, segments, .. } = self.below;
+        transfers.drain_all(central, segments);
+        let retired = central.retire(segments);
         self.counters.retired_pages.add(u64::from(retired.get()));
         self.counters.exits.add(1);
-        let segments = self.below.segments;
         let all = Run::new(
             PageIndex::new(0),
             Pages::new(to_u32(segments.segment_count()) * SEGMENT_PAGES),

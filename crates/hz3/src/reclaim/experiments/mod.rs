@@ -79,7 +79,8 @@ impl Experiment {
         let shrinks_caches = plan.decay.is_some() || plan.dump_blocks > 0;
         let (is_active, stolen) = if shrinks_caches {
             let idle = layers.caches().release_of_idle_threads();
-            let settled = layers.central().drain_unwanted_transfers(layers.segments());
+            let settled =
+                layers.below.transfers.drain_unwanted(layers.central(), layers.segments());
             (idle.is_active, idle.bytes + settled.drained_bytes)
         } else {
             (was_any_active(layers), 0)

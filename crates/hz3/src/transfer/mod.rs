@@ -3,33 +3,46 @@
 //! A thread cache often needs next a batch that it or another cache has just flushed. Such a batch
 //! waits here as an array of addresses, so passing it on is a copy. The way through slabs would
 //! change bitmaps and move slabs in their order. Every (shard, class) has a transfer cache in front
-//! of its bin.
+//! of its bin in central.
+//!
+//! | doors | for |
+//! |---|---|
+//! | `fetch`, `flush` | thread caches: batches in and out |
+//! | `drain_unwanted`, `drain_all` | reclaim: blocks go to their slabs |
+//! | `waiting_bytes` | the driver of reclaim |
+//! | `waiting_blocks`, `contended`, `table_bytes`, `resident_table_bytes` | statistics |
+//! | `create`, `unmap`, `acquire_all`, `release_all` | start, fork |
 //!
 //! The limit of a transfer cache is 0 at first. It grows each time a flush found no room *and* a
 //! later refill found no block. At each tick the blocks that no refill has wanted since the last
 //! tick go to their slabs. So the blocks of a program that only frees do not wait here.
 //!
 //! Flushes and refills skip a transfer cache whose lock is held, because the holder may not be
-//! running.
+//! running. No other lock is taken under that of a transfer cache, and no system call is made.
+
+mod slot_layout;
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::Slot;
-use super::slot_layout::{SLOTS, WaitingSlots, max_waiting};
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{to_u32, to_u64, to_usize};
+use crate::central::{Central, Slot};
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused, Span, rank};
+use crate::segment::Segments;
+use slot_layout::{SLOTS, WaitingSlots, max_waiting};
 
 /// The first limit above 0 is [`max_waiting`] divided by this.
 const FIRST_LIMIT_DIVISOR: u32 = 8;
+/// Other shards whose transfer caches a refill tries before the slabs.
+const NEIGHBOUR_SHARDS: usize = 4;
 /// The most blocks that a drain takes out per acquisition of the lock.
 const DRAIN_BATCH: usize = 64;
 
 /// The transfer caches of all shards and classes.
 #[derive(Debug)]
-pub(super) struct Transfers {
+pub(crate) struct Transfers {
     cells: NonNull<Transfer>,
     slots: NonNull<Slot>,
     shards: usize,
@@ -83,8 +96,8 @@ impl Transfer {
 }
 
 impl Transfers {
-    /// Maps the cells and their slots, all empty.
-    pub(super) fn create<O: Os>(os: &O, shards: usize) -> Result<Transfers, Refused> {
+    /// Maps the cells and their slots, all empty, for that many shards, which is a power of two.
+    pub(crate) fn create<O: Os>(os: &O, shards: usize) -> Result<Transfers, Refused> {
         let bytes = Self::bytes_for(os, shards);
         // Fresh memory is zero, and an all-zero cell is an empty one.
         let cells: NonNull<Transfer> = os.map(bytes, os.page_size()).ok_or(Refused)?.cast();
@@ -94,7 +107,7 @@ impl Transfers {
     }
 
     /// Unmaps the cells and slots after the creation of a heap failed.
-    pub(super) fn unmap<O: Os>(self, os: &O) {
+    pub(crate) fn unmap<O: Os>(self, os: &O) {
         let bytes = Self::bytes_for(os, self.shards);
         // SAFETY: the mapping came from `map` in `create`; the value that led to it is consumed.
         unsafe { os.unmap(Span { start: self.cells.cast(), bytes }) };
@@ -108,12 +121,12 @@ impl Transfers {
     }
 
     /// Returns the bytes of the cells and slots.
-    pub(super) fn table_bytes<O: Os>(&self, os: &O) -> u64 {
+    pub(crate) fn table_bytes<O: Os>(&self, os: &O) -> u64 {
         to_u64(Self::bytes_for(os, self.shards))
     }
 
     /// Returns the resident bytes of the cells and slots.
-    pub(super) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
+    pub(crate) fn resident_table_bytes<O: Os>(&self, os: &O) -> u64 {
         let bytes = Self::bytes_for(os, self.shards);
         to_u64(os.resident_bytes(Span { start: self.cells.cast(), bytes }))
     }
@@ -134,9 +147,55 @@ impl Transfers {
         unsafe { WaitingSlots::of(start, class) }
     }
 
+    /// Takes up to `out.len()` blocks of a class into `out`, from here or from central; the last
+    /// one should be handed out first. Returns how many; 0 if there is no memory.
+    pub(crate) fn fetch<O: Os>(
+        &self,
+        central: &Central,
+        segments: &Segments<O>,
+        class: SizeClass,
+        out: &[Slot],
+    ) -> usize {
+        let shard = central.shard_of_this_cpu(segments.os());
+        match self.take_nearby(shard, class, out) {
+            0 => central.fetch(segments, shard, class, out),
+            taken if taken > out.len() / 2 => taken,
+            taken => taken + central.take(segments, shard, class, &out[taken..]),
+        }
+    }
+
+    /// Takes a batch of one class from a thread cache. The transfer cache of the calling thread's
+    /// shard takes as many blocks as it has room for; the others go to their slabs. The slots are
+    /// unspecified afterwards.
+    pub(crate) fn flush<O: Os>(
+        &self,
+        central: &Central,
+        segments: &Segments<O>,
+        class: SizeClass,
+        batch: &[Slot],
+    ) {
+        let shard = central.shard_of_this_cpu(segments.os());
+        let passed_on = self.put(shard, class, batch);
+        central.put(segments, class, &batch[passed_on..]);
+    }
+
+    /// Takes blocks from the transfer caches of this shard and then of its neighbours, until more
+    /// than half of `out` is filled. Returns how many.
+    fn take_nearby(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
+        let mut taken = 0;
+        for step in 0..self.shards.min(1 + NEIGHBOUR_SHARDS) {
+            let from = (shard + step) & (self.shards - 1);
+            taken += self.take(from, class, &out[taken..]);
+            if taken > out.len() / 2 {
+                break;
+            }
+        }
+        taken
+    }
+
     /// Copies leading blocks of the batch into the transfer cache, as many as there is room for.
     /// Returns how many.
-    pub(super) fn put(&self, shard: usize, class: SizeClass, batch: &[Slot]) -> usize {
+    fn put(&self, shard: usize, class: SizeClass, batch: &[Slot]) -> usize {
         let cell = self.cell(shard, class);
         let Some(mut state) = cell.state.try_lock() else { return 0 };
         let len = cell.len();
@@ -153,7 +212,7 @@ impl Transfers {
     }
 
     /// Moves the blocks that came last into `out`, in order of arrival. Returns how many.
-    pub(super) fn take(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
+    fn take(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
         let cell = self.cell(shard, class);
         if !cell.is_wanted() {
             return 0;
@@ -190,6 +249,20 @@ impl Transfers {
         count
     }
 
+    /// Ends a tick: moves the blocks that no refill wanted since the last call to their slabs.
+    pub(crate) fn drain_unwanted<O: Os>(
+        &self,
+        central: &Central,
+        segments: &Segments<O>,
+    ) -> TransferTick {
+        self.drain_unwanted_into(|class, batch| central.put(segments, class, batch))
+    }
+
+    /// Moves all blocks to their slabs. Returns their bytes.
+    pub(crate) fn drain_all<O: Os>(&self, central: &Central, segments: &Segments<O>) -> u64 {
+        self.drain_all_into(|class, batch| central.put(segments, class, batch))
+    }
+
     /// Takes up to `most` of the oldest blocks out and passes them to `each`, batch by batch,
     /// without holding the lock. Returns their number.
     fn drain(&self, shard: usize, class: SizeClass, most: u32, each: &impl Fn(&[Slot])) -> u64 {
@@ -207,7 +280,7 @@ impl Transfers {
     }
 
     /// Takes all blocks out and passes them to `each`, batch by batch. Returns their bytes.
-    pub(super) fn drain_all(&self, each: impl Fn(SizeClass, &[Slot])) -> u64 {
+    fn drain_all_into(&self, each: impl Fn(SizeClass, &[Slot])) -> u64 {
         let drain = |(shard, class): (usize, SizeClass)| {
             let drained =
                 self.drain(shard, class, self.cell(shard, class).len(), &|batch: &[Slot]| {
@@ -220,7 +293,7 @@ impl Transfers {
 
     /// Ends a tick: passes the blocks that no refill wanted since the last tick to `each`, and
     /// lowers the limits by their number.
-    pub(super) fn drain_unwanted(&self, each: impl Fn(SizeClass, &[Slot])) -> TransferTick {
+    fn drain_unwanted_into(&self, each: impl Fn(SizeClass, &[Slot])) -> TransferTick {
         let mut tick = TransferTick::default();
         for (shard, class) in self.indices() {
             let cell = self.cell(shard, class);
@@ -246,7 +319,7 @@ impl Transfers {
     }
 
     /// Returns the bytes of the blocks that wait; a hint.
-    pub(super) fn waiting_bytes(&self) -> u64 {
+    pub(crate) fn waiting_bytes(&self) -> u64 {
         let bytes = |(shard, class): (usize, SizeClass)| {
             u64::from(self.cell(shard, class).len()) * to_u64(class.block_bytes())
         };
@@ -254,12 +327,12 @@ impl Transfers {
     }
 
     /// Returns the number of blocks of a class that wait; a hint.
-    pub(super) fn waiting_blocks(&self, class: SizeClass) -> u64 {
+    pub(crate) fn waiting_blocks(&self, class: SizeClass) -> u64 {
         (0..self.shards).map(|shard| u64::from(self.cell(shard, class).len())).sum()
     }
 
     /// Returns how often a thread found the lock of a transfer cache held.
-    pub(super) fn contended(&self) -> u64 {
+    pub(crate) fn contended(&self) -> u64 {
         self.indices().map(|(shard, class)| self.cell(shard, class).state.contended()).sum()
     }
 
@@ -269,14 +342,14 @@ impl Transfers {
     }
 
     /// Takes all locks, for fork.
-    pub(super) fn acquire_all(&self) {
+    pub(crate) fn acquire_all(&self) {
         for (shard, class) in self.indices() {
             self.cell(shard, class).state.acquire();
         }
     }
 
     /// Releases the locks that [`Transfers::acquire_all`] took, in the parent or the forked child.
-    pub(super) fn release_all(&self) {
+    pub(crate) fn release_all(&self) {
         for (shard, class) in self.indices() {
             self.cell(shard, class).state.release();
         }
@@ -298,10 +371,11 @@ mod tests {
     use std::sync::Mutex;
     use std::vec::Vec;
 
-    use super::super::slot_layout::max_waiting;
-    use super::{FIRST_LIMIT_DIVISOR, Slot, Transfers};
+    use super::{Central, FIRST_LIMIT_DIVISOR, Segments, Slot, Transfers, max_waiting};
     use crate::base::size_class::SizeClass;
+    use crate::options::{Config, Within};
     use crate::os::fake::Fake;
+    use crate::segment::fake_segments;
 
     const BATCH: usize = 16;
 
@@ -385,7 +459,7 @@ mod tests {
         let transfers = wanted();
         let drained = Mutex::new(Vec::new());
         let end_tick = || {
-            transfers.drain_unwanted(|of, slots| {
+            transfers.drain_unwanted_into(|of, slots| {
                 assert_eq!(of, class());
                 drained.lock().unwrap().extend(numbers(slots));
             })
@@ -410,7 +484,7 @@ mod tests {
         let transfers = wanted();
         transfers.put(0, class(), &batch(1..=BATCH));
         let seen = Mutex::new(0);
-        let bytes = transfers.drain_all(|_, slots| *seen.lock().unwrap() += slots.len());
+        let bytes = transfers.drain_all_into(|_, slots| *seen.lock().unwrap() += slots.len());
         assert_eq!((bytes, *seen.lock().unwrap()), (16 * 64, BATCH));
         assert_eq!(transfers.waiting_bytes(), 0);
     }
@@ -425,5 +499,57 @@ mod tests {
         assert_eq!(transfers.contended(), 2);
         transfers.release_all();
         assert_eq!(transfers.take(0, class(), &batch([0; BATCH])), 4);
+    }
+    /// The layers below one shard's transfer caches.
+    fn layers() -> (Central, Segments<Fake>) {
+        let segments = fake_segments(4);
+        let one = Within::new(1).expect("in range");
+        let central = Central::create(segments.os(), &Config::new().shards(one)).expect("bins");
+        (central, segments)
+    }
+
+    #[test]
+    fn a_flush_without_room_frees_the_blocks_in_their_slab() {
+        let (transfers, (central, segments)) = (transfers(1), layers());
+        let out = batch([0; BATCH]);
+        assert_eq!(transfers.fetch(&central, &segments, class(), &out), BATCH);
+        let free = central.free_bytes_hint();
+        transfers.flush(&central, &segments, class(), &out);
+        assert_eq!(transfers.waiting_bytes(), 0);
+        assert_eq!(central.free_bytes_hint(), free + 64 * BATCH as u64);
+    }
+
+    #[test]
+    fn a_fetch_takes_what_a_flush_left_and_tops_up_from_a_slab() {
+        let (transfers, (central, segments)) = (wanted(), layers());
+        let out = batch([0; BATCH]);
+        assert_eq!(transfers.fetch(&central, &segments, class(), &out), BATCH);
+        let flushed = numbers(&out[..4]);
+        let free = central.free_bytes_hint();
+        transfers.flush(&central, &segments, class(), &out[..4]);
+        assert_eq!((transfers.waiting_blocks(class()), central.free_bytes_hint()), (4, free));
+        // Four blocks are more than half of seven: no slab is asked.
+        let short = batch([0; 7]);
+        assert_eq!(transfers.fetch(&central, &segments, class(), &short), 4);
+        assert_eq!((numbers(&short[..4]), central.free_bytes_hint()), (flushed, free));
+        transfers.flush(&central, &segments, class(), &short[..4]);
+        // They are not more than half of eight.
+        let long = batch([0; 8]);
+        assert_eq!(transfers.fetch(&central, &segments, class(), &long), 8);
+        assert_eq!(central.free_bytes_hint(), free - 4 * 64);
+    }
+
+    #[test]
+    fn a_refill_takes_blocks_from_four_neighbours() {
+        let transfers = transfers(8);
+        for shard in [4, 5] {
+            transfers.put(shard, class(), &batch(1..=BATCH));
+            transfers.take(shard, class(), &batch([0; BATCH]));
+            assert_eq!(transfers.put(shard, class(), &batch(1..=BATCH)), BATCH);
+        }
+        assert_eq!(transfers.take_nearby(0, class(), &batch([0; BATCH])), BATCH);
+        assert_eq!(transfers.take_nearby(0, class(), &batch([0; BATCH])), 0);
+        assert_eq!(transfers.take_nearby(7, class(), &batch([0; BATCH])), 0);
+        assert_eq!(transfers.take_nearby(1, class(), &batch([0; BATCH])), BATCH);
     }
 }

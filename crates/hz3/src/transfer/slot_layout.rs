@@ -12,9 +12,9 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::NonNull;
 
-use super::Slot;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{to_u32, to_usize};
+use crate::central::Slot;
 
 /// Bytes of the blocks that may wait in one transfer cache, within [`BLOCKS`].
 const MAX_BYTES: usize = 1024 * 1024;
@@ -140,9 +140,8 @@ fn copy(from: &[Slot], to: &[Slot]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, NonNull, SLOTS, STRIPE, Slot, max_waiting};
+    use super::{CLASSES, NonNull, SLOTS, STRIPE, Slot, WaitingSlots, max_waiting};
     use crate::base::size_class::SizeClass;
-    use crate::central::slot_layout::WaitingSlots;
     use core::sync::atomic::Ordering;
     use std::vec::Vec;
 
