@@ -151,7 +151,7 @@ impl<O: Os> Heap<O> {
             return self.or_make_room(front, class, fetch(), fetch);
         };
         // SAFETY: the cache is the calling thread's.
-        match unsafe { cache.stack(class).pop() } {
+        match unsafe { cache.stack(class).pop_sealed() } {
             Some(block) => NonNull::new(block),
             // SAFETY: as above; the pop has just failed.
             None => unsafe { self.refill(cache, class) },
@@ -187,7 +187,7 @@ impl<O: Os> Heap<O> {
         };
         let again = || {
             // SAFETY: the cache is the calling thread's.
-            let block = unsafe { cache.stack(class).pop() };
+            let block = unsafe { cache.stack(class).pop_sealed() };
             block.map_or_else(refill, NonNull::new)
         };
         self.or_make_room(Front::Cache(cache), class, refill(), again)

@@ -63,7 +63,7 @@ impl Fixture {
 
     /// Takes a block of `class` through the caller's cache, as `malloc` does.
     pub(crate) fn take(&self, cache: &ThreadCache, class: SizeClass) -> NonNull<u8> {
-        let popped = unsafe { cache.stack(class).pop() };
+        let popped = unsafe { cache.stack(class).pop_sealed() };
         let refill = || unsafe { cache.refill(self.below(), class) };
         NonNull::new(popped.or_else(refill).expect("room")).expect("a block")
     }

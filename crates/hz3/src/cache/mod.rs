@@ -36,7 +36,7 @@ pub(crate) use thread_cache::{CACHE_BYTES, ColdState, Counts, Front, ThreadCache
 #[cfg(not(loom))]
 mod thread_cache {
     use core::ptr::NonNull;
-    use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+    use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
     use super::capacity::{Capacity, max_blocks};
     #[cfg(feature = "experiments")]
@@ -59,6 +59,9 @@ mod thread_cache {
         /// 0 in a sentinel, so that no address lies in the arena and every free misses.
         arena_bytes: usize,
         class_map: *const ClassEntry,
+        /// Bytes until the owner's next sample, while the stacks are sealed; negative if it is due.
+        /// Written by the owner, and by a thread that starts the profile.
+        pub(crate) countdown: AtomicI64,
         pub(crate) stacks: [Stack; CLASSES],
         /// Locked by the owner in its cold path and by a thief.
         pub(crate) cold: Lock<ColdState, { rank::CACHE }>,
@@ -133,6 +136,8 @@ mod thread_cache {
         pub(super) only_frees: bool,
         /// Classes that a tick emptied because the owner used only others.
         pub(super) idle: ClassSet,
+        /// Whether the stacks are sealed for the heap profile.
+        sealed: bool,
         /// Length of each stack's array: log2 of its slots, plus one; 0 for no array.
         arrays: [u8; CLASSES],
         /// Slots handed out to arrays so far.
@@ -222,6 +227,7 @@ mod thread_cache {
                 arena_base: core::ptr::null_mut(),
                 arena_bytes: 0,
                 class_map: core::ptr::null(),
+                countdown: AtomicI64::new(-1),
                 stacks: [const { Stack::sentinel() }; CLASSES],
                 cold: Lock::new(ColdState {
                     capacity: Capacity::new(0),
@@ -230,6 +236,7 @@ mod thread_cache {
                     active: ClassSet::EMPTY,
                     only_frees: false,
                     idle: ClassSet::EMPTY,
+                    sealed: false,
                     arrays: [0; CLASSES],
                     used_slots: 0,
                 }),
@@ -284,12 +291,12 @@ mod thread_cache {
                 let stack = self.stack(class);
                 if all || cold.capacity.of(class) > 0 || stack.has_moved_from(self.no_array()) {
                     // SAFETY: an array without slots; the stack holds no blocks and has no owner.
-                    unsafe { stack.reset_at(self.no_array()) };
+                    unsafe { stack.reset_at(self.no_array(), cold.sealed) };
                 }
             }
             if all {
                 // SAFETY: as above; class 0 never gets room.
-                unsafe { self.stack(SizeClass::NONE).reset_at(self.no_array()) };
+                unsafe { self.stack(SizeClass::NONE).reset_at(self.no_array(), cold.sealed) };
             }
             self.runs.reset();
             cold.capacity = Capacity::new(0);
@@ -302,6 +309,19 @@ mod thread_cache {
             cold.idle = ClassSet::EMPTY;
             cold.arrays = [0; CLASSES];
             cold.used_slots = 0;
+        }
+
+        /// Seals the stacks of all classes or ends that; see [`Stack::set_sealed`]. The owner's
+        /// next allocation then begins a new countdown. `cold` proves that the caller holds the
+        /// cache's lock.
+        pub(super) fn set_sealed(&self, cold: &mut ColdState, sealed: bool) {
+            if core::mem::replace(&mut cold.sealed, sealed) == sealed {
+                return;
+            }
+            self.countdown.store(-1, Ordering::Relaxed);
+            for class in SizeClass::all() {
+                self.stack(class).set_sealed(sealed);
+            }
         }
 
         /// Returns the empty array of stacks without slots. Padding precedes it, because `push`

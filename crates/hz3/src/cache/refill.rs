@@ -53,7 +53,7 @@ impl ThreadCache {
         }
         // A thief needs the lock that is held here, so this pop fails only on an empty stack.
         // SAFETY: this thread owns the cache.
-        let block = unsafe { stack.pop() };
+        let block = unsafe { stack.pop_sealed() };
         if block.is_none() {
             stack.undo_pop();
         }

@@ -1,6 +1,6 @@
 //! The registry of all thread caches: gives one to each new thread, and visits all of them.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use super::below::Below;
 use super::{CACHE_BYTES, ThreadCache};
@@ -37,6 +37,8 @@ pub(crate) struct Registry {
     created: AtomicUsize,
     /// Backs [`Below::granted`].
     granted: AtomicU64,
+    /// Whether the heap profile runs, so that the stacks of all caches are sealed.
+    sealed: AtomicBool,
     limit_bytes: usize,
     /// Initial capacity of each class, in blocks; `None`: by size.
     initial_blocks: Option<usize>,
@@ -74,6 +76,7 @@ impl Registry {
             in_use: AtomicUsize::new(0),
             created: AtomicUsize::new(0),
             granted: AtomicU64::new(0),
+            sealed: AtomicBool::new(false),
             limit_bytes: config.thread_cache_bytes,
             initial_blocks: config.cache_length.map(|blocks| to_usize(blocks.get())),
         }
@@ -102,8 +105,29 @@ impl Registry {
         cold.capacity.set_limit(self.limit_bytes.min(share));
         cold.capacity.set_initial(self.initial_blocks);
         cache.runs.set_limit(self.limit_bytes.min(share));
+        // Pairs with the fence in `set_sealed`: either this thread sees the flag, or that one finds
+        // this cache in the list.
+        fence(Ordering::SeqCst);
+        cache.set_sealed(&mut cold, self.is_sealed());
         drop(cold);
         Some(cache)
+    }
+
+    /// Returns whether the stacks of all caches are sealed; see [`Registry::set_sealed`].
+    #[inline]
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Relaxed)
+    }
+
+    /// Seals the stacks of all present and future caches, or ends that. Waits for the slow path of
+    /// each owner. The caller keeps two such calls apart.
+    pub(crate) fn set_sealed(&self, sealed: bool) {
+        self.sealed.store(sealed, Ordering::Relaxed);
+        // Pairs with the fence in `acquire`.
+        fence(Ordering::SeqCst);
+        for cache in self.iter() {
+            cache.set_sealed(&mut cache.cold.lock(), sealed);
+        }
     }
 
     /// Takes an unused cache from list number `list` or, if that is empty, from another.

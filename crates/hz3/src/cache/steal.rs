@@ -5,10 +5,10 @@
 //!   | padding   | dead space  | blocks, oldest..newest | room    |
 //! ```
 //!
-//! **Access.** The owner pops and pushes at `top` without a lock. `base`, `floor` and `limit`
-//! change only under the cache's lock: by the owner in its cold path, or by a thief. Slots from
-//! `base` to `top` belong to the owner; slots below `base` are dead. Only the owner writes to
-//! slots; a thief reads those that it won.
+//! **Access.** The owner pops and pushes at `top` without a lock. `base`, `gate`, `floor` and
+//! `limit` change only under the cache's lock: by the owner in its cold path, or by another thread.
+//! Slots from `base` to `top` belong to the owner; slots below `base` are dead. Only the owner
+//! writes to slots; a thief reads those that it won.
 //!
 //! **The newest block** has a copy in the stack itself, so `pop` need not load `top` first: while
 //! there are blocks, `newest` equals the slot below `top`. Only the owner uses the copy, and a
@@ -26,8 +26,8 @@
 //! | owner: `pop` | thief, holding the lock |
 //! |---|---|
 //! | 1. `top := top - 1` | 1. read `top` as t0 |
-//! | 2. light fence (no instruction) | 2. `base := t0` |
-//! | 3. read `base`; if `top < base`, lose: take the lock | 3. heavy fence (membarrier) |
+//! | 2. light fence (no instruction) | 2. `base := t0`, and `gate` unless sealed |
+//! | 3. read `gate`; if `top < gate`, lose: take the lock | 3. heavy fence (membarrier) |
 //! | 4. read the slot at `top` | 4. read `top` as t1; own everything below min(t0, t1) |
 //! | | 5. `base := min(t0, t1)` |
 //!
@@ -35,21 +35,29 @@
 //! ordered by `top` alone. So every push stores `top` with release. Every pop does too, because a
 //! thief may read a `top` that a pop lowered to a slot pushed before it.
 //!
-//! If a pop and a steal race for one block, the owner reads the new `base` in its step 3 and loses,
+//! If a pop and a steal race for one block, the owner reads the new `gate` in its step 3 and loses,
 //! or the thief reads the lowered `top` in its step 4 and leaves the block. The two fences exclude
 //! a third order. An owner that loses has lowered `top` by one; under the lock it
 //! raises it again ([`Stack::undo_pop`]). A thief that saw the lowered value has left that block to
 //! the owner. The model is in `steal/models.rs`.
 //!
+//! **A sealed stack.** `gate` equals `base`, or is the highest address: then the stack is sealed, and
+//! every `pop` fails. The owner's miss path finishes such a pop by reading `base` instead
+//! ([`Stack::finish_sealed_pop`]), in the same place of the same protocol. So a heap profile sees
+//! every allocation while it runs, and `pop` has no instruction for it. Any thread may seal a stack
+//! under the lock. An owner that still reads the old `gate` pops unseen; a thief's barrier comes
+//! after the sealing, so an owner that passes it reads the highest address or the new `base`.
+//!
 //! **I-2.** In a stack, `floor <= base <= top <= limit`. Slots from `base` to `top` hold blocks and
 //! belong to the owner. Those from `top` to `limit` are room, those below `base` are dead. `base`,
-//! `floor` and `limit` change only under the cache's lock. There are two transient exceptions.
+//! `gate`, `floor` and `limit` change only under the cache's lock. `gate` equals `base` or is the
+//! highest address. There are two transient exceptions.
 //! After a lost pop `top` is one too low until `undo_pop`. Between `claim` and `settle` `base` is
 //! at the old top, so every pop loses. While the slow path is armed, `limit` is a former `top`, or
 //! the floor until the first free of the class. Blocks may then lie above it, within the array,
 //! until the owner disarms it. Two slots of padding precede every array. While there are blocks,
-//! `newest` is the slot below `top`. A sentinel's stack has no slots: `base` is the highest address
-//! and `limit` the lowest.
+//! `newest` is the slot below `top`. A sentinel's stack has no slots: `base` and `gate` are the
+//! highest address and `limit` the lowest.
 
 #[cfg(all(loom, test))]
 mod models;
@@ -72,12 +80,17 @@ pub(crate) struct Stack {
     /// The copy of the newest block. Used by the owner alone.
     newest: Cell<*mut u8>,
     top: AtomicPtr<Slot>,
-    base: AtomicPtr<Slot>,
+    /// What `pop` compares `top` with: `base`, or [`SEALED`].
+    gate: AtomicPtr<Slot>,
     limit: AtomicPtr<Slot>,
     /// Tells where blocks of the class can start. Fixed before the stack is shared.
     starts: StartTest,
     floor: AtomicPtr<Slot>,
+    base: AtomicPtr<Slot>,
 }
+
+/// The `gate` of a sealed stack, and the `base` of a sentinel's: the highest address.
+const SEALED: *mut Slot = core::ptr::without_provenance_mut(usize::MAX);
 
 // SAFETY: only the owner accesses `newest`, or, while the stack has no owner, one thread alone; a
 // sentinel's is only read. The other fields are fixed or atomics.
@@ -136,14 +149,14 @@ impl Stack {
     /// Makes a stack without blocks and room. Every push and pop fails, whatever `top` is.
     #[cfg(not(loom))]
     pub(crate) const fn sentinel() -> Stack {
-        let nowhere = core::ptr::without_provenance_mut(usize::MAX);
         Stack {
             newest: Cell::new(core::ptr::null_mut()),
             starts: StartTest::NONE,
             top: AtomicPtr::new(core::ptr::null_mut()),
-            base: AtomicPtr::new(nowhere),
+            gate: AtomicPtr::new(SEALED),
             limit: AtomicPtr::new(core::ptr::null_mut()),
             floor: AtomicPtr::new(core::ptr::null_mut()),
+            base: AtomicPtr::new(SEALED),
         }
     }
 
@@ -153,8 +166,9 @@ impl Stack {
         self.starts = starts;
     }
 
-    /// Owner: takes the newest block. `None` if there is none, or a thief has claimed the blocks.
-    /// The caller then takes the lock and calls [`Stack::undo_pop`].
+    /// Owner: takes the newest block. `None` if there is none, if a thief has claimed the blocks, or
+    /// if the stack is sealed. The caller then calls [`Stack::finish_sealed_pop`], or takes the lock
+    /// and calls [`Stack::undo_pop`].
     ///
     /// # Safety
     /// The caller is the owner, or the stack is a sentinel.
@@ -167,13 +181,56 @@ impl Stack {
         // Release pairs with the acquire load of `top` in `settle`.
         self.top.store(lowered, Ordering::Release);
         light_fence();
-        if top.addr() <= self.base.load(Ordering::Relaxed).addr() {
+        if top.addr() <= self.gate.load(Ordering::Relaxed).addr() {
             return None;
         }
         let newest = self.newest.get();
         // SAFETY: I-2: `base < top <= limit`, and below `base` there are slots or the padding.
         self.newest.set(unsafe { read_as_owner(top.wrapping_sub(2)) });
         Some(newest)
+    }
+
+    /// Owner, after a failed pop: takes the block after all if the pop failed only because the
+    /// stack is sealed. After `None` the pop is still a failed one.
+    ///
+    /// # Safety
+    /// The caller is the owner, or the stack is a sentinel; a pop has just failed.
+    #[inline(always)]
+    pub(crate) unsafe fn finish_sealed_pop(&self) -> Option<*mut u8> {
+        let lowered = self.top.load(Ordering::Relaxed);
+        // The pop has stored `top` before its light fence, and this load follows that fence.
+        if lowered.addr() < self.base.load(Ordering::Relaxed).addr() {
+            return None;
+        }
+        let newest = self.newest.get();
+        // SAFETY: I-2: `base <= top < limit`, and below `base` there are slots or the padding.
+        self.newest.set(unsafe { read_as_owner(lowered.wrapping_sub(1)) });
+        Some(newest)
+    }
+
+    /// Owner: as [`Stack::pop`], also from a sealed stack.
+    ///
+    /// # Safety
+    /// As for [`Stack::pop`].
+    pub(crate) unsafe fn pop_sealed(&self) -> Option<*mut u8> {
+        // SAFETY: the caller's promise.
+        let popped = unsafe { self.pop() };
+        // SAFETY: the caller's promise; the pop has just failed.
+        popped.or_else(|| unsafe { self.finish_sealed_pop() })
+    }
+
+    /// Under the lock: seals the stack, so that every pop fails, or ends that.
+    pub(crate) fn set_sealed(&self, sealed: bool) {
+        let gate = if sealed { SEALED } else { self.base.load(Ordering::Relaxed) };
+        self.gate.store(gate, Ordering::Relaxed);
+    }
+
+    /// Under the lock: sets `base`, and `gate` unless the stack is sealed.
+    fn set_base(&self, base: *mut Slot) {
+        self.base.store(base, Ordering::Relaxed);
+        if self.gate.load(Ordering::Relaxed) != SEALED {
+            self.gate.store(base, Ordering::Relaxed);
+        }
     }
 
     /// Owner: adds a block. Returns false if there is no room, if no block of the class can start
@@ -289,7 +346,9 @@ impl Stack {
         let base = self.base.load(Ordering::Relaxed);
         let limit = self.limit.load(Ordering::Relaxed);
         let end = floor.wrapping_add(max_blocks);
+        let gate = self.gate.load(Ordering::Relaxed);
         assert!(floor <= base && base <= end, "I-2: base outside of the array");
+        assert!(gate == base || gate == SEALED, "I-2: gate is neither base nor sealed");
         assert!(floor <= limit && limit <= end, "I-2: limit outside of the array");
     }
 
@@ -324,7 +383,7 @@ impl Stack {
     pub(crate) fn take_oldest(&self, count: usize) -> Batch {
         let start = self.base.load(Ordering::Relaxed);
         let count = count.min(self.len());
-        self.base.store(start.wrapping_add(count), Ordering::Relaxed);
+        self.set_base(start.wrapping_add(count));
         Batch { start, count }
     }
 
@@ -355,15 +414,16 @@ impl Stack {
         self.limit.store(array.wrapping_add(capacity), Ordering::Relaxed);
     }
 
-    /// Makes the stack empty and without room, at `floor`.
+    /// Makes the stack empty and without room, at `floor`; sealed or not.
     ///
     /// # Safety
     /// The stack holds no blocks, and no thread owns it.
     #[cfg(not(loom))]
-    pub(crate) unsafe fn reset_at(&self, floor: *mut Slot) {
+    pub(crate) unsafe fn reset_at(&self, floor: *mut Slot, sealed: bool) {
         self.floor.store(floor, Ordering::Relaxed);
         self.top.store(floor, Ordering::Relaxed);
         self.base.store(floor, Ordering::Relaxed);
+        self.set_sealed(sealed);
         self.limit.store(floor, Ordering::Relaxed);
         self.newest.set(core::ptr::null_mut());
     }
@@ -403,7 +463,7 @@ impl Stack {
             // SAFETY: I-2: `count` slots from `base` exist and hold the blocks; the caller promises
             // room for as many at the target, and keeps thieves out by the lock.
             unsafe { core::ptr::copy(base, target, count) };
-            self.base.store(target, Ordering::Relaxed);
+            self.set_base(target);
             self.top.store(target.wrapping_add(count), Ordering::Relaxed);
         }
         // SAFETY: the caller is the owner and holds the lock.
@@ -418,7 +478,7 @@ impl Stack {
         // Acquire pairs with the release store of `top` in `push`.
         let seen = self.top.load(Ordering::Acquire);
         if seen.addr() > start.addr() {
-            self.base.store(seen, Ordering::Relaxed);
+            self.set_base(seen);
         }
         Claim { start, seen }
     }
@@ -430,15 +490,15 @@ impl Stack {
         let now = self.top.load(Ordering::Acquire);
         let end = if now.addr() < claim.seen.addr() { now } else { claim.seen };
         if end.addr() <= claim.start.addr() {
-            self.base.store(claim.start, Ordering::Relaxed);
+            self.set_base(claim.start);
             return Batch { start: claim.start, count: 0 };
         }
-        self.base.store(end, Ordering::Relaxed);
+        self.set_base(end);
         Batch { start: claim.start, count: distance(claim.start, end) }
     }
 
     /// Thief, under the same lock: gives a claim up if no barrier could run.
     pub(crate) fn abandon(&self, claim: Claim) {
-        self.base.store(claim.start, Ordering::Relaxed);
+        self.set_base(claim.start);
     }
 }

@@ -171,3 +171,36 @@ fn a_forked_child_takes_back_the_caches_of_the_other_threads() {
     fixture.free(next, SizeClass::of_size(32), block);
     fixture.validate();
 }
+
+#[test]
+fn a_sealed_cache_misses_on_every_pop_and_serves_the_same_blocks() {
+    let fixture = Fixture::new(&Config::new());
+    let cache = fixture.cache();
+    fixture.use_cache(cache, 100);
+    let (held, stack) = (cache.cached_bytes(), cache.stack(class()));
+    fixture.registry.set_sealed(true);
+    for _ in 0..2 {
+        assert_eq!(unsafe { stack.pop() }, None, "a sealed stack");
+        let block = unsafe { stack.finish_sealed_pop() }.expect("the newest block");
+        assert!(unsafe { stack.push(block) }, "a free hits");
+        assert_eq!(unsafe { stack.pop_sealed() }, Some(block));
+        assert!(unsafe { stack.push(block) });
+    }
+    assert_eq!(cache.cached_bytes(), held);
+    fixture.validate();
+    // A cache that is stolen from, drained and reused stays sealed; a new one is sealed at birth.
+    assert_eq!(cache.steal(fixture.below()), Some(held));
+    assert_eq!(unsafe { stack.pop_sealed() }, None);
+    stack.undo_pop();
+    unsafe { fixture.registry.release(cache, fixture.below()) };
+    for cache in [fixture.cache(), fixture.cache()] {
+        fixture.use_cache(cache, 10);
+        assert_eq!(unsafe { cache.stack(class()).pop() }, None);
+        cache.stack(class()).undo_pop();
+    }
+    fixture.validate();
+    fixture.registry.set_sealed(false);
+    fixture.use_cache(cache, 10);
+    assert!(unsafe { stack.pop() }.is_some(), "a stack that is no longer sealed");
+    fixture.validate();
+}

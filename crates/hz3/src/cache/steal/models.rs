@@ -26,6 +26,7 @@ impl Cache {
             newest: Cell::new(std::ptr::null_mut()),
             starts: SizeClass::of_size(MIN_ALIGN).start_test(),
             top: AtomicPtr::new(floor),
+            gate: AtomicPtr::new(floor),
             base: AtomicPtr::new(floor),
             limit: AtomicPtr::new(floor.wrapping_add(SLOTS)),
             floor: AtomicPtr::new(floor),
@@ -49,7 +50,7 @@ impl Cache {
     /// The owner's pop with its cold path.
     fn pop(&self) -> Option<*mut u8> {
         // SAFETY: only the owner's thread of a model calls this.
-        if let Some(block) = unsafe { self.stack.pop() } {
+        if let Some(block) = unsafe { self.stack.pop_sealed() } {
             return Some(block);
         }
         let _guard = self.lock.lock().unwrap();
@@ -59,7 +60,7 @@ impl Cache {
         }
         // As after a refill: under the lock a pop cannot lose.
         // SAFETY: as above.
-        unsafe { self.stack.pop() }
+        unsafe { self.stack.pop_sealed() }
     }
 
     /// The owner's push with its cold path.
@@ -86,6 +87,11 @@ impl Cache {
         for slot in unsafe { batch.slots() } {
             self.count(slot.load(Ordering::Relaxed));
         }
+    }
+
+    fn set_sealed(&self, sealed: bool) {
+        let _guard = self.lock.lock().unwrap();
+        self.stack.set_sealed(sealed);
     }
 
     fn check(&self, blocks: usize) {
@@ -228,6 +234,63 @@ fn two_thieves_and_the_owner_take_each_block_once() {
         for thief in thieves {
             thief.join().unwrap();
         }
+        cache.check(2);
+    });
+}
+
+/// The steal of a thread that did not seal the stack: only the lock orders the two.
+#[test]
+fn a_stack_that_is_sealed_and_stolen_from_gives_each_block_once() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(2);
+        let profile = beside(&cache, |cache| cache.set_sealed(true));
+        let thief = beside(&cache, Cache::steal);
+        for _ in 0..2 {
+            if let Some(block) = cache.pop() {
+                cache.count(block);
+            }
+        }
+        profile.join().unwrap();
+        thief.join().unwrap();
+        cache.check(2);
+    });
+}
+
+#[test]
+fn blocks_pushed_during_a_steal_from_a_sealed_stack_are_not_lost() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(2);
+        cache.set_sealed(true);
+        let thief = beside(&cache, Cache::steal);
+        if let Some(block) = cache.pop() {
+            cache.push(block);
+        }
+        cache.push(address(2));
+        for _ in 0..2 {
+            if let Some(block) = cache.pop() {
+                cache.count(block);
+            }
+        }
+        thief.join().unwrap();
+        cache.check(3);
+    });
+}
+
+#[test]
+fn a_stack_that_is_unsealed_between_a_pop_and_its_end_gives_each_block_once() {
+    loom::model(|| {
+        let cache = Cache::with_blocks(2);
+        cache.set_sealed(true);
+        let profile = beside(&cache, |cache| {
+            cache.set_sealed(false);
+            cache.steal();
+        });
+        for _ in 0..2 {
+            if let Some(block) = cache.pop() {
+                cache.count(block);
+            }
+        }
+        profile.join().unwrap();
         cache.check(2);
     });
 }
