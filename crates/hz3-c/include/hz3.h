@@ -141,6 +141,23 @@ size_t hz3_stats_json(char *buffer, size_t size) HZ3_NOEXCEPT;
 extern const void *const volatile hz3_statistics_page;
 
 /*
+ * The heap profile: samples of allocations with their stacks, from which pprof and `hz3 profile`
+ * estimate what each place in the program allocated and still holds.
+ *
+ * hz3_profile_start begins or resumes sampling with a mean of `rate` bytes between two samples and
+ * keeps what was sampled before. A rate of 0 stands for the present one, at first HZ3_PROFILE_RATE
+ * (default 512 KiB). It returns 0, or ENOMEM without memory for its tables. hz3_profile_stop ends
+ * sampling; blocks that were sampled are followed until they are freed.
+ *
+ * hz3_profile_write replaces the regular file at `path` by the profile. It returns 0; EINVAL if
+ * path is NULL; EAGAIN if the profile was never started or there is no memory; EIO if the file
+ * cannot be written.
+ */
+int hz3_profile_start(unsigned rate) HZ3_NOEXCEPT;
+void hz3_profile_stop(void) HZ3_NOEXCEPT;
+int hz3_profile_write(const char *path) HZ3_NOEXCEPT;
+
+/*
  * C23; not yet in every <stdlib.h>. hz3 knows the size and the alignment of each block and ignores
  * these arguments.
  */

@@ -1,9 +1,10 @@
 //! The functions that only hz3 has; `include/hz3.h` documents them for users.
 
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_int};
 use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 
+use hz3_alloc::profile::ProfileError;
 use hz3_alloc::raw;
 
 use crate::errno::keeping_errno;
@@ -70,6 +71,33 @@ extern "C" fn hz3_version() -> *const c_char {
 #[unsafe(no_mangle)]
 extern "C" fn hz3_epoch_force() {
     keeping_errno(raw::epoch_force);
+}
+
+/// Starts the heap profile; returns 0, or `ENOMEM`. A rate of 0 stands for the present one.
+#[unsafe(no_mangle)]
+extern "C" fn hz3_profile_start(rate: u32) -> c_int {
+    keeping_errno(|| if hz3_alloc::profile::start(rate) { 0 } else { libc::ENOMEM })
+}
+
+/// Ends the heap profile.
+#[unsafe(no_mangle)]
+extern "C" fn hz3_profile_stop() {
+    keeping_errno(hz3_alloc::profile::stop);
+}
+
+/// Writes the heap profile to a regular file; returns 0, `EINVAL`, `EAGAIN` or `EIO`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hz3_profile_write(path: *const c_char) -> c_int {
+    if path.is_null() {
+        return libc::EINVAL;
+    }
+    // SAFETY: the caller passes a terminated string.
+    let path = unsafe { CStr::from_ptr(path) };
+    keeping_errno(|| match hz3_alloc::profile::write_pprof(path) {
+        Ok(()) => 0,
+        Err(ProfileError::Unavailable) => libc::EAGAIN,
+        Err(_) => libc::EIO,
+    })
 }
 
 /// Writes the statistics as one JSON object into `buffer`; returns the length of the whole text.

@@ -11,6 +11,10 @@ use crate::foreign;
 
 /// Serves a miss of `malloc`'s fast path; `caller` is the return address of `malloc`.
 pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
+    // SAFETY: the fast path has missed with this size and calls this first.
+    if let Some(block) = unsafe { raw::finish_malloc(size) } {
+        return block;
+    }
     if let Some(block) = raw::malloc_large(size) {
         return block;
     }
@@ -20,7 +24,7 @@ pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
 /// Serves [`malloc_from`] if the thread freed no suitable large block lately.
 #[inline(never)]
 fn malloc_slowly(size: usize, caller: usize) -> *mut u8 {
-    let block = malloc_within(size);
+    let block = malloc_missed(size);
     start_wanted_reclaimer(caller);
     block
 }
@@ -29,6 +33,13 @@ fn malloc_slowly(size: usize, caller: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub(crate) fn malloc_within(size: usize) -> *mut u8 {
+    // SAFETY: the fast path has missed with this size and calls this first.
+    unsafe { raw::finish_malloc(size) }.unwrap_or_else(|| malloc_missed(size))
+}
+
+/// Serves [`malloc_within`] if the cache has no block, or the block is to be sampled.
+#[inline(never)]
+fn malloc_missed(size: usize) -> *mut u8 {
     // SAFETY: the fast path has missed with this size and calls this first.
     or_enomem(request(size, || unsafe { raw::malloc_miss(size) })).cast()
 }

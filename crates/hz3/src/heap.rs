@@ -11,6 +11,7 @@
 //! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |
 //! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
 //! | `collect`, `tick` | here | reclaim on request |
+//! | `start_profile`, `stop_profile`, `profile` | `sampling` | the heap profile |
 //! | `stats`, `slow_figures`, `observe`, `write_experiment_lines` | `statistics` | reports |
 //! | `acquire_all`, `release_all`, `abandon_other_threads` | here | fork |
 //!
@@ -19,6 +20,7 @@
 mod exhaustion;
 mod large;
 mod resize;
+mod sampling;
 pub(crate) mod statistics;
 
 use core::ptr::NonNull;
@@ -33,6 +35,7 @@ use crate::central::{self, Central};
 use crate::options::Config;
 use crate::os::fatal::{fatal, fatal_small};
 use crate::os::{Os, Refused};
+use crate::profiler::Profile;
 use crate::reclaim::driver::{Driver, Turns};
 use crate::reclaim::source::Layers;
 use crate::reclaim::{Next, Reclaim};
@@ -56,6 +59,7 @@ pub(crate) struct Heap<O> {
     reclaim: Reclaim,
     counts: LargeCounts,
     exhaustion: Exhaustion,
+    profile: Profile,
 }
 
 impl<O: Os> Heap<O> {
@@ -83,6 +87,7 @@ impl<O: Os> Heap<O> {
             reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
             exhaustion: Exhaustion::new(),
+            profile: Profile::new(config),
         })
     }
 
@@ -138,14 +143,33 @@ impl<O: Os> Heap<O> {
             return self.allocate_large(front, size, MIN_ALIGN).map(|(block, _)| block);
         }
         // SAFETY: the caller's promise.
-        unsafe { self.allocate_small(front, SizeClass::of_size(size)) }
+        unsafe { self.allocate_small(front, SizeClass::of_size(size), size, MIN_ALIGN) }
     }
 
-    /// Allocates a block of `class`.
+    /// Allocates a block of `class` for a request of `size` bytes at a multiple of `align`.
     ///
     /// # Safety
     /// The front is the calling thread's.
-    unsafe fn allocate_small(&self, front: Front<'_>, class: SizeClass) -> Option<NonNull<u8>> {
+    unsafe fn allocate_small(
+        &self,
+        front: Front<'_>,
+        class: SizeClass,
+        size: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        if self.is_sample(front, size) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.allocate_sample(front, class, size, align) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.allocate_unsampled(front, class) }
+    }
+
+    /// Allocates a block of `class` that the heap profile does not count.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    unsafe fn allocate_unsampled(&self, front: Front<'_>, class: SizeClass) -> Option<NonNull<u8>> {
         let Front::Cache(cache) = front else {
             let fetch = || self.fetch_one(class);
             return self.or_make_room(front, class, fetch(), fetch);
@@ -171,8 +195,15 @@ impl<O: Os> Heap<O> {
             let front = Front::Cache(cache);
             return self.allocate_large(front, size, MIN_ALIGN).map(|(block, _)| block);
         }
+        let class = SizeClass::of_size(size);
+        if self.profile.is_on() {
+            // The stack may be sealed and hold blocks. The request is counted, then pops again.
+            cache.stack(class).undo_pop();
+            // SAFETY: the caller's promise.
+            return unsafe { self.allocate_small(Front::Cache(cache), class, size, MIN_ALIGN) };
+        }
         // SAFETY: the caller's promise.
-        unsafe { self.refill(cache, SizeClass::of_size(size)) }
+        unsafe { self.refill(cache, class) }
     }
 
     /// # Safety
@@ -225,7 +256,7 @@ impl<O: Os> Heap<O> {
     ) -> Option<NonNull<u8>> {
         match SizeClass::of_layout(size, align) {
             // SAFETY: the caller's promise.
-            Some(class) => unsafe { self.allocate_small(front, class) },
+            Some(class) => unsafe { self.allocate_small(front, class, size, align) },
             None => self.allocate_large(front, size.max(1), align).map(|(block, _)| block),
         }
     }
@@ -242,7 +273,7 @@ impl<O: Os> Heap<O> {
     ) -> Option<NonNull<u8>> {
         if let Some(class) = SizeClass::of_layout(size, align) {
             // SAFETY: the caller's promise.
-            let block = unsafe { self.allocate_small(front, class) }?;
+            let block = unsafe { self.allocate_small(front, class, size, align) }?;
             // SAFETY: the block has at least `size` bytes and belongs to this call alone.
             unsafe { block.write_bytes(0, size) };
             return Some(block);
@@ -293,7 +324,12 @@ impl<O: Os> Heap<O> {
 
     /// Frees a block at an address outside the arena's committed pages.
     fn free_outside(&self, block: *mut u8) -> Result<(), Foreign> {
-        if block.is_null() || self.segments.free_huge(block.addr()) {
+        if block.is_null() {
+            return Ok(());
+        }
+        // First, because another thread's mapping may get the address.
+        self.profile.leave_huge(self.os(), block.addr());
+        if self.segments.free_huge(block.addr()) {
             return Ok(());
         }
         if self.segments.arena().contains(block.addr()) {
@@ -384,6 +420,7 @@ impl<O: Os> Heap<O> {
     /// Takes every lock, in lock order, so that no operation is half done at a fork.
     pub(crate) fn acquire_all(&self) {
         self.reclaim.acquire_all();
+        self.profile.acquire_all();
         self.registry.acquire_all();
         self.transfers.acquire_all();
         self.central.acquire_all();
@@ -396,6 +433,7 @@ impl<O: Os> Heap<O> {
         self.central.release_all();
         self.transfers.release_all();
         self.registry.release_all();
+        self.profile.release_all();
         self.reclaim.release_all();
     }
 
@@ -404,6 +442,18 @@ impl<O: Os> Heap<O> {
         self.reclaim.forget_other_threads();
         self.registry.adopt_orphans(own, self.below());
         self.central.end_if_faulty();
+    }
+
+    /// Returns the offset of a block in the arena, for tests.
+    #[cfg(test)]
+    pub(crate) fn offset_of(&self, block: NonNull<u8>) -> Option<usize> {
+        self.segments.arena().offset_of(block.addr().get())
+    }
+
+    /// Returns the class of the slab at an offset of the arena, for tests.
+    #[cfg(test)]
+    pub(crate) fn class_at(&self, offset: usize) -> SizeClass {
+        self.segments.class_at(offset)
     }
 
     /// Steals from a cache, for tests.

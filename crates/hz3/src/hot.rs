@@ -4,6 +4,8 @@
 //! does not test whether anything is initialised: a thread without a cache has a sentinel, in which
 //! every operation misses. `cargo xtask fastpath` fails if its number of instructions grows.
 
+use core::sync::atomic::Ordering;
+
 use crate::base::size_class::{MAX_SMALL, SizeClass};
 use crate::cache::ThreadCache;
 
@@ -22,6 +24,29 @@ pub(crate) unsafe fn malloc(cache: &ThreadCache, size: usize) -> Option<*mut u8>
     }
     // SAFETY: the caller's promise is that of `pop`.
     unsafe { cache.stack(SizeClass::of_size(size)).pop() }
+}
+
+/// Takes a block after [`malloc`] failed, if that was only because the heap profile runs.
+///
+/// Returns `None` if the request is to be sampled, or if the cache has no block; then the failed
+/// [`malloc`] still counts.
+///
+/// # Safety
+/// As for [`malloc`], which has just failed with this size.
+#[inline(always)]
+pub(crate) unsafe fn finish_malloc(cache: &ThreadCache, size: usize) -> Option<*mut u8> {
+    if size > MAX_SMALL {
+        return None;
+    }
+    let counted = i64::try_from(size.max(1)).unwrap_or(i64::MAX);
+    let left = cache.countdown.load(Ordering::Relaxed) - counted;
+    if left < 0 {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    let block = unsafe { cache.stack(SizeClass::of_size(size)).finish_sealed_pop() }?;
+    cache.countdown.store(left, Ordering::Relaxed);
+    Some(block)
 }
 
 /// Puts a block into the cache.

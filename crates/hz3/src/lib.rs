@@ -122,7 +122,7 @@ mod options;
 #[expect(unsafe_code, reason = "system calls, and the lock's value")]
 mod os;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
-mod profile;
+mod profiler;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "the entry points of the C ABI")]
 pub mod raw;
@@ -157,6 +157,8 @@ mod transfer;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "implements GlobalAlloc")]
 mod api;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
+pub mod profile;
 // Unit tests and Miri keep the C library's malloc: they run heaps of their own.
 #[cfg(all(
     feature = "override",
@@ -218,4 +220,4 @@ pub fn stats() -> Stats {
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-pub use system::{Configured, Hz3, collect, stats};
+pub use system::{Configured, Hz3, collect, profile, stats};

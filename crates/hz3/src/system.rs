@@ -34,6 +34,37 @@ pub fn stats() -> Stats {
     Stats::default()
 }
 
+/// The heap profile, which does not exist here.
+pub mod profile {
+    use core::ffi::CStr;
+
+    /// Why no profile was written.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum ProfileError {
+        /// There is no profile.
+        Unavailable,
+        /// The file cannot be written; the text says why.
+        File(&'static str),
+    }
+
+    /// Does nothing and returns false.
+    pub fn start(_rate: u32) -> bool {
+        false
+    }
+
+    /// Does nothing.
+    pub fn stop() {}
+
+    /// Writes nothing.
+    ///
+    /// # Errors
+    /// [`ProfileError::Unavailable`].
+    pub fn write_pprof(_path: &CStr) -> Result<(), ProfileError> {
+        Err(ProfileError::Unavailable)
+    }
+}
+
 macro_rules! forward_to_system {
     ($type:ty) => {
         // SAFETY: all methods are those of `System`.

@@ -10,7 +10,7 @@ const SOURCES: &str = "crates/hz3/src/";
 const LAYERS: &[&[&str]] = &[
     &["lib", "tests"],
     &["allocator"],
-    &["api", "c_malloc", "system"],
+    &["api", "c_malloc", "profile", "system"],
     &["raw"],
     &["thread"],
     &["hot"],
@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["transfer"],
     &["central"],
     &["segment"],
-    &["profile"],
+    &["profiler"],
     &["os"],
     &["options", "stats"],
     &["base"],

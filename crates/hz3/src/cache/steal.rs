@@ -41,8 +41,8 @@
 //! raises it again ([`Stack::undo_pop`]). A thief that saw the lowered value has left that block to
 //! the owner. The model is in `steal/models.rs`.
 //!
-//! **A sealed stack.** `gate` equals `base`, or is the highest address: then the stack is sealed, and
-//! every `pop` fails. The owner's miss path finishes such a pop by reading `base` instead
+//! **A sealed stack.** `gate` equals `base`, or is the highest address: then the stack is sealed,
+//! and every `pop` fails. The owner's miss path finishes such a pop by reading `base` instead
 //! ([`Stack::finish_sealed_pop`]), in the same place of the same protocol. So a heap profile sees
 //! every allocation while it runs, and `pop` has no instruction for it. Any thread may seal a stack
 //! under the lock. An owner that still reads the old `gate` pops unseen; a thief's barrier comes
@@ -80,7 +80,7 @@ pub(crate) struct Stack {
     /// The copy of the newest block. Used by the owner alone.
     newest: Cell<*mut u8>,
     top: AtomicPtr<Slot>,
-    /// What `pop` compares `top` with: `base`, or [`SEALED`].
+    /// The word that `pop` compares `top` with: `base`, or [`SEALED`].
     gate: AtomicPtr<Slot>,
     limit: AtomicPtr<Slot>,
     /// Tells where blocks of the class can start. Fixed before the stack is shared.
@@ -166,9 +166,9 @@ impl Stack {
         self.starts = starts;
     }
 
-    /// Owner: takes the newest block. `None` if there is none, if a thief has claimed the blocks, or
-    /// if the stack is sealed. The caller then calls [`Stack::finish_sealed_pop`], or takes the lock
-    /// and calls [`Stack::undo_pop`].
+    /// Owner: takes the newest block. `None` if there is none, if a thief has claimed the blocks,
+    /// or if the stack is sealed. The caller then calls [`Stack::finish_sealed_pop`], or takes the
+    /// lock and calls [`Stack::undo_pop`].
     ///
     /// # Safety
     /// The caller is the owner, or the stack is a sentinel.

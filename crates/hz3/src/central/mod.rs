@@ -33,6 +33,7 @@ mod fault;
 mod fetch;
 mod grouping;
 pub(crate) mod holes;
+mod pinned;
 mod policy;
 mod put;
 pub(crate) mod slab;

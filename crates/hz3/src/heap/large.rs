@@ -40,6 +40,17 @@ impl<O: Os> Heap<O> {
         size: usize,
         align: usize,
     ) -> Option<(NonNull<u8>, Fresh)> {
+        let found = self.find_large(front, size, align)?;
+        self.note_large(front, found.0, size);
+        Some(found)
+    }
+
+    fn find_large(
+        &self,
+        front: Front<'_>,
+        size: usize,
+        align: usize,
+    ) -> Option<(NonNull<u8>, Fresh)> {
         if let Some(cache) = front.cache()
             && align <= PAGE_BYTES
             && let Some(block) = self.take_cached(cache, size)
@@ -53,13 +64,16 @@ impl<O: Os> Heap<O> {
     }
 
     /// Allocates a large block of `size` bytes from the runs that the calling thread freed
-    /// recently.
+    /// recently. While the profile runs there are none: [`Heap::allocate_miss`] counts the request.
     #[inline]
     pub(crate) fn take_cached_large(
         &self,
         cache: &ThreadCache,
         size: usize,
     ) -> Option<NonNull<u8>> {
+        if self.profile().is_on() {
+            return None;
+        }
         self.take_cached(cache, size).map(|block| block.start)
     }
 
@@ -105,7 +119,9 @@ impl<O: Os> Heap<O> {
 
     /// Frees the large block at `offset`, which the program no longer uses.
     pub(super) fn free_large(&self, front: Front<'_>, offset: usize) -> Result<(), NotABlock> {
-        let run = self.segments.claim_large(offset)?;
+        let Ok(run) = self.segments.claim_large(offset) else {
+            return self.free_sample(front, offset);
+        };
         let give = |run: Run| self.segments.give(run, run.pages);
         match front {
             Front::Cache(cache) => {

@@ -83,9 +83,20 @@ impl<O: Os> Heap<O> {
             BlockKind::Large(run) => run.pages.bytes(),
             BlockKind::Huge(bytes) => bytes,
         };
+        // For the profile a block that is resized is freed and allocated.
+        let may_stay = match kind {
+            BlockKind::Large(run) => self.end_sample_of(run),
+            BlockKind::Huge(_) => {
+                self.profile().leave_huge(self.os(), block.addr().get());
+                true
+            }
+            _ => true,
+        };
         if size > MAX_SMALL
+            && may_stay
             && let Some(resized) = self.resize_pages(front, block, &kind, size)
         {
+            self.note_large(front, resized, size);
             return Ok(Some(resized));
         }
         // SAFETY: the caller's promise.

@@ -26,6 +26,7 @@ pub use within::Within;
 
 /// The configuration of the heap; the environment overrides it.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Config {
     pub(crate) thread_cache_bytes: usize,
     pub(crate) cache_length: Option<Within<2, 256>>,
@@ -42,6 +43,11 @@ pub struct Config {
     pub(crate) prefault: bool,
     pub(crate) limit: Limit,
     pub(crate) limit_mode: LimitMode,
+    pub(crate) profile: Option<ReportPath>,
+    pub(crate) profile_rate: NonZero<u32>,
+    pub(crate) profile_signal: Within<0, 64>,
+    pub(crate) profile_growth: usize,
+    pub(crate) profile_leaks: bool,
     /// Slow paths per validation of the heap (`HZ3_VALIDATE`); 0 means no validation.
     #[cfg(feature = "check")]
     pub(crate) validate: Within<0, 1_000_000_000>,
@@ -125,6 +131,11 @@ impl Config {
             prefault: true,
             limit: Limit::None,
             limit_mode: LimitMode::Fail,
+            profile: None,
+            profile_rate: DEFAULT_PROFILE_RATE,
+            profile_signal: NO_SIGNAL,
+            profile_growth: 0,
+            profile_leaks: false,
             #[cfg(feature = "check")]
             validate: DEFAULT_VALIDATE,
         }
@@ -239,8 +250,53 @@ impl Config {
         self.limit_mode = mode;
         self
     }
+
+    /// Starts the heap profile with the process, and sets the file to which it is written at exit
+    /// (`HZ3_PROFILE`). Default none.
+    #[must_use]
+    pub const fn profile(mut self, path: ReportPath) -> Config {
+        self.profile = Some(path);
+        self
+    }
+
+    /// Sets the mean of the bytes between two samples of the heap profile (`HZ3_PROFILE_RATE`).
+    /// Default 512 KiB.
+    #[must_use]
+    pub const fn profile_rate(mut self, bytes: NonZero<u32>) -> Config {
+        self.profile_rate = bytes;
+        self
+    }
+
+    /// Sets the number of the signal at which the heap profile is written (`HZ3_PROFILE_SIGNAL`); 0
+    /// for none. Default 0. Needs [`Config::profile`].
+    ///
+    /// The next slow path of any thread writes the file. The program's own handler of the signal
+    /// replaces this.
+    #[must_use]
+    pub const fn profile_signal(mut self, signal: Within<0, 64>) -> Config {
+        self.profile_signal = signal;
+        self
+    }
+
+    /// Sets by how many bytes the live memory grows until the heap profile is written again
+    /// (`HZ3_PROFILE_GROWTH`); 0 for never. Default 0. Needs [`Config::profile`].
+    #[must_use]
+    pub const fn profile_growth(mut self, bytes: usize) -> Config {
+        self.profile_growth = bytes;
+        self
+    }
+
+    /// Sets whether the sites of blocks that are live at exit are written to stderr
+    /// (`HZ3_PROFILE_LEAKS`), estimated from samples. Default off.
+    #[must_use]
+    pub const fn profile_leaks(mut self, leaks: bool) -> Config {
+        self.profile_leaks = leaks;
+        self
+    }
 }
 
+const DEFAULT_PROFILE_RATE: NonZero<u32> = NonZero::new(512 * 1024).unwrap();
+const NO_SIGNAL: Within<0, 64> = Within::new(0).unwrap();
 const DEFAULT_TICK_MS: Within<1, 60_000> = Within::new(125).unwrap();
 #[cfg(feature = "check")]
 const DEFAULT_VALIDATE: Within<0, 1_000_000_000> = Within::new(1000).unwrap();

@@ -27,7 +27,7 @@ const fn setting(
     Setting { name, unit, field }
 }
 
-const OPTIONS: [Setting; 13] = [
+const OPTIONS: [Setting; 18] = [
     setting("THREAD_CACHE", "", |config| &mut config.thread_cache_bytes),
     setting("CACHE_LENGTH", "blocks", |config| &mut config.cache_length),
     setting("ARENA", "", |config| &mut config.arena_bytes),
@@ -41,6 +41,11 @@ const OPTIONS: [Setting; 13] = [
     setting("PREFAULT", "", |config| &mut config.prefault),
     setting("LIMIT", "", |config| &mut config.limit),
     setting("LIMIT_MODE", "", |config| &mut config.limit_mode),
+    setting("PROFILE", "", |config| &mut config.profile),
+    setting("PROFILE_RATE", "", |config| &mut config.profile_rate),
+    setting("PROFILE_SIGNAL", "a number", |config| &mut config.profile_signal),
+    setting("PROFILE_GROWTH", "", |config| &mut config.profile_growth),
+    setting("PROFILE_LEAKS", "", |config| &mut config.profile_leaks),
 ];
 
 /// The options of the experiments: their limits.

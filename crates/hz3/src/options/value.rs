@@ -130,6 +130,36 @@ impl Text for usize {
     }
 }
 
+/// A number of bytes that is not 0.
+impl Text for NonZero<u32> {
+    fn parse(text: &[u8]) -> Option<Self> {
+        u32::try_from(usize::parse(text)?).ok().and_then(NonZero::new)
+    }
+
+    fn accepted(out: &mut dyn Write) -> fmt::Result {
+        write!(out, "from 1 to {} ", u32::MAX)?;
+        usize::accepted(out)
+    }
+
+    fn show(&self, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{self}")
+    }
+}
+
+impl Text for ReportPath {
+    fn parse(text: &[u8]) -> Option<Self> {
+        ReportPath::from_bytes(text)
+    }
+
+    fn accepted(out: &mut dyn Write) -> fmt::Result {
+        out.write_str("an absolute path of at most 255 bytes")
+    }
+
+    fn show(&self, out: &mut dyn Write) -> fmt::Result {
+        write_bytes(out, self.as_c_str().to_bytes())
+    }
+}
+
 /// A value that hz3 chooses unless the option is set.
 impl<T: Text> Text for Option<T> {
     fn parse(text: &[u8]) -> Option<Self> {

@@ -16,38 +16,42 @@ pub(crate) const START: u8 = 0;
 pub(crate) const AGEING: u8 = 1;
 /// Held during a purge, so that a fork waits for its end. `madvise` is called under it.
 pub(crate) const PURGING: u8 = 2;
+/// Guards the samples and sites of the heap profile, and its start and end. The tables are mapped
+/// under it; a start waits for the lock of each cache.
+pub(crate) const PROFILE: u8 = 3;
 /// Guards the entry of a new cache into the registry.
-pub(crate) const PUBLICATION: u8 = 3;
+pub(crate) const PUBLICATION: u8 = 4;
 /// Guards a list of unused caches, one list per CPU on which their threads ended. A fork takes the
 /// lists in order.
-pub(crate) const UNUSED: u8 = 4;
+pub(crate) const UNUSED: u8 = 5;
 /// Guards a thread cache: `base`, `floor` and `limit` of its stacks, capacities, arrays. The
 /// owner's slow path waits for it; a thief only tries it. A thief calls membarrier under it; a
 /// refill may call `mmap` and `madvise`.
-pub(crate) const CACHE: u8 = 5;
+pub(crate) const CACHE: u8 = 6;
 /// Guards the blocks that wait in a transfer cache, and their limit. malloc and free only try it.
-pub(crate) const TRANSFER: u8 = 6;
+pub(crate) const TRANSFER: u8 = 7;
 /// Guards a bin and the headers and bitmaps of its slabs. A second bin of the same class, in a
 /// higher shard, may be locked under it.
-pub(crate) const BIN: u8 = 7;
+pub(crate) const BIN: u8 = 8;
 /// Guards the committed length of the arena. `mmap`, and `madvise` on new units, are called under
 /// it.
-pub(crate) const GROWTH: u8 = 8;
+pub(crate) const GROWTH: u8 = 9;
 /// Guards the table of blocks outside the arena. The table's own memory is mapped under it.
-pub(crate) const HUGE: u8 = 9;
+pub(crate) const HUGE: u8 = 10;
 /// Guards free runs and their records, the free, dirty and old bits, and the claim of a large
 /// block.
-pub(crate) const PAGES: u8 = 10;
+pub(crate) const PAGES: u8 = 11;
 /// Guards the first fault that was found; the process ends when the thread holds no lock any more.
-pub(crate) const FAULT: u8 = 11;
+pub(crate) const FAULT: u8 = 12;
 
 /// Returns the name of a rank, for messages.
 #[cfg(any(test, feature = "check"))]
 pub(super) fn name(rank: u8) -> &'static str {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
         "start",
         "ageing",
         "purging",
+        "profile",
         "publication",
         "unused caches",
         "cache",

@@ -157,7 +157,7 @@ impl<O: Os> Segments<O> {
     }
 
     /// Ends the block that starts at `offset` of the arena and returns its run, which then belongs
-    /// to the caller.
+    /// to the caller. A sampled block counts as none.
     pub(crate) fn claim_large(&self, offset: usize) -> Result<Run, NotABlock> {
         let run = self.large_at(offset)?;
         self.claim_run(run).then_some(run).ok_or(NotABlock::NoBlockStart)
@@ -174,6 +174,28 @@ impl<O: Os> Segments<O> {
     #[inline]
     pub(crate) fn claim_run(&self, run: Run) -> bool {
         self.tables().record(run.start).claim_large()
+    }
+
+    /// Marks a block of the caller's as sample `number` of the heap profile.
+    pub(crate) fn mark_sampled(&self, block: &LargeBlock, number: u32) {
+        self.tables().record(block.run.start).set_sampled(number);
+    }
+
+    /// As [`Segments::mark_sampled`], of the block that starts at `offset` of the arena.
+    pub(crate) fn mark_sampled_at(&self, offset: usize, number: u32) {
+        self.tables().record(PageIndex::of_offset(offset)).set_sampled(number);
+    }
+
+    /// Returns the number of the sample that a block is.
+    pub(crate) fn sample_of(&self, run: Run) -> Option<u32> {
+        self.tables().record(run.start).sample()
+    }
+
+    /// As [`Segments::claim_large`], of a sampled block. Also returns the number of the sample.
+    pub(crate) fn claim_sampled(&self, offset: usize) -> Result<(Run, u32), NotABlock> {
+        let run = self.large_at(offset)?;
+        let number = self.tables().record(run.start).claim_sampled();
+        number.map(|number| (run, number)).ok_or(NotABlock::NoBlockStart)
     }
 
     /// Changes the length of a block to `bytes`, in place or by moving it.

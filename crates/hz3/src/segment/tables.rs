@@ -48,12 +48,16 @@ pub(crate) const OBSERVE_CLASS: Ordering = Ordering::Acquire;
 /// The value of `next` at the first page of a large block. No page has this index.
 const LARGE: u32 = u32::MAX;
 
+/// The value of `next` at the first page of a sampled block; `previous` is then the number of its
+/// sample. No page has this index.
+const SAMPLED: u32 = u32::MAX - 1;
+
 /// The record of one page. Its fields are valid only at certain pages of a run.
 /// `pages` is valid at the first page of a large block and at both ends of a free run.
 /// The links are valid at the first page of a free run (lists by length) and at its second page
 /// (lists by chunks).
-/// At the first page of a large block, `next` is [`LARGE`], which is no link, and `previous` is the
-/// bin of the length.
+/// At the first page of a large block, `next` is [`LARGE`] or [`SAMPLED`], which are no links.
+/// `previous` is then the bin of the length, or the number of the sample.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct PageRecord {
@@ -73,10 +77,28 @@ impl PageRecord {
 
     /// Returns whether a large block starts at this page.
     pub(crate) fn is_large(&self) -> bool {
-        self.next() == LARGE
+        self.next() >= SAMPLED
     }
 
-    /// Ends the large block that starts here. Returns false if none does.
+    /// Marks the large block that starts here as sample `number`. The caller owns the block.
+    pub(crate) fn set_sampled(&self, number: u32) {
+        self.set_previous(number);
+        self.set_next(SAMPLED);
+    }
+
+    /// Returns the number of the sample that starts here.
+    pub(crate) fn sample(&self) -> Option<u32> {
+        (self.next() == SAMPLED).then(|| self.previous())
+    }
+
+    /// Ends the sampled block that starts here and returns its number; as [`Self::claim_large`].
+    pub(crate) fn claim_sampled(&self) -> Option<u32> {
+        let number = self.previous();
+        let claimed = self.next.compare_exchange(SAMPLED, 0, Ordering::Relaxed, Ordering::Relaxed);
+        claimed.is_ok().then_some(number)
+    }
+
+    /// Ends the large block that starts here. Returns false if none does, or if it is sampled.
     /// If two threads free the same block, one of the two calls returns false.
     pub(crate) fn claim_large(&self) -> bool {
         self.next.compare_exchange(LARGE, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()

@@ -12,6 +12,13 @@ mod model;
 #[cfg(feature = "experiments")]
 mod policies;
 mod prefault;
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "estimates are compared with counts"
+)]
+mod profile;
 mod refusing;
 mod resize;
 mod stress;

@@ -71,3 +71,51 @@ pub(super) fn close(file: c_int) {
     // SAFETY: the caller owns the file.
     unsafe { libc::syscall(libc::SYS_close, file) };
 }
+
+/// Writes all of the bytes; returns false on an error, which `errno` names.
+pub(super) fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        match usize::try_from(write(file, bytes)) {
+            Ok(written) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Empties a file that is open for writing; returns false if the system refuses.
+pub(super) fn truncate(file: c_int) -> bool {
+    // SAFETY: the call takes no pointers.
+    unsafe { libc::syscall(libc::SYS_ftruncate, file, 0) == 0 }
+}
+
+/// Returns the target of a symbolic link, as far as it fits.
+pub(super) fn read_link<'a>(path: &CStr, room: &'a mut [u8]) -> &'a [u8] {
+    let (directory, start) = (libc::AT_FDCWD, room.as_mut_ptr());
+    // SAFETY: the path is a terminated string, and the buffer is valid for writing that many bytes.
+    let read =
+        unsafe { libc::syscall(libc::SYS_readlinkat, directory, path.as_ptr(), start, room.len()) };
+    &room[..usize::try_from(read).unwrap_or(0)]
+}
+
+/// Reads memory of this process that may not be mapped; returns false if it is not.
+pub(super) fn read_own_memory(address: usize, room: &mut [u8]) -> bool {
+    let local = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    let start = core::ptr::with_exposed_provenance_mut(address);
+    let remote = libc::iovec { iov_base: start, iov_len: room.len() };
+    // SAFETY: getpid has no precondition.
+    let own = unsafe { libc::getpid() };
+    let (local, remote) = (&raw const local, &raw const remote);
+    // SAFETY: the kernel writes at most `room.len()` bytes into the buffer, and checks the rest.
+    let read = unsafe { libc::syscall(libc::SYS_process_vm_readv, own, local, 1, remote, 1, 0) };
+    usize::try_from(read) == Ok(room.len())
+}
+
+/// Returns the time since 1970 in nanoseconds.
+pub(super) fn unix_time_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is valid for writing.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}

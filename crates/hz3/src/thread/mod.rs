@@ -13,6 +13,7 @@ mod environment;
 mod file;
 mod fork;
 mod page;
+pub(crate) mod profile;
 mod reclaimer;
 mod report;
 mod shut;
@@ -89,6 +90,7 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     let heap = Heap::create(Linux, config).ok()?;
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
     reclaimer::prepare();
+    profile::begin(&heap, config);
     #[cfg(feature = "check")]
     check::configure(config);
     let mut key: libc::pthread_key_t = 0;
@@ -167,7 +169,11 @@ fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
 fn register_process_hooks() {
     pin::stay_loaded();
     fork::register();
-    let reports = GLOBAL.start.lock().is_some_and(|config| config.report != Report::None);
+    let reports = GLOBAL
+        .start
+        .lock()
+        .is_some_and(|config| config.report != Report::None || profile::is_wanted(&config));
+    profile::handle_signal();
     if reports {
         order::may_call("atexit");
         // SAFETY: the handler is a function of an object that stays loaded.
@@ -195,6 +201,7 @@ extern "C" fn report_at_exit() {
     }
     let Some(config) = *GLOBAL.start.lock() else { return };
     if let Some(heap) = existing_heap() {
+        profile::write_at_exit(heap, &config);
         report::write(heap, &stats(), &config.report);
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn poll(heap: &'static Heap<Linux>) {
     let front = tls::own().map_or(Front::Direct, Front::Cache);
     // SAFETY: the front is this thread's, which has left its slow path.
     unsafe { heap.after_slow_path(front) };
+    super::profile::poll(heap);
     if heap.driver().take_page_due() {
         update_page(heap);
     }
@@ -104,6 +105,7 @@ fn work(heap: &'static Heap<Linux>, number: u32) {
     let mut turns = Turns::new(number);
     while thread::sleep(sleeps_on, number, tick_ms) {
         let goes_on = heap.reclaimer_turn(&mut turns);
+        super::profile::poll(heap);
         page::update(heap);
         if !goes_on {
             return;

@@ -42,21 +42,42 @@ pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
 
 /// Appends the text to a regular file, in one write, so that lines of two processes do not mix.
 fn append(path: &CStr, text: &[u8]) -> Result<(), &'static str> {
+    with_regular_file(path, libc::O_APPEND, |file| match usize::try_from(file::write(file, text)) {
+        Ok(written) if written == text.len() => Ok(()),
+        Ok(_) => Err("it takes only a part of the text"),
+        Err(_) => Err(last_error()),
+    })
+}
+
+/// Replaces the contents of a regular file, which is created if necessary. `write` returns false on
+/// an error, which `errno` names.
+pub(super) fn replace(path: &CStr, write: impl FnOnce(c_int) -> bool) -> Result<(), &'static str> {
+    with_regular_file(path, 0, |file| {
+        if file::truncate(file) && write(file) { Ok(()) } else { Err(last_error()) }
+    })
+}
+
+/// Opens a regular file for writing, without following links.
+fn with_regular_file(
+    path: &CStr,
+    flags: c_int,
+    write: impl FnOnce(c_int) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
     // Without blocking: a FIFO without a reader must not keep the process from ending.
-    let flags = libc::O_WRONLY
+    let flags = flags
+        | libc::O_WRONLY
         | libc::O_CREAT
-        | libc::O_APPEND
         | libc::O_CLOEXEC
         | libc::O_NOFOLLOW
         | libc::O_NONBLOCK
         | libc::O_NOCTTY;
     let Some(file) = file::open_with(path, flags) else { return Err(last_error()) };
-    let result = append_to_open(file, text);
+    let result = check_regular(file).and_then(|()| write(file));
     file::close(file);
     result
 }
 
-fn append_to_open(file: c_int, text: &[u8]) -> Result<(), &'static str> {
+fn check_regular(file: c_int) -> Result<(), &'static str> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the structure is valid for writing.
     if unsafe { libc::fstat(file, status.as_mut_ptr()) } != 0 {
@@ -67,11 +88,7 @@ fn append_to_open(file: c_int, text: &[u8]) -> Result<(), &'static str> {
     if status.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err("it is not a regular file");
     }
-    match usize::try_from(file::write(file, text)) {
-        Ok(written) if written == text.len() => Ok(()),
-        Ok(_) => Err("it takes only a part of the text"),
-        Err(_) => Err(last_error()),
-    }
+    Ok(())
 }
 
 /// Describes the error of the last failed call of the C library, for a file.

@@ -39,7 +39,6 @@ use registers::Registers;
 /// returns their number. The first one lies in the caller.
 ///
 /// It uses about 2 KiB of stack.
-#[cfg_attr(not(test), expect(dead_code, reason = "the profile will call it"))]
 #[inline(always)]
 pub(crate) fn walk(frames: &mut [usize]) -> usize {
     registers::capture(frames)

@@ -1,0 +1,49 @@
+//! The heap profile of C programs: switched at run time, and by the environment.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::{Link, preloaded, program, run};
+
+fn file(name: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("hz3-profile-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory");
+    directory.join(name)
+}
+
+/// Asserts that the file is a gzip file of stored blocks that contains each of `texts`.
+#[track_caller]
+fn holds(path: &PathBuf, texts: &[&str]) {
+    let bytes = fs::read(path).expect("a profile");
+    assert!(bytes.starts_with(&[0x1f, 0x8b, 8]), "no gzip file");
+    for text in texts {
+        let found = bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(found, "no {text} in {} bytes", bytes.len());
+    }
+    fs::remove_file(path).expect("removed");
+}
+
+#[test]
+fn a_profile_is_switched_and_written_beside_threads_forks_and_signals() {
+    let path = file("switched");
+    run(preloaded(program("profile.c", Link::None)).arg(&path)).expect_ok();
+    holds(&path, &["inuse_space", "pinned_space", "lifetime", "libc.so"]);
+}
+
+#[test]
+fn the_environment_starts_a_profile_that_a_signal_and_the_exit_write() {
+    let path = file("environment");
+    let mut command = preloaded(program("profile.c", Link::None));
+    command.arg(&path).arg("12").env("HZ3_PROFILE", &path);
+    command.env("HZ3_PROFILE_RATE", "4K").env("HZ3_PROFILE_SIGNAL", "12");
+    run(&mut command).expect_ok();
+    holds(&path, &["alloc_objects", "libhz3"]);
+}
+
+#[test]
+fn live_blocks_are_listed_at_exit_on_request() {
+    let mut command = preloaded(program("options.c", Link::None));
+    let outcome = run(command.env("HZ3_PROFILE_LEAKS", "1").env("HZ3_PROFILE_RATE", "1"));
+    assert!(outcome.status.success(), "{outcome}");
+    assert!(outcome.stderr.contains("hz3: live at exit: about "), "{outcome}");
+}

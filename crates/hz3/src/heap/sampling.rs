@@ -1,0 +1,159 @@
+//! Sampled blocks of the heap profile.
+//!
+//! A sampled small block lies in a run of its own, so `free` meets it where it meets large blocks.
+//! The record of the run's first page says that it is sampled and has the number of the sample. The
+//! ordinary block that the request would have got is its *twin*. It stays out, untouched, until the
+//! sampled block is freed. So the page of the twin shows what this request keeps resident.
+//!
+//! A sampled large block is an ordinary one with a mark; a huge block is found by its address. A
+//! request whose sample finds no memory gets an ordinary block.
+
+use core::ptr::NonNull;
+
+use super::{Foreign, Heap};
+use crate::base::size_class::SizeClass;
+use crate::base::units::Run;
+use crate::cache::Front;
+use crate::central::Central;
+use crate::os::{Os, Refused};
+use crate::profiler::Profile;
+use crate::profiler::snapshot::Snapshot;
+use crate::profiler::table::Sample;
+use crate::segment::large::NotABlock;
+
+impl<O: Os> Heap<O> {
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Starts the heap profile with a mean of `rate` bytes between two samples; 0 leaves the
+    /// present mean.
+    pub(crate) fn start_profile(&self, rate: u64) -> Result<(), Refused> {
+        self.profile.start(self.os(), rate, |sealed| self.registry.set_sealed(sealed))
+    }
+
+    /// Ends the heap profile. Live samples are followed until they are freed.
+    pub(crate) fn stop_profile(&self) {
+        self.profile.stop(|sealed| self.registry.set_sealed(sealed));
+    }
+
+    /// Copies the profile; `None` without memory, or if it was never started.
+    pub(crate) fn profile_snapshot(&self) -> Option<Snapshot> {
+        Snapshot::take(self.os(), &self.profile, |twin| self.pinned_by(twin))
+    }
+
+    /// Counts a request of `size` bytes; returns whether it is to be sampled.
+    #[inline]
+    pub(super) fn is_sample(&self, front: Front<'_>, size: usize) -> bool {
+        self.profile.is_on()
+            && match front {
+                Front::Cache(cache) => self.profile.count_down(&cache.countdown, size),
+                Front::Direct => self.profile.count_down_shared(size),
+            }
+    }
+
+    /// Allocates a sampled block of `size` bytes at a multiple of `align`, whose class is `class`.
+    /// It is an ordinary one if there is no memory for the sample.
+    ///
+    /// # Safety
+    /// The front is the calling thread's.
+    #[cold]
+    pub(super) unsafe fn allocate_sample(
+        &self,
+        front: Front<'_>,
+        class: SizeClass,
+        size: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise.
+        let twin = unsafe { self.allocate_unsampled(front, class) }?;
+        let address = twin.addr().get();
+        let offset = self.segments.arena().offset_of(address);
+        // Without memory for a slab the block has pages of its own already.
+        let Some(_) = offset.filter(|&offset| self.segments.class_at(offset) == class) else {
+            return Some(twin);
+        };
+        let Some(block) = self.segments.allocate_large(size.max(1), align) else {
+            return Some(twin);
+        };
+        let sample = Sample { size, twin: address, is_huge: false };
+        let start = block.start.addr().get();
+        let Some(number) = self.profile.enter(self.os(), start, sample) else {
+            if let Some(Ok(run)) =
+                self.segments.arena().offset_of(start).map(|at| self.segments.claim_large(at))
+            {
+                self.segments.give(run, run.pages);
+            }
+            return Some(twin);
+        };
+        self.segments.mark_sampled(&block, number);
+        Some(block.start)
+    }
+
+    /// Counts a large or huge block of `size` bytes, which no thread frees meanwhile, and samples
+    /// it if it is time.
+    pub(super) fn note_large(&self, front: Front<'_>, block: NonNull<u8>, size: usize) {
+        if self.is_sample(front, size) {
+            self.sample_large(block, size);
+        }
+    }
+
+    #[cold]
+    fn sample_large(&self, block: NonNull<u8>, size: usize) {
+        let address = block.addr().get();
+        let large = self.segments.arena().offset_of(address);
+        let sample = Sample { size, twin: 0, is_huge: large.is_none() };
+        let Some(number) = self.profile.enter(self.os(), address, sample) else { return };
+        if let Some(offset) = large {
+            self.segments.mark_sampled_at(offset, number);
+        }
+    }
+
+    /// Frees the sampled block that starts at `offset`, and its twin.
+    #[cold]
+    pub(super) fn free_sample(&self, front: Front<'_>, offset: usize) -> Result<(), NotABlock> {
+        let (run, number) = self.segments.claim_sampled(offset)?;
+        let twin = self.profile.leave(self.os(), number);
+        self.segments.give(run, run.pages);
+        self.free_twin(front, twin);
+        Ok(())
+    }
+
+    fn free_twin(&self, front: Front<'_>, twin: usize) {
+        if twin == 0 {
+            return;
+        }
+        let block = self.segments.arena().offset_of(twin);
+        let Some(block) = block.map(|offset| self.segments.arena().address(offset)) else { return };
+        // SAFETY: the profile alone knows the twin, and gave it up; the front is the thread's.
+        let freed: Result<(), Foreign> = unsafe { self.free(front, block.as_ptr()) };
+        debug_assert!(freed.is_ok());
+    }
+
+    /// Ends the sample of a large block that will be resized, and returns whether the block may
+    /// change its length in place: a sampled small block may not.
+    #[cold]
+    pub(super) fn end_sample_of(&self, run: Run) -> bool {
+        let Some(number) = self.segments.sample_of(run) else { return true };
+        if self.profile.lock().twin_of(number) != 0 {
+            return false;
+        }
+        if let Ok((run, number)) = self.segments.claim_sampled(run.start.offset()) {
+            self.profile.leave(self.os(), number);
+            // The block goes on as an ordinary one.
+            let _block = self.segments.register_large(run);
+        }
+        true
+    }
+
+    /// Returns the part of a twin's pages that no block uses, in bytes, shared evenly by the blocks
+    /// in them: what the request of its sample keeps resident beside its own bytes.
+    fn pinned_by(&self, twin: usize) -> f64 {
+        let Some(offset) = self.segments.arena().offset_of(twin) else { return 0.0 };
+        let class = self.segments.class_at(offset);
+        if class == SizeClass::NONE {
+            return 0.0;
+        }
+        Central::pinned_by(&self.segments, class, offset, self.os().page_size())
+    }
+}

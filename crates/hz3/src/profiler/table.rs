@@ -1,0 +1,449 @@
+//! The tables of the profile: live samples, sites, and the addresses in their stacks.
+//!
+//! They lie in one mapping, made when the profile first starts and never unmapped. Its length is
+//! fixed and most of it is never touched. If the records are full, no further block is sampled
+//! until one is freed. If the sites are full, further stacks count for the site
+//! [`OTHER_SITE`].
+
+use crate::os::{Os, Refused};
+
+/// The most frames of a stack, innermost first.
+pub(crate) const FRAMES: usize = 64;
+/// The site of all stacks for which the tables have no room.
+pub(crate) const OTHER_SITE: u32 = 0;
+
+const RECORDS: usize = 1 << 18;
+const SITES: usize = 1 << 14;
+/// Different addresses in all stacks together.
+const ADDRESSES: usize = 1 << 16;
+/// Frames of all sites together.
+const ALL_FRAMES: usize = 1 << 18;
+/// Slots of the two hash tables; each is at most half full.
+const SITE_SLOTS: usize = 2 * SITES;
+const ADDRESS_SLOTS: usize = 2 * ADDRESSES;
+
+/// A sampled block, as the heap describes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// Requested bytes.
+    pub(crate) size: usize,
+    /// The address of the ordinary block that the request would have got; 0 for a large block.
+    pub(crate) twin: usize,
+    /// Whether the block is found by its address ([`Table::huge_at`]).
+    pub(crate) is_huge: bool,
+}
+
+/// The rest of a sample whose block is freed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freed {
+    pub(crate) address: usize,
+    pub(crate) twin: usize,
+}
+
+/// A live sample, or a free record with address 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    pub(crate) address: usize,
+    pub(crate) size: usize,
+    pub(crate) twin: usize,
+    /// How many requests the sample stands for.
+    pub(crate) weight: f64,
+    /// When it was allocated, in nanoseconds.
+    pub(crate) born: u64,
+    pub(crate) site: u32,
+    /// The next free record, or the next huge block; 0 ends either list.
+    next: u32,
+    is_huge: bool,
+}
+
+/// A stack, and the estimates of all its allocations so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    hash: u64,
+    pub(crate) objects: f64,
+    pub(crate) bytes: f64,
+    /// The sum of the ages at which blocks were freed, in nanoseconds, weighted.
+    pub(crate) lifetime: f64,
+    first_frame: u32,
+    frames: u32,
+}
+
+impl Site {
+    /// Returns the numbers of the addresses of the stack, innermost first, out of all frames.
+    pub(crate) fn frames_in<'a>(&self, frames: &'a [u32]) -> &'a [u32] {
+        let end = index(self.first_frame) + index(self.frames);
+        frames.get(index(self.first_frame)..end).unwrap_or_default()
+    }
+}
+
+/// The tables; see the head of this file.
+#[derive(Debug)]
+pub(crate) struct Table {
+    records: &'static mut [Record],
+    sites: &'static mut [Site],
+    /// Addresses by number; number 0 is none.
+    addresses: &'static mut [usize],
+    /// Numbers of addresses, for each site in a row.
+    frames: &'static mut [u32],
+    site_slots: &'static mut [u32],
+    address_slots: &'static mut [u32],
+    used_records: usize,
+    used_sites: usize,
+    used_addresses: usize,
+    used_frames: usize,
+    free_record: u32,
+    first_huge: u32,
+    /// Sampled requests for which there was no record.
+    pub(crate) dropped: u64,
+    /// The estimate of all live bytes.
+    live_bytes: f64,
+    /// Growth of the live bytes after which a dump is due; 0: never.
+    growth: f64,
+    next_dump: f64,
+}
+
+fn hash(words: impl Iterator<Item = usize>) -> u64 {
+    words.fold(0, |hash: u64, word| {
+        let mixed = (hash ^ word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        mixed ^ (mixed >> 29)
+    })
+}
+
+/// Returns the slot at which the search for a hash begins.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits")]
+fn slot_of(hash: u64, mask: usize) -> usize {
+    hash as usize & mask
+}
+
+fn as_float(value: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let float = value as f64;
+    float
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(0)
+}
+
+fn index(number: u32) -> usize {
+    number as usize
+}
+
+impl Table {
+    pub(crate) fn new(growth: u64) -> Table {
+        Table {
+            records: &mut [],
+            sites: &mut [],
+            addresses: &mut [],
+            frames: &mut [],
+            site_slots: &mut [],
+            address_slots: &mut [],
+            // Number 0 of each table is none, or the site of all others.
+            used_records: 1,
+            used_sites: 1,
+            used_addresses: 1,
+            used_frames: 0,
+            free_record: 0,
+            first_huge: 0,
+            dropped: 0,
+            live_bytes: 0.0,
+            growth: as_float(growth),
+            next_dump: as_float(growth),
+        }
+    }
+
+    /// Maps the tables unless they exist.
+    pub(crate) fn map<O: Os>(&mut self, os: &O) -> Result<(), Refused> {
+        if !self.records.is_empty() {
+            return Ok(());
+        }
+        let bytes = RECORDS * size_of::<Record>()
+            + SITES * size_of::<Site>()
+            + ADDRESSES * size_of::<usize>()
+            + (ALL_FRAMES + SITE_SLOTS + ADDRESS_SLOTS) * size_of::<u32>();
+        let start =
+            os.map(bytes.next_multiple_of(os.page_size()), os.page_size()).ok_or(Refused)?;
+        let mut rest = start.as_ptr();
+        self.records = cut(&mut rest, RECORDS);
+        self.sites = cut(&mut rest, SITES);
+        self.addresses = cut(&mut rest, ADDRESSES);
+        self.frames = cut(&mut rest, ALL_FRAMES);
+        self.site_slots = cut(&mut rest, SITE_SLOTS);
+        self.address_slots = cut(&mut rest, ADDRESS_SLOTS);
+        Ok(())
+    }
+
+    /// Enters a sample. Returns the number of its record; `None` if there is no room.
+    pub(crate) fn enter(
+        &mut self,
+        address: usize,
+        sample: Sample,
+        weight: f64,
+        now: u64,
+        frames: &[usize],
+    ) -> Option<u32> {
+        let site = self.site(frames);
+        let bytes = weight * as_float(sample.size as u64);
+        if let Some(site) = self.sites.get_mut(index(site)) {
+            site.objects += weight;
+            site.bytes += bytes;
+        }
+        let Some(number) = self.take_record() else {
+            self.dropped += 1;
+            return None;
+        };
+        let record = &mut self.records[index(number)];
+        let Sample { size, twin, is_huge } = sample;
+        *record = Record { address, size, twin, weight, born: now, site, next: 0, is_huge };
+        if is_huge {
+            record.next = core::mem::replace(&mut self.first_huge, number);
+        }
+        self.live_bytes += bytes;
+        Some(number)
+    }
+
+    fn take_record(&mut self) -> Option<u32> {
+        if let Some(free) = self.records.get(index(self.free_record))
+            && self.free_record != 0
+        {
+            return Some(core::mem::replace(&mut self.free_record, free.next));
+        }
+        if self.used_records >= self.records.len() {
+            return None;
+        }
+        self.used_records += 1;
+        Some(number(self.used_records - 1))
+    }
+
+    /// Ends a live sample; `None` if the record has none.
+    pub(crate) fn leave(&mut self, number: u32, now: u64) -> Option<Freed> {
+        let Record { address, twin, weight, born, site, size, next, is_huge } =
+            *self.records.get(index(number))?;
+        if address == 0 {
+            return None;
+        }
+        if let Some(site) = self.sites.get_mut(index(site)) {
+            site.lifetime += weight * as_float(now.saturating_sub(born));
+        }
+        self.live_bytes -= weight * as_float(size as u64);
+        if is_huge {
+            self.unlink_huge(number, next);
+        }
+        let record = &mut self.records[index(number)];
+        record.address = 0;
+        record.next = core::mem::replace(&mut self.free_record, number);
+        Some(Freed { address, twin })
+    }
+
+    /// Returns the record of the huge block at `address`. Takes time in proportion to their number.
+    pub(crate) fn huge_at(&self, address: usize) -> Option<u32> {
+        let mut at = self.first_huge;
+        while at != 0 {
+            let record = self.records.get(index(at))?;
+            if record.address == address {
+                return Some(at);
+            }
+            at = record.next;
+        }
+        None
+    }
+
+    /// Takes a record out of the list of huge blocks.
+    fn unlink_huge(&mut self, number: u32, next: u32) {
+        if self.first_huge == number {
+            self.first_huge = next;
+            return;
+        }
+        let mut at = self.first_huge;
+        while at != 0 {
+            let record = &mut self.records[index(at)];
+            if record.next == number {
+                record.next = next;
+                return;
+            }
+            at = record.next;
+        }
+    }
+
+    /// Returns the address of a sample's twin; 0 if it has none.
+    pub(crate) fn twin_of(&self, number: u32) -> usize {
+        self.records.get(index(number)).map_or(0, |record| record.twin)
+    }
+
+    /// Returns whether the live bytes have grown so much that a dump is due, and starts anew.
+    pub(crate) fn take_growth(&mut self) -> bool {
+        let is_due = self.growth > 0.0 && self.live_bytes >= self.next_dump;
+        if is_due {
+            self.next_dump = self.live_bytes + self.growth;
+        }
+        is_due
+    }
+
+    /// Iterates over the live samples.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().take(self.used_records).filter(|record| record.address != 0)
+    }
+
+    /// Returns the sites in use, by number.
+    pub(crate) fn sites(&self) -> &[Site] {
+        &self.sites[..self.used_sites.min(self.sites.len())]
+    }
+
+    /// Returns how many sites, frames and addresses are in use; no site before the first start.
+    pub(crate) fn lengths(&self) -> (usize, usize, usize) {
+        (self.sites().len(), self.frames().len(), self.addresses().len())
+    }
+
+    /// Returns the frames of all sites.
+    pub(crate) fn frames(&self) -> &[u32] {
+        &self.frames[..self.used_frames.min(self.frames.len())]
+    }
+
+    /// Returns the addresses in use, by number; number 0 is none.
+    pub(crate) fn addresses(&self) -> &[usize] {
+        &self.addresses[..self.used_addresses.min(self.addresses.len())]
+    }
+
+    /// Returns the site of a stack, which it enters if it is new.
+    fn site(&mut self, frames: &[usize]) -> u32 {
+        if self.sites.is_empty() || frames.is_empty() {
+            return OTHER_SITE;
+        }
+        let hash = hash(frames.iter().copied());
+        let mask = SITE_SLOTS - 1;
+        let mut slot = slot_of(hash, mask);
+        loop {
+            let found = self.site_slots[slot];
+            if found == 0 {
+                break;
+            }
+            let site = self.sites[index(found)];
+            if site.hash == hash && self.is_stack(&site, frames) {
+                return found;
+            }
+            slot = (slot + 1) & mask;
+        }
+        if self.used_sites == SITES || self.used_frames + frames.len() > ALL_FRAMES {
+            return OTHER_SITE;
+        }
+        let first_frame = self.used_frames;
+        for (at, &frame) in frames.iter().enumerate() {
+            let Some(address) = self.address(frame) else { return OTHER_SITE };
+            self.frames[first_frame + at] = address;
+        }
+        self.used_frames += frames.len();
+        let site = number(self.used_sites);
+        self.used_sites += 1;
+        let (first_frame, frames) = (number(first_frame), number(frames.len()));
+        self.sites[index(site)] =
+            Site { hash, objects: 0.0, bytes: 0.0, lifetime: 0.0, first_frame, frames };
+        self.site_slots[slot] = site;
+        site
+    }
+
+    fn is_stack(&self, site: &Site, frames: &[usize]) -> bool {
+        let numbers = site.frames_in(self.frames);
+        numbers.len() == frames.len()
+            && numbers.iter().zip(frames).all(|(&at, frame)| self.addresses[index(at)] == *frame)
+    }
+
+    /// Returns the number of an address, which it enters if it is new; `None` if there is no room.
+    fn address(&mut self, address: usize) -> Option<u32> {
+        let mask = ADDRESS_SLOTS - 1;
+        let mut slot = slot_of(hash(core::iter::once(address)), mask);
+        loop {
+            let found = self.address_slots[slot];
+            if found == 0 {
+                break;
+            }
+            if self.addresses[index(found)] == address {
+                return Some(found);
+            }
+            slot = (slot + 1) & mask;
+        }
+        if self.used_addresses == ADDRESSES {
+            return None;
+        }
+        let entered = number(self.used_addresses);
+        self.used_addresses += 1;
+        self.addresses[index(entered)] = address;
+        self.address_slots[slot] = entered;
+        Some(entered)
+    }
+}
+
+/// Cuts `count` entries off the start of a fresh mapping.
+pub(super) fn cut<T: Zeroed>(rest: &mut *mut u8, count: usize) -> &'static mut [T] {
+    let start: *mut T = rest.cast();
+    *rest = rest.wrapping_add(count * size_of::<T>());
+    // SAFETY: the callers mapped room for all parts and cut each once, those of the strictest
+    // alignment first. The mapping is zero, which is a valid `T`, and outlives the parts.
+    unsafe { core::slice::from_raw_parts_mut(start, count) }
+}
+
+/// A type of which all zeros is a valid value.
+pub(super) trait Zeroed {}
+impl Zeroed for Record {}
+impl Zeroed for Site {}
+impl Zeroed for usize {}
+impl Zeroed for u32 {}
+impl Zeroed for u8 {}
+impl<const N: usize> Zeroed for [f64; N] {}
+
+const _: () = assert!(size_of::<Record>().is_multiple_of(8) && size_of::<Site>().is_multiple_of(8));
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the values are exact")]
+mod tests {
+    use super::{OTHER_SITE, SITES, Sample, Table};
+    use crate::os::fake::Fake;
+
+    fn sample(size: usize, is_huge: bool) -> Sample {
+        Sample { size, twin: 0, is_huge }
+    }
+
+    #[test]
+    fn a_record_is_reused_and_a_stack_has_one_site() {
+        let os = Fake::new(4096, 1, 1 << 30);
+        let mut table = Table::new(0);
+        assert_eq!(table.enter(64, sample(1, false), 1.0, 0, &[1]), None, "not mapped yet");
+        table.map(&os).expect("memory");
+        let first = table.enter(64, sample(100, false), 2.0, 5, &[1, 2]).expect("room");
+        let second = table.enter(128, sample(10, true), 1.0, 5, &[1, 2]).expect("room");
+        let third = table.enter(256, sample(10, true), 1.0, 5, &[2, 1]).expect("room");
+        assert_eq!(table.sites().len(), 3);
+        assert_eq!(table.addresses()[1..], [1, 2]);
+        assert_eq!((table.sites()[1].objects, table.sites()[1].bytes), (3.0, 210.0));
+        assert_eq!((table.huge_at(128), table.huge_at(256)), (Some(second), Some(third)));
+        assert!(table.leave(second, 9).is_some() && table.leave(second, 9).is_none());
+        assert_eq!((table.huge_at(128), table.huge_at(256)), (None, Some(third)));
+        assert_eq!(table.sites()[1].lifetime, 4.0);
+        assert_eq!(table.enter(512, sample(1, false), 1.0, 9, &[7]), Some(second));
+        assert!(table.leave(first, 9).is_some() && table.leave(third, 9).is_some());
+        assert_eq!(table.live().count(), 1);
+    }
+
+    #[test]
+    fn stacks_without_room_count_for_one_site() {
+        let os = Fake::new(4096, 1, 1 << 30);
+        let mut table = Table::new(0);
+        table.map(&os).expect("memory");
+        for stack in 1..=SITES {
+            let number = table.enter(64, sample(1, false), 1.0, 0, &[stack % 250, stack]);
+            table.leave(number.expect("room"), 0);
+        }
+        assert_eq!(table.sites().len(), SITES);
+        assert_eq!(table.sites()[OTHER_SITE as usize].objects, 1.0);
+    }
+
+    #[test]
+    fn growth_is_reported_once_per_step() {
+        let os = Fake::new(4096, 1, 1 << 30);
+        let mut table = Table::new(100);
+        table.map(&os).expect("memory");
+        table.enter(64, sample(99, false), 1.0, 0, &[1]);
+        assert!(!table.take_growth());
+        table.enter(128, sample(1, false), 1.0, 0, &[1]);
+        assert!(table.take_growth() && !table.take_growth());
+    }
+}

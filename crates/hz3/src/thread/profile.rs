@@ -1,0 +1,359 @@
+//! The heap profile of the process: when it starts, and where it is written.
+//!
+//! A dump is written at exit, by a call, and at the next slow path after a signal or a growth of
+//! the live memory. The signal's handler only asks for it. Nothing here allocates; no lock is held
+//! while a file is written.
+
+use core::ffi::{CStr, c_int};
+use core::fmt::Write;
+
+use super::{existing_heap, file, heap, report, shut};
+use crate::base::fixed_buffer::FixedBuffer;
+use crate::heap::Heap;
+use crate::options::{Config, write_bytes};
+use crate::os::Os;
+use crate::os::linux::Linux;
+use crate::profiler::pprof::{Encoder, Mapping};
+use crate::profiler::snapshot::Snapshot;
+
+/// Why no profile was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// The profile was never started, the system has no memory, or the call comes from a handler
+    /// that interrupted an operation of the heap.
+    Unavailable,
+    /// The file cannot be written; the text says why.
+    File(&'static str),
+}
+
+/// The most mappings with code that a profile names; code in others has no mapping.
+const MAPPINGS: usize = 256;
+/// Sites and frames of a site in the report of live blocks.
+const LEAKING_SITES: usize = 20;
+const LEAKING_FRAMES: usize = 8;
+
+/// Returns whether the configuration asks for a profile at exit.
+pub(super) fn is_wanted(config: &Config) -> bool {
+    config.profile.is_some() || config.profile_leaks
+}
+
+/// Starts the profile with the heap if the configuration asks for it.
+pub(super) fn begin(heap: &Heap<Linux>, config: &Config) {
+    if is_wanted(config) {
+        // Without memory for the tables there is no profile; the report at exit says so.
+        let _refused = start_on(heap, 0);
+    }
+}
+
+fn start_on(heap: &Heap<Linux>, rate: u64) -> bool {
+    let profile = heap.profile();
+    if !profile.is_on() {
+        profile.seed(Linux.now_ns() ^ (core::ptr::from_ref(profile).addr() as u64).rotate_left(32));
+        let (start, end) = own_library();
+        profile.set_own_code(start, end);
+    }
+    heap.start_profile(rate).is_ok()
+}
+
+/// Starts the profile; see [`crate::profile::start`].
+pub(crate) fn start(rate: u64) -> bool {
+    !shut::is_shut() && heap().is_some_and(|heap| start_on(heap, rate))
+}
+
+/// Ends the profile; see [`crate::profile::stop`].
+pub(crate) fn stop() {
+    if !shut::is_shut()
+        && let Some(heap) = existing_heap()
+    {
+        heap.stop_profile();
+    }
+}
+
+/// Writes the profile to a file; see [`crate::profile::write_pprof`].
+pub(crate) fn write(path: &CStr) -> Result<(), ProfileError> {
+    let heap = existing_heap().filter(|_| !shut::is_shut()).ok_or(ProfileError::Unavailable)?;
+    write_from(heap, path)
+}
+
+fn write_from(heap: &Heap<Linux>, path: &CStr) -> Result<(), ProfileError> {
+    let mut snapshot = heap.profile_snapshot().ok_or(ProfileError::Unavailable)?;
+    let written = report::replace(path, |file| {
+        let mut sink = |bytes: &[u8]| file::write_all(file, bytes);
+        snapshot.write(&mut sink, file::unix_time_ns(), add_mappings)
+    });
+    snapshot.release(heap.os());
+    written.map_err(ProfileError::File)
+}
+
+/// Writes a dump if one is due. Called after a slow path, with no lock held.
+#[inline]
+pub(super) fn poll(heap: &Heap<Linux>) {
+    if heap.profile().take_dump() {
+        dump(heap);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn dump(heap: &Heap<Linux>) {
+    if shut::is_shut() {
+        heap.profile().ask_for_dump();
+        return;
+    }
+    // A copy, because the file is written without the lock.
+    let path = super::GLOBAL.start.lock().and_then(|config| config.profile);
+    if let Some(path) = path {
+        write_or_complain(heap, path.as_c_str());
+    }
+}
+
+fn write_or_complain(heap: &Heap<Linux>, path: &CStr) {
+    let reason = match write_from(heap, path) {
+        Ok(()) => return,
+        Err(ProfileError::File(reason)) => reason,
+        Err(ProfileError::Unavailable) => "no memory for the profile",
+    };
+    let mut line = FixedBuffer::<512>::new();
+    // Writing to a `FixedBuffer` never fails.
+    let _ = line.write_str("hz3: HZ3_PROFILE=");
+    let _ = write_bytes(&mut line, path.to_bytes());
+    let _ = writeln!(line, ": {reason}; expected a regular file; wrote no profile");
+    line.print();
+}
+
+/// Writes what the configuration asks for at exit.
+pub(super) fn write_at_exit(heap: &Heap<Linux>, config: &Config) {
+    if let Some(path) = &config.profile {
+        write_or_complain(heap, path.as_c_str());
+    }
+    if config.profile_leaks
+        && let Some(snapshot) = heap.profile_snapshot()
+    {
+        print_live(&snapshot);
+        snapshot.release(heap.os());
+    }
+}
+
+/// Prints the sites with the most live bytes, most first.
+fn print_live(snapshot: &Snapshot) {
+    let mut bound = (f64::INFINITY, usize::MAX);
+    for _ in 0..LEAKING_SITES {
+        let sites = snapshot.values.iter().enumerate().map(|(site, values)| (values[3], site));
+        let order = |one: &(f64, usize), other: &(f64, usize)| {
+            one.0.total_cmp(&other.0).then(one.1.cmp(&other.1))
+        };
+        let below = |next: &(f64, usize)| next.0 > 0.0 && order(next, &bound).is_lt();
+        let Some(next) = sites.filter(below).max_by(order) else {
+            return;
+        };
+        bound = next;
+        let mut text = FixedBuffer::<4096>::new();
+        let (bytes, objects) = (snapshot.values[next.1][3], snapshot.values[next.1][2]);
+        // Writing to a `FixedBuffer` never fails.
+        let _ = writeln!(text, "hz3: live at exit: about {bytes:.0} bytes in {objects:.0} blocks");
+        for address in snapshot.stack(next.1).take(LEAKING_FRAMES) {
+            let _ = describe(address, &mut text);
+        }
+        text.print();
+    }
+}
+
+/// Writes the file and the offset of an address's code, as `addr2line` takes them.
+fn describe(address: usize, out: &mut dyn Write) -> core::fmt::Result {
+    let mut written = Ok(());
+    let mut is_known = false;
+    file::each_line(c"/proc/self/maps", |line| {
+        if let Some(line) = MapsLine::parse(line)
+            && (line.start..line.end).contains(&address)
+        {
+            is_known = true;
+            let offset = address - line.start + line.offset - 1;
+            written = write!(out, "hz3:   {address:#x} ")
+                .and_then(|()| write_bytes(out, line.name))
+                .and_then(|()| writeln!(out, "+{offset:#x}"));
+        }
+    });
+    if is_known { written } else { writeln!(out, "hz3:   {address:#x}") }
+}
+
+/// Installs the handler of the signal that asks for a dump, if one is configured and the program
+/// has none. Called once, with no lock held.
+pub(super) fn handle_signal() {
+    let config = *super::GLOBAL.start.lock();
+    let Some(config) = config.filter(|config| config.profile.is_some()) else { return };
+    let Ok(signal) = c_int::try_from(config.profile_signal.get()) else { return };
+    if signal == 0 {
+        return;
+    }
+    // SAFETY: all zeros is a valid value of the structure.
+    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+    // SAFETY: the structure is valid for writing.
+    let asked = unsafe { libc::sigaction(signal, core::ptr::null(), &raw mut action) };
+    if asked != 0 || action.sa_sigaction != libc::SIG_DFL {
+        return;
+    }
+    action.sa_sigaction = ask as *const () as usize;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the handler is a function of an object that stays loaded, and only stores a flag.
+    unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) };
+}
+
+/// The handler of the signal.
+extern "C" fn ask(_signal: c_int) {
+    if let Some(heap) = existing_heap() {
+        heap.profile().ask_for_dump();
+    }
+}
+
+/// A line of `/proc/self/maps`: `start-end rwxp offset device inode name`.
+struct MapsLine<'a> {
+    start: usize,
+    end: usize,
+    offset: usize,
+    is_code: bool,
+    name: &'a [u8],
+}
+
+impl<'a> MapsLine<'a> {
+    fn parse(line: &'a [u8]) -> Option<MapsLine<'a>> {
+        let mut fields = line.splitn(6, |&byte| byte == b' ');
+        let mut range = fields.next()?.split(|&byte| byte == b'-');
+        let (start, end) = (hexadecimal(range.next()?)?, hexadecimal(range.next()?)?);
+        let is_code = fields.next()?.get(2) == Some(&b'x');
+        let offset = hexadecimal(fields.next()?)?;
+        let name = fields.nth(2).unwrap_or_default().trim_ascii_start();
+        Some(MapsLine { start, end, offset, is_code, name })
+    }
+}
+
+fn hexadecimal(text: &[u8]) -> Option<usize> {
+    usize::from_str_radix(core::str::from_utf8(text).ok()?, 16).ok()
+}
+
+/// Adds the mappings with code to a profile; returns a function that finds the number of an
+/// address's mapping, 0 if it has none.
+fn add_mappings(encoder: &mut Encoder<'_>) -> impl Fn(usize) -> u64 + use<> {
+    let mut ranges = [(0, 0); MAPPINGS];
+    let mut count = 0;
+    // The start of the file that the latest lines map.
+    let (mut header, mut header_name, mut header_len) = (0, [0; 256], 0);
+    file::each_line(c"/proc/self/maps", |line| {
+        let Some(line) = MapsLine::parse(line) else { return };
+        let name = line.name.get(..256).unwrap_or(line.name);
+        if line.offset == 0 {
+            header = line.start;
+            header_len = name.len();
+            header_name[..header_len].copy_from_slice(name);
+        }
+        if !line.is_code || count == MAPPINGS {
+            return;
+        }
+        let mut build_id = FixedBuffer::<128>::new();
+        if !name.is_empty() && name == &header_name[..header_len] {
+            write_build_id(header, &mut build_id);
+        }
+        encoder.mapping(Mapping {
+            start: line.start as u64,
+            end: line.end as u64,
+            offset: line.offset as u64,
+            name: line.name,
+            build_id: build_id.as_bytes(),
+        });
+        ranges[count] = (line.start, line.end);
+        count += 1;
+    });
+    move |address| {
+        let is_in = |&(start, end): &(usize, usize)| (start..end).contains(&address);
+        ranges[..count].iter().position(is_in).map_or(0, |at| at as u64 + 1)
+    }
+}
+
+/// Writes the build id of the ELF file that is mapped at `start`, in hexadecimal digits; nothing if
+/// it has none. The mapping may vanish meanwhile.
+fn write_build_id(start: usize, out: &mut FixedBuffer<128>) {
+    const NOTE: u32 = 4;
+    const BUILD_ID: u32 = 3;
+    let word = |bytes: &[u8], at: usize| {
+        bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map_or(0, u32::from_le_bytes)
+    };
+    let mut header = [0; 64];
+    if !file::read_own_memory(start, &mut header) || !header.starts_with(b"\x7fELF") {
+        return;
+    }
+    let (headers, entry, count) = (word(&header, 32) as usize, header[54], header[56]);
+    for index in 0..usize::from(count.min(32)) {
+        let mut segment = [0; 56];
+        let at = start + headers + index * usize::from(entry);
+        if !file::read_own_memory(at, &mut segment) || word(&segment, 0) != NOTE {
+            continue;
+        }
+        // The first mapping of a file starts with the first address of its segments.
+        let (notes, bytes) = (word(&segment, 8) as usize, word(&segment, 32) as usize);
+        let mut note = [0; 256];
+        let note = &mut note[..bytes.min(256)];
+        if !file::read_own_memory(start + notes, note) {
+            continue;
+        }
+        let mut at = 0;
+        while at + 12 <= note.len() {
+            let (name, value) = (word(note, at) as usize, word(note, at + 4) as usize);
+            let first = at + 12 + name.next_multiple_of(4);
+            if word(note, at + 8) == BUILD_ID
+                && let Some(id) = note.get(first..first + value)
+            {
+                for byte in id {
+                    // Writing to a `FixedBuffer` never fails.
+                    let _ = write!(out, "{byte:02x}");
+                }
+                return;
+            }
+            at = first.saturating_add(value.next_multiple_of(4));
+        }
+    }
+}
+
+/// Returns the addresses of the shared library that contains hz3; an empty range if that is the
+/// program itself, whose frames all count.
+fn own_library() -> (usize, usize) {
+    let own = own_library as *const () as usize;
+    let mut name = [0; 256];
+    let mut len = 0;
+    file::each_line(c"/proc/self/maps", |line| {
+        if let Some(line) = MapsLine::parse(line)
+            && (line.start..line.end).contains(&own)
+        {
+            len = line.name.len().min(256);
+            name[..len].copy_from_slice(&line.name[..len]);
+        }
+    });
+    let mut program = [0; 256];
+    if len == 0 || file::read_link(c"/proc/self/exe", &mut program) == &name[..len] {
+        return (0, 0);
+    }
+    let mut range = (usize::MAX, 0);
+    file::each_line(c"/proc/self/maps", |line| {
+        if let Some(line) = MapsLine::parse(line)
+            && line.name == &name[..len]
+        {
+            range = (range.0.min(line.start), range.1.max(line.end));
+        }
+    });
+    range
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MapsLine;
+
+    #[test]
+    fn a_line_of_maps_has_six_fields_and_a_name_with_spaces() {
+        let line = b"7f00a000-7f00b000 r-xp 00002000 fe:00 1234      /lib/a b.so";
+        let parsed = MapsLine::parse(line).expect("a line");
+        assert_eq!((parsed.start, parsed.end, parsed.offset), (0x7f00_a000, 0x7f00_b000, 0x2000));
+        assert!(parsed.is_code && parsed.name == b"/lib/a b.so");
+        let line = b"7f00a000-7f00b000 rw-p 00000000 00:00 0 ";
+        assert!(MapsLine::parse(line).is_some_and(|line| !line.is_code && line.name.is_empty()));
+        assert!(MapsLine::parse(b"").is_none());
+    }
+}
