@@ -25,6 +25,7 @@ mod linked;
 mod misuse;
 mod options;
 mod page;
+mod probes;
 mod profile;
 mod refused;
 mod signals;

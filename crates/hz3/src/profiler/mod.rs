@@ -56,6 +56,10 @@ pub(crate) struct Profile {
     own_code: [AtomicUsize; 2],
     /// Whether the profile was ever started.
     was_started: AtomicBool,
+    /// Whether a tracer watched the probes when a thread last looked.
+    is_traced: AtomicBool,
+    /// Whether only a tracer wants the profile.
+    is_for_tracer: AtomicBool,
     /// Whether a dump is due: see [`Profile::take_dump`].
     is_dump_due: AtomicBool,
     table: Lock<Table, { rank::PROFILE }>,
@@ -70,6 +74,8 @@ impl Profile {
             countdown: AtomicI64::new(-1),
             own_code: [AtomicUsize::new(0), AtomicUsize::new(0)],
             was_started: AtomicBool::new(false),
+            is_traced: AtomicBool::new(false),
+            is_for_tracer: AtomicBool::new(false),
             is_dump_due: AtomicBool::new(false),
             table: Lock::new(Table::new(to_u64(config.profile_growth))),
         }
@@ -114,6 +120,42 @@ impl Profile {
         let _table = self.table.lock();
         self.is_on.store(false, Ordering::Relaxed);
         seal(false);
+    }
+
+    /// Returns whether to start or to stop the profile now, because the first tracer came or the
+    /// last one went. A profile that the program wants too goes on.
+    #[inline]
+    pub(crate) fn take_tracer_wish(&self) -> Option<bool> {
+        let is_traced = probes::are_watched();
+        if is_traced == self.is_traced.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.note_tracers(is_traced)
+    }
+
+    #[cold]
+    fn note_tracers(&self, is_traced: bool) -> Option<bool> {
+        if self.is_traced.swap(is_traced, Ordering::Relaxed) == is_traced {
+            // Another thread does it.
+            return None;
+        }
+        if is_traced {
+            let is_for_tracer = !self.is_on();
+            self.is_for_tracer.store(is_for_tracer, Ordering::Relaxed);
+            return is_for_tracer.then_some(true);
+        }
+        self.is_for_tracer.swap(false, Ordering::Relaxed).then_some(false)
+    }
+
+    /// The program wants the profile itself, so it goes on without a tracer.
+    pub(crate) fn keep_without_tracer(&self) {
+        self.is_for_tracer.store(false, Ordering::Relaxed);
+    }
+
+    /// The profile could not start for a tracer.
+    pub(crate) fn forget_tracer(&self) {
+        self.is_traced.store(false, Ordering::Relaxed);
+        self.is_for_tracer.store(false, Ordering::Relaxed);
     }
 
     /// Sets the addresses of the library's own code, whose frames are left out of stacks.

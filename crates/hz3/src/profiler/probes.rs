@@ -19,7 +19,6 @@ static ALLOC_WATCHERS: AtomicU16 = AtomicU16::new(0);
 #[unsafe(link_section = ".probes")]
 static FREE_WATCHERS: AtomicU16 = AtomicU16::new(0);
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the options start the profile so far"))]
 /// Returns whether a tracer watches a probe, and so wants blocks to be sampled.
 pub(crate) fn are_watched() -> bool {
     ALLOC_WATCHERS.load(Ordering::Relaxed) != 0 || FREE_WATCHERS.load(Ordering::Relaxed) != 0

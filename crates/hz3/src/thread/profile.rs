@@ -58,7 +58,11 @@ fn start_on(heap: &Heap<Linux>, rate: u64) -> bool {
 
 /// Starts the profile; see [`crate::profile::start`].
 pub(crate) fn start(rate: u64) -> bool {
-    !shut::is_shut() && heap().is_some_and(|heap| start_on(heap, rate))
+    !shut::is_shut()
+        && heap().is_some_and(|heap| {
+            heap.profile().keep_without_tracer();
+            start_on(heap, rate)
+        })
 }
 
 /// Ends the profile; see [`crate::profile::stop`].
@@ -86,11 +90,26 @@ fn write_from(heap: &Heap<Linux>, path: &CStr) -> Result<(), ProfileError> {
     written.map_err(ProfileError::File)
 }
 
-/// Writes a dump if one is due. Called after a slow path, with no lock held.
+/// Writes a dump if one is due, and starts or stops the profile for a tracer. Called after a slow
+/// path, with no lock held.
 #[inline]
 pub(super) fn poll(heap: &Heap<Linux>) {
     if heap.profile().take_dump() {
         dump(heap);
+    }
+    if let Some(starts) = heap.profile().take_tracer_wish() {
+        follow_tracer(heap, starts);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn follow_tracer(heap: &Heap<Linux>, starts: bool) {
+    if !starts {
+        heap.stop_profile();
+    } else if !start_on(heap, 0) {
+        // No memory for the tables: try again later.
+        heap.profile().forget_tracer();
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) trait Memory {
 /// The smallest page of any supported system, in bytes.
 const PAGE: usize = 4096;
 /// How many pages a walk remembers as readable.
-const REMEMBERED: usize = 16;
+const REMEMBERED: usize = 32;
 
 /// The memory of this process, during one walk.
 #[derive(Debug)]

@@ -84,7 +84,9 @@ impl Library {
     pub(super) fn compile(name: &str, flags: &[&str]) -> Self {
         let directory = std::env::temp_dir();
         let path = directory.join(format!("hz3-unwind-{}-{name}.so", std::process::id()));
-        let mut gcc = Command::new("gcc")
+        // Another compiler if the tests run in an emulator.
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "gcc".into());
+        let mut gcc = Command::new(compiler)
             .args(["-x", "c", "-shared", "-fPIC", "-fno-optimize-sibling-calls"])
             .args(flags)
             .args(["-", "-o"])
