@@ -134,6 +134,13 @@ void hz3_epoch_force(void) HZ3_NOEXCEPT;
 size_t hz3_stats_json(char *buffer, size_t size) HZ3_NOEXCEPT;
 
 /*
+ * Sets an option in the running process: tick_ms (1 to 60000), policy (default or off), limit (as
+ * HZ3_LIMIT), limit_mode (fail or reclaim); or purge (now). Returns 0, or ENOENT for an unknown
+ * name, EINVAL for a value that the option does not take, EAGAIN before the first allocation.
+ */
+int hz3_set(const char *name, const char *value) HZ3_NOEXCEPT;
+
+/*
  * The statistics page, which other processes read while this one runs: `hz3 top PID` shows it. NULL
  * until hz3 first ran a tick. The page starts with "hz3stats" and describes itself; the layout is in
  * crates/hz3/src/thread/page.rs.

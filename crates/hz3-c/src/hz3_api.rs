@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 
 use hz3_alloc::profile::ProfileError;
-use hz3_alloc::raw;
+use hz3_alloc::{ControlError, raw};
 
 use crate::errno::keeping_errno;
 
@@ -65,6 +65,25 @@ extern "C" fn hz3_version() -> *const c_char {
             Err(_) => unreachable!(),
         };
     VERSION.as_ptr()
+}
+
+/// Sets an option of the running heap. Returns 0, or an error number: `ENOENT` for an unknown name,
+/// `EINVAL` for a value that the option does not take, `EAGAIN` if the heap cannot be changed now.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hz3_set(name: *const c_char, value: *const c_char) -> c_int {
+    if name.is_null() || value.is_null() {
+        return libc::EINVAL;
+    }
+    // SAFETY: the caller passes a terminated string.
+    let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+    // SAFETY: as above.
+    let value = unsafe { CStr::from_ptr(value) }.to_bytes();
+    match keeping_errno(|| raw::set(name, value)) {
+        Ok(()) => 0,
+        Err(ControlError::UnknownName) => libc::ENOENT,
+        Err(ControlError::BadValue) => libc::EINVAL,
+        Err(_) => libc::EAGAIN,
+    }
 }
 
 /// Runs one step of the reclaim pipeline.

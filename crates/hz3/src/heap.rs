@@ -12,6 +12,7 @@
 //! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
 //! | `collect`, `tick` | here | reclaim on request |
 //! | `start_profile`, `stop_profile`, `profile` | `sampling` | the heap profile |
+//! | `reconfigure` | here | options that change in a running process |
 //! | `stats`, `slow_figures`, `observe`, `write_experiment_lines` | `statistics` | reports |
 //! | `acquire_all`, `release_all`, `abandon_other_threads` | here | fork |
 //!
@@ -116,6 +117,12 @@ impl<O: Os> Heap<O> {
     /// Returns the driver, which decides when memory goes back and on which thread.
     pub(crate) fn driver(&self) -> &Driver {
         self.reclaim.driver()
+    }
+
+    /// Takes the options from a changed configuration that may change in a running process.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        self.segments.limit().reconfigure(config);
+        self.reclaim.reconfigure(config);
     }
 
     /// Returns a cache for the calling thread; `None` if there is no memory for one.

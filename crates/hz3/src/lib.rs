@@ -137,6 +137,7 @@ mod segment;
 mod segment {
     mod bitmaps;
     pub(crate) mod huge_units;
+    mod length_bin;
     mod list_layout;
     mod lists;
     pub(crate) mod meta;
@@ -190,7 +191,9 @@ pub use api::{Configured, Hz3};
 #[cfg(all(not(loom), feature = "experiments"))]
 pub use options::Limits;
 #[cfg(not(loom))]
-pub use options::{Background, Config, Limit, LimitMode, Policy, Report, ReportPath, Within};
+pub use options::{
+    Background, Config, ControlError, Limit, LimitMode, Policy, Report, ReportPath, Within,
+};
 #[cfg(not(loom))]
 pub use stats::Stats;
 
@@ -219,5 +222,19 @@ pub fn stats() -> Stats {
     thread::stats()
 }
 
+/// Options of a running process.
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
+pub mod control {
+    /// Sets an option of the running heap: `tick_ms` (1 to 60,000), `policy` (`default` or `off`),
+    /// `limit` (as `HZ3_LIMIT`), `limit_mode` (`fail` or `reclaim`). `purge` with the value `now`
+    /// gives all free memory back, as [`collect`](crate::collect) does.
+    ///
+    /// # Errors
+    /// Says what is wrong, and changes nothing.
+    pub fn set(name: &str, value: &str) -> Result<(), crate::ControlError> {
+        crate::thread::control::set(name.as_bytes(), value.as_bytes())
+    }
+}
+
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-pub use system::{Configured, Hz3, collect, profile, stats};
+pub use system::{Configured, Hz3, collect, control, profile, stats};

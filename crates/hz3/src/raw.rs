@@ -273,6 +273,14 @@ pub fn start_reclaimer() {
     thread::start_reclaimer();
 }
 
+/// Sets an option of the running heap; see [`crate::control::set`].
+///
+/// # Errors
+/// Says what is wrong, and changes nothing.
+pub fn set(name: &[u8], value: &[u8]) -> Result<(), crate::ControlError> {
+    thread::control::set(name, value)
+}
+
 /// Returns the page size of the operating system, in bytes.
 pub fn page_size() -> usize {
     Linux.page_size()

@@ -34,6 +34,19 @@ pub fn stats() -> Stats {
     Stats::default()
 }
 
+/// Options of a running process, of which there are none here.
+pub mod control {
+    use crate::options::ControlError;
+
+    /// Changes nothing.
+    ///
+    /// # Errors
+    /// [`ControlError::Unavailable`].
+    pub fn set(_name: &str, _value: &str) -> Result<(), ControlError> {
+        Err(ControlError::Unavailable)
+    }
+}
+
 /// The heap profile, which does not exist here.
 pub mod profile {
     use core::ffi::CStr;

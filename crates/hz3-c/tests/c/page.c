@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -10,15 +11,18 @@
 
 #define BLOCKS 20000
 
+extern int hz3_set(const char *, const char *) __attribute__((weak));
+
 /* The head of the page: see crates/hz3/src/thread/page.rs. */
 struct head {
     char magic[8];
     uint32_t version, bytes, sequence, pid, names_at, name_bytes, values_at, values, classes_at,
-        classes, class_words, threads_at, threads, thread_words, request_at, unused;
+        classes, class_words, threads_at, threads, thread_words, request_at, command_bytes;
 };
 
 struct request {
-    uint32_t answered, number;
+    uint32_t answered, number, hash, answer;
+    char command[112];
 };
 
 static char page[1 << 16];
@@ -94,6 +98,22 @@ static void ask(pid_t pid, uintptr_t at, uint32_t number)
     } while (answered != number);
 }
 
+/* Sends a command, and returns the answer. */
+static uint32_t command(pid_t pid, uintptr_t at, uint32_t number, const char *text, uint32_t change)
+{
+    uintptr_t request = at + head()->request_at;
+    uint32_t hash = 0x811c9dc5u, answer;
+    for (const char *c = text; *c; c++) {
+        hash = (hash ^ (uint8_t)*c) * 0x01000193u;
+    }
+    hash ^= change;
+    transfer(pid, (void *)text, request + offsetof(struct request, command), strlen(text) + 1, 1);
+    transfer(pid, &hash, request + offsetof(struct request, hash), 4, 1);
+    ask(pid, at, number);
+    REQUIRE(transfer(pid, &answer, request + offsetof(struct request, answer), 4, 0), "no answer");
+    return answer;
+}
+
 static void child(int ready)
 {
     for (int i = 0; i < BLOCKS; i++) {
@@ -119,6 +139,10 @@ int main(void)
     int ready[2];
     char byte;
     REQUIRE(hz3_collect, "hz3 is not loaded");
+    free(malloc(1));
+    CHECK(hz3_set("tick_ms", "125") == 0 && hz3_set("purge", "now") == 0, "an option is refused");
+    CHECK(hz3_set("tick_ms", "60001") == EINVAL && hz3_set("limit_mode", "") == EINVAL, "a value");
+    CHECK(hz3_set("arena", "1G") == ENOENT && hz3_set(NULL, "1") == EINVAL, "a name");
     REQUIRE(pipe(ready) == 0, "pipe");
     pid_t pid = fork();
     if (pid == 0) {
@@ -158,6 +182,25 @@ int main(void)
     ask(pid, at, 78);
     copy(pid, at);
     CHECK(value("updates") > first, "no further update");
+
+    CHECK(command(pid, at, 79, "tick_ms=50", 0) == 1, "tick_ms=50 is refused");
+    copy(pid, at);
+    CHECK(value("tick_ms") == 50, "a tick of %llu ms", (unsigned long long)value("tick_ms"));
+    CHECK(command(pid, at, 80, "tick_ms=0", 0) == 3, "0 is no tick");
+    CHECK(command(pid, at, 81, "tack_ms=1", 0) == 2, "there is no tack");
+    CHECK(command(pid, at, 82, "tick_ms=99", 1) == 5, "the hash is wrong");
+    CHECK(command(pid, at, 83, "limit=3G", 0) == 1, "a limit is refused");
+    CHECK(command(pid, at, 84, "purge=now", 0) == 1, "the purge is refused");
+    copy(pid, at);
+    CHECK(value("tick_ms") == 50 && value("limit") == 3ull << 30, "limit %llu",
+          (unsigned long long)value("limit"));
+    CHECK(command(pid, at, 85, "policy=off", 0) == 1, "the policy is refused");
+    copy(pid, at);
+    CHECK(value("reclaimer") == 0, "%llu gives memory back", (unsigned long long)value("reclaimer"));
+    CHECK(command(pid, at, 86, "policy=default", 0) == 1, "the policy is refused");
+    copy(pid, at);
+    CHECK(value("reclaimer") != 0, "nothing gives memory back");
+    CHECK(command(pid, at, 87, "policy=s64", 0) == 3, "an experiment starts");
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     return finish();

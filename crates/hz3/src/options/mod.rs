@@ -18,9 +18,9 @@ use core::num::NonZero;
 pub use limits::Limits;
 pub use policy::Policy;
 pub use report_path::ReportPath;
-pub(crate) use table::apply;
 #[cfg(fuzzing)]
 pub(crate) use table::oracle;
+pub(crate) use table::{apply, set_live};
 pub(crate) use value::write_bytes;
 pub use within::Within;
 
@@ -110,6 +110,18 @@ pub enum Report {
     /// 0644). Symbolic links are not followed. If the file cannot be written, a line on stderr says
     /// why.
     File(ReportPath),
+}
+
+/// The reason why an option was not set in a running process; nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// No option of that name can be set in a running process.
+    UnknownName,
+    /// The option does not take that value.
+    BadValue,
+    /// The heap does not exist yet, or the call comes from inside one of its operations.
+    Unavailable,
 }
 
 impl Config {

@@ -5,8 +5,8 @@
 
 use core::fmt::{self, Write};
 
-use super::Config;
 use super::value::{Value, write_bytes};
+use super::{Config, ControlError};
 use crate::base::fixed_buffer::FixedBuffer;
 
 /// The prefix of the names of hz3's variables.
@@ -17,6 +17,16 @@ struct Setting {
     name: &'static str,
     unit: &'static str,
     field: fn(&mut Config) -> &mut dyn Value,
+    /// The name under which it can be set in a running process.
+    live: Option<&'static str>,
+}
+
+impl Setting {
+    /// Lets the option be set in a running process, under this name.
+    const fn live(mut self, name: &'static str) -> Setting {
+        self.live = Some(name);
+        self
+    }
 }
 
 const fn setting(
@@ -24,7 +34,7 @@ const fn setting(
     unit: &'static str,
     field: fn(&mut Config) -> &mut dyn Value,
 ) -> Setting {
-    Setting { name, unit, field }
+    Setting { name, unit, field, live: None }
 }
 
 const OPTIONS: [Setting; 18] = [
@@ -34,13 +44,13 @@ const OPTIONS: [Setting; 18] = [
     setting("SHARDS", "a number", |config| &mut config.shards),
     setting("COUNT", "", |config| &mut config.count),
     setting("STATS", "", |config| &mut config.report),
-    setting("POLICY", "", |config| &mut config.policy),
+    setting("POLICY", "", |config| &mut config.policy).live("policy"),
     setting("BACKGROUND", "", |config| &mut config.background),
-    setting("TICK", "milliseconds", |config| &mut config.tick_ms),
+    setting("TICK", "milliseconds", |config| &mut config.tick_ms).live("tick_ms"),
     setting("HUGE_PAGES", "", |config| &mut config.huge_pages),
     setting("PREFAULT", "", |config| &mut config.prefault),
-    setting("LIMIT", "", |config| &mut config.limit),
-    setting("LIMIT_MODE", "", |config| &mut config.limit_mode),
+    setting("LIMIT", "", |config| &mut config.limit).live("limit"),
+    setting("LIMIT_MODE", "", |config| &mut config.limit_mode).live("limit_mode"),
     setting("PROFILE", "", |config| &mut config.profile),
     setting("PROFILE_RATE", "", |config| &mut config.profile_rate),
     setting("PROFILE_SIGNAL", "a number", |config| &mut config.profile_signal),
@@ -106,6 +116,16 @@ fn try_apply(config: &mut Config, entry: &[u8], message: &mut Message) {
             write_refused(message, option, text, value)
         }
     };
+}
+
+/// Changes an option that can be set in a running process.
+///
+/// # Errors
+/// Says what is wrong, and changes nothing.
+pub(crate) fn set_live(config: &mut Config, name: &[u8], text: &[u8]) -> Result<(), ControlError> {
+    let is_it = |option: &&Setting| option.live.is_some_and(|live| live.as_bytes() == name);
+    let option = options().find(is_it).ok_or(ControlError::UnknownName)?;
+    if (option.field)(config).set(text) { Ok(()) } else { Err(ControlError::BadValue) }
 }
 
 #[cold]

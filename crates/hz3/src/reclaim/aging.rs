@@ -60,6 +60,11 @@ impl Aging {
         }
     }
 
+    /// Takes the milliseconds between two ticks, which may change in a running process.
+    pub(crate) fn set_tick_ms(&mut self, tick_ms: u64) {
+        self.tick_ms = tick_ms;
+    }
+
     /// Begins a tick. Returns whether an ageing is due.
     /// `refaulted` is the number of purged pages taken again so far. `busy` says whether threads
     /// were active since the last tick.

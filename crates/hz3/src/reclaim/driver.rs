@@ -55,9 +55,9 @@ const RUNNING: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Driver {
     state: AtomicU32,
-    /// The state in which a process begins, also a forked child.
-    first_state: u32,
-    tick_ms: u32,
+    /// The state in which a process begins, also a forked child; the policy decides it.
+    first_state: AtomicU32,
+    tick_ms: AtomicU32,
     /// Whether a thread may be started: configured, and not refused by the system so far.
     may_start: AtomicBool,
     /// Whether the reclaimer may be started in a process with only one thread.
@@ -88,8 +88,8 @@ impl Driver {
         let first_state = if config.policy == Policy::Off { OFF } else { INLINE };
         Driver {
             state: AtomicU32::new(first_state),
-            first_state,
-            tick_ms: config.tick_ms.get(),
+            first_state: AtomicU32::new(first_state),
+            tick_ms: AtomicU32::new(config.tick_ms.get()),
             may_start: AtomicBool::new(config.background != Background::Never),
             may_be_second: config.background == Background::Always,
             is_wanted: AtomicBool::new(false),
@@ -108,7 +108,22 @@ impl Driver {
 
     /// Returns the milliseconds between two ticks.
     pub(crate) fn tick_ms(&self) -> u32 {
-        self.tick_ms
+        self.tick_ms.load(Ordering::Relaxed)
+    }
+
+    /// Takes the policy and the time between ticks from a changed configuration.
+    pub(super) fn reconfigure(&self, config: &Config) {
+        self.tick_ms.store(config.tick_ms.get(), Ordering::Relaxed);
+        self.next_tick.store(0, Ordering::Relaxed);
+        if config.policy == Policy::Off {
+            self.first_state.store(OFF, Ordering::Relaxed);
+            self.end();
+        } else {
+            self.first_state.store(INLINE, Ordering::Relaxed);
+            let (from, to) = (OFF, INLINE);
+            let _was_on =
+                self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Returns what works: 0 nothing, 1 the slow paths, 2 a thread that starts, 3 the thread.
@@ -120,13 +135,17 @@ impl Driver {
     /// gets this answer for each period.
     fn is_tick_due(&self, now: u64) -> bool {
         let due = self.next_tick.load(Ordering::Relaxed);
-        let next = now + u64::from(self.tick_ms);
+        let next = now + u64::from(self.tick_ms());
         let moved = now >= due
             && self
                 .next_tick
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if moved {
+            // A reclaimer that was leaving when the policy became `off` has stored its own state.
+            if self.first_state.load(Ordering::Relaxed) == OFF {
+                self.state.store(OFF, Ordering::Relaxed);
+            }
             self.is_page_due.store(true, Ordering::Relaxed);
         }
         moved
@@ -163,7 +182,7 @@ impl Driver {
 
     /// Returns the futex on which the thread sleeps, and for how many milliseconds.
     pub(crate) fn sleep_on(&self) -> (&AtomicU32, u32) {
-        (&self.number, self.tick_ms)
+        (&self.number, self.tick_ms())
     }
 
     /// Returns the work to slow paths because the thread cannot sleep and would spin.
@@ -181,7 +200,8 @@ impl Driver {
 
     fn forget_number(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
-        self.state.store(self.first_state, Ordering::Relaxed);
+        let first = self.first_state.load(Ordering::Relaxed);
+        self.state.store(first, Ordering::Relaxed);
     }
 
     /// In a forked child: forgets the thread, which exists only in the parent.
@@ -339,7 +359,7 @@ impl Reclaim {
     #[cold]
     fn replace_if_dead(&self, now_ms: u64) {
         let silence = now_ms.saturating_sub(self.driver.last_tick.load(Ordering::Relaxed));
-        if silence > LONGEST_SILENCE_MS + u64::from(self.driver.tick_ms) {
+        if silence > LONGEST_SILENCE_MS + u64::from(self.driver.tick_ms()) {
             self.driver.end();
         }
     }

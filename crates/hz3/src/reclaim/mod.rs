@@ -86,6 +86,11 @@ impl Reclaim {
         }
     }
 
+    /// Takes the options from a changed configuration that may change in a running process.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        self.driver.reconfigure(config);
+    }
+
     /// Gives everything back until at most `keep` bytes of free pages may hold memory.
     /// Holes are purged only if `keep` is 0. Returns the bytes given back.
     pub(crate) fn collect<O: Os>(&self, layers: Layers<'_, O>, keep: usize) -> usize {

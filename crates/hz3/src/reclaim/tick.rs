@@ -93,6 +93,7 @@ impl Reclaim {
         let is_busy = moved.caches.is_active;
         let now_ms = layers.os().now_ms();
         self.slack.lower_after_quiet(now_ms);
+        pace.aging.set_tick_ms(u64::from(self.driver.tick_ms()));
         if pace.aging.tick(now_ms, layers.segments().refaulted_pages(), is_busy) {
             self.age(layers, pace);
         }

@@ -26,8 +26,9 @@ const GRAIN_PART: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct MemoryLimit {
     /// In bytes; `u64::MAX` if there is no limit.
-    limit: u64,
-    mode: LimitMode,
+    limit: AtomicU64,
+    /// Whether the mode is [`LimitMode::Reclaim`].
+    may_exceed: AtomicBool,
     under_pressure: AtomicBool,
     /// The held bytes at which pressure rises next.
     next_pressure: AtomicU64,
@@ -38,22 +39,31 @@ impl MemoryLimit {
     /// Takes the configured limit. A limit relative to the control group must have been resolved
     /// before.
     pub(crate) fn new(config: &Config) -> MemoryLimit {
+        let limit = MemoryLimit {
+            limit: AtomicU64::new(u64::MAX),
+            may_exceed: AtomicBool::new(false),
+            under_pressure: AtomicBool::new(false),
+            next_pressure: AtomicU64::new(0),
+            releases: AtomicU64::new(0),
+        };
+        limit.reconfigure(config);
+        limit
+    }
+
+    /// Takes another limit and mode. Requests that run meanwhile check the old or the new ones.
+    pub(crate) fn reconfigure(&self, config: &Config) {
         let limit = match config.limit {
             Limit::Bytes(bytes) => bytes.get(),
             Limit::None | Limit::Cgroup { .. } => u64::MAX,
         };
-        MemoryLimit {
-            limit,
-            mode: config.limit_mode,
-            under_pressure: AtomicBool::new(false),
-            next_pressure: AtomicU64::new(limit - limit / NEAR_PART),
-            releases: AtomicU64::new(0),
-        }
+        self.limit.store(limit, Ordering::Relaxed);
+        self.may_exceed.store(config.limit_mode == LimitMode::Reclaim, Ordering::Relaxed);
+        self.set_next_pressure(0);
     }
 
     /// Returns the limit in bytes, if there is one.
     pub(crate) fn bytes(&self) -> Option<u64> {
-        (self.limit < u64::MAX).then_some(self.limit)
+        Some(self.limit.load(Ordering::Relaxed)).filter(|&limit| limit < u64::MAX)
     }
 
     /// Returns whether `held` bytes are so near the limit that all free memory should go back at
@@ -71,7 +81,7 @@ impl MemoryLimit {
         } else if !self.is_near(held) {
             self.set_next_pressure(0);
         }
-        held <= limit || self.mode == LimitMode::Reclaim
+        held <= limit || self.may_exceed.load(Ordering::Relaxed)
     }
 
     /// Returns whether there is pressure, and clears it: the caller must release memory then.
@@ -93,8 +103,9 @@ impl MemoryLimit {
 
     /// Pressure rises next when a grain more than `held` is held, but not before the limit is near.
     fn set_next_pressure(&self, held: u64) {
-        let near = self.limit - self.limit / NEAR_PART;
-        let next = near.max(held.saturating_add(self.limit / GRAIN_PART));
+        let limit = self.limit.load(Ordering::Relaxed);
+        let near = limit - limit / NEAR_PART;
+        let next = near.max(held.saturating_add(limit / GRAIN_PART));
         self.next_pressure.store(next, Ordering::Relaxed);
     }
 }
@@ -133,6 +144,19 @@ mod tests {
         // Once far from the limit, the next approach raises pressure like the first one.
         assert!(limit.admits(100) && !limit.take_pressure());
         assert!(limit.admits(5600) && limit.take_pressure());
+    }
+
+    #[test]
+    fn another_limit_and_mode_apply_at_once() {
+        let limit = memory_limit(LimitMode::Fail);
+        assert!(limit.admits(6000) && limit.take_pressure());
+        let changed = Config::new().limit(Limit::Bytes(NonZero::new(3200).unwrap()));
+        limit.reconfigure(&changed);
+        assert!(!limit.admits(6000) && limit.is_near(2800) && !limit.is_near(2799));
+        limit.reconfigure(&changed.limit_mode(LimitMode::Reclaim));
+        assert!(limit.admits(6000));
+        limit.reconfigure(&Config::new());
+        assert!(limit.admits(u64::MAX) && limit.bytes().is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod cgroup;
 #[cfg(feature = "check")]
 mod check;
+pub(crate) mod control;
 mod emergency;
 mod environment;
 mod file;

@@ -9,6 +9,7 @@
 //! reclaimer. No other code runs for it. The figures that take long to find out are brought up to
 //! date only when a reader asks: it writes a number into the field `request` by
 //! `process_vm_writev`, and the next update answers.
+//! It may also write an option to set: a process that may write there could do anything else.
 //!
 //! One thread at a time writes, under [`WRITING`]. It makes `sequence` odd, writes, and makes it
 //! even. A reader copies the page between two reads of `sequence`, and starts again unless both
@@ -17,12 +18,13 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-use super::{reclaimer, report, shut};
+use super::{control, reclaimer, report, shut};
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{to_u32, to_u64};
 use crate::cache::ThreadCache;
 use crate::heap::Heap;
 use crate::heap::statistics::{Breakdown, SlowFigures};
+use crate::options::ControlError;
 use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::stats::Stats;
@@ -42,6 +44,9 @@ const THREAD_WORDS: usize = 4;
 /// Room for values and for their names with a NUL behind each, in bytes.
 const VALUES: usize = 112;
 const NAME_BYTES: usize = 2048;
+
+/// The longest command of a request and its NUL, in bytes.
+const COMMAND_BYTES: usize = 112;
 
 /// Where a reader finds the parts, in bytes from the start of the page. Written once.
 #[repr(C)]
@@ -67,7 +72,7 @@ struct Head {
     threads: AtomicU32,
     thread_words: AtomicU32,
     request_at: AtomicU32,
-    unused: AtomicU32,
+    command_bytes: AtomicU32,
 }
 
 /// The fields by which a reader asks.
@@ -75,9 +80,23 @@ struct Head {
 struct Request {
     /// The number of the last request that was answered.
     answered: AtomicU32,
-    /// A number other than the last one, which the reader writes.
+    /// A number other than the last one. The reader writes it last.
     number: AtomicU32,
+    /// The FNV-1a hash of the command without its NUL. A command with another hash is not obeyed:
+    /// two readers may have written at once.
+    hash: AtomicU32,
+    /// The answer to the command.
+    answer: AtomicU32,
+    /// `name=value` and NUL, which [`control::set`] obeys; empty to update the figures alone.
+    command: [AtomicU8; COMMAND_BYTES],
 }
+
+/// The answers to a command.
+const DONE: u32 = 1;
+const UNKNOWN_NAME: u32 = 2;
+const BAD_VALUE: u32 = 3;
+const UNAVAILABLE: u32 = 4;
+const GARBLED: u32 = 5;
 
 /// The page. All zeros are valid.
 #[repr(C)]
@@ -173,7 +192,7 @@ impl Page {
             (&head.threads, THREADS),
             (&head.thread_words, THREAD_WORDS),
             (&head.request_at, core::mem::offset_of!(Page, request)),
-            (&head.unused, 0),
+            (&head.command_bytes, COMMAND_BYTES),
         ] {
             place.store(to_u32(value), Ordering::Relaxed);
         }
@@ -189,6 +208,9 @@ impl Page {
         let request = &self.request;
         let number = request.number.load(Ordering::Relaxed);
         let is_asked = number != request.answered.load(Ordering::Relaxed);
+        if is_asked {
+            request.answer.store(request.obey(), Ordering::Relaxed);
+        }
         if is_asked || SLOW_NS.load(Ordering::Relaxed) == 0 {
             for (place, value) in SLOW.iter().zip(heap.slow_figures().to_array()) {
                 set(place, value);
@@ -232,6 +254,35 @@ impl Page {
             request.answered.store(number, Ordering::Release);
         }
     }
+}
+
+impl Request {
+    /// Obeys the command, and returns the answer.
+    fn obey(&self) -> u32 {
+        let command = self.command.each_ref().map(|byte| byte.load(Ordering::Relaxed));
+        let Some(end) = command.iter().position(|&byte| byte == 0) else { return GARBLED };
+        let text = &command[..end];
+        if text.is_empty() {
+            return DONE;
+        }
+        // Another request does not obey it again.
+        self.command[0].store(0, Ordering::Relaxed);
+        let Some(equals) = text.iter().position(|&byte| byte == b'=') else { return GARBLED };
+        if hash(text) != self.hash.load(Ordering::Relaxed) {
+            return GARBLED;
+        }
+        match control::set(&text[..equals], &text[equals + 1..]) {
+            Ok(()) => DONE,
+            Err(ControlError::UnknownName) => UNKNOWN_NAME,
+            Err(ControlError::BadValue) => BAD_VALUE,
+            Err(ControlError::Unavailable) => UNAVAILABLE,
+        }
+    }
+}
+
+/// FNV-1a.
+fn hash(text: &[u8]) -> u32 {
+    text.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The values that only the page has.

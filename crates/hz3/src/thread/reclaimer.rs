@@ -101,9 +101,12 @@ extern "C" fn run(number: *mut c_void) -> *mut c_void {
 /// Runs the reclaimer's turns until no work is left.
 fn work(heap: &'static Heap<Linux>, number: u32) {
     let driver = heap.driver();
-    let (sleeps_on, tick_ms) = driver.sleep_on();
     let mut turns = Turns::new(number);
-    while thread::sleep(sleeps_on, number, tick_ms) {
+    loop {
+        let (sleeps_on, tick_ms) = driver.sleep_on();
+        if !thread::sleep(sleeps_on, number, tick_ms) {
+            break;
+        }
         let goes_on = heap.reclaimer_turn(&mut turns);
         super::profile::poll(heap);
         page::update(heap);

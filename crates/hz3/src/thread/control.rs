@@ -1,0 +1,37 @@
+//! Options that can be set in a running process, and the purge on request.
+
+use super::{GLOBAL, cgroup, existing_heap, front, shut};
+use crate::options::{Config, ControlError, Policy, set_live};
+
+/// Sets an option; see [`crate::control::set`].
+pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
+    if shut::is_shut() {
+        return Err(ControlError::Unavailable);
+    }
+    let heap = existing_heap().ok_or(ControlError::Unavailable)?;
+    if name == b"purge" {
+        if value != b"now" {
+            return Err(ControlError::BadValue);
+        }
+        heap.collect(front(heap), 0);
+        return Ok(());
+    }
+    let mut start = GLOBAL.start.lock();
+    let present = start.unwrap_or_default();
+    let mut config = present;
+    set_live(&mut config, name, value)?;
+    if config.policy != present.policy && ![config, present].iter().all(is_plain) {
+        return Err(ControlError::BadValue);
+    }
+    *start = Some(config);
+    drop(start);
+    let limit = cgroup::resolve(config.limit);
+    heap.reconfigure(&Config { limit, ..config });
+    Ok(())
+}
+
+/// Returns whether the policy is `default` or `off`. The experiments have a state of their own,
+/// which is made at the start.
+fn is_plain(config: &Config) -> bool {
+    matches!(config.policy, Policy::Default | Policy::Off)
+}
