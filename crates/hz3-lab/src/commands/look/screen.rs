@@ -31,6 +31,11 @@ pub(super) fn run(remote: &RemotePage, pid: i32, interval: Duration) -> Result<u
     let mut terminal =
         ratatui::try_init().map_err(|error| Failure::io("use the terminal", error))?;
     let ended = show(&mut terminal, remote, &mut seen, interval, &signals);
+    if is_hung_up() {
+        // Nobody sees a message any more, and one that cannot be written would be a panic.
+        std::mem::forget(terminal);
+        return Ok(signals.exit_code().unwrap_or(0));
+    }
     ratatui::restore();
     match ended? {
         End::Asked => Ok(signals.exit_code().unwrap_or(0)),
@@ -77,12 +82,24 @@ fn show(
 
 /// Waits for a key. A change of the terminal's size is drawn at the next look.
 fn is_asked_to_end(patience: Duration) -> std::io::Result<bool> {
+    // At the end of its input the library that reads keys would ask again for ever.
+    if is_hung_up() {
+        return Ok(true);
+    }
     if !event::poll(patience)? {
         return Ok(false);
     }
     let Event::Key(key) = event::read()? else { return Ok(false) };
     let is_control_c = key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL;
     Ok(is_control_c || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
+}
+
+/// Whether nobody is at the other end of the terminal.
+fn is_hung_up() -> bool {
+    let mut input = libc::pollfd { fd: libc::STDIN_FILENO, events: 0, revents: 0 };
+    // SAFETY: one valid descriptor, and no waiting.
+    let found = unsafe { libc::poll(&raw mut input, 1, 0) };
+    found == 1 && input.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
 }
 
 fn draw(frame: &mut ratatui::Frame<'_>, lines: &[String], history: &VecDeque<u64>) {
