@@ -187,3 +187,10 @@ fn without_a_terminal_top_says_how_to_look_once() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--once"), "{}", stderr(&output));
 }
+
+#[test]
+fn an_option_without_a_value_is_refused_before_the_process_is_asked() {
+    let output = hz3().args(["set", &page().to_string(), "tick_ms"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("expected NAME=VALUE"), "{}", stderr(&output));
+}

@@ -1,4 +1,4 @@
-//! `hz3 top`, `hz3 why` and `hz3 metrics`.
+//! `hz3 top`, `hz3 why`, `hz3 metrics` and `hz3 set`.
 
 use super::values::span;
 use clap::Args;
@@ -16,6 +16,12 @@ the program or the operator can do.";
 
 pub(super) const METRICS: &str = "\
 Print the statistics of a running process as OpenMetrics text, for Prometheus and what reads its format.";
+
+pub(super) const SET: &str = "\
+Set options of a running process: tick_ms=1..60000, policy=default|off, limit=BYTES|PERCENT%|auto|0, \
+limit_mode=fail|reclaim; or purge=now, which gives all free memory back.
+
+The process sets the option at its next tick or slow path. Only its user and root may do this.";
 
 pub(super) const NOTES: &str = "\
 A process answers at its next tick or slow path. One that neither allocates nor has memory to give back does not
@@ -35,6 +41,18 @@ pub(crate) struct LookArgs {
     /// The number of the process, in the namespace of this program
     #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pub(crate) pid: i32,
+}
+
+/// The options of `hz3 set`.
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// The number of the process, in the namespace of this program
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) pid: i32,
+
+    /// Options: `tick_ms`, `policy`, `limit`, `limit_mode`; and `purge=now`
+    #[arg(value_name = "NAME=VALUE", required = true)]
+    pub(crate) options: Vec<String>,
 }
 
 /// The options of `hz3 top`.

@@ -18,7 +18,7 @@ pub(crate) use ab::AbArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use demo::DemoArgs;
-pub(crate) use look::{LookArgs, TopArgs};
+pub(crate) use look::{LookArgs, SetArgs, TopArgs};
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use peers::PeersArgs;
 pub(crate) use profile::ProfileArgs;
@@ -72,6 +72,10 @@ pub(crate) enum Command {
     /// Show what the heap of a running process holds, and what it does
     #[command(long_about = look::TOP, after_long_help = look::NOTES)]
     Top(TopArgs),
+
+    /// Set options of a running process
+    #[command(long_about = look::SET, after_long_help = look::NOTES)]
+    Set(SetArgs),
 
     /// Say why a running process holds its memory
     #[command(long_about = look::WHY, after_long_help = look::NOTES)]

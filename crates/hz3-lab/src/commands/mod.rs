@@ -33,6 +33,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8> {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Top(args) => look::top(&args),
+        Command::Set(args) => look::set(&args),
         Command::Why(args) => look::why(&args),
         Command::Metrics(args) => look::metrics(&args),
         Command::Watch(args) => watch::run(&args),

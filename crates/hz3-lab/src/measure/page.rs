@@ -120,12 +120,47 @@ impl RemotePage {
     /// Returns whether it came. A process answers at its next tick or slow path, so one that
     /// neither allocates nor has memory to give back does not answer.
     pub(crate) fn ask(&self, patience: Duration) -> Result<bool> {
+        self.request("", patience)
+    }
+
+    /// Has the process set an option, `name=value`, and waits for the answer at most so long.
+    ///
+    /// # Errors
+    /// The process refused, or did not answer.
+    pub(crate) fn set(&self, command: &str, patience: Duration) -> Result<()> {
+        let pid = self.pid;
+        if !self.request(command, patience)? {
+            let what = format!("process {pid} did not answer within {patience:?}");
+            let remedy = "it sets the option when it next runs a slow path";
+            return Err(Failure::new(what).with_remedy(remedy));
+        }
+        let head = self.bytes(0, HEAD_BYTES)?;
+        let answer = self.bytes(u64::from(word(&head, REQUEST_AT)), 16)?;
+        match word(&answer, ANSWER) {
+            1 => Ok(()),
+            2 => Err(Failure::usage(format!("`{command}`: no such option of a running process"))
+                .with_remedy("expected tick_ms, policy, limit, limit_mode or purge")),
+            3 => Err(Failure::usage(format!("`{command}`: the option does not take that value"))),
+            _ => Err(Failure::new(format!("process {pid} could not take the request"))
+                .with_remedy("try again")),
+        }
+    }
+
+    fn request(&self, command: &str, patience: Duration) -> Result<bool> {
         let head = self.bytes(0, HEAD_BYTES)?;
         let request = u64::from(word(&head, REQUEST_AT));
+        if command.len() >= usize::try_from(word(&head, COMMAND_BYTES)).unwrap_or(0).max(1) {
+            return Err(Failure::usage(format!("`{command}` is too long")));
+        }
         let answered = word(&self.bytes(request, 4)?, 0);
         let number = answered.wrapping_add(1);
         let Ok(memory) = open(self.pid, true) else { return Ok(false) };
-        if memory.write_all_at(&number.to_le_bytes(), self.address + request + 4).is_err() {
+        let write =
+            |bytes: &[u8], at: u64| memory.write_all_at(bytes, self.address + request + at).is_ok();
+        let is_written = command.is_empty()
+            || (write(format!("{command}\0").as_bytes(), 16)
+                && write(&hash(command).to_le_bytes(), 8));
+        if !is_written || !write(&number.to_le_bytes(), 4) {
             return Ok(false);
         }
         let start = Instant::now();
@@ -190,6 +225,14 @@ impl Place {
 
 const SEQUENCE: usize = 4;
 const REQUEST_AT: usize = 16;
+const COMMAND_BYTES: usize = 17;
+/// The word of the answer in a request.
+const ANSWER: usize = 3;
+
+/// FNV-1a.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
 
 /// Returns the 32-bit word of that number.
 fn word(bytes: &[u8], index: usize) -> u32 {

@@ -6,7 +6,7 @@ mod screen;
 mod view;
 mod why;
 
-use crate::cli::{LookArgs, TopArgs};
+use crate::cli::{LookArgs, SetArgs, TopArgs};
 use crate::failure::{Failure, Result};
 use crate::measure::page::RemotePage;
 use crate::text::out;
@@ -25,6 +25,19 @@ pub(crate) fn top(args: &TopArgs) -> Result<u8> {
     } else {
         out::line(&view::text(&seen, None).join("\n"))?;
     }
+    Ok(0)
+}
+
+/// How long a process may take to set an option.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Sets options of the process, in order, up to the first that it refuses.
+pub(crate) fn set(args: &SetArgs) -> Result<u8> {
+    let remote = RemotePage::find(args.pid)?;
+    if let Some(wrong) = args.options.iter().find(|option| !option.contains('=')) {
+        return Err(Failure::usage(format!("`{wrong}`: expected NAME=VALUE")));
+    }
+    args.options.iter().try_for_each(|option| remote.set(option, PATIENCE))?;
     Ok(0)
 }
 
