@@ -5,7 +5,7 @@ use hz3_ctl as tikv_jemalloc_ctl;
 #[global_allocator]
 static ALLOCATOR: hz3::Hz3 = hz3::Hz3;
 
-/// Each file under `servers/` also compiles with `tikv-jemalloc-ctl` itself.
+/// A server's own files, which name the crate by its path as they would name `tikv-jemalloc-ctl`.
 mod servers {
     pub(crate) mod metrics;
 }
