@@ -172,7 +172,9 @@ impl RunCache {
     /// Owner: keeps a run, and passes the runs that it replaces to `evict`, or the run itself if it
     /// is too long.
     pub(crate) fn put(&self, run: Run, mut evict: impl FnMut(Run)) {
-        let Some(ways) = self.ways(length_bin(run.pages)) else {
+        // The last bin has room for runs that are longer than the longest limit, too.
+        let fits = run.pages.get() <= self.most.load(Ordering::Relaxed);
+        let Some(ways) = self.ways(length_bin(run.pages)).filter(|_| fits) else {
             evict(run);
             return;
         };
@@ -276,6 +278,9 @@ mod tests {
         assert!(!put_if(run(300, 16), &refused), "both slots are full");
         assert!(!put_if(run(300, 70), &refused), "more than the limit");
         assert!(!put_if(run(300, 2 * LONGEST.get()), &refused), "too long");
+        let mut evicted = Vec::new();
+        cache.put(run(300, 101), |run| evicted.push(run));
+        assert_eq!(evicted, [run(300, 101)], "a run above the limit evicts no other");
         assert_eq!(cache.take(Pages::new(16)), Some(run(100, 16)));
         assert_eq!(cache.bytes(), 16 * 4096);
     }

@@ -51,7 +51,8 @@ fn a_walk_finds_the_frames_that_glibc_finds() {
 #[test]
 fn a_second_walk_finds_the_same_by_the_table_of_rules() {
     let pairs = [(); 2].map(|()| Pair::here());
-    assert_eq!(pairs[0].own[1..], pairs[1].own[1..]);
+    // The compiler may have made two calls of one: their own frames are left out.
+    assert_eq!(pairs[0].own[2..], pairs[1].own[2..]);
     pairs[1].check();
 }
 
