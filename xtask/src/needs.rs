@@ -110,9 +110,12 @@ mod tests {
     fn every_need_names_tests_and_tools_that_exist() {
         for need in NEEDS {
             let (mut text, mut files) = (String::new(), Vec::new());
-            let folder = shell::root().join("crates").join(need.package).join("tests");
-            sources(&folder, &mut text, &mut files);
-            let (module, function) = need.tests.rsplit_once("::").unwrap_or(("", need.tests));
+            let package = shell::root().join("crates").join(need.package);
+            for folder in ["src", "tests"] {
+                sources(&package.join(folder), &mut text, &mut files);
+            }
+            let (path, function) = need.tests.rsplit_once("::").unwrap_or(("", need.tests));
+            let module = path.rsplit("::").next().unwrap_or_default();
             assert!(module.is_empty() || files.contains(&module.to_owned()), "{}", need.tests);
             assert!(text.contains(&format!("\nfn {function}")), "{}", need.tests);
             for tool in need.tools {
