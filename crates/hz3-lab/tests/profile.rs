@@ -1,4 +1,4 @@
-//! `hz3 profile` on profiles that these tests encode by hand, and on files that are none.
+//! `hz3 profile` reads profiles that these tests encode by hand, and refuses other files.
 
 mod common;
 

@@ -63,6 +63,13 @@ impl Cache {
         unsafe { self.stack.pop_sealed() }
     }
 
+    /// The owner takes a block, if there is one.
+    fn take_one(&self) {
+        if let Some(block) = self.pop() {
+            self.count(block);
+        }
+    }
+
     /// The owner's push with its cold path.
     fn push(&self, block: *mut u8) {
         // SAFETY: only the owner's thread of a model calls this.
@@ -121,9 +128,7 @@ fn a_pop_and_a_steal_never_take_the_same_block() {
         let cache = Cache::with_blocks(2);
         let thief = beside(&cache, Cache::steal);
         for _ in 0..2 {
-            if let Some(block) = cache.pop() {
-                cache.count(block);
-            }
+            cache.take_one();
         }
         thief.join().unwrap();
         cache.check(2);
@@ -135,9 +140,7 @@ fn blocks_pushed_during_a_steal_are_not_lost() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
         let thief = beside(&cache, Cache::steal);
-        if let Some(block) = cache.pop() {
-            cache.count(block);
-        }
+        cache.take_one();
         // SAFETY: this thread is the owner.
         assert!(unsafe { cache.stack.push(address(2)) });
         thief.join().unwrap();
@@ -183,24 +186,30 @@ fn a_block_below_one_that_was_popped_during_a_steal_is_not_lost() {
     });
 }
 
-/// A pop returns the stack's copy of the newest block, which a steal does not update.
-#[test]
-fn after_a_steal_the_owner_pops_the_blocks_that_it_pushed_since() {
-    loom::model(|| {
+/// The owner pops, and pushes two blocks, during a steal.
+fn push_during_a_steal(is_sealed: bool) {
+    loom::model(move || {
         let cache = Cache::with_blocks(2);
+        if is_sealed {
+            cache.set_sealed(true);
+        }
         let thief = beside(&cache, Cache::steal);
         if let Some(block) = cache.pop() {
             cache.push(block);
         }
         cache.push(address(2));
         for _ in 0..2 {
-            if let Some(block) = cache.pop() {
-                cache.count(block);
-            }
+            cache.take_one();
         }
         thief.join().unwrap();
         cache.check(3);
     });
+}
+
+/// A pop returns the stack's copy of the newest block, which a steal does not update.
+#[test]
+fn after_a_steal_the_owner_pops_the_blocks_that_it_pushed_since() {
+    push_during_a_steal(false);
 }
 
 #[test]
@@ -228,9 +237,7 @@ fn two_thieves_and_the_owner_take_each_block_once() {
     loom::model(|| {
         let cache = Cache::with_blocks(2);
         let thieves = [(); 2].map(|()| beside(&cache, Cache::steal));
-        if let Some(block) = cache.pop() {
-            cache.count(block);
-        }
+        cache.take_one();
         for thief in thieves {
             thief.join().unwrap();
         }
@@ -246,9 +253,7 @@ fn a_stack_that_is_sealed_and_stolen_from_gives_each_block_once() {
         let profile = beside(&cache, |cache| cache.set_sealed(true));
         let thief = beside(&cache, Cache::steal);
         for _ in 0..2 {
-            if let Some(block) = cache.pop() {
-                cache.count(block);
-            }
+            cache.take_one();
         }
         profile.join().unwrap();
         thief.join().unwrap();
@@ -258,22 +263,7 @@ fn a_stack_that_is_sealed_and_stolen_from_gives_each_block_once() {
 
 #[test]
 fn blocks_pushed_during_a_steal_from_a_sealed_stack_are_not_lost() {
-    loom::model(|| {
-        let cache = Cache::with_blocks(2);
-        cache.set_sealed(true);
-        let thief = beside(&cache, Cache::steal);
-        if let Some(block) = cache.pop() {
-            cache.push(block);
-        }
-        cache.push(address(2));
-        for _ in 0..2 {
-            if let Some(block) = cache.pop() {
-                cache.count(block);
-            }
-        }
-        thief.join().unwrap();
-        cache.check(3);
-    });
+    push_during_a_steal(true);
 }
 
 #[test]
@@ -286,9 +276,7 @@ fn a_stack_that_is_unsealed_between_a_pop_and_its_end_gives_each_block_once() {
             cache.steal();
         });
         for _ in 0..2 {
-            if let Some(block) = cache.pop() {
-                cache.count(block);
-            }
+            cache.take_one();
         }
         profile.join().unwrap();
         cache.check(2);
