@@ -38,7 +38,7 @@ impl Pair {
     /// Checks that both found the same frames; only the calls in [`Pair::here`] differ.
     fn check(&self) {
         assert!(self.own.len() > 3, "{self:x?}");
-        assert_eq!(self.own[1..], self.glibc[1..]);
+        assert_eq!(self.own[1..], self.glibc[1..], "{self:x?}");
         assert!(self.own[0].abs_diff(self.glibc[0]) < 4096, "{self:x?}");
     }
 }
@@ -50,10 +50,11 @@ fn a_walk_finds_the_frames_that_glibc_finds() {
 
 #[test]
 fn a_second_walk_finds_the_same_by_the_table_of_rules() {
-    let pairs = [(); 2].map(|()| Pair::here());
-    // The compiler may have made two calls of one: their own frames are left out.
-    assert_eq!(pairs[0].own[2..], pairs[1].own[2..]);
-    pairs[1].check();
+    // The first walk fills the table. The compiler may make two calls of the loop's one, so each
+    // walk is compared with glibc's of the same call.
+    for _ in 0..2 {
+        Pair::here().check();
+    }
 }
 
 #[test]
