@@ -35,6 +35,12 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Lets a debug build unwind after a panic, as tests always do, or abort, as the libraries without
+/// the standard library must. A build that does both needs every dependency twice.
+pub(crate) fn debug_panic(command: &mut Command, unwinds: bool) {
+    command.env("CARGO_PROFILE_DEV_PANIC", if unwinds { "unwind" } else { "abort" });
+}
+
 /// Release builds for tests: the shipped profile but for link-time optimisation, which costs a
 /// minute a test binary. They live in a directory of their own, so that libhz3.so stays as shipped.
 pub(crate) fn quick_release(command: &mut Command, directory: &str) {

@@ -22,7 +22,9 @@ pub(crate) fn run(with_musl: bool) -> Result {
     setup::require_targets(&setup::TARGETS)?;
     for target in setup::TARGETS {
         let packages = ["--package", "hz3", "--package", "hz3-c"];
-        shell::run(shell::cargo(&["check", "--target", target]).args(packages))?;
+        let mut check = shell::cargo(&["check", "--target", target]);
+        shell::debug_panic(&mut check, false);
+        shell::run(check.args(packages))?;
     }
     if with_musl {
         static_program()?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use hz3_programs::{Failure, Result, packages};
@@ -49,7 +50,10 @@ impl Suite {
     fn command(&self) -> Command {
         let mut command = shell::cargo(&["test", "--no-fail-fast", "--package", self.package]);
         match self.build {
-            Build::Debug => {}
+            Build::Debug => {
+                let is_library = ["hz3-c", "hz3-jemalloc"].contains(&self.package);
+                shell::debug_panic(&mut command, !is_library);
+            }
             Build::Release(directory) => {
                 shell::quick_release(command.arg("--release"), directory);
             }
@@ -57,6 +61,8 @@ impl Suite {
                 shell::quick_release(command.arg("--release"), "loom");
                 // Two preemptions find nearly everything and take minutes instead of hours.
                 command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
+                // Such models run for seconds, and optimising them takes longer.
+                command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
             }
         }
         command.args(self.arguments);
@@ -93,12 +99,13 @@ pub(crate) fn run(install: bool, only: Option<&str>) -> Result {
         setup::debian()?;
     }
     announce_missing();
-    // The C API and the programs are tested with the library that is shipped.
-    shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
+    let suites: Vec<&Suite> =
+        SUITES.iter().filter(|suite| only.is_none_or(|text| suite.name.contains(text))).collect();
+    build(&suites)?;
     let mut table =
         vec!["suite                            passed  failed  not run  seconds".to_owned()];
     let (mut total, mut bad, mut left_out) = (Counts::default(), Vec::new(), Lacking::new());
-    for suite in SUITES.iter().filter(|suite| only.is_none_or(|text| suite.name.contains(text))) {
+    for suite in suites {
         println!("\n== {}", suite.name);
         let start = Instant::now();
         let lacking = suite.lacking()?;
@@ -125,6 +132,26 @@ pub(crate) fn run(install: bool, only: Option<&str>) -> Result {
         return Err(Failure::new("no suite has such a name"));
     }
     Ok(())
+}
+
+/// Builds the shipped library, with which the C API and the programs are tested, and the tests of
+/// all suites. Debug and release builds run beside each other, because one crate seldom keeps two
+/// processors busy.
+fn build(suites: &[&Suite]) -> Result {
+    let (debug, release): (Vec<&Suite>, Vec<&Suite>) =
+        suites.iter().partition(|suite| matches!(suite.build, Build::Debug));
+    let tests = |suites: &[&Suite]| {
+        for suite in suites {
+            // A suite that does not build fails when it is run, and says why there.
+            let _ = shell::run(suite.command().arg("--no-run"));
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| tests(&debug));
+        shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
+        tests(&release);
+        Ok(())
+    })
 }
 
 fn announce_missing() {
@@ -154,7 +181,13 @@ pub(crate) fn loom(preemptions: u32) -> Result {
     let Some(suite) = SUITES.iter().find(|suite| matches!(suite.build, Build::Loom)) else {
         return Err(Failure::new("there is no suite of loom models"));
     };
-    counts::some(suite.command().env("LOOM_MAX_PREEMPTIONS", preemptions.to_string())).map(drop)
+    let mut command = suite.command();
+    command.env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
+    if preemptions > 2 {
+        // Each preemption multiplies the time of the models.
+        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3");
+    }
+    counts::some(&mut command).map(drop)
 }
 
 #[cfg(test)]
