@@ -226,8 +226,10 @@ pub fn stats() -> Stats {
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub mod control {
     /// Sets an option of the running heap: `tick_ms` (1 to 60,000), `policy` (`default` or `off`),
-    /// `limit` (as `HZ3_LIMIT`), `limit_mode` (`fail` or `reclaim`). `purge` with the value `now`
-    /// gives all free memory back, as [`collect`](crate::collect) does.
+    /// `limit` (as `HZ3_LIMIT`), `limit_mode` (`fail` or `reclaim`), `profile_rate` and
+    /// `profile_path` (as `HZ3_PROFILE_RATE` and `HZ3_PROFILE`). `purge` with the value `now`
+    /// gives all free memory back, as [`collect`](crate::collect) does. `profile` is `on`, `off`,
+    /// or `write`, which replaces the file at `profile_path`.
     ///
     /// # Errors
     /// Says what is wrong, and changes nothing.

@@ -62,6 +62,19 @@ int main(int count, char **arguments)
 {
     const char *path = count > 1 ? arguments[1] : NULL;
     CHECK(path, "a path");
+    if (count > 2 && !strcmp(arguments[2], "fork")) {
+        /* The environment started the profile: the child, too, writes a file of its own at exit. */
+        churn(1, 20000);
+        pid_t child = fork();
+        if (child == 0) {
+            churn(2, 20000);
+            exit(0);
+        }
+        int status = 1;
+        waitpid(child, &status, 0);
+        printf("%ld %ld %d\n", (long)getpid(), (long)child, status);
+        return 0;
+    }
     if (count > 2) {
         /* The environment started the profile; the signal of that number asks for a dump. */
         void *volatile kept = malloc(1 << 20);

@@ -40,6 +40,30 @@ fn the_environment_starts_a_profile_that_a_signal_and_the_exit_write() {
     holds(&path, &["alloc_objects", "libhz3"]);
 }
 
+/// Runs a program that forks, and returns the numbers of both processes.
+fn forks(path: &str) -> [u32; 2] {
+    let mut command = preloaded(program("profile.c", Link::None));
+    command.arg(path).arg("fork").env("HZ3_PROFILE", path).env("HZ3_PROFILE_RATE", "4K");
+    let outcome = run(&mut command);
+    assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome}");
+    let numbers: Vec<u32> =
+        outcome.stdout.split_whitespace().map(|word| word.parse().expect("a number")).collect();
+    assert_eq!(numbers[2], 0, "the child failed: {outcome}");
+    [numbers[0], numbers[1]]
+}
+
+#[test]
+fn a_forked_child_does_not_overwrite_its_parents_profile() {
+    let path = file("shared");
+    let [_, child] = forks(path.to_str().expect("UTF-8"));
+    holds(&path, &["alloc_objects"]);
+    holds(&file(&format!("shared.{child}")), &["alloc_objects"]);
+
+    let pids = forks(file("of-%p-too").to_str().expect("UTF-8"));
+    pids.iter().for_each(|pid| holds(&file(&format!("of-{pid}-too")), &["alloc_objects"]));
+    assert!(!file("of-%p-too").exists() && !file(&format!("of-%p-too.{}", pids[1])).exists());
+}
+
 #[test]
 fn live_blocks_are_listed_at_exit_on_request() {
     let mut command = preloaded(program("options.c", Link::None));

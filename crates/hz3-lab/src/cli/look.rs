@@ -19,7 +19,8 @@ Print the statistics of a running process as OpenMetrics text, for Prometheus an
 
 pub(super) const SET: &str = "\
 Set options of a running process: tick_ms=1..60000, policy=default|off, limit=BYTES|PERCENT%|auto|0, \
-limit_mode=fail|reclaim; or purge=now, which gives all free memory back.
+limit_mode=fail|reclaim, profile=on|off|write, profile_rate=BYTES, profile_path=PATH; or purge=now, which gives all
+free memory back. profile=write replaces the file at profile_path, or HZ3_PROFILE, by the heap profile.
 
 The process sets the option at its next tick or slow path. Only its user and root may do this.";
 
@@ -50,7 +51,7 @@ pub(crate) struct SetArgs {
     #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pub(crate) pid: i32,
 
-    /// Options: `tick_ms`, `policy`, `limit`, `limit_mode`; and `purge=now`
+    /// Options: `tick_ms`, `policy`, `limit`, `limit_mode`, `profile`, ...; and `purge=now`
     #[arg(value_name = "NAME=VALUE", required = true)]
     pub(crate) options: Vec<String>,
 }

@@ -139,7 +139,10 @@ impl RemotePage {
         match word(&answer, ANSWER) {
             1 => Ok(()),
             2 => Err(Failure::usage(format!("`{command}`: no such option of a running process"))
-                .with_remedy("expected tick_ms, policy, limit, limit_mode or purge")),
+                .with_remedy(
+                    "expected tick_ms, policy, limit, limit_mode, profile, profile_rate, \
+                     profile_path or purge",
+                )),
             3 => Err(Failure::usage(format!("`{command}`: the option does not take that value"))),
             _ => Err(Failure::new(format!("process {pid} could not take the request"))
                 .with_remedy("try again")),

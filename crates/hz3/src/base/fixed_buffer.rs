@@ -18,6 +18,13 @@ impl<const N: usize> FixedBuffer<N> {
         &self.bytes[..self.len]
     }
 
+    /// Adds bytes, as far as they fit.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let taken = bytes.len().min(N - self.len);
+        self.bytes[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
+        self.len += taken;
+    }
+
     /// Writes the text to stderr. Errors are ignored, because they cannot be reported anywhere.
     #[cfg(target_os = "linux")]
     pub(crate) fn print(&self) {
@@ -39,10 +46,7 @@ impl<const N: usize> FixedBuffer<N> {
 
 impl<const N: usize> Write for FixedBuffer<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = N - self.len;
-        let taken = text.len().min(room);
-        self.bytes[self.len..self.len + taken].copy_from_slice(&text.as_bytes()[..taken]);
-        self.len += taken;
+        self.push(text.as_bytes());
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use core::num::NonZero;
 #[cfg(feature = "experiments")]
 pub use limits::Limits;
 pub use policy::Policy;
+pub(crate) use report_path::ProcessPath;
 pub use report_path::ReportPath;
 #[cfg(fuzzing)]
 pub(crate) use table::oracle;

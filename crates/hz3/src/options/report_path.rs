@@ -1,6 +1,9 @@
-//! The path of the file to which statistics are appended.
+//! The path of a file that hz3 writes.
 
 use core::ffi::CStr;
+use core::fmt::Write;
+
+use crate::base::fixed_buffer::FixedBuffer;
 
 /// The longest path that is accepted, in bytes.
 const LONGEST: usize = 255;
@@ -54,6 +57,57 @@ mod tests {
     use super::{LONGEST, ReportPath};
     use std::string::String;
 
+
+    /// Returns the path of process `pid`, which is a forked child of the one that read the options
+    /// if `is_forked`.
+    pub(crate) fn of_process(&self, pid: u32, is_forked: bool) -> ProcessPath {
+        let mut path = ProcessPath { path: FixedBuffer::new(), has_number: is_forked };
+        let mut rest = self.as_c_str().to_bytes();
+        let mut is_number_due = is_forked;
+        // Writing to a `FixedBuffer` never fails.
+        while let Some(at) = rest.windows(2).position(|pair| pair == b"%p") {
+            path.path.push(&rest[..at]);
+            let _ = write!(path.path, "{pid}");
+            rest = &rest[at + 2..];
+            is_number_due = false;
+            path.has_number = true;
+        }
+        path.path.push(rest);
+        if is_number_due {
+            let _ = write!(path.path, ".{pid}");
+        }
+        path.path.push(b"\0");
+        path
+    }
+}
+
+/// The path of a file that one process writes.
+#[derive(Debug)]
+pub(crate) struct ProcessPath {
+    path: FixedBuffer<LONGEST_OF_PROCESS>,
+    /// Whether it has the number of the process.
+    has_number: bool,
+}
+
+impl ProcessPath {
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        // There is always a NUL, so the default is never used.
+        CStr::from_bytes_until_nul(self.path.as_bytes()).unwrap_or_default()
+    }
+
+    /// Returns whether other processes with the same options write to other files.
+    pub(crate) fn is_of_one_process(&self) -> bool {
+        self.has_number
+    }
+
+    /// Returns the path of a file in the same directory that only process `pid` uses.
+    pub(crate) fn beside(&self, pid: u32) -> ProcessPath {
+        let mut path = ProcessPath { path: FixedBuffer::new(), has_number: true };
+        path.path.push(self.as_c_str().to_bytes());
+        // Writing to a `FixedBuffer` never fails.
+        let _ = write!(path.path, ".{pid}.tmp\0");
+        path
+    }
     #[test]
     fn only_absolute_paths_of_at_most_255_bytes_are_accepted() {
         for wrong in ["", "relative", "./x", "/a\0b"] {
@@ -61,6 +115,26 @@ mod tests {
         }
         let longest = String::from("/") + &"a".repeat(LONGEST - 1);
         let path = ReportPath::new(&longest).expect("the longest");
+    #[test]
+    fn a_path_has_the_number_of_its_process_where_it_asks_for_it_or_is_shared() {
+        for (path, is_forked, expected) in [
+            ("/a/b", false, "/a/b"),
+            ("/a/b", true, "/a/b.4294967295"),
+            ("/a%p/%pb%", false, "/a4294967295/4294967295b%"),
+            ("/a%p", true, "/a4294967295"),
+        ] {
+            let path = ReportPath::new(path).expect("a path").of_process(u32::MAX, is_forked);
+            assert_eq!(path.as_c_str().to_str(), Ok(expected));
+        }
+        let longest = String::from("/") + &"%p".repeat(LONGEST / 2);
+        let path = ReportPath::new(&longest).expect("a path").of_process(u32::MAX, true);
+        let path = path.beside(u32::MAX);
+        assert_eq!(
+            path.as_c_str().to_bytes().len(),
+            1 + LONGEST / 2 * 10 + ".4294967295.tmp".len()
+        );
+    }
+
         assert_eq!(path.as_c_str().to_bytes(), longest.as_bytes());
         assert_eq!(ReportPath::new(&(longest + "a")), None);
     }

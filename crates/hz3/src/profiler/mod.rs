@@ -92,6 +92,11 @@ impl Profile {
         self.rate.load(Ordering::Relaxed)
     }
 
+    /// Sets the mean of the bytes between two samples, for the next start.
+    pub(crate) fn set_rate(&self, rate: u64) {
+        self.rate.store(rate, Ordering::Relaxed);
+    }
+
     /// Starts or goes on sampling. `rate` is at least 1; 0 leaves the present one. Keeps what was
     /// sampled before. `seal` makes every cache report its allocations, or ends that.
     ///

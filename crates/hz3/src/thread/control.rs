@@ -1,6 +1,6 @@
 //! Options that can be set in a running process, and the purge on request.
 
-use super::{GLOBAL, cgroup, existing_heap, front, shut};
+use super::{GLOBAL, cgroup, existing_heap, front, profile, shut};
 use crate::options::{Config, ControlError, Policy, set_live};
 
 /// Sets an option; see [`crate::control::set`].
@@ -16,6 +16,9 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
         heap.collect(front(heap), 0);
         return Ok(());
     }
+    if name == b"profile" {
+        return profile::command(heap, value);
+    }
     let mut start = GLOBAL.start.lock();
     let present = start.unwrap_or_default();
     let mut config = present;
@@ -25,6 +28,9 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
     }
     *start = Some(config);
     drop(start);
+    if config.profile_rate != present.profile_rate {
+        profile::set_rate(heap, config.profile_rate.get());
+    }
     let limit = cgroup::resolve(config.limit);
     heap.reconfigure(&Config { limit, ..config });
     Ok(())

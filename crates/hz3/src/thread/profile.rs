@@ -7,10 +7,10 @@
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 
-use super::{existing_heap, file, heap, report, shut};
+use super::{existing_heap, file, heap, reclaimer, report, shut};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
-use crate::options::{Config, write_bytes};
+use crate::options::{Config, ControlError, ProcessPath, write_bytes};
 use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::profiler::pprof::{Encoder, Mapping};
@@ -74,6 +74,41 @@ pub(crate) fn stop() {
     }
 }
 
+/// Starts, ends or writes the profile of a running process, as `value` says.
+pub(super) fn command(heap: &Heap<Linux>, value: &[u8]) -> Result<(), ControlError> {
+    match value {
+        b"on" => {
+            heap.profile().keep_without_tracer();
+            if start_on(heap, 0) { Ok(()) } else { Err(ControlError::Unavailable) }
+        }
+        b"off" => {
+            heap.stop_profile();
+            Ok(())
+        }
+        b"write" => {
+            let path = configured_path().ok_or(ControlError::Unavailable)?;
+            write_from(heap, path.as_c_str()).map_err(|_| ControlError::Unavailable)
+        }
+        _ => Err(ControlError::BadValue),
+    }
+}
+
+/// Sets the mean of the bytes between two samples, of a profile that runs or of the next one.
+pub(super) fn set_rate(heap: &Heap<Linux>, rate: u32) {
+    heap.profile().set_rate(u64::from(rate));
+    if heap.profile().is_on() {
+        // Every thread begins a new interval. The tables exist, so this is not refused.
+        let _refused = start_on(heap, 0);
+    }
+}
+
+/// Returns where this process writes its profile, if the configuration says so.
+fn configured_path() -> Option<ProcessPath> {
+    // A copy, because the file is written without the lock.
+    let path = super::GLOBAL.start.lock().and_then(|config| config.profile);
+    path.map(|path| reclaimer::own_path(&path))
+}
+
 /// Writes the profile to a file; see [`crate::profile::write_pprof`].
 pub(crate) fn write(path: &CStr) -> Result<(), ProfileError> {
     let heap = existing_heap().filter(|_| !shut::is_shut()).ok_or(ProfileError::Unavailable)?;
@@ -120,9 +155,7 @@ fn dump(heap: &Heap<Linux>) {
         heap.profile().ask_for_dump();
         return;
     }
-    // A copy, because the file is written without the lock.
-    let path = super::GLOBAL.start.lock().and_then(|config| config.profile);
-    if let Some(path) = path {
+    if let Some(path) = configured_path() {
         write_or_complain(heap, path.as_c_str());
     }
 }
@@ -144,7 +177,7 @@ fn write_or_complain(heap: &Heap<Linux>, path: &CStr) {
 /// Writes what the configuration asks for at exit.
 pub(super) fn write_at_exit(heap: &Heap<Linux>, config: &Config) {
     if let Some(path) = &config.profile {
-        write_or_complain(heap, path.as_c_str());
+        write_or_complain(heap, reclaimer::own_path(path).as_c_str());
     }
     if config.profile_leaks
         && let Some(snapshot) = heap.profile_snapshot()

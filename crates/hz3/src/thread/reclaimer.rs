@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::{page, tls};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
+use crate::options::{ProcessPath, ReportPath};
 use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::os::thread;
@@ -19,10 +20,14 @@ use crate::reclaim::driver::Turns;
 /// The id of the process that owns this memory. A child of `vfork` runs on it with another id.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
+/// The id of the process that read the options.
+static FIRST_PROCESS: AtomicU32 = AtomicU32::new(0);
+
 /// Records the process and its CPUs. Called before the first allocation is served.
 pub(super) fn prepare() {
     thread::note_cpus();
     note_process();
+    FIRST_PROCESS.store(process(), Ordering::Relaxed);
 }
 
 /// Records the process. Called again in a forked child, which is another process.
@@ -33,6 +38,11 @@ pub(super) fn note_process() {
 /// Returns whether the process is the one that [`note_process`] recorded last.
 pub(super) fn is_own_process() -> bool {
     process() == PROCESS.load(Ordering::Relaxed)
+}
+
+/// Returns the path of a file that this process writes: another one than its parent's.
+pub(super) fn own_path(path: &ReportPath) -> ProcessPath {
+    path.of_process(process(), process() != FIRST_PROCESS.load(Ordering::Relaxed))
 }
 
 /// Returns the id of the process.
@@ -66,7 +76,7 @@ pub(super) fn poll_kept(heap: &'static Heap<Linux>, cache: &ThreadCache) {
 #[cold]
 #[inline(never)]
 fn update_page(heap: &'static Heap<Linux>) {
-    page::update(heap);
+    page::update(heap, false);
 }
 
 #[cold]
