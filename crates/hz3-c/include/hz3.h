@@ -136,7 +136,8 @@ size_t hz3_stats_json(char *buffer, size_t size) HZ3_NOEXCEPT;
 /*
  * Sets an option in the running process: tick_ms (1 to 60000), policy (default or off), limit (as
  * HZ3_LIMIT), limit_mode (fail or reclaim), profile_rate and profile_path (as HZ3_PROFILE_RATE and
- * HZ3_PROFILE), profile (on, off, or write: replaces the file at profile_path); or purge (now).
+ * HZ3_PROFILE), metrics and metrics_ms; profile (on, off, or write: replaces the file at
+ * profile_path); or purge (now).
  * Returns 0, or ENOENT for an unknown name, EINVAL for a value that the option does not take,
  * EAGAIN if it cannot be done now: before the first allocation, without memory, or without a file.
  */

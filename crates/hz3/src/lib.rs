@@ -227,9 +227,9 @@ pub fn stats() -> Stats {
 pub mod control {
     /// Sets an option of the running heap: `tick_ms` (1 to 60,000), `policy` (`default` or `off`),
     /// `limit` (as `HZ3_LIMIT`), `limit_mode` (`fail` or `reclaim`), `profile_rate` and
-    /// `profile_path` (as `HZ3_PROFILE_RATE` and `HZ3_PROFILE`). `purge` with the value `now`
-    /// gives all free memory back, as [`collect`](crate::collect) does. `profile` is `on`, `off`,
-    /// or `write`, which replaces the file at `profile_path`.
+    /// `profile_path` (as `HZ3_PROFILE_RATE` and `HZ3_PROFILE`), `metrics`, `metrics_ms`. `purge`
+    /// with the value `now` gives all free memory back, as [`collect`](crate::collect) does.
+    /// `profile` is `on`, `off`, or `write`, which replaces the file at `profile_path`.
     ///
     /// # Errors
     /// Says what is wrong, and changes nothing.

@@ -22,6 +22,7 @@ mod fork_threads;
 mod invisible;
 mod limit;
 mod linked;
+mod metrics;
 mod misuse;
 mod options;
 mod page;

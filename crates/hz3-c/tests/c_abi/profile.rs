@@ -60,7 +60,9 @@ fn a_forked_child_does_not_overwrite_its_parents_profile() {
     holds(&file(&format!("shared.{child}")), &["alloc_objects"]);
 
     let pids = forks(file("of-%p-too").to_str().expect("UTF-8"));
-    pids.iter().for_each(|pid| holds(&file(&format!("of-{pid}-too")), &["alloc_objects"]));
+    for pid in pids {
+        holds(&file(&format!("of-{pid}-too")), &["alloc_objects"]);
+    }
     assert!(!file("of-%p-too").exists() && !file(&format!("of-%p-too.{}", pids[1])).exists());
 }
 

@@ -19,8 +19,9 @@ Print the statistics of a running process as OpenMetrics text, for Prometheus an
 
 pub(super) const SET: &str = "\
 Set options of a running process: tick_ms=1..60000, policy=default|off, limit=BYTES|PERCENT%|auto|0, \
-limit_mode=fail|reclaim, profile=on|off|write, profile_rate=BYTES, profile_path=PATH; or purge=now, which gives all
-free memory back. profile=write replaces the file at profile_path, or HZ3_PROFILE, by the heap profile.
+limit_mode=fail|reclaim, profile=on|off|write, profile_rate=BYTES, profile_path=PATH, metrics=PATH,
+metrics_ms=100..86400000; or purge=now, which gives all free memory back.
+profile=write replaces the file at profile_path, or HZ3_PROFILE, by the heap profile.
 
 The process sets the option at its next tick or slow path. Only its user and root may do this.";
 

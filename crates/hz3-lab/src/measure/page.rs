@@ -141,7 +141,7 @@ impl RemotePage {
             2 => Err(Failure::usage(format!("`{command}`: no such option of a running process"))
                 .with_remedy(
                     "expected tick_ms, policy, limit, limit_mode, profile, profile_rate, \
-                     profile_path or purge",
+                     profile_path, metrics, metrics_ms or purge",
                 )),
             3 => Err(Failure::usage(format!("`{command}`: the option does not take that value"))),
             _ => Err(Failure::new(format!("process {pid} could not take the request"))

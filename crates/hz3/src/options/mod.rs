@@ -49,6 +49,8 @@ pub struct Config {
     pub(crate) profile_signal: Within<0, 64>,
     pub(crate) profile_growth: usize,
     pub(crate) profile_leaks: bool,
+    pub(crate) metrics: Option<ReportPath>,
+    pub(crate) metrics_ms: Within<100, 86_400_000>,
     /// Slow paths per validation of the heap (`HZ3_VALIDATE`); 0 means no validation.
     #[cfg(feature = "check")]
     pub(crate) validate: Within<0, 1_000_000_000>,
@@ -149,6 +151,8 @@ impl Config {
             profile_signal: NO_SIGNAL,
             profile_growth: 0,
             profile_leaks: false,
+            metrics: None,
+            metrics_ms: DEFAULT_METRICS_MS,
             #[cfg(feature = "check")]
             validate: DEFAULT_VALIDATE,
         }
@@ -306,9 +310,28 @@ impl Config {
         self.profile_leaks = leaks;
         self
     }
+
+    /// Sets the file to which the statistics are written as `OpenMetrics` text while the process
+    /// runs (`HZ3_METRICS`). Default none.
+    ///
+    /// A new file takes the path's name each time. In a process of one thread, slow paths write it;
+    /// otherwise the reclaimer's thread does, which then runs at least as often.
+    #[must_use]
+    pub const fn metrics(mut self, path: ReportPath) -> Config {
+        self.metrics = Some(path);
+        self
+    }
+
+    /// Sets the milliseconds between two writes of that file (`HZ3_METRICS_MS`). Default 10,000.
+    #[must_use]
+    pub const fn metrics_ms(mut self, ms: Within<100, 86_400_000>) -> Config {
+        self.metrics_ms = ms;
+        self
+    }
 }
 
 const DEFAULT_PROFILE_RATE: NonZero<u32> = NonZero::new(512 * 1024).unwrap();
+const DEFAULT_METRICS_MS: Within<100, 86_400_000> = Within::new(10_000).unwrap();
 const NO_SIGNAL: Within<0, 64> = Within::new(0).unwrap();
 const DEFAULT_TICK_MS: Within<1, 60_000> = Within::new(125).unwrap();
 #[cfg(feature = "check")]

@@ -8,7 +8,14 @@ use crate::base::fixed_buffer::FixedBuffer;
 /// The longest path that is accepted, in bytes.
 const LONGEST: usize = 255;
 
-/// The absolute path of a file, of at most 255 bytes, to which statistics are appended.
+/// The longest path of a process, in bytes: each `%p` becomes at most ten digits. There is
+/// room for a suffix.
+const LONGEST_OF_PROCESS: usize = 5 * LONGEST + 32;
+
+/// The absolute path of a file that hz3 writes, of at most 255 bytes.
+///
+/// In the paths of profiles and metrics each `%p` stands for the number of the process. A forked
+/// child, whose path would be that of its parent without it, adds a point and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportPath {
     /// The path, followed by at least one NUL.
@@ -50,13 +57,6 @@ impl ReportPath {
         // There is always a NUL, so the default is never used.
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{LONGEST, ReportPath};
-    use std::string::String;
-
 
     /// Returns the path of process `pid`, which is a forked child of the one that read the options
     /// if `is_forked`.
@@ -108,13 +108,13 @@ impl ProcessPath {
         let _ = write!(path.path, ".{pid}.tmp\0");
         path
     }
-    #[test]
-    fn only_absolute_paths_of_at_most_255_bytes_are_accepted() {
-        for wrong in ["", "relative", "./x", "/a\0b"] {
-            assert_eq!(ReportPath::new(wrong), None, "{wrong:?}");
-        }
-        let longest = String::from("/") + &"a".repeat(LONGEST - 1);
-        let path = ReportPath::new(&longest).expect("the longest");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, ReportPath};
+    use std::string::String;
+
     #[test]
     fn a_path_has_the_number_of_its_process_where_it_asks_for_it_or_is_shared() {
         for (path, is_forked, expected) in [
@@ -135,6 +135,13 @@ impl ProcessPath {
         );
     }
 
+    #[test]
+    fn only_absolute_paths_of_at_most_255_bytes_are_accepted() {
+        for wrong in ["", "relative", "./x", "/a\0b"] {
+            assert_eq!(ReportPath::new(wrong), None, "{wrong:?}");
+        }
+        let longest = String::from("/") + &"a".repeat(LONGEST - 1);
+        let path = ReportPath::new(&longest).expect("the longest");
         assert_eq!(path.as_c_str().to_bytes(), longest.as_bytes());
         assert_eq!(ReportPath::new(&(longest + "a")), None);
     }

@@ -71,6 +71,8 @@ pub(crate) struct Driver {
     last_tick: AtomicU64,
     /// When the next inline tick is due, in milliseconds.
     next_tick: AtomicU64,
+    /// How often the reclaimer must at least run while slow paths do, in milliseconds; 0 for never.
+    look_ms: AtomicU32,
     /// Whether a slow path found the statistics page due for an update.
     is_page_due: AtomicBool,
 }
@@ -96,8 +98,21 @@ impl Driver {
             number: AtomicU32::new(0),
             last_tick: AtomicU64::new(0),
             next_tick: AtomicU64::new(0),
+            look_ms: AtomicU32::new(0),
             is_page_due: AtomicBool::new(false),
         }
+    }
+
+    /// Sets how often the reclaimer must at least run while slow paths do, in milliseconds; 0 for
+    /// never.
+    pub(crate) fn set_look_ms(&self, ms: u32) {
+        self.look_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Returns whether the reclaimer has rested for longer than it may.
+    pub(super) fn is_look_due(&self, now_ms: impl FnOnce() -> u64) -> bool {
+        let look_ms = u64::from(self.look_ms.load(Ordering::Relaxed));
+        look_ms > 0 && now_ms() >= self.last_tick.load(Ordering::Relaxed) + look_ms
     }
 
     /// Returns whether the caller must update the statistics page, once every tick at most.
@@ -329,7 +344,10 @@ impl Reclaim {
         // Free pages, and memory that caches may come to hold, count at once: a program may free
         // ten large blocks and then nothing more, and a free that a cache serves checks nothing.
         // Free bytes in slabs are estimated only now and then.
-        let is_worth = may_hold(layers, worth) || (is_due && can_release(layers, WORTH_A_TICK));
+        let is_worth = may_hold(layers, worth)
+            || (is_due
+                && (can_release(layers, WORTH_A_TICK)
+                    || self.driver.is_look_due(|| layers.os().now_ms())));
         if is_worth && self.driver.is_wanted.swap(true, Ordering::Relaxed) {
             // No thread could start it since the last slow path.
             self.trim_unless_experiment(layers, is_due);

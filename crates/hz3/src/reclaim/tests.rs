@@ -201,6 +201,16 @@ fn two_threads(config: &Config) -> (Fixture, Reclaim) {
 }
 
 #[test]
+fn a_thread_is_asked_for_when_it_has_rested_for_longer_than_it_may() {
+    let (_fixture, reclaim) = two_threads(&Config::new());
+    let driver = reclaim.driver();
+    assert!(!driver.is_look_due(|| u64::MAX), "there is nothing to look after");
+    driver.set_look_ms(100);
+    assert!(driver.begin_start(5).is_some());
+    assert!(!driver.is_look_due(|| 104) && driver.is_look_due(|| 105));
+}
+
+#[test]
 fn a_thread_is_asked_for_when_there_is_enough_to_give_back_and_starts_once() {
     let (fixture, reclaim) = two_threads(&Config::new());
     reclaim.after_slow_path(direct(&fixture));

@@ -1,6 +1,6 @@
 //! Options that can be set in a running process, and the purge on request.
 
-use super::{GLOBAL, cgroup, existing_heap, front, profile, shut};
+use super::{GLOBAL, cgroup, existing_heap, front, metrics, profile, shut};
 use crate::options::{Config, ControlError, Policy, set_live};
 
 /// Sets an option; see [`crate::control::set`].
@@ -30,6 +30,10 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
     drop(start);
     if config.profile_rate != present.profile_rate {
         profile::set_rate(heap, config.profile_rate.get());
+    }
+    if (config.metrics, config.metrics_ms) != (present.metrics, present.metrics_ms) {
+        metrics::configure(&config);
+        heap.driver().set_look_ms(metrics::period_ms());
     }
     let limit = cgroup::resolve(config.limit);
     heap.reconfigure(&Config { limit, ..config });

@@ -89,6 +89,21 @@ pub(super) fn truncate(file: c_int) -> bool {
     unsafe { libc::syscall(libc::SYS_ftruncate, file, 0) == 0 }
 }
 
+/// Gives a file another name, which may be that of a file; returns false on an error, which `errno`
+/// names.
+pub(super) fn rename(from: &CStr, to: &CStr) -> bool {
+    let directory = libc::AT_FDCWD;
+    let (from, to) = (from.as_ptr(), to.as_ptr());
+    // SAFETY: both paths are terminated strings.
+    unsafe { libc::syscall(libc::SYS_renameat2, directory, from, directory, to, 0) == 0 }
+}
+
+/// Removes a file, if there is one.
+pub(super) fn unlink(path: &CStr) {
+    // SAFETY: the path is a terminated string.
+    unsafe { libc::syscall(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0) };
+}
+
 /// Returns the target of a symbolic link, as far as it fits.
 pub(super) fn read_link<'a>(path: &CStr, room: &'a mut [u8]) -> &'a [u8] {
     let (directory, start) = (libc::AT_FDCWD, room.as_mut_ptr());

@@ -13,6 +13,7 @@ mod emergency;
 mod environment;
 mod file;
 mod fork;
+mod metrics;
 mod page;
 pub(crate) mod profile;
 mod reclaimer;
@@ -92,6 +93,8 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
     reclaimer::prepare();
     profile::begin(&heap, config);
+    metrics::configure(config);
+    heap.driver().set_look_ms(metrics::period_ms());
     #[cfg(feature = "check")]
     check::configure(config);
     let mut key: libc::pthread_key_t = 0;

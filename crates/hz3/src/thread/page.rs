@@ -9,6 +9,7 @@
 //! reclaimer. No other code runs for it. The figures that take long to find out are brought up to
 //! date only when a reader asks: it writes a number into the field `request` by
 //! `process_vm_writev`, and the next update answers.
+//! The file of [`metrics`] is written by the same updates.
 //! It may also write an option to set: a process that may write there could do anything else.
 //!
 //! One thread at a time writes, under [`WRITING`]. It makes `sequence` odd, writes, and makes it
@@ -18,7 +19,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-use super::{control, reclaimer, report, shut};
+use super::{control, metrics, reclaimer, report, shut};
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{to_u32, to_u64};
 use crate::cache::ThreadCache;
@@ -126,8 +127,8 @@ static UPDATE_NS: AtomicU64 = AtomicU64::new(0);
 
 /// Updates the page and answers a request. Does nothing while another thread does it.
 ///
-/// The caller holds no lock of the heap.
-pub(super) fn update(heap: &'static Heap<Linux>) {
+/// The caller holds no lock of the heap. `rests` says that it will not call again for a while.
+pub(super) fn update(heap: &'static Heap<Linux>, rests: bool) {
     // A child of `vfork` or of a bare `fork` runs on its parent's memory.
     if shut::is_shut() || !reclaimer::is_own_process() {
         return;
@@ -138,7 +139,7 @@ pub(super) fn update(heap: &'static Heap<Linux>) {
     }
     let start = Linux.now_ns();
     if let Some(page) = existing().or_else(create) {
-        page.update(heap, start);
+        page.update(heap, start, rests);
         UPDATES.fetch_add(1, Ordering::Relaxed);
         UPDATE_NS.fetch_add(Linux.now_ns().saturating_sub(start), Ordering::Relaxed);
     }
@@ -204,14 +205,15 @@ impl Page {
     }
 
     /// The caller holds [`WRITING`].
-    fn update(&self, heap: &'static Heap<Linux>, now_ns: u64) {
+    fn update(&self, heap: &'static Heap<Linux>, now_ns: u64, rests: bool) {
         let request = &self.request;
         let number = request.number.load(Ordering::Relaxed);
         let is_asked = number != request.answered.load(Ordering::Relaxed);
         if is_asked {
             request.answer.store(request.obey(), Ordering::Relaxed);
         }
-        if is_asked || SLOW_NS.load(Ordering::Relaxed) == 0 {
+        let writes_metrics = metrics::take_due(now_ns, rests);
+        if is_asked || writes_metrics || SLOW_NS.load(Ordering::Relaxed) == 0 {
             for (place, value) in SLOW.iter().zip(heap.slow_figures().to_array()) {
                 set(place, value);
             }
@@ -253,6 +255,30 @@ impl Page {
             // Pairs with the system calls of a reader: with the answer it sees the update.
             request.answered.store(number, Ordering::Release);
         }
+        if writes_metrics {
+            metrics::write(|text| self.write_metrics(&stats, &extra, text));
+        }
+    }
+
+    /// The caller holds [`WRITING`].
+    fn write_metrics(&self, stats: &Stats, extra: &Extra, text: &mut metrics::Text) {
+        text.gauge("resident_bytes", report::resident_bytes());
+        text.gauge("mapped_bytes", stats.committed);
+        let mut filter = metrics::Filter::default();
+        values(stats, extra, |name, value| {
+            if filter.takes(name) {
+                text.value(name, value);
+            }
+        });
+        let rows = || self.classes.each_ref().map(|row| row.each_ref().map(get));
+        let used = || rows().into_iter().filter(|[_, slabs, ..]| *slabs > 0);
+        let live = used().map(|[block, _, used, cached]| (block, used - cached.min(used)));
+        text.classes("live_blocks", live);
+        text.classes(
+            "cached_blocks",
+            used().map(|[block, _, used, cached]| (block, cached.min(used))),
+        );
+        text.classes("slabs", used().map(|[block, slabs, ..]| (block, slabs)));
     }
 }
 

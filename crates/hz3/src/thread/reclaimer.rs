@@ -119,7 +119,7 @@ fn work(heap: &'static Heap<Linux>, number: u32) {
         }
         let goes_on = heap.reclaimer_turn(&mut turns);
         super::profile::poll(heap);
-        page::update(heap);
+        page::update(heap, !goes_on);
         if !goes_on {
             return;
         }

@@ -57,6 +57,27 @@ pub(super) fn replace(path: &CStr, write: impl FnOnce(c_int) -> bool) -> Result<
     })
 }
 
+/// Gives the file `from` the name `to`.
+pub(super) fn rename(from: &CStr, to: &CStr) -> Result<(), &'static str> {
+    if file::rename(from, to) { Ok(()) } else { Err(last_error()) }
+}
+
+/// Refuses a path at which there is something else than a regular file.
+pub(super) fn check_replaceable(path: &CStr) -> Result<(), &'static str> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    let (directory, flags) = (libc::AT_FDCWD, libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: the path is a terminated string, and the structure is valid for writing.
+    if unsafe { libc::fstatat(directory, path.as_ptr(), status.as_mut_ptr(), flags) } != 0 {
+        return if errno::get() == libc::ENOENT { Ok(()) } else { Err(last_error()) };
+    }
+    // SAFETY: fstatat succeeded, so it filled the structure.
+    match unsafe { status.assume_init() }.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Ok(()),
+        libc::S_IFLNK => Err("it is a symbolic link"),
+        _ => Err("it is not a regular file"),
+    }
+}
+
 /// Opens a regular file for writing, without following links.
 fn with_regular_file(
     path: &CStr,
