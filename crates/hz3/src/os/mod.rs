@@ -24,6 +24,7 @@ pub(crate) mod lock;
 pub(crate) mod order;
 pub(crate) mod pin;
 pub(crate) mod rank;
+pub(crate) mod static_tls;
 pub(crate) mod stdio;
 pub(crate) mod stuck_fork;
 pub(crate) mod syscall;

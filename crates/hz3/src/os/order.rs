@@ -59,9 +59,9 @@ mod unchecked {
 mod checked {
     use core::fmt::Write;
 
-    use super::place::held;
     use crate::base::fixed_buffer::FixedBuffer;
     use crate::os::fatal::fatal;
+    use crate::os::static_tls::static_tls;
     use crate::os::{held as counts, rank};
 
     /// The most locks that a thread may hold at once.
@@ -69,20 +69,24 @@ mod checked {
 
     /// The locks that a thread holds, in the order in which it took them; all zeros if it holds
     /// none.
-    pub(super) struct Held {
+    struct Held {
         count: usize,
         locks: [(u8, usize); MOST],
     }
 
-    impl Held {
-        #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
-        pub(super) const fn new() -> Held {
-            Held { count: 0, locks: [(0, 0); MOST] }
-        }
+    static_tls! {
+        /// The list in the static TLS block.
+        struct List: [Held; 1] = [Held { count: 0, locks: [(0, 0); MOST] }];
+        "__hz3_lock_order", ".tbss.hz3_order,\"awT\",%nobits",
+        [".zero {bytes}"], []
     }
 
-    /// The size of the list in bytes, for the assembly below.
-    pub(super) const BYTES: usize = size_of::<Held>();
+    /// Returns the calling thread's list. Each caller drops the reference before the next call.
+    fn held<'a>() -> &'a mut Held {
+        // SAFETY: it is this thread's list, which is valid when zero or written by this module, and
+        // each caller drops the reference before the next call.
+        unsafe { &mut *List::address() }
+    }
 
     pub(super) fn may_wait_for(rank: u8, lock: usize) {
         let held = held();
@@ -143,78 +147,6 @@ mod checked {
         // Writing to a `FixedBuffer` never fails.
         let _ = write!(line, "internal error: a thread {does} `{what}` while it holds `{present}`");
         fatal(core::str::from_utf8(line.as_bytes()).unwrap_or(does), lock)
-    }
-}
-
-/// The list in the static TLS block, as in [`super::held`].
-#[cfg(any(test, feature = "check"))]
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
-mod place {
-    use core::arch::{asm, global_asm};
-
-    use super::checked::{BYTES, Held};
-
-    global_asm!(
-        ".pushsection .tbss.hz3_order,\"awT\",%nobits",
-        ".balign 16",
-        ".globl __hz3_lock_order",
-        ".hidden __hz3_lock_order",
-        ".type __hz3_lock_order,%object",
-        ".size __hz3_lock_order,{bytes}",
-        "__hz3_lock_order:",
-        ".zero {bytes}",
-        ".popsection",
-        bytes = const BYTES,
-    );
-
-    /// Returns the calling thread's list. Each caller drops the reference before the next call.
-    pub(super) fn held<'a>() -> &'a mut Held {
-        let held: *mut Held;
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: adds the thread pointer, which is stored at its own address, to the list's
-        // offset.
-        unsafe {
-            asm!(
-                "mov {held}, qword ptr [rip + __hz3_lock_order@GOTTPOFF]",
-                "add {held}, qword ptr fs:[0]",
-                held = out(reg) held,
-                options(pure, readonly, nostack),
-            );
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: adds the thread pointer to the list's offset.
-        unsafe {
-            asm!(
-                "mrs {base}, tpidr_el0",
-                "adrp {held}, :gottprel:__hz3_lock_order",
-                "ldr {held}, [{held}, :gottprel_lo12:__hz3_lock_order]",
-                "add {held}, {base}, {held}",
-                base = out(reg) _,
-                held = out(reg) held,
-                options(pure, readonly, nostack, preserves_flags),
-            );
-        }
-        // SAFETY: it is this thread's list, which is valid when zero or written by `checked`.
-        unsafe { &mut *held }
-    }
-}
-
-#[cfg(any(test, feature = "check"))]
-#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
-mod place {
-    use core::cell::UnsafeCell;
-
-    use super::checked::Held;
-
-    std::thread_local! {
-        static HELD: UnsafeCell<Held> = const { UnsafeCell::new(Held::new()) };
-    }
-
-    /// Returns the calling thread's list. Each caller drops the reference before the next call.
-    pub(super) fn held<'a>() -> &'a mut Held {
-        // SAFETY: only this thread accesses it, and each caller drops the reference before the next
-        // call.
-        unsafe { &mut *HELD.with(UnsafeCell::get) }
     }
 }
 
