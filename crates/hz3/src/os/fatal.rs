@@ -3,7 +3,7 @@
 use core::fmt::Write;
 
 use super::syscall::syscall;
-use super::{held, order};
+use super::{held, lock_list};
 use crate::base::fixed_buffer::FixedBuffer;
 
 /// Ends the process because the program misused the heap: writes one line with the reason and the
@@ -39,7 +39,7 @@ pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
 fn die(what: core::fmt::Arguments<'_>) -> ! {
     let mut line = FixedBuffer::<256>::new();
     // Writing to a `FixedBuffer` never fails.
-    let _ = match order::held_name() {
+    let _ = match lock_list::held_name() {
         None => writeln!(line, "hz3: {what}"),
         // Only with the feature `check`.
         Some(lock) => writeln!(line, "hz3: {what} (`abort` while `{lock}` is held)"),

@@ -21,6 +21,7 @@ pub(crate) mod futex;
 pub(crate) mod held;
 pub(crate) mod linux;
 pub(crate) mod lock;
+mod lock_list;
 pub(crate) mod order;
 pub(crate) mod pin;
 pub(crate) mod rank;

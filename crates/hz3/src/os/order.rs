@@ -1,9 +1,9 @@
 //! Checks the order in which the calling thread takes locks, in tests and with the feature `check`.
 //!
-//! Each thread has a list of the locks that it holds. A thread that waits for a lock may hold only
-//! locks of lower ranks, because two threads that break the order could wait for each other.
-//! `try_lock` may break the order, because it never waits. In other builds the functions do
-//! nothing.
+//! A thread that waits for a lock may hold only locks of lower ranks, because two threads that
+//! break the order could wait for each other. `try_lock` may break the order, because it never
+//! waits. In other builds the functions do nothing. [`super::lock_list`] has the locks that the
+//! thread holds.
 
 #[cfg(any(test, feature = "check"))]
 use checked as this;
@@ -35,24 +35,12 @@ pub(crate) fn may_call(what: &str) {
     this::may_call(what);
 }
 
-/// Returns the name of a lock that the thread holds and that an allocation may wait for.
-///
-/// Called before the process ends because of a fault: a handler of SIGABRT may wait for other
-/// threads, which may wait for that lock.
-#[inline(always)]
-pub(super) fn held_name() -> Option<&'static str> {
-    this::held_name()
-}
-
 #[cfg(not(any(test, feature = "check")))]
 mod unchecked {
     pub(super) fn may_wait_for(_rank: u8, _lock: usize) {}
     pub(super) fn taken(_rank: u8, _lock: usize) {}
     pub(super) fn released(_lock: usize) {}
     pub(super) fn may_call(_what: &str) {}
-    pub(super) fn held_name() -> Option<&'static str> {
-        None
-    }
 }
 
 #[cfg(any(test, feature = "check"))]
@@ -61,36 +49,11 @@ mod checked {
 
     use crate::base::fixed_buffer::FixedBuffer;
     use crate::os::fatal::fatal;
-    use crate::os::static_tls::static_tls;
-    use crate::os::{held as counts, rank};
-
-    /// The most locks that a thread may hold at once.
-    const MOST: usize = 16;
-
-    /// The locks that a thread holds, in the order in which it took them; all zeros if it holds
-    /// none.
-    struct Held {
-        count: usize,
-        locks: [(u8, usize); MOST],
-    }
-
-    static_tls! {
-        /// The list in the static TLS block.
-        struct List: [Held; 1] = [Held { count: 0, locks: [(0, 0); MOST] }];
-        "__hz3_lock_order", ".tbss.hz3_order,\"awT\",%nobits",
-        [".zero {bytes}"], []
-    }
-
-    /// Returns the calling thread's list. Each caller drops the reference before the next call.
-    fn held<'a>() -> &'a mut Held {
-        // SAFETY: it is this thread's list, which is valid when zero or written by this module, and
-        // each caller drops the reference before the next call.
-        unsafe { &mut *List::address() }
-    }
+    use crate::os::lock_list::{is_outside, list};
+    use crate::os::{held, rank};
 
     pub(super) fn may_wait_for(rank: u8, lock: usize) {
-        let held = held();
-        for &(present, other) in &held.locks[..held.count] {
+        for &(present, other) in list().locks() {
             // Two bins are locked in the order of their shards, which is the order of their
             // addresses.
             let in_order = present < rank || (rank == rank::BIN && present == rank && other < lock);
@@ -101,41 +64,24 @@ mod checked {
     }
 
     pub(super) fn taken(rank: u8, lock: usize) {
-        let held = held();
-        if held.count == MOST {
+        if !list().add(rank, lock) {
             fatal("a thread holds too many locks", lock);
         }
-        held.locks[held.count] = (rank, lock);
-        held.count += 1;
     }
 
     pub(super) fn released(lock: usize) {
-        let held = held();
-        let mine = held.locks[..held.count].iter().rposition(|&(_, other)| other == lock);
-        let Some(at) = mine else { fatal("a thread releases a lock that it does not hold", lock) };
-        held.locks.copy_within(at + 1..held.count, at);
-        held.count -= 1;
-    }
-
-    /// Returns whether no allocation waits for a lock of this rank.
-    fn is_outside(rank: u8) -> bool {
-        rank == rank::AGEING || rank == rank::PURGING
-    }
-
-    pub(super) fn held_name() -> Option<&'static str> {
-        let held = held();
-        let mut ranks = held.locks[..held.count].iter().map(|&(rank, _)| rank);
-        ranks.find(|&rank| !is_outside(rank)).map(rank::name)
+        if !list().remove(lock) {
+            fatal("a thread releases a lock that it does not hold", lock);
+        }
     }
 
     pub(super) fn may_call(what: &str) {
-        let held = held();
-        for &(present, lock) in &held.locks[..held.count] {
+        for &(present, lock) in list().locks() {
             if !is_outside(present) {
                 report("calls", what, present, lock);
             }
         }
-        if counts::is_inside() {
+        if held::is_inside() {
             fatal("internal error: locks are counted wrongly", 0);
         }
     }

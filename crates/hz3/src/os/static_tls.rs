@@ -6,9 +6,9 @@
 
 /// Defines a type whose functions access the calling thread's copy of an array of `$word`.
 ///
-/// `$symbol` and `$section` name the variable and its place, `$contents` are the directives that
-/// give it the value `$initial` (`{bytes}` is its length). `$access` lists the functions wanted besides `address`: `first`
-/// needs a word that fits a register, `add_to_first` needs `usize`.
+/// `$symbol` and `$section` name the variable and its place. `$contents` are the directives that
+/// give it the value `$initial`; `{bytes}` stands for its length. `$access` lists the functions
+/// besides `address`: `first` needs a word of 64 bits, `add_to_first` needs `usize`.
 macro_rules! static_tls {
     (
         $(#[$attribute:meta])*

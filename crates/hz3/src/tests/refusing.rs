@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::attack::Random;
+use super::random::Random;
 use crate::os::linux::Linux;
 use crate::os::{NotCommitted, Os, Refused, Span};
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use std::vec::Vec;
 use std::{env, io, thread};
 
-use super::attack::{Attack, Length, Random, free, malloc};
+use super::attack::{Attack, Length, free, malloc};
 #[cfg(feature = "experiments")]
 use super::policies::{AT_ONCE, POLICIES};
+use super::random::Random;
 use super::world::heap_over;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::Front;

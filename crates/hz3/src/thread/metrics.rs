@@ -9,7 +9,7 @@ use core::ffi::{CStr, c_int};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::{GLOBAL, file, reclaimer, report};
+use super::{GLOBAL, file, process, report};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::options::{Config, ProcessPath, write_bytes};
 
@@ -84,7 +84,7 @@ pub(super) fn take_due(now_ns: u64, rests: bool) -> bool {
 pub(super) fn write(fill: impl FnOnce(&mut Text)) {
     // A copy, because the file is written without the lock.
     let Some(path) = GLOBAL.start.lock().and_then(|config| config.metrics) else { return };
-    let path = reclaimer::own_path(&path);
+    let path = process::own_path(&path);
     if let Err(reason) = replace_whole(&path, fill)
         && !HAS_COMPLAINED.swap(true, Ordering::Relaxed)
     {
@@ -95,9 +95,9 @@ pub(super) fn write(fill: impl FnOnce(&mut Text)) {
 fn replace_whole(path: &ProcessPath, fill: impl FnOnce(&mut Text)) -> Result<(), &'static str> {
     // A rename would replace a device or a FIFO too.
     report::check_replaceable(path.as_c_str())?;
-    let beside = path.beside(reclaimer::process());
+    let beside = path.beside(process::id());
     let written = report::replace(beside.as_c_str(), |file| {
-        let pid = path.is_of_one_process().then(reclaimer::process);
+        let pid = path.is_of_one_process().then(process::id);
         let mut text = Text { file, pid, has_failed: false, buffer: FixedBuffer::new() };
         fill(&mut text);
         text.end()

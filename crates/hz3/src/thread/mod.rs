@@ -15,6 +15,7 @@ mod file;
 mod fork;
 mod metrics;
 mod page;
+mod process;
 pub(crate) mod profile;
 mod reclaimer;
 mod report;
@@ -91,7 +92,8 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     config.limit = cgroup::resolve(config.limit);
     let heap = Heap::create(Linux, config).ok()?;
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
-    reclaimer::prepare();
+    os::thread::note_cpus();
+    process::note_first();
     profile::begin(&heap, config);
     metrics::configure(config);
     heap.driver().set_look_ms(metrics::period_ms());

@@ -19,7 +19,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-use super::{control, metrics, reclaimer, report, shut};
+use super::{control, metrics, process, report, shut};
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{to_u32, to_u64};
 use crate::cache::ThreadCache;
@@ -130,7 +130,7 @@ static UPDATE_NS: AtomicU64 = AtomicU64::new(0);
 /// The caller holds no lock of the heap. `rests` says that it will not call again for a while.
 pub(super) fn update(heap: &'static Heap<Linux>, rests: bool) {
     // A child of `vfork` or of a bare `fork` runs on its parent's memory.
-    if shut::is_shut() || !reclaimer::is_own_process() {
+    if shut::is_shut() || !process::is_own() {
         return;
     }
     // Acquire pairs with the release store below: one thread writes after the other.
@@ -224,7 +224,7 @@ impl Page {
         self.head.sequence.store(sequence, Ordering::Relaxed);
         // Pairs with the system calls of a reader, which order its copies.
         fence(Ordering::Release);
-        self.head.pid.store(reclaimer::process(), Ordering::Relaxed);
+        self.head.pid.store(process::id(), Ordering::Relaxed);
         for class in &self.classes {
             class[1..].iter().for_each(|word| set(word, 0));
         }

@@ -7,7 +7,7 @@
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 
-use super::{existing_heap, file, heap, reclaimer, report, shut};
+use super::{existing_heap, file, heap, process, report, shut};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::options::{Config, ControlError, ProcessPath, write_bytes};
@@ -106,7 +106,7 @@ pub(super) fn set_rate(heap: &Heap<Linux>, rate: u32) {
 fn configured_path() -> Option<ProcessPath> {
     // A copy, because the file is written without the lock.
     let path = super::GLOBAL.start.lock().and_then(|config| config.profile);
-    path.map(|path| reclaimer::own_path(&path))
+    path.map(|path| process::own_path(&path))
 }
 
 /// Writes the profile to a file; see [`crate::profile::write_pprof`].
@@ -177,7 +177,7 @@ fn write_or_complain(heap: &Heap<Linux>, path: &CStr) {
 /// Writes what the configuration asks for at exit.
 pub(super) fn write_at_exit(heap: &Heap<Linux>, config: &Config) {
     if let Some(path) = &config.profile {
-        write_or_complain(heap, reclaimer::own_path(path).as_c_str());
+        write_or_complain(heap, process::own_path(path).as_c_str());
     }
     if config.profile_leaks
         && let Some(snapshot) = heap.profile_snapshot()

@@ -6,50 +6,14 @@
 
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{page, tls};
+use super::{page, process, tls};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
-use crate::options::{ProcessPath, ReportPath};
 use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::os::thread;
 use crate::reclaim::driver::Turns;
-
-/// The id of the process that owns this memory. A child of `vfork` runs on it with another id.
-static PROCESS: AtomicU32 = AtomicU32::new(0);
-
-/// The id of the process that read the options.
-static FIRST_PROCESS: AtomicU32 = AtomicU32::new(0);
-
-/// Records the process and its CPUs. Called before the first allocation is served.
-pub(super) fn prepare() {
-    thread::note_cpus();
-    note_process();
-    FIRST_PROCESS.store(process(), Ordering::Relaxed);
-}
-
-/// Records the process. Called again in a forked child, which is another process.
-pub(super) fn note_process() {
-    PROCESS.store(process(), Ordering::Relaxed);
-}
-
-/// Returns whether the process is the one that [`note_process`] recorded last.
-pub(super) fn is_own_process() -> bool {
-    process() == PROCESS.load(Ordering::Relaxed)
-}
-
-/// Returns the path of a file that this process writes: another one than its parent's.
-pub(super) fn own_path(path: &ReportPath) -> ProcessPath {
-    path.of_process(process(), process() != FIRST_PROCESS.load(Ordering::Relaxed))
-}
-
-/// Returns the id of the process.
-pub(super) fn process() -> u32 {
-    // SAFETY: getpid has no precondition.
-    unsafe { libc::getpid() }.cast_unsigned()
-}
 
 /// Lets the reclaimer run or asks for its thread. Called after a slow path, with no lock held.
 #[inline]
@@ -90,7 +54,7 @@ fn poll_slowly(heap: &'static Heap<Linux>) {
 pub(super) fn start() {
     // In a child of `vfork` the thread would end at `exec`. After a bare `fork` system call the C
     // library may be unable to start a thread. In both cases the slow paths do the work.
-    if !is_own_process() {
+    if !process::is_own() {
         return;
     }
     let Some(driver) = super::existing_heap().map(Heap::driver) else { return };
