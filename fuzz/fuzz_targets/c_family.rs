@@ -14,8 +14,8 @@ use libfuzzer_sys::fuzz_target;
 
 #[path = "../../crates/hz3-c/src/caller.rs"]
 mod caller;
-#[path = "../../crates/hz3-c/src/errno.rs"]
-mod errno;
+#[path = "../../crates/hz3-c/src/family.rs"]
+mod family;
 #[path = "../../crates/hz3-c/src/foreign.rs"]
 mod foreign;
 #[path = "../../crates/hz3-c/src/gnu.rs"]
@@ -27,10 +27,6 @@ mod load;
 #[allow(dead_code, reason = "the operators of C++ are not here")]
 #[path = "../../crates/hz3-c/src/lookup.rs"]
 mod lookup;
-#[path = "../../crates/hz3-c/src/misses.rs"]
-mod misses;
-#[path = "../../crates/hz3-c/src/posix.rs"]
-mod posix;
 #[path = "../../crates/hz3-c/src/report.rs"]
 mod report;
 

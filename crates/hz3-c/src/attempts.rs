@@ -8,9 +8,8 @@ use core::ffi::c_void;
 use core::ptr;
 
 use hz3_alloc::raw;
+use hz3_alloc::raw::family::{aligned, allocate, malloc_within};
 
-use crate::misses::malloc_within;
-use crate::posix::{aligned, allocate};
 use crate::runtime::{has_parts_of_bad_alloc, new_handler, throws_bad_alloc};
 use crate::throw::{guarded_call, throw_bad_alloc};
 

@@ -19,7 +19,7 @@ use core::ptr;
 use hz3_alloc::raw;
 
 use crate::attempts::{after_miss, new_cold, new_or_null, new_or_throw};
-use crate::misses::free_cold;
+use crate::family::free_cold;
 use crate::throw::guarded_call;
 
 type Delete = unsafe extern "C" fn(*mut c_void);

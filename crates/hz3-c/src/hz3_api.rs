@@ -5,9 +5,8 @@ use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 
 use hz3_alloc::profile::ProfileError;
+use hz3_alloc::raw::family::keeping_errno;
 use hz3_alloc::{ControlError, raw};
-
-use crate::errno::keeping_errno;
 
 /// The most bytes of a caller's buffer that are used. No text is longer; `size` may be `SIZE_MAX`.
 const LONGEST: usize = 1 << 16;

@@ -6,10 +6,8 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`posix`] | `malloc` to `posix_memalign` |
-//! | [`misses`] | `malloc` and `free` if the thread's cache cannot serve |
-//! | [`errno`] | preserving and setting `errno` |
-//! | [`gnu`] | additions of glibc: `memalign`, `malloc_usable_size`, the `__libc_` names |
+//! | [`family`] | `malloc` to `malloc_usable_size`, and their slow paths |
+//! | [`gnu`] | additions of glibc: `malloc_trim`, the `__libc_` names |
 //! | [`report`] | glibc's reports and tuning: `mallinfo2`, `malloc_stats`, `mallopt` |
 //! | [`cxx`] | operators `new` and `delete` |
 //! | [`attempts`] | the slow path of `operator new`: handler, exception |
@@ -28,7 +26,7 @@ mod attempts;
 mod caller;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cxx;
-mod errno;
+mod family;
 mod foreign;
 mod gnu;
 mod hz3_api;
@@ -38,8 +36,6 @@ mod load;
     expect(dead_code, reason = "the C++ operators look the rest up")
 )]
 mod lookup;
-mod misses;
-mod posix;
 mod report;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod runtime;

@@ -5,8 +5,8 @@ use core::fmt::Write;
 use core::mem::MaybeUninit;
 
 use hz3_alloc::Stats;
+use hz3_alloc::raw::family::keeping_errno;
 
-use crate::errno::keeping_errno;
 use crate::hz3_api::Text;
 
 /// glibc's `struct mallinfo2`; [`mallinfo2`] fills it.

@@ -4,6 +4,8 @@
 //! the wrapper decides what a miss does (set `errno`, forward a foreign pointer) at no cost on a
 //! hit.
 
+pub mod family;
+
 use core::ptr::NonNull;
 
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};

@@ -1,13 +1,47 @@
-//! The slow paths of `malloc` and `free`, if the thread's cache cannot serve them.
+//! The malloc family for a library: what `hz3::raw::family` leaves to its user.
 //!
-//! `malloc` and `free` jump here, so the first function sees their return address;
-//! [`crate::caller`] says why that matters.
+//! Blocks of other allocators are passed on, and the slow paths of `malloc` and `free` may start
+//! the reclaimer's thread. `malloc` and `free` jump to their slow paths, so the first function sees
+//! their return address; [`crate::caller`] says why that matters.
 
 use hz3_alloc::raw;
+use hz3_alloc::raw::family::{Exporter, free_within, keeping_errno, malloc_missed};
 
 use crate::caller::start_wanted_reclaimer;
-use crate::errno::{keeping_errno, or_enomem, request};
 use crate::foreign;
+
+/// `libhz3.so` and `libhz3.a`, beside which other allocators may serve the process.
+pub(crate) enum Library {}
+
+// SAFETY: `malloc_cold` jumps to `malloc_from`, which ends in `malloc_missed`.
+unsafe impl Exporter for Library {
+    #[inline(always)]
+    fn malloc_cold(size: usize) -> *mut u8 {
+        malloc_cold(size)
+    }
+
+    #[inline(always)]
+    fn free_cold(block: *mut u8) {
+        free_cold(block);
+    }
+
+    unsafe fn free_foreign(block: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { foreign::free(block) };
+    }
+
+    unsafe fn realloc_foreign(block: *mut u8, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { foreign::realloc(block, size) }
+    }
+
+    unsafe fn usable_size_foreign(block: *mut u8) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { foreign::usable_size(block) }
+    }
+}
+
+hz3_alloc::malloc_family!(Library);
 
 /// Serves a miss of `malloc`'s fast path; `caller` is the return address of `malloc`.
 pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
@@ -29,21 +63,6 @@ fn malloc_slowly(size: usize, caller: usize) -> *mut u8 {
     block
 }
 
-/// Serves a miss as [`malloc_from`] does, if the caller is unknown.
-#[cold]
-#[inline(never)]
-pub(crate) fn malloc_within(size: usize) -> *mut u8 {
-    // SAFETY: the fast path has missed with this size and calls this first.
-    unsafe { raw::finish_malloc(size) }.unwrap_or_else(|| malloc_missed(size))
-}
-
-/// Serves [`malloc_within`] if the cache has no block, or the block is to be sampled.
-#[inline(never)]
-fn malloc_missed(size: usize) -> *mut u8 {
-    // SAFETY: the fast path has missed with this size and calls this first.
-    or_enomem(request(size, || unsafe { raw::malloc_miss(size) })).cast()
-}
-
 /// Serves a miss of `free`'s fast path: the thread's cache is full, or the block is not small.
 /// `caller` is the return address of `free`.
 pub(crate) extern "C" fn free_from(block: *mut u8, caller: usize) {
@@ -56,21 +75,9 @@ pub(crate) extern "C" fn free_from(block: *mut u8, caller: usize) {
 /// Serves [`free_from`] if the thread does not keep the block.
 #[inline(never)]
 fn free_slowly(block: *mut u8, caller: usize) {
-    free_within(block);
+    // SAFETY: the program passed `block` to free.
+    unsafe { free_within::<Library>(block) };
     keeping_errno(|| start_wanted_reclaimer(caller));
-}
-
-/// Serves a miss as [`free_from`] does, if the caller is unknown.
-#[cold]
-#[inline(never)]
-pub(crate) fn free_within(block: *mut u8) {
-    keeping_errno(|| {
-        // SAFETY: the program passed `block` to free; the core checks it.
-        if unsafe { raw::free_miss(block) }.is_err() {
-            // SAFETY: as above, and the core has found that the block is foreign.
-            unsafe { foreign::free(block) };
-        }
-    });
 }
 
 /// Jumps to the slow path of `malloc`. Inlined, so that it stays a jump.
@@ -113,5 +120,10 @@ mod jumped_to {
 /// On other targets the caller is always unknown.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod jumped_to {
-    pub(super) use super::{free_within as free, malloc_within as malloc};
+    pub(super) use hz3_alloc::raw::family::malloc_within as malloc;
+
+    pub(super) fn free(block: *mut u8) {
+        // SAFETY: the program passed `block` to free.
+        unsafe { super::free_within::<super::Library>(block) };
+    }
 }
