@@ -171,12 +171,7 @@ pub mod profile;
 mod c_malloc;
 
 #[cfg(all(test, target_os = "linux", target_pointer_width = "64", not(loom)))]
-#[expect(
-    unsafe_code,
-    clippy::undocumented_unsafe_blocks,
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "tests play the program: each owns the blocks that it writes to and frees"
-)]
+#[expect(unsafe_code, reason = "tests play the program")]
 mod tests;
 
 #[cfg(all(not(loom), any(feature = "nightly", feature = "allocator-api2")))]

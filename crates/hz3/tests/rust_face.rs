@@ -1,8 +1,4 @@
 //! hz3 as the global allocator of a Rust program.
-#![expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "each test owns the blocks that it writes to and frees"
-)]
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
 use std::collections::{BTreeMap, HashMap};
@@ -40,14 +36,20 @@ fn every_alignment_is_kept_through_realloc() {
         let align = 1usize << shift;
         for size in [1, 100, 5_000, 40_000, 3_000_000] {
             let layout = Layout::from_size_align(size, align).unwrap();
+            // SAFETY: the size is not 0.
             let block = unsafe { alloc(layout) };
             assert!(!block.is_null() && block.addr().is_multiple_of(align), "{layout:?}");
+            // SAFETY: the block has that many bytes.
             unsafe { block.write_bytes(7, size) };
+            // SAFETY: the block has this layout, and only the result is used.
             let grown = unsafe { realloc(block, layout, size * 3) };
             assert!(!grown.is_null() && grown.addr().is_multiple_of(align), "grown {layout:?}");
+            // SAFETY: these bytes were written above and moved along.
             let kept = unsafe { std::slice::from_raw_parts(grown, size) };
             assert!(kept.iter().all(|&byte| byte == 7), "grown {layout:?}");
-            unsafe { dealloc(grown, Layout::from_size_align(size * 3, align).unwrap()) };
+            let layout = Layout::from_size_align(size * 3, align).unwrap();
+            // SAFETY: the block has this layout since it grew, and is not used again.
+            unsafe { dealloc(grown, layout) };
         }
     }
 }
@@ -57,12 +59,18 @@ fn zeroed_blocks_are_zero_even_where_dirty_ones_were() {
     for size in [10, 4_000, 33_000, 5_000_000] {
         let layout = Layout::from_size_align(size, 16).unwrap();
         for _ in 0..4 {
+            // SAFETY: the size is not 0.
             let dirty = unsafe { alloc(layout) };
+            // SAFETY: the block has that many bytes.
             unsafe { dirty.write_bytes(0xFF, size) };
+            // SAFETY: the block has this layout and is not used again.
             unsafe { dealloc(dirty, layout) };
+            // SAFETY: the size is not 0.
             let block = unsafe { alloc_zeroed(layout) };
+            // SAFETY: the allocator has filled the block with zeros.
             let bytes = unsafe { std::slice::from_raw_parts(block, size) };
             assert!(bytes.iter().all(|&byte| byte == 0), "{size} bytes");
+            // SAFETY: the block has this layout and is not used again.
             unsafe { dealloc(block, layout) };
         }
     }

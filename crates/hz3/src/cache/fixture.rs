@@ -1,10 +1,13 @@
 //! The layers below the heap over a fake system, for their own tests and for those of reclaim.
+//!
+//! Each test keeps the contract of a cache's owner: it uses a cache on one thread at a time.
 
 use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::ThreadCache;
 use super::below::Below;
+use super::refill::AlreadyCached;
 use super::registry::Registry;
 use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, Pages, SEGMENT_BYTES, SEGMENT_PAGES};
@@ -63,16 +66,44 @@ impl Fixture {
 
     /// Takes a block of `class` through the caller's cache, as `malloc` does.
     pub(crate) fn take(&self, cache: &ThreadCache, class: SizeClass) -> NonNull<u8> {
-        let popped = unsafe { cache.stack(class).pop_sealed() };
-        let refill = || unsafe { cache.refill(self.below(), class) };
-        NonNull::new(popped.or_else(refill).expect("room")).expect("a block")
+        let popped = pop_sealed(cache, class);
+        let block = popped.or_else(|| self.refill(cache, class)).expect("room");
+        NonNull::new(block).expect("a block")
     }
 
     /// Frees a block into the caller's cache, as `free` does.
     pub(crate) fn free(&self, cache: &ThreadCache, class: SizeClass, block: NonNull<u8>) {
-        if !unsafe { cache.stack(class).push(block.as_ptr()) } {
-            assert_eq!(unsafe { cache.overflow(self.below(), class, block.as_ptr()) }, Ok(()));
+        if !push(cache, class, block.as_ptr()) {
+            assert_eq!(self.overflow(cache, class, block.as_ptr()), Ok(()));
         }
+    }
+
+    /// Serves a pop of `class` that has just failed.
+    pub(crate) fn refill(&self, cache: &ThreadCache, class: SizeClass) -> Option<*mut u8> {
+        // SAFETY: a test uses a cache on one thread at a time, and calls this after its pop.
+        unsafe { cache.refill(self.below(), class) }
+    }
+
+    /// Frees a block for which the cache has no room.
+    pub(crate) fn overflow(
+        &self,
+        cache: &ThreadCache,
+        class: SizeClass,
+        block: *mut u8,
+    ) -> Result<(), AlreadyCached> {
+        // SAFETY: a test uses a cache on one thread at a time, and frees a block of this class.
+        unsafe { cache.overflow(self.below(), class, block) }
+    }
+
+    pub(crate) fn drain(&self, cache: &ThreadCache) {
+        // SAFETY: a test uses a cache on one thread at a time.
+        unsafe { cache.drain(self.below()) };
+    }
+
+    /// Ends the thread that owns the cache.
+    pub(crate) fn end(&self, cache: &ThreadCache) {
+        // SAFETY: a test uses the cache of an ended thread no more.
+        unsafe { self.registry.release(cache, self.below()) };
     }
 
     /// Takes `count` blocks through a cache and frees them into it. Returns the bytes that it then
@@ -93,4 +124,28 @@ impl Fixture {
         self.central.validate(&self.segments);
         self.registry.validate(None);
     }
+}
+
+/// Takes a block from the cache alone, as the fast path does.
+pub(crate) fn pop(cache: &ThreadCache, class: SizeClass) -> Option<*mut u8> {
+    // SAFETY: a test uses a cache on one thread at a time.
+    unsafe { cache.stack(class).pop() }
+}
+
+/// Takes a block from the cache alone, also from a sealed one.
+pub(crate) fn pop_sealed(cache: &ThreadCache, class: SizeClass) -> Option<*mut u8> {
+    // SAFETY: a test uses a cache on one thread at a time.
+    unsafe { cache.stack(class).pop_sealed() }
+}
+
+/// Finishes a [`pop`] that failed on a sealed cache.
+pub(crate) fn finish_sealed_pop(cache: &ThreadCache, class: SizeClass) -> Option<*mut u8> {
+    // SAFETY: a test uses a cache on one thread at a time, and calls this after its pop.
+    unsafe { cache.stack(class).finish_sealed_pop() }
+}
+
+/// Frees a block into the cache alone; returns false if there is no room.
+pub(crate) fn push(cache: &ThreadCache, class: SizeClass, block: *mut u8) -> bool {
+    // SAFETY: a test uses a cache on one thread at a time, and frees a block of this class.
+    unsafe { cache.stack(class).push(block) }
 }

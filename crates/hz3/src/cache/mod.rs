@@ -15,7 +15,6 @@ pub(crate) mod capacity;
 #[cfg(all(not(loom), feature = "experiments"))]
 mod experiments;
 #[cfg(all(test, not(loom)))]
-#[expect(clippy::undocumented_unsafe_blocks, reason = "a test plays the thread that owns a cache")]
 pub(crate) mod fixture;
 #[cfg(not(loom))]
 mod owned;
@@ -27,7 +26,6 @@ pub(crate) mod registry;
 pub(crate) mod runs;
 pub(crate) mod steal;
 #[cfg(all(test, not(loom)))]
-#[expect(clippy::undocumented_unsafe_blocks, reason = "a test plays the thread that owns a cache")]
 mod tests;
 
 #[cfg(not(loom))]

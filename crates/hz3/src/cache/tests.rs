@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use std::vec::Vec;
 
-use super::fixture::{Fixture, SIZE};
+use super::fixture::{Fixture, SIZE, finish_sealed_pop, pop, pop_sealed, push};
 use super::refill::AlreadyCached;
 use crate::base::size_class::SizeClass;
 use crate::options::{Config, Within};
@@ -40,7 +40,7 @@ fn an_overflow_flushes_old_blocks_and_keeps_the_new_one() {
     }
     let stack = cache.stack(class());
     assert!(stack.len() <= stack.capacity() && stack.capacity() < 2000);
-    assert_eq!(unsafe { stack.pop() }, blocks.last().map(|block| block.as_ptr()));
+    assert_eq!(pop(cache, class()), blocks.last().map(|block| block.as_ptr()));
     let held = stack.len() as u64;
     assert_eq!(
         fixture.central.slab_counts(|_, _, _| {}).used_bytes / 1024,
@@ -57,10 +57,10 @@ fn an_overflow_reports_a_double_free_of_the_newest_block() {
     // The first free of a class disarms its stack.
     fixture.free(cache, class(), first);
     while cache.stack(class()).len() < cache.stack(class()).capacity() - 1 {
-        assert!(unsafe { cache.stack(class()).push(stand_in(&fixture)) });
+        assert!(push(cache, class(), stand_in(&fixture)));
     }
     fixture.free(cache, class(), block);
-    let again = unsafe { cache.overflow(fixture.below(), class(), block.as_ptr()) };
+    let again = fixture.overflow(cache, class(), block.as_ptr());
     assert_eq!(again, Err(AlreadyCached));
 }
 
@@ -76,7 +76,7 @@ fn a_drained_cache_holds_no_bytes_and_serves_again() {
     let fixture = Fixture::new(&Config::new());
     let cache = fixture.cache();
     fixture.use_cache(cache, 300);
-    unsafe { cache.drain(fixture.below()) };
+    fixture.drain(cache);
     assert_eq!(cache.cached_bytes(), 0);
     fixture.use_cache(cache, 300);
     fixture.validate();
@@ -87,10 +87,14 @@ fn shrink_to_initial_keeps_a_few_blocks_and_works_once() {
     let fixture = Fixture::new(&Config::new());
     let cache = fixture.cache();
     let before = fixture.use_cache(cache, 1000);
-    unsafe { cache.shrink_to_initial(fixture.below()) };
+    let shrink = || {
+        // SAFETY: this thread owns the cache.
+        unsafe { cache.shrink_to_initial(fixture.below()) };
+    };
+    shrink();
     let after = cache.cached_bytes();
     assert!(0 < after && after < before / 4, "{before} {after}");
-    unsafe { cache.shrink_to_initial(fixture.below()) };
+    shrink();
     assert_eq!(cache.cached_bytes(), after, "a second call does nothing");
     fixture.validate();
 }
@@ -115,8 +119,8 @@ fn one_cache_of_an_ended_thread_per_cpu_keeps_its_few_blocks() {
     let (first, second) = (fixture.cache(), fixture.cache());
     assert_eq!(fixture.registry.in_use(), 2);
     let held = [first, second].map(|cache| fixture.use_cache(cache, 4));
-    unsafe { fixture.registry.release(first, fixture.below()) };
-    unsafe { fixture.registry.release(second, fixture.below()) };
+    fixture.end(first);
+    fixture.end(second);
     assert_eq!(fixture.registry.in_use(), 0);
     assert_eq!(
         (first.cached_bytes(), second.cached_bytes()),
@@ -134,7 +138,7 @@ fn a_cache_with_many_blocks_is_drained_when_its_thread_ends() {
     let fixture = Fixture::new(&Config::new());
     let cache = fixture.cache();
     assert!(fixture.use_cache(cache, 1000) > 96 * 1024);
-    unsafe { fixture.registry.release(cache, fixture.below()) };
+    fixture.end(cache);
     assert_eq!(cache.cached_bytes(), 0);
     assert_eq!(fixture.registry.granted().load(core::sync::atomic::Ordering::Relaxed), 0);
 }
@@ -162,7 +166,7 @@ fn a_forked_child_takes_back_the_caches_of_the_other_threads() {
     let held = fixture.use_cache(own, 100);
     fixture.use_cache(other, 100);
     // The other thread was in a failed pop: it has lowered its `top` already.
-    assert!(unsafe { other.stack(SizeClass::of_size(32)).pop() }.is_none());
+    assert!(pop(other, SizeClass::of_size(32)).is_none());
     fixture.registry.adopt_orphans(Some(own), fixture.below());
     assert_eq!((fixture.registry.in_use(), own.cached_bytes(), other.cached_bytes()), (1, held, 0));
     let next = fixture.cache();
@@ -180,27 +184,27 @@ fn a_sealed_cache_misses_on_every_pop_and_serves_the_same_blocks() {
     let (held, stack) = (cache.cached_bytes(), cache.stack(class()));
     fixture.registry.set_sealed(true);
     for _ in 0..2 {
-        assert_eq!(unsafe { stack.pop() }, None, "a sealed stack");
-        let block = unsafe { stack.finish_sealed_pop() }.expect("the newest block");
-        assert!(unsafe { stack.push(block) }, "a free hits");
-        assert_eq!(unsafe { stack.pop_sealed() }, Some(block));
-        assert!(unsafe { stack.push(block) });
+        assert_eq!(pop(cache, class()), None, "a sealed stack");
+        let block = finish_sealed_pop(cache, class()).expect("the newest block");
+        assert!(push(cache, class(), block), "a free hits");
+        assert_eq!(pop_sealed(cache, class()), Some(block));
+        assert!(push(cache, class(), block));
     }
     assert_eq!(cache.cached_bytes(), held);
     fixture.validate();
     // A cache that is stolen from, drained and reused stays sealed; a new one is sealed at birth.
     assert_eq!(cache.steal(fixture.below()), Some(held));
-    assert_eq!(unsafe { stack.pop_sealed() }, None);
+    assert_eq!(pop_sealed(cache, class()), None);
     stack.undo_pop();
-    unsafe { fixture.registry.release(cache, fixture.below()) };
+    fixture.end(cache);
     for cache in [fixture.cache(), fixture.cache()] {
         fixture.use_cache(cache, 10);
-        assert_eq!(unsafe { cache.stack(class()).pop() }, None);
+        assert_eq!(pop(cache, class()), None);
         cache.stack(class()).undo_pop();
     }
     fixture.validate();
     fixture.registry.set_sealed(false);
     fixture.use_cache(cache, 10);
-    assert!(unsafe { stack.pop() }.is_some(), "a stack that is no longer sealed");
+    assert!(pop(cache, class()).is_some(), "a stack that is no longer sealed");
     fixture.validate();
 }

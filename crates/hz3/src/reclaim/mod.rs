@@ -24,10 +24,6 @@ mod purge;
 mod slack;
 pub(crate) mod source;
 #[cfg(test)]
-#[expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "tests play the threads: each owns the caches that it uses"
-)]
 mod tests;
 mod tick;
 mod trim;

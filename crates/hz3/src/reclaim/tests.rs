@@ -22,6 +22,7 @@ use crate::segment::pages::Fit;
 use crate::stats::Stats;
 
 fn layers<'a>(fixture: &'a Fixture, front: Front<'a>) -> Layers<'a, Fake> {
+    // SAFETY: a test uses a cache on one thread at a time.
     unsafe { Layers::new(&fixture.registry, fixture.below(), front) }
 }
 
@@ -93,8 +94,8 @@ fn a_tick_takes_the_classes_that_a_busy_thread_does_not_use() {
     let tick = || pass::run(direct(&fixture), &Purger::new(), Scope::IDLE);
     tick();
     let other = SizeClass::of_size(16);
-    assert!(unsafe { cache.stack(other).pop() }.is_none());
-    assert!(unsafe { cache.refill(fixture.below(), other) }.is_some());
+    assert!(fixture::pop(cache, other).is_none());
+    assert!(fixture.refill(cache, other).is_some());
     let moved = tick();
     assert_eq!((moved.caches.is_active, moved.caches.idle_class_bytes), (true, held));
     assert!(cache.stack(other).len() > 0, "the class in use stays");
@@ -281,7 +282,7 @@ fn a_reclaimer_leaves_a_process_of_one_thread() {
     // The thread is always at work, so there is always a reason for another tick.
     loop {
         fixture.use_cache(cache, 1000);
-        unsafe { cache.drain(fixture.below()) };
+        fixture.drain(cache);
         if !reclaim.thread_turn(direct(&fixture), &mut turns) {
             break;
         }

@@ -8,13 +8,13 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
+use super::program::{Program, contents, pop, read_stamp, stamp_at};
 use super::random::Random;
 use super::refusing::Refusing;
 use super::world::heap_with;
 use crate::base::units::SEGMENT_BYTES;
 use crate::cache::Front;
 use crate::heap::Heap;
-use crate::hot;
 use crate::options::Config;
 use crate::os::Os;
 use crate::stats::Stats;
@@ -42,7 +42,7 @@ impl Parcel {
     fn new(start: NonNull<u8>, size: usize) -> Parcel {
         let stamp = NEXT_STAMP.fetch_add(1, Ordering::Relaxed);
         for at in stamp_offsets(size) {
-            unsafe { start.add(at).cast::<u64>().write_unaligned(stamp) };
+            stamp_at(start, at, stamp);
         }
         Parcel { start, size, stamp }
     }
@@ -50,7 +50,7 @@ impl Parcel {
     /// Checks the stamps in the first `size` bytes; the one at the end only if they are all.
     fn check(&self, size: usize) {
         for at in stamp_offsets(self.size).filter(|at| at + 8 <= size) {
-            let found = unsafe { self.start.add(at).cast::<u64>().read_unaligned() };
+            let found = read_stamp(self.start, at);
             let Parcel { start, size, stamp } = *self;
             assert_eq!(
                 found, stamp,
@@ -70,34 +70,33 @@ fn stamp_offsets(size: usize) -> impl Iterator<Item = usize> {
 
 pub(super) fn malloc<O: Os>(heap: &Heap<O>, front: Front<'_>, size: usize) -> Parcel {
     let block = match front {
-        Front::Cache(cache) => match unsafe { hot::malloc(cache, size) } {
+        Front::Cache(cache) => match pop(cache, size) {
             Some(block) => NonNull::new(block),
-            None => unsafe { heap.allocate_miss(cache, size) },
+            None => heap.take_after_miss(cache, size),
         },
-        Front::Direct => unsafe { heap.allocate(front, size) },
+        Front::Direct => heap.take(front, size),
     };
     Parcel::new(block.expect("memory"), size)
 }
 
 fn calloc<O: Os>(heap: &Heap<O>, front: Front<'_>, size: usize) -> Parcel {
-    let block = unsafe { heap.allocate_zeroed(front, 16, size) };
+    let block = heap.take_zeroed(front, 16, size);
     let start = block.expect("memory");
-    let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), size) };
+    let bytes = contents(start, size);
     assert!(bytes.iter().all(|&byte| byte == 0), "zeroed memory at {start:?} is not zero");
     Parcel::new(start, size)
 }
 
 fn realloc<O: Os>(heap: &Heap<O>, front: Front<'_>, parcel: Parcel, size: usize) -> Parcel {
     parcel.check(parcel.size);
-    let moved = unsafe { heap.reallocate(front, parcel.start, size) };
-    let start = moved.expect("a block of the heap's").expect("memory");
+    let start = heap.change(front, parcel.start, size).expect("memory");
     Parcel { start, ..parcel }.check(size);
     Parcel::new(start, size)
 }
 
 pub(super) fn free<O: Os>(heap: &Heap<O>, front: Front<'_>, parcel: Parcel) {
     parcel.check(parcel.size);
-    assert_eq!(unsafe { heap.free(front, parcel.start.as_ptr()) }, Ok(()));
+    assert_eq!(heap.give(front, parcel.start.as_ptr()), Ok(()));
 }
 
 /// Sends a block to the neighbour; gives it back when the neighbour's inbox is full.
@@ -155,7 +154,7 @@ impl Worker<'_> {
             }
             let cache = self.heap.attach().expect("a cache");
             self.turn(Front::Cache(cache));
-            unsafe { self.heap.detach(cache) };
+            self.heap.end(cache);
             turns += 1;
         }
         for parcel in self.slots.into_iter().flatten() {
@@ -225,7 +224,7 @@ impl Attack {
                     if round.is_multiple_of(4) {
                         heap.collect(Front::Direct, 0);
                     } else {
-                        unsafe { heap.tick(Front::Direct) };
+                        heap.one_tick(Front::Direct);
                     }
                 }
             });

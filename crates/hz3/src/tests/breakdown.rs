@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 use std::vec::Vec;
 
+use super::program::Program;
 use super::world::heap_over;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::{Front, ThreadCache};
@@ -21,11 +22,11 @@ fn heap() -> Heap<Fake> {
 }
 
 fn allocate(heap: &Heap<Fake>, cache: &ThreadCache, size: usize) -> NonNull<u8> {
-    unsafe { heap.allocate(Front::Cache(cache), size) }.expect("room")
+    heap.take(Front::Cache(cache), size).expect("room")
 }
 
 fn free(heap: &Heap<Fake>, cache: &ThreadCache, block: NonNull<u8>) {
-    assert_eq!(unsafe { heap.free(Front::Cache(cache), block.as_ptr()) }, Ok(()));
+    assert_eq!(heap.give(Front::Cache(cache), block.as_ptr()), Ok(()));
 }
 
 #[test]
@@ -63,11 +64,11 @@ fn cached_blocks_belong_to_running_threads_until_a_tick_has_passed() {
     let stats = heap.stats();
     assert!(stats.cached_running >= to_u64(BLOCK));
     assert_eq!(stats.cached_running, stats.cached);
-    unsafe { heap.tick(Front::Direct) };
+    heap.one_tick(Front::Direct);
     let stats = heap.stats();
     assert!(stats.cached_idle >= to_u64(BLOCK));
     assert_eq!(stats.cached_idle, stats.cached);
-    unsafe { heap.tick(Front::Direct) };
+    heap.one_tick(Front::Direct);
     assert_eq!(heap.stats().cached, 0);
 }
 
@@ -84,9 +85,9 @@ fn free_pages_are_young_then_old_then_gone() {
         (stats.dirty_young, stats.dirty_old)
     };
     assert_eq!(ages(), (to_u64(LARGE), 0));
-    unsafe { heap.tick(Front::Direct) };
+    heap.one_tick(Front::Direct);
     assert_eq!(ages(), (0, to_u64(LARGE)));
-    unsafe { heap.tick(Front::Direct) };
+    heap.one_tick(Front::Direct);
     assert_eq!(ages(), (0, 0));
 }
 

@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 use std::vec::Vec;
 
+use super::program::Program;
 use super::world::heap_over;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::{Front, ThreadCache};
@@ -17,9 +18,9 @@ const BLOCKS: usize = SEGMENT_BYTES / BLOCK;
 /// is left.
 fn heap() -> Heap<Fake> {
     let heap = heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES);
-    let allocate = |size| unsafe { heap.allocate(Front::Direct, size) }.expect("room");
+    let allocate = |size| heap.take(Front::Direct, size).expect("room");
     let free = |block: NonNull<u8>| {
-        assert_eq!(unsafe { heap.free(Front::Direct, block.as_ptr()) }, Ok(()));
+        assert_eq!(heap.give(Front::Direct, block.as_ptr()), Ok(()));
     };
     let large = allocate(SEGMENT_BYTES);
     let blocks: Vec<_> = (0..BLOCKS).map(|_| allocate(BLOCK)).collect();
@@ -30,7 +31,7 @@ fn heap() -> Heap<Fake> {
 
 /// A tick. Returns whether those free pages and holes are left: what threads do beside is little.
 fn tick(heap: &Heap<Fake>) -> (bool, bool) {
-    unsafe { heap.tick(Front::Direct) };
+    heap.one_tick(Front::Direct);
     let stats = heap.stats();
     let most = to_u64(SEGMENT_BYTES / 2);
     (stats.dirty > most, stats.slack_holes > most)
@@ -39,8 +40,8 @@ fn tick(heap: &Heap<Fake>) -> (bool, bool) {
 /// A slow path of the thread: a class that it has not used yet.
 fn work(heap: &Heap<Fake>, cache: &ThreadCache, turn: usize) {
     let front = Front::Cache(cache);
-    let block = unsafe { heap.allocate(front, 16 * (1 + turn)) }.expect("room");
-    assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+    let block = heap.take(front, 16 * (1 + turn)).expect("room");
+    assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
 }
 
 #[test]

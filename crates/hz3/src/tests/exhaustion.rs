@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 use std::vec::Vec;
 
+use super::program::Program;
 use super::world::heap_over;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::cache::{Front, ThreadCache};
@@ -14,11 +15,11 @@ fn heap() -> Heap<Fake> {
 }
 
 fn allocate(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
-    unsafe { heap.allocate(front, size) }
+    heap.take(front, size)
 }
 
 fn free(heap: &Heap<Fake>, front: Front<'_>, block: NonNull<u8>) {
-    assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+    assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
 }
 
 /// Puts some blocks into a cache.
@@ -86,11 +87,9 @@ fn free_pages_serve_long_blocks_if_no_mapping_is_available() {
     let long = take(40 << 20).expect("there are as many pages in a row");
     assert_eq!(heap.usable_size(long.addr().get()), Some(40 << 20));
     assert!(take(40 << 20).is_none() && take(1 << 40).is_none() && take(usize::MAX / 2).is_none());
-    // SAFETY: the block is this test's and is not used again.
-    let shrunk = unsafe { heap.reallocate(Front::Direct, long, 33 << 20) };
-    free(&heap, Front::Direct, shrunk.expect("it is hz3's").expect("shrinking never fails"));
-    // SAFETY: the front is this thread's.
-    let aligned = unsafe { heap.allocate_aligned(Front::Direct, 1 << 20, 40 << 20) };
+    let shrunk = heap.change(Front::Direct, long, 33 << 20);
+    free(&heap, Front::Direct, shrunk.expect("shrinking never fails"));
+    let aligned = heap.take_aligned(Front::Direct, 1 << 20, 40 << 20);
     let aligned = aligned.expect("with its alignment there is room");
     assert!(aligned.addr().get().is_multiple_of(1 << 20));
     free(&heap, Front::Direct, aligned);

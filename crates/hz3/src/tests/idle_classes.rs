@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 use std::vec::Vec;
 
+use super::program::Program;
 use super::world::heap_over;
 use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
@@ -24,15 +25,15 @@ fn heap() -> Heap<Fake> {
 /// Allocates blocks of a size and frees them: slow paths on the way up and on the way down.
 fn burst(heap: &Heap<Fake>, cache: &ThreadCache, size: usize) {
     let front = Front::Cache(cache);
-    let take = |_| unsafe { heap.allocate(front, size) }.expect("room");
+    let take = |_| heap.take(front, size).expect("room");
     let blocks: Vec<NonNull<u8>> = (0..BLOCKS).map(take).collect();
     for block in blocks {
-        assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+        assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
     }
 }
 
 fn tick(heap: &Heap<Fake>) -> Next {
-    unsafe { heap.tick(Front::Direct) }
+    heap.one_tick(Front::Direct)
 }
 
 fn held(cache: &ThreadCache, size: usize) -> usize {
@@ -51,9 +52,9 @@ fn leave_burst_class(heap: &Heap<Fake>, cache: &ThreadCache) {
 /// The room of the burst's class once a block of it was allocated, which is then freed.
 fn room_after_return(heap: &Heap<Fake>, cache: &ThreadCache) -> usize {
     let front = Front::Cache(cache);
-    let block = unsafe { heap.allocate(front, BURST) }.expect("room");
+    let block = heap.take(front, BURST).expect("room");
     let room = room(cache, BURST);
-    assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+    assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
     room
 }
 
@@ -122,13 +123,13 @@ fn frees_beyond_the_halved_capacity_do_not_raise_it() {
     let heap = heap();
     let cache = heap.attach().expect("a cache");
     let front = Front::Cache(cache);
-    let take = |_| unsafe { heap.allocate(front, BURST) }.expect("room");
+    let take = |_| heap.take(front, BURST).expect("room");
     let kept: Vec<NonNull<u8>> = (0..BLOCKS).map(take).collect();
     burst(&heap, cache, BURST);
     let most = room(cache, BURST);
     leave_burst_class(&heap, cache);
     for block in kept {
-        assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+        assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
         assert!(held(cache, BURST) <= most);
     }
     assert_eq!(room(cache, BURST), most / 2, "only running full is no reason to grow");

@@ -3,6 +3,7 @@
 use core::num::NonZero;
 use core::ptr::NonNull;
 
+use super::program::Program;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::Front;
 use crate::heap::Heap;
@@ -24,15 +25,15 @@ fn limited(mode: LimitMode) -> Heap<Fake> {
 }
 
 fn allocate(heap: &Heap<Fake>, size: usize) -> Option<NonNull<u8>> {
-    unsafe { heap.allocate(Front::Direct, size) }
+    heap.take(Front::Direct, size)
 }
 
 fn free(heap: &Heap<Fake>, block: NonNull<u8>) {
-    assert_eq!(unsafe { heap.free(Front::Direct, block.as_ptr()) }, Ok(()));
+    assert_eq!(heap.give(Front::Direct, block.as_ptr()), Ok(()));
 }
 
 fn resize(heap: &Heap<Fake>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
-    unsafe { heap.reallocate(Front::Direct, block, size) }.expect("a block of the heap's")
+    heap.change(Front::Direct, block, size)
 }
 
 #[test]
@@ -98,10 +99,10 @@ fn beyond_the_limit_allocation_may_go_on() {
     free(&heap, freed);
     let second = allocate(&heap, 12 * MIB).expect("no refusal");
     assert!(heap.stats().held > to_u64(LIMIT));
-    unsafe { heap.after_slow_path(Front::Direct) };
+    heap.poll(Front::Direct);
     let stats = heap.stats();
     assert_eq!((stats.dirty, stats.reliefs), (0, 1));
-    unsafe { heap.after_slow_path(Front::Direct) };
+    heap.poll(Front::Direct);
     assert_eq!(heap.stats().reliefs, 1, "not again before more is held");
     free(&heap, first);
     free(&heap, second);
@@ -114,7 +115,7 @@ fn near_the_limit_a_tick_leaves_nothing_free() {
         let kept = allocate(&heap, 13 * MIB).expect("room");
         let freed = allocate(&heap, 2 * MIB).expect("room");
         free(&heap, freed);
-        unsafe { heap.tick(Front::Direct) };
+        heap.one_tick(Front::Direct);
         assert_eq!(heap.stats().dirty, left, "{limit:?}");
         free(&heap, kept);
     }

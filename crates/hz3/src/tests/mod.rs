@@ -19,6 +19,7 @@ mod prefault;
     reason = "estimates are compared with counts"
 )]
 mod profile;
+mod program;
 mod random;
 mod refusing;
 mod resize;

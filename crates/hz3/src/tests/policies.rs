@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use std::vec::Vec;
 
 use super::model::{VALIDATED, config, op};
+use super::program::{Program, contents, fill};
 use super::world::{World, heap_with};
 use crate::base::units::SEGMENT_BYTES;
 use crate::cache::Front;
@@ -88,17 +89,17 @@ impl Fixture {
     }
 
     fn runs(&self, count: usize, bytes: usize) -> Vec<NonNull<u8>> {
-        let run = || unsafe { self.heap.allocate(Front::Direct, bytes) }.expect("memory");
+        let run = || self.heap.take(Front::Direct, bytes).expect("memory");
         (0..count).map(|_| run()).collect()
     }
 
     fn free(&self, block: NonNull<u8>) {
-        unsafe { self.heap.free(Front::Direct, block.as_ptr()) }.expect("a block of the heap");
+        self.heap.give(Front::Direct, block.as_ptr()).expect("a block of the heap");
     }
 
     fn epochs(&self, count: usize) -> Stats {
         for _ in 0..count {
-            unsafe { self.heap.tick(Front::Direct) };
+            self.heap.one_tick(Front::Direct);
         }
         self.heap.stats()
     }
@@ -179,11 +180,11 @@ fn an_entry_whose_pages_were_taken_is_cancelled_whole_or_purged_in_part() {
         // The first 10 of the 32 queued pages are in use again when they are due.
         let again = fixture.runs(1, 10 * 4096);
         assert_eq!(again[0], blocks[1]);
-        unsafe { again[0].write_bytes(7, 4096) };
+        fill(again[0], 7, 4096);
         let stats = fixture.epochs(4);
         let found = (stats.purged_bytes, stats.cancelled, stats.cancelled_pages);
         assert_eq!(found, (purged, cancelled, cancelled_pages), "{policy:?}: {stats}");
-        assert_eq!(unsafe { again[0].read() }, 7, "a page in use was purged");
+        assert_eq!(contents(again[0], 1), [7], "a page in use was purged");
     }
 }
 
@@ -258,20 +259,20 @@ fn a_refused_purge_is_not_tried_again_until_the_pages_were_in_use() {
         Limits { purge_delay: Within::new(0), purge_delay_ms: Within::new(0), ..Limits::new() };
     let config = Config::new().policy(Policy::S64P1b).limits(limits);
     let heap = heap_with(Fake::new(4096, 1, 64 * SEGMENT_BYTES), ARENA, &config);
-    let take = || unsafe { heap.allocate(Front::Direct, RUN) }.expect("memory");
+    let take = || heap.take(Front::Direct, RUN).expect("memory");
     let free = |block: NonNull<u8>| {
-        unsafe { heap.free(Front::Direct, block.as_ptr()) }.expect("a block of the heap");
+        heap.give(Front::Direct, block.as_ptr()).expect("a block of the heap");
     };
     free(take());
     heap.os().exhaust(true);
     for _ in 0..5 {
-        unsafe { heap.tick(Front::Direct) };
+        heap.one_tick(Front::Direct);
     }
     let stats = heap.stats();
     assert_eq!((stats.madvise_calls, stats.madvise_refused), (1, 1), "{stats}");
     heap.os().exhaust(false);
     free(take());
-    unsafe { heap.tick(Front::Direct) };
+    heap.one_tick(Front::Direct);
     assert_eq!(heap.stats().dirty, 0);
 }
 
@@ -291,7 +292,7 @@ fn a_thread_that_ends_purges_within_its_budget() {
             fixture.free(blocks[index]);
         }
         let cache = fixture.heap.attach().expect("a cache");
-        unsafe { fixture.heap.detach(cache) };
+        fixture.heap.end(cache);
         let stats = fixture.heap.stats();
         assert_eq!((stats.exits, stats.exit_pages), (1, pages), "{stats}");
         assert_eq!(fixture.epochs(3).purged_bytes, pages * PAGE, "its epochs purge nothing");
@@ -310,7 +311,7 @@ fn whole_segments_that_an_ended_thread_purges_are_counted() {
         fixture.free(*block);
     }
     let cache = fixture.heap.attach().expect("a cache");
-    unsafe { fixture.heap.detach(cache) };
+    fixture.heap.end(cache);
     let stats = fixture.heap.stats();
     assert_eq!(stats.exit_segments, 3, "{stats}");
 }
@@ -322,11 +323,10 @@ fn an_unused_cache_shrinks_and_a_dump_stays_in_its_budget() {
     }
     let fill = |fixture: &Fixture, cache| {
         let front = Front::Cache(cache);
-        let blocks: Vec<_> = (0..300)
-            .map(|_| unsafe { fixture.heap.allocate(front, 64) }.expect("memory"))
-            .collect();
+        let blocks: Vec<_> =
+            (0..300).map(|_| fixture.heap.take(front, 64).expect("memory")).collect();
         for block in blocks {
-            unsafe { fixture.heap.free(front, block.as_ptr()) }.expect("a block of the heap");
+            fixture.heap.give(front, block.as_ptr()).expect("a block of the heap");
         }
         front
     };
@@ -336,7 +336,7 @@ fn an_unused_cache_shrinks_and_a_dump_stays_in_its_budget() {
     let front = fill(&fixture, cache);
     let before = cache.cached_bytes();
     for _ in 0..4 {
-        unsafe { fixture.heap.tick(front) };
+        fixture.heap.one_tick(front);
     }
     let stats = fixture.heap.stats();
     assert_eq!(stats.decay_epochs, 4);
@@ -349,7 +349,7 @@ fn an_unused_cache_shrinks_and_a_dump_stays_in_its_budget() {
         Fixture::new(Policy::S64, Limits { dump_budget: Within::new(10), ..Limits::new() });
     let cache = fixture.heap.attach().expect("a cache");
     let front = fill(&fixture, cache);
-    unsafe { fixture.heap.tick(front) };
+    fixture.heap.one_tick(front);
     let stats = fixture.heap.stats();
     assert_eq!((stats.dumps, stats.dump_stops, stats.dumped_blocks), (1, 1, 10), "{stats}");
 }
@@ -364,10 +364,10 @@ fn a_cache_starts_with_the_length_that_it_was_given() {
         let heap = heap_with(Linux, 64 * SEGMENT_BYTES, &config);
         let cache = heap.attach().expect("a cache");
         let front = Front::Cache(cache);
-        let block = unsafe { heap.allocate(front, 64) }.expect("memory");
+        let block = heap.take(front, 64).expect("memory");
         // The first miss fetches half of what the class may have.
         assert_eq!(cache.cached_bytes(), 64 * (u64::from(length) / 2 - 1), "{length}");
-        unsafe { heap.free(front, block.as_ptr()) }.expect("a block of the heap");
-        unsafe { heap.detach(cache) };
+        heap.give(front, block.as_ptr()).expect("a block of the heap");
+        heap.end(cache);
     }
 }

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::vec;
 use std::vec::Vec;
 
+use super::program::{Program, finish_pop, pop};
 use super::world::{Op, World, heap_with};
 use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::cache::Front;
 use crate::heap::Heap;
-use crate::hot;
 use crate::options::Config;
 use crate::os::fake::Fake;
 
@@ -21,14 +21,14 @@ fn heap(segments: usize) -> Heap<Fake> {
 
 /// Allocates as a program does: the hot path, the end of a sealed pop, the miss.
 fn malloc(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
-    let Front::Cache(cache) = front else { return unsafe { heap.allocate(front, size) } };
-    let hit = unsafe { hot::malloc(cache, size) };
-    let hit = hit.or_else(|| unsafe { hot::finish_malloc(cache, size) });
-    hit.map_or_else(|| unsafe { heap.allocate_miss(cache, size) }, NonNull::new)
+    let Front::Cache(cache) = front else { return heap.take(front, size) };
+    let hit = pop(cache, size);
+    let hit = hit.or_else(|| finish_pop(cache, size));
+    hit.map_or_else(|| heap.take_after_miss(cache, size), NonNull::new)
 }
 
 fn free(heap: &Heap<Fake>, front: Front<'_>, block: NonNull<u8>) {
-    assert_eq!(unsafe { heap.free(front, block.as_ptr()) }, Ok(()));
+    assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
 }
 
 /// Returns the estimates of all sites together: objects and bytes.

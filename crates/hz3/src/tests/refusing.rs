@@ -32,16 +32,19 @@ impl Os for Refusing {
     unsafe fn purge(&self, span: Span) -> Result<(), Refused> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         if self.relented.load(Ordering::Relaxed) {
+            // SAFETY: the caller's promise.
             return unsafe { Linux.purge(span) };
         }
         let mut random = Random(self.seed.wrapping_add(call << 33));
         random.next();
         let pick = random.next();
         if !pick.is_multiple_of(self.one_in) {
+            // SAFETY: the caller's promise.
             return unsafe { Linux.purge(span) };
         }
         let half = (span.bytes / 2) & !(self.page_size() - 1);
         if pick.is_multiple_of(2 * self.one_in) && half > 0 {
+            // SAFETY: a part of the caller's span.
             unsafe { Linux.purge(Span { bytes: half, ..span }) }?;
         }
         Err(Refused)
@@ -60,22 +63,27 @@ impl Os for Refusing {
     }
 
     unsafe fn commit(&self, span: Span) -> Result<(), NotCommitted> {
+        // SAFETY: the caller's promise.
         unsafe { Linux.commit(span) }
     }
 
     unsafe fn prefault(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
         unsafe { Linux.prefault(span) }
     }
 
     unsafe fn prefer_huge(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
         unsafe { Linux.prefer_huge(span) }
     }
 
     unsafe fn prefer_small(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
         unsafe { Linux.prefer_small(span) }
     }
 
     unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise.
         unsafe { Linux.move_out(span) }
     }
 
@@ -84,10 +92,12 @@ impl Os for Refusing {
     }
 
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise.
         unsafe { Linux.resize(span, bytes) }
     }
 
     unsafe fn unmap(&self, span: Span) {
+        // SAFETY: the caller's promise.
         unsafe { Linux.unmap(span) };
     }
 

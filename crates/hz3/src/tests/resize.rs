@@ -4,6 +4,7 @@
 use core::num::NonZero;
 use core::ptr::NonNull;
 
+use super::program::{Program, contents, fill};
 use crate::base::size_class::MAX_SMALL;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::cache::Front;
@@ -20,17 +21,17 @@ fn heap(limit: Limit) -> Heap<Fake> {
 }
 
 fn allocate(heap: &Heap<Fake>, size: usize) -> NonNull<u8> {
-    let block = unsafe { heap.allocate(Front::Direct, size) }.expect("a block");
-    unsafe { block.write_bytes(7, size) };
+    let block = heap.take(Front::Direct, size).expect("a block");
+    fill(block, 7, size);
     block
 }
 
 fn resize(heap: &Heap<Fake>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
-    unsafe { heap.reallocate(Front::Direct, block, size) }.expect("a block of the heap's")
+    heap.change(Front::Direct, block, size)
 }
 
 fn free(heap: &Heap<Fake>, block: NonNull<u8>) {
-    assert_eq!(unsafe { heap.free(Front::Direct, block.as_ptr()) }, Ok(()));
+    assert_eq!(heap.give(Front::Direct, block.as_ptr()), Ok(()));
 }
 
 /// A small block, a run of the arena, and a mapping outside of it.
@@ -49,7 +50,7 @@ fn shrink_each(heap: &Heap<Fake>, prepare: impl Fn(&Heap<Fake>), restore: impl F
             prepare(heap);
             let kept = resize(heap, block, smaller).expect("shrinking never fails");
             restore(heap);
-            let bytes = unsafe { core::slice::from_raw_parts(kept.as_ptr(), smaller) };
+            let bytes = contents(kept, smaller);
             assert!(bytes.iter().all(|&byte| byte == 7), "{size} to {smaller}");
             free(heap, kept);
         }

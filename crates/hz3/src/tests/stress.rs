@@ -8,6 +8,7 @@ use std::{env, io, thread};
 use super::attack::{Attack, Length, free, malloc};
 #[cfg(feature = "experiments")]
 use super::policies::{AT_ONCE, POLICIES};
+use super::program::Program;
 use super::random::Random;
 use super::world::heap_over;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
@@ -93,7 +94,7 @@ fn many_short_threads_leave_nothing_behind() {
                     for parcel in parcels {
                         free(heap, Front::Cache(cache), parcel);
                     }
-                    unsafe { heap.detach(cache) };
+                    heap.end(cache);
                 });
             }
         });

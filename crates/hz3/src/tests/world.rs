@@ -4,10 +4,10 @@ use core::ptr::NonNull;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
+use super::program::{Program, contents, fill, pop, push, within};
 use crate::base::units::to_u64;
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
-use crate::hot;
 use crate::options::Config;
 use crate::os::Os;
 use crate::reclaim::Next;
@@ -138,16 +138,16 @@ impl<'a, O: Os> World<'a, O> {
             }
             Op::Zeroed { thread, size, align_log2 } => {
                 let (front, align) = (self.front(thread), 1 << align_log2);
-                let block = unsafe { self.heap.allocate_zeroed(front, align, size) };
+                let block = self.heap.take_zeroed(front, align, size);
                 if let Some(start) = block {
-                    let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), size) };
+                    let bytes = contents(start, size);
                     assert!(bytes.iter().all(|&byte| byte == 0), "zeroed memory is not zero");
                 }
                 self.enter(block, size, align.max(16));
             }
             Op::Aligned { thread, size, align_log2 } => {
                 let (front, align) = (self.front(thread), 1 << align_log2);
-                let block = unsafe { self.heap.allocate_aligned(front, align, size) };
+                let block = self.heap.take_aligned(front, align, size);
                 self.enter(block, size, align.max(16));
             }
             Op::Reallocate { thread, block, size } => self.reallocate(thread, block, size),
@@ -174,11 +174,11 @@ impl<'a, O: Os> World<'a, O> {
             }
             Op::Tick { thread } => {
                 let front = self.front(thread);
-                unsafe { self.heap.tick(front) };
+                self.heap.one_tick(front);
             }
             Op::Trim { thread, counts_slabs } => {
                 let front = self.front(thread);
-                unsafe { self.heap.trim(front, counts_slabs) };
+                self.heap.trim_now(front, counts_slabs);
             }
             Op::Steal { thread } => {
                 let index = usize::from(thread) % self.threads.len();
@@ -192,7 +192,7 @@ impl<'a, O: Os> World<'a, O> {
     fn exit(&mut self, thread: u8) {
         let index = usize::from(thread) % self.threads.len();
         if let Some(cache) = self.threads[index].take() {
-            unsafe { self.heap.detach(cache) };
+            self.heap.end(cache);
         }
     }
 
@@ -201,7 +201,7 @@ impl<'a, O: Os> World<'a, O> {
     fn interrupt(&mut self, thread: u8, size: usize) {
         assert!(self.threads.len() > 1, "another thread forks");
         let Front::Cache(cache) = self.front(thread) else { return };
-        if let Some(block) = unsafe { hot::malloc(cache, size) } {
+        if let Some(block) = pop(cache, size) {
             self.enter(NonNull::new(block), size, 16);
         } else {
             self.fork(usize::from(thread) + 1);
@@ -222,11 +222,11 @@ impl<'a, O: Os> World<'a, O> {
     /// The path of a program: the hot path, then its miss.
     fn malloc(&self, front: Front<'a>, size: usize) -> Option<NonNull<u8>> {
         let Front::Cache(cache) = front else {
-            return unsafe { self.heap.allocate(front, size) };
+            return self.heap.take(front, size);
         };
-        match unsafe { hot::malloc(cache, size) } {
+        match pop(cache, size) {
             Some(block) => NonNull::new(block),
-            None => unsafe { self.heap.allocate_miss(cache, size) },
+            None => self.heap.take_after_miss(cache, size),
         }
     }
 
@@ -235,19 +235,18 @@ impl<'a, O: Os> World<'a, O> {
         self.ranges.remove(&block.start.addr().get());
         let start = block.start.as_ptr();
         if let Front::Cache(cache) = front
-            && unsafe { hot::free(cache, start) }
+            && push(cache, start)
         {
             return;
         }
-        assert_eq!(unsafe { self.heap.free_miss(front, start) }, Ok(()));
+        assert_eq!(self.heap.give_after_miss(front, start), Ok(()));
     }
 
     fn reallocate(&mut self, thread: u8, block: u16, size: usize) {
         let Some(block) = self.pick(block) else { return };
         let front = self.front(thread);
         Self::check_stamp(block);
-        let moved = unsafe { self.heap.reallocate(front, block.start, size) };
-        let Some(start) = moved.expect("a block of the heap's") else {
+        let Some(start) = self.heap.change(front, block.start, size) else {
             assert!(self.may_fail, "realloc to {size} failed");
             // The block is what it was.
             Self::check_stamp(block);
@@ -255,7 +254,7 @@ impl<'a, O: Os> World<'a, O> {
             return;
         };
         let kept = block.size.min(size).min(STAMPED);
-        let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), kept) };
+        let bytes = contents(start, kept);
         assert!(bytes.iter().all(|&byte| byte == block.stamp), "realloc lost the contents");
         self.ranges.remove(&block.start.addr().get());
         self.enter(Some(start), size, 16);
@@ -290,8 +289,8 @@ impl<'a, O: Os> World<'a, O> {
         self.next_stamp = self.next_stamp.wrapping_add(1).max(1);
         let block = Block { start, size: usable, stamp };
         let edge = usable.min(STAMPED);
-        unsafe { start.write_bytes(stamp, edge) };
-        unsafe { start.add(usable - edge).write_bytes(stamp, edge) };
+        fill(start, stamp, edge);
+        fill(within(start, usable - edge), stamp, edge);
         self.blocks.push(block);
     }
 
@@ -303,7 +302,7 @@ impl<'a, O: Os> World<'a, O> {
     fn check_stamp(block: Block) {
         let edge = block.size.min(STAMPED);
         for at in [0, block.size - edge] {
-            let bytes = unsafe { core::slice::from_raw_parts(block.start.add(at).as_ptr(), edge) };
+            let bytes = contents(within(block.start, at), edge);
             assert!(bytes.iter().all(|&byte| byte == block.stamp), "a block was overwritten");
         }
     }
@@ -330,12 +329,12 @@ impl<'a, O: Os> World<'a, O> {
         }
         for index in 0..self.threads.len() {
             if let Some(cache) = self.threads[index].take() {
-                unsafe { self.heap.detach(cache) };
+                self.heap.end(cache);
             }
         }
         // Ticks alone give everything back too, in a few steps.
         if !self.may_fail {
-            let tick = || unsafe { self.heap.tick(Front::Direct) };
+            let tick = || self.heap.one_tick(Front::Direct);
             let ticks = (0..200).take_while(|_| tick() == Next::Tick).count();
             assert!(ticks < 200, "the reclaimer finds no rest");
             assert_eq!(self.heap.stats().dirty, 0, "ticks left a dirty page");

@@ -21,10 +21,6 @@ mod reclaimer;
 mod report;
 mod shut;
 #[cfg(test)]
-#[expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "tests play the program: each owns the blocks that it frees"
-)]
 mod tests;
 mod tls;
 

@@ -27,10 +27,6 @@ mod signal;
 mod step;
 mod tables;
 #[cfg(test)]
-#[expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "tests call functions of the C library and of the programs that they compile"
-)]
 mod tests;
 
 use registers::Registers;

@@ -30,6 +30,7 @@ impl Pair {
         let mut pointers = [ptr::null_mut::<c_void>(); DEPTH];
         let own = walk(&mut frames);
         let depth = c_int::try_from(DEPTH).unwrap_or(0);
+        // SAFETY: the array has room for that many pointers.
         let glibc = unsafe { libc::backtrace(pointers.as_mut_ptr(), depth) };
         let glibc = pointers[..usize::try_from(glibc).unwrap_or(0)].iter();
         Self { own: frames[..own].to_vec(), glibc: glibc.map(|frame| frame.addr()).collect() }
@@ -77,6 +78,7 @@ fn a_walk_passes_through_the_c_library() {
     static FOUND: AtomicUsize = AtomicUsize::new(0);
     let mut numbers = [3, 1, 2];
     let outside = Pair::here().own.len();
+    // SAFETY: the array has three numbers of that size, which the function compares.
     unsafe { libc::qsort(numbers.as_mut_ptr().cast(), 3, size_of::<i32>(), Some(compare)) };
     assert!(FOUND.load(Ordering::Relaxed) > outside + 1);
 }
@@ -90,7 +92,9 @@ fn a_walk_passes_through_a_signal_handler() {
     }
     static FOUND: AtomicUsize = AtomicUsize::new(0);
     let outside = Pair::here().own.len();
+    // SAFETY: the handler walks the stack and stores a number.
     unsafe { libc::signal(libc::SIGURG, handle as *const () as libc::sighandler_t) };
+    // SAFETY: the signal has the handler above.
     unsafe { libc::raise(libc::SIGURG) };
     // The handler, the return from it, and the C library's frames of `raise`.
     assert!(FOUND.load(Ordering::Relaxed) > outside + 2);

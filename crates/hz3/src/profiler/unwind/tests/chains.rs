@@ -98,15 +98,18 @@ impl Library {
         gcc.stdin.take().expect("a pipe").write_all(source).expect("gcc reads");
         assert!(gcc.wait().expect("gcc ends").success());
         let file = CString::new(path.as_os_str().as_encoded_bytes()).expect("no zero");
+        // SAFETY: the library has no constructors.
         let library = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW) };
         std::fs::remove_file(&path).expect("the library exists");
         assert!(!library.is_null(), "{name} does not load");
         let symbol = |name: &CStr| {
+            // SAFETY: the library is loaded, and stays so.
             let found = unsafe { libc::dlsym(library, name.as_ptr()) };
             assert!(!found.is_null(), "{name:?}");
             found
         };
         Self {
+            // SAFETY: `busy` in the source above has this type.
             start: unsafe { transmute::<*mut _, Chain>(symbol(c"busy")) },
             returns: symbol(c"returns").cast(),
             noted: symbol(c"noted").cast(),
@@ -115,7 +118,9 @@ impl Library {
 
     /// Returns the return addresses that the chain has noted, innermost first.
     fn take_returns(&self) -> Vec<usize> {
+        // SAFETY: it is a variable of the library, which runs on this thread alone.
         let count = usize::try_from(unsafe { self.noted.replace(0) }).expect("a count");
+        // SAFETY: as above.
         let returns = unsafe { self.returns.read() };
         returns[..count].iter().rev().copied().collect()
     }
@@ -126,6 +131,7 @@ fn check(name: &str, flags: &[&str]) {
     extern "C" fn note(frames: *mut Vec<usize>) {
         let mut found = [0; DEPTH];
         let count = walk(&mut found);
+        // SAFETY: the caller passes its vector through the chain, and does not use it meanwhile.
         unsafe { (*frames).extend_from_slice(&found[..count]) };
     }
     let library = Library::compile(name, flags);

@@ -110,9 +110,12 @@ static OBJECT: u8 = 0;
 fn edge() -> usize {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     let (bytes, access) = (2 * 4096, libc::PROT_READ | libc::PROT_WRITE);
+    // SAFETY: a new mapping.
     let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0) };
     assert_ne!(start, libc::MAP_FAILED);
+    // SAFETY: the mapping has two pages.
     let end = unsafe { start.byte_add(4096) };
+    // SAFETY: nothing uses the second page.
     assert_eq!(unsafe { libc::mprotect(end, 4096, libc::PROT_NONE) }, 0);
     end.addr()
 }
