@@ -77,13 +77,8 @@ impl<O: Os> Heap<O> {
             return Some(twin);
         };
         let sample = Sample { size, twin: address, is_huge: false };
-        let start = block.start.addr().get();
-        let Some(number) = self.profile.enter(self.os(), start, sample) else {
-            if let Some(Ok(run)) =
-                self.segments.arena().offset_of(start).map(|at| self.segments.claim_large(at))
-            {
-                self.segments.give(run, run.pages);
-            }
+        let Some(number) = self.profile.enter(self.os(), block.start.addr().get(), sample) else {
+            self.segments.take_back_large(block);
             return Some(twin);
         };
         self.segments.mark_sampled(&block, number);

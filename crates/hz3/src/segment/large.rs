@@ -80,6 +80,12 @@ impl<O: Os> Segments<O> {
         LargeBlock { start: self.arena.page_address(run.start), run }
     }
 
+    /// Takes back a block that [`Segments::allocate_large`] made and that no program has seen.
+    pub(crate) fn take_back_large(&self, block: LargeBlock) {
+        self.tables().record(block.run.start).set_large(false);
+        self.give(block.run, block.run.pages);
+    }
+
     /// Turns a run that is the caller's since [`Segments::claim_run`] into a block again.
     /// Its record still holds the length.
     #[inline]
