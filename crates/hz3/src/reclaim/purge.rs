@@ -208,3 +208,55 @@ fn os_pages(os: &impl Os, run: Run) -> Option<Run> {
     let end = PageIndex::new(run.end().get() / grain.get() * grain.get());
     (end > start).then(|| Run::new(start, end - start))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{PageIndex, Pages, Purger, Run, os_pages, to_u64};
+    use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, SEGMENT_PAGES};
+    use crate::cache::fixture::Fixture;
+    use crate::options::Config;
+    use crate::os::fake::Fake;
+    use crate::segment::meta::Age;
+
+    #[test]
+    fn only_whole_pages_of_the_system_are_purged() {
+        let os = Fake::new(4 * PAGE_BYTES, 1, 1 << 30);
+        let whole = |start, pages| {
+            let run = Run::new(PageIndex::new(start), Pages::new(pages));
+            os_pages(&os, run).map(|whole| (whole.start.get(), whole.pages.get()))
+        };
+        assert_eq!(whole(8, 8), Some((8, 8)));
+        assert_eq!(whole(5, 10), Some((8, 4)));
+        assert_eq!(whole(9, 6), None, "parts of two pages of the system");
+    }
+
+    #[test]
+    fn a_purge_inside_another_one_does_nothing() {
+        let fixture = Fixture::new(&Config::new());
+        fixture.dirty_segments(1);
+        let purger = Purger::new();
+        let outer = purger.begin().expect("no other purge runs");
+        assert_eq!(purger.free_pages(&fixture.segments, Age::Any, 0).calls, 0);
+        drop(outer);
+        let purged = purger.free_pages(&fixture.segments, Age::Any, 0);
+        assert_eq!((purged.pages, fixture.dirty()), (SEGMENT_PAGES.into(), 0));
+    }
+
+    #[test]
+    fn pages_to_keep_are_those_at_the_highest_addresses() {
+        let fixture = Fixture::new(&Config::new());
+        fixture.dirty_segments(2);
+        let dirty = || {
+            let all = fixture.segments.committed_from(PageIndex::new(0));
+            let limit = Pages::new(2 * SEGMENT_PAGES);
+            let run = fixture.segments.take_dirty(all, limit, Age::Any).expect("dirty pages");
+            fixture.segments.put_back(run);
+            run
+        };
+        let before = dirty();
+        let purged = Purger::new().free_pages(&fixture.segments, Age::Any, SEGMENT_BYTES);
+        assert_eq!(purged.pages, to_u64(SEGMENT_BYTES / PAGE_BYTES));
+        let after = dirty();
+        assert_eq!((after.end(), after.pages.get()), (before.end(), SEGMENT_PAGES));
+    }
+}
