@@ -14,8 +14,8 @@ use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::to_u64;
 use crate::os::Os;
 
-/// Capacity from which a class of a thread that only frees does not grow, because each cached block
-/// may keep a page resident.
+/// A class of a thread that only frees grows no further than this capacity in blocks, because each
+/// cached block may keep a page resident.
 const MAX_BLOCKS_FREE_ONLY: usize = 32;
 
 /// A double free: the freed block is one of the two newest of its class in the cache.
@@ -58,8 +58,8 @@ impl ThreadCache {
             stack.undo_pop();
         }
         if is_first {
-            // So the first free of the class takes the slow path, which looks the block up in its
-            // slab.
+            // The first free of the class then takes the slow path, which looks the block up in
+            // its slab.
             stack.arm_at_floor();
         }
         block

@@ -12,7 +12,7 @@ use crate::os::held;
 use crate::os::lock::Lock;
 use crate::os::{Os, rank};
 
-/// Bytes that the limits of all caches add up to, as far as [`MIN_LIMIT`] allows.
+/// All caches share this many bytes evenly as their limits, but none gets less than [`MIN_LIMIT`].
 const TOTAL_LIMIT: usize = 128 * 1024 * 1024;
 /// The limit of a cache, in bytes, however many threads there are.
 const MIN_LIMIT: usize = 512 * 1024;
@@ -53,7 +53,7 @@ pub(crate) struct FromIdle {
     pub(crate) active: usize,
 }
 
-/// The first cache of a list without threads, linked by `ThreadCache::next_unused`; or null.
+/// The first of a list of caches without threads, linked by `ThreadCache::next_unused`; or null.
 #[derive(Debug)]
 struct Unused(*mut ThreadCache);
 

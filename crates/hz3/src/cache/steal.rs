@@ -31,8 +31,8 @@
 //! | 4. read the slot at `top` | 4. read `top` as t1; own everything below min(t0, t1) |
 //! | | 5. `base := min(t0, t1)` |
 //!
-//! The barrier orders everything that the owner did before its part of it. Later pushes are
-//! ordered by `top` alone. So every push stores `top` with release. Every pop does too, because a
+//! The barrier makes all that the owner did before it visible to the thief. `top` alone orders what
+//! the owner pushes later. So every push stores `top` with release. Every pop does too, because a
 //! thief may read a `top` that a pop lowered to a slot pushed before it.
 //!
 //! If a pop and a steal race for one block, the owner reads the new `gate` in its step 3 and loses,
@@ -51,13 +51,13 @@
 //! **I-2.** In a stack, `floor <= base <= top <= limit`. Slots from `base` to `top` hold blocks and
 //! belong to the owner. Those from `top` to `limit` are room, those below `base` are dead. `base`,
 //! `gate`, `floor` and `limit` change only under the cache's lock. `gate` equals `base` or is the
-//! highest address. There are two transient exceptions.
-//! After a lost pop `top` is one too low until `undo_pop`. Between `claim` and `settle` `base` is
-//! at the old top, so every pop loses. While the slow path is armed, `limit` is a former `top`, or
-//! the floor until the first free of the class. Blocks may then lie above it, within the array,
-//! until the owner disarms it. Two slots of padding precede every array. While there are blocks,
-//! `newest` is the slot below `top`. A sentinel's stack has no slots: `base` and `gate` are the
-//! highest address and `limit` the lowest.
+//! highest address. Two slots of padding precede every array. While there are blocks, `newest` is
+//! the slot below `top`. A sentinel's stack has no slots: `base` and `gate` are the highest address
+//! and `limit` the lowest. There are three transient exceptions:
+//! * After a lost pop `top` is one too low until `undo_pop`.
+//! * Between `claim` and `settle` `base` is at the old top, so every pop loses.
+//! * While the slow path is armed, `limit` is a former `top`, or the floor until the first free of
+//!   the class. Blocks may then lie above it, within the array.
 
 #[cfg(all(loom, test))]
 mod models;

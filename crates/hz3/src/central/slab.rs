@@ -79,9 +79,9 @@ impl Slab {
 
     /// Marks the pages of the new slab at `first` that may hold memory before a block is taken.
     ///
-    /// These are `all` pages of a prefaulted slab; else those of advised units, because the first
-    /// touch of a unit brings all its pages (I-9). The caller holds the lock of the slab's bin,
-    /// because the slab may have holes from now on.
+    /// With `all`, for a prefaulted slab, these are all pages. Otherwise they are those of advised
+    /// units, because the first touch of a unit brings all its pages (I-9). The caller holds the
+    /// lock of the slab's bin, because the slab may have holes from now on.
     pub(crate) fn mark_dirty(
         &self,
         tables: &Tables,

@@ -12,10 +12,9 @@
 //! a long time without a premature purge it becomes a tick shorter. Even at the slowest pace, freed
 //! memory is given back within a second.
 
-/// Ticks between two ageings at most, and while threads are active.
-/// A cache's blocks are stolen in the second tick after they were freed at the latest. The ageing
-/// that finds their pages young then comes in the fourth tick, and the one that finds them old in
-/// the seventh.
+/// The longest period, which also counts while threads are active.
+/// At the latest, the second tick after a free steals the block from its cache. Then the fourth
+/// tick is the ageing that finds its page young, and the seventh the one that finds it old.
 const LONGEST: u32 = 3;
 /// The period becomes a tick shorter after so many milliseconds without a premature purge.
 const QUIET_MS: u64 = 12_800;
@@ -25,18 +24,19 @@ const QUIET_MS: u64 = 12_800;
 pub(crate) struct Aging {
     /// Milliseconds between two ticks while there is work.
     tick_ms: u64,
-    /// Ticks between two ageings while no thread is active.
+    /// The period, in ticks between two ageings, while no thread is active.
     period: u32,
-    /// Ticks between two ageings at this tick.
+    /// The period that counts at this tick.
     present: u32,
     /// Ticks since the last ageing.
     since: u32,
     now_ms: u64,
-    /// When the last purge ran, in milliseconds; its pages that are not accounted for; the ticks
-    /// between two ageings at that time.
+    /// When the last purge ran, in milliseconds.
     purged_at: u64,
+    /// The pages of the last purge; 0 once it counted as premature.
     purged_pages: u64,
-    purged_by: u32,
+    /// The period that counted at the last purge.
+    purge_period: u32,
     /// The number of purged pages taken again, at the last tick.
     refaulted: u64,
     /// When the period last changed, in milliseconds.
@@ -54,7 +54,7 @@ impl Aging {
             now_ms: 0,
             purged_at: 0,
             purged_pages: 0,
-            purged_by: 1,
+            purge_period: 1,
             refaulted: 0,
             changed_at: 0,
         }
@@ -70,10 +70,10 @@ impl Aging {
     /// were active since the last tick.
     pub(crate) fn tick(&mut self, now_ms: u64, refaulted: u64, busy: bool) -> bool {
         self.now_ms = now_ms;
-        let again = refaulted - self.refaulted;
+        let taken_again = refaulted - self.refaulted;
         self.refaulted = refaulted;
         let soon = now_ms.saturating_sub(self.purged_at) <= self.premature_ms();
-        if soon && self.purged_pages > 0 && again >= self.purged_pages.div_ceil(4) {
+        if soon && self.purged_pages > 0 && taken_again >= self.purged_pages.div_ceil(4) {
             self.period = (self.period + 1).min(LONGEST);
             // One purge counts once.
             self.purged_pages = 0;
@@ -91,22 +91,21 @@ impl Aging {
         due
     }
 
-    /// Returns within how many milliseconds after a purge taking its pages again makes it
-    /// premature.
-    /// Pages are kept for up to two periods, so the longest period would have kept them that much
-    /// longer, and a tick notices it at most one tick later. The limit is a time because a resting
-    /// reclaimer has no ticks.
+    /// Returns how many milliseconds a purge can still become premature.
+    /// Pages are kept for up to two periods, so the longest period would have kept them two times
+    /// the difference longer. A tick notices it at most one tick later. The limit is a time because
+    /// a resting reclaimer has no ticks.
     fn premature_ms(&self) -> u64 {
-        let longer = 2 * (LONGEST - self.purged_by);
+        let longer = 2 * (LONGEST - self.purge_period);
         u64::from(longer + 1) * self.tick_ms
     }
 
     /// Notes that this tick purged `pages` pages.
-    pub(crate) fn purged(&mut self, pages: u64) {
+    pub(crate) fn note_purge(&mut self, pages: u64) {
         if pages > 0 {
             self.purged_at = self.now_ms;
             self.purged_pages = pages;
-            self.purged_by = self.present;
+            self.purge_period = self.present;
         }
     }
 
@@ -127,7 +126,7 @@ mod tests {
         let mut aging = Aging::new(TICK_MS);
         for tick in 0..1000 {
             assert!(aging.tick(tick * TICK_MS, 0, false));
-            aging.purged(100);
+            aging.note_purge(100);
         }
     }
 
@@ -136,7 +135,7 @@ mod tests {
         let mut aging = Aging::new(TICK_MS);
         for tick in 0..20 {
             aging.tick(tick * TICK_MS, tick * 100, false);
-            aging.purged(100);
+            aging.note_purge(100);
         }
         assert_eq!(aging.period(), LONGEST);
         for quiet in 1..=3 {
@@ -153,7 +152,7 @@ mod tests {
             let mut aging = Aging::new(TICK_MS);
             for burst in 0..20 {
                 aging.tick(burst * ticks * TICK_MS, burst * 100, false);
-                aging.purged(100);
+                aging.note_purge(100);
             }
             aging.period()
         };
@@ -180,7 +179,7 @@ mod tests {
                 aging.tick(tick * TICK_MS, 0, busy);
             }
             assert!(aging.tick(2 * TICK_MS, 0, busy));
-            aging.purged(100);
+            aging.note_purge(100);
             aging.tick((2 + ticks) * TICK_MS, 100, busy);
             aging.period()
         };
@@ -192,7 +191,7 @@ mod tests {
         let mut aging = Aging::new(TICK_MS);
         for tick in 0..50 {
             aging.tick(tick * TICK_MS, tick * 10, false);
-            aging.purged(100);
+            aging.note_purge(100);
         }
         assert_eq!(aging.period(), 1);
     }

@@ -31,7 +31,7 @@ use crate::os::futex::futex_wake_one;
 
 /// Bytes that justify a thread or a tick.
 const WORTH_A_TICK: u64 = 8 * 1024 * 1024;
-/// If this many bytes are free, the reclaimer is late or dead, so slow paths check on it.
+/// If this many bytes could go back, the reclaimer is late or dead, so slow paths check on it.
 const OVERDUE: u64 = 4 * WORTH_A_TICK;
 /// How long a reclaimer may be silent while so much is free, in milliseconds, before it counts as
 /// dead.
@@ -146,8 +146,8 @@ impl Driver {
         self.state.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a period of ticks has passed since the caller's last success. One thread
-    /// gets this answer for each period.
+    /// Returns whether the time between two ticks has passed since this last returned true. Of
+    /// several threads that ask, one gets true.
     fn is_tick_due(&self, now: u64) -> bool {
         let due = self.next_tick.load(Ordering::Relaxed);
         let next = now + u64::from(self.tick_ms());

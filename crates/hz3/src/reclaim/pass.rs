@@ -32,7 +32,7 @@ pub(super) enum HoleScope {
     Keep,
     /// Holes of slabs without traffic since the last ageing. The others age.
     Old,
-    /// Holes of slabs of which they are at least this part, or of all slabs.
+    /// Holes of slabs in which at least one page in so many is in a hole; `None`: of all slabs.
     AtLeast(Option<u32>),
 }
 

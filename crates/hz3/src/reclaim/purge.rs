@@ -139,22 +139,23 @@ impl Purger {
         done
     }
 
-    /// Purges the holes of the slab that starts at `chunk`, if they are at least this part of it.
+    /// Purges the holes of the slab that starts at `chunk`, if at least one page in `one_in` is in
+    /// a hole; `None` asks for no part.
     pub(crate) fn holes<O: Os>(
         &self,
         below: Below<'_, O>,
         chunk: ChunkIndex,
-        part: Option<u32>,
+        one_in: Option<u32>,
     ) -> Purged {
         let mut done = Purged::default();
         let grain = grain(below.segments.os());
         let Some(_purging) = self.begin() else { return done };
-        if let Some(holes) = below.central.claim_holes(below.segments, chunk, grain, part) {
-            let mut all = true;
+        if let Some(holes) = below.central.claim_holes(below.segments, chunk, grain, one_in) {
+            let mut all_purged = true;
             for run in holes.runs() {
-                all &= done.give_back(below.segments, run);
+                all_purged &= done.give_back(below.segments, run);
             }
-            below.central.release_holes(below.segments, holes, all);
+            below.central.release_holes(below.segments, holes, all_purged);
         }
         self.hole_pages.fetch_add(done.pages, Ordering::Relaxed);
         self.count(done);

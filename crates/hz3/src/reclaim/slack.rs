@@ -3,9 +3,9 @@
 //! In such a process only slow paths give memory back, and the program may never run another one.
 //! So free memory that may be resident must always stay below a bound, besides what the caches
 //! hold. The bound is 4 MiB plus a quarter of the live bytes in the arena. While the program only
-//! frees, it is 1 MiB plus a 64th, because such a program rarely takes the memory again soon. A
-//! slow path that finds more purges down to half of the bound. Huge blocks do not raise the bound,
-//! because free pages of the arena never serve them.
+//! frees, it is 1 MiB plus a 64th, because such a program rarely takes the memory again soon. If a
+//! slow path finds more than the bound, it purges until half of the bound is left. Huge blocks do
+//! not raise the bound, because free pages of the arena never serve them.
 //!
 //! If a program's working set swings by more than the bound, each swing costs a purge and as many
 //! faults. The bound adapts as in the ski-rental problem: a purge is *premature* if the program
@@ -25,9 +25,9 @@ const LIVE_PART: u64 = 4;
 /// As [`LEAST`] and [`LIVE_PART`], for a program that only frees.
 const LEAST_FREEING: u64 = 1024 * 1024;
 const LIVE_PART_FREEING: u64 = 64;
-/// A slab's holes are purged if they are at least this part of it. At the end of a phase of frees,
-/// almost any holes are.
+/// A slab's holes are purged if at least one page in so many is in a hole.
 const HOLE_PART: u32 = 4;
+/// The same at the end of a phase of frees.
 const HOLE_PART_AT_END: u32 = 128;
 /// In a program that only frees, holes are scanned once this part of the bytes in use in slabs was
 /// freed; else [`LIVE_PART`] of them.
@@ -41,7 +41,7 @@ const PREMATURE_MS: u64 = 1000;
 /// The part of the purged pages that must be taken again for that, and the least number of pages.
 const PREMATURE_PART: u64 = 4;
 const LEAST_PREMATURE: u64 = 256;
-/// The bound is doubled at most this often, which exceeds all memory.
+/// The bound is doubled at most so many times; by then it exceeds all memory.
 const MOST: u32 = 24;
 /// The bound halves after so many milliseconds without a premature purge.
 const QUIET_MS: u64 = 5000;
@@ -50,7 +50,7 @@ const QUIET_MS: u64 = 5000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Time {
     pub(crate) now_ms: u64,
-    /// How long the process has run on CPUs; 0 if that is not known for one thread alone.
+    /// How long the process has run on CPUs, in milliseconds; 0 if it has several threads.
     pub(crate) cpu_ms: u64,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Slack {
     level: AtomicU32,
     /// The last purges are premature once this many pages were taken again.
     watched: AtomicU64,
-    /// Bytes of free pages that the last purge could not give back, or fewer since then.
+    /// Bytes of free pages that the last purge could not give back, and never more than are dirty.
     /// The system refused them, or they are parts of larger system pages.
     stuck: AtomicU64,
     /// Free bytes in slabs, and in dissolved slabs, at the last scan of holes; or fewer since then.
@@ -171,7 +171,7 @@ impl Slack {
     }
 
     /// Notes that a purge that should leave `kept` bytes of free pages left `dirty` bytes.
-    pub(crate) fn left(&self, dirty: u64, kept: u64) {
+    pub(crate) fn note_left(&self, dirty: u64, kept: u64) {
         self.stuck.store(dirty.saturating_sub(kept), Ordering::Relaxed);
     }
 
@@ -220,7 +220,7 @@ impl Slack {
     }
 
     /// Notes that `pages` pages were purged when `retaken` pages had been taken again so far.
-    pub(crate) fn purged(&self, time: Time, pages: u64, retaken: u64) {
+    pub(crate) fn note_purge(&self, time: Time, pages: u64, retaken: u64) {
         if pages == 0 {
             return;
         }
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(slack.bound(6400), LEAST + 1600);
         slack.note_takes(7);
         assert_eq!(slack.bound(6400), LEAST_FREEING + 100);
-        slack.purged(at(1000), 4000, 0);
+        slack.note_purge(at(1000), 4000, 0);
         slack.raise_if_premature(at(1001), 1000);
         assert_eq!(slack.bound(6400), (LEAST + 1600) << 1, "it wants its memory again");
         slack.note_takes(8);
@@ -324,7 +324,7 @@ mod tests {
     fn pages_that_the_system_refuses_are_not_tried_again() {
         let slack = Slack::new();
         assert_eq!(slack.purgeable(900), 900);
-        slack.left(900, 100);
+        slack.note_left(900, 100);
         assert_eq!(slack.purgeable(950), 150);
         assert_eq!(slack.purgeable(300), 0, "some of it was taken");
         assert_eq!(slack.purgeable(950), 650);
@@ -356,8 +356,8 @@ mod tests {
     #[test]
     fn a_premature_purge_raises_the_bound_and_quiet_time_lowers_it() {
         let slack = Slack::new();
-        slack.purged(at(1000), 3000, 50);
-        slack.purged(at(1100), 1000, 50);
+        slack.note_purge(at(1000), 3000, 50);
+        slack.note_purge(at(1100), 1000, 50);
         assert!(!slack.has_retaken_many(1049));
         assert!(slack.has_retaken_many(1050), "a quarter of 4000 above 50");
         slack.raise_if_premature(at(1200), 1050);
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn running_time_does_not_count_as_waiting() {
         let slack = Slack::new();
-        slack.purged(Time { now_ms: 1000, cpu_ms: 100 }, 4000, 0);
+        slack.note_purge(Time { now_ms: 1000, cpu_ms: 100 }, 4000, 0);
         slack.raise_if_premature(Time { now_ms: 6000, cpu_ms: 4900 }, 1000);
         assert_eq!(slack.bound(0), LEAST << 1);
     }
@@ -380,7 +380,7 @@ mod tests {
     fn the_bound_follows_a_large_swing_at_once() {
         let slack = Slack::new();
         let (page, all) = (4096, 1 << 18);
-        slack.purged(at(1000), all, 0);
+        slack.note_purge(at(1000), all, 0);
         let mut retaken = 0;
         while retaken < all {
             retaken += 1000;
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn a_purge_is_not_premature_if_its_pages_are_taken_late() {
         let slack = Slack::new();
-        slack.purged(at(1000), 4000, 0);
+        slack.note_purge(at(1000), 4000, 0);
         assert!(slack.has_retaken_many(1000));
         slack.raise_if_premature(at(1001 + PREMATURE_MS), 1000);
         assert_eq!(slack.bound(0), LEAST);
@@ -404,8 +404,8 @@ mod tests {
     #[test]
     fn pages_purged_long_ago_do_not_count_for_a_later_purge() {
         let slack = Slack::new();
-        slack.purged(at(1000), 100_000, 0);
-        slack.purged(at(3000), 1000, 0);
+        slack.note_purge(at(1000), 100_000, 0);
+        slack.note_purge(at(3000), 1000, 0);
         for retaken in (250..100_000).step_by(250) {
             if slack.has_retaken_many(retaken) {
                 slack.raise_if_premature(at(3100), retaken);
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn a_few_pages_taken_again_do_not_count() {
         let slack = Slack::new();
-        slack.purged(at(1000), 10, 0);
+        slack.note_purge(at(1000), 10, 0);
         assert!(!slack.has_retaken_many(10));
     }
 
@@ -425,7 +425,7 @@ mod tests {
     fn the_bound_never_overflows() {
         let slack = Slack::new();
         for now_ms in 0..100 {
-            slack.purged(at(now_ms), 1, 0);
+            slack.note_purge(at(now_ms), 1, 0);
             slack.raise_if_premature(at(now_ms), 1);
         }
         assert!(slack.bound(1 << 37) >= 1 << 50);

@@ -104,7 +104,7 @@ impl Reclaim {
     /// Purges old pages and holes, and ages the others.
     fn age<O: Os>(&self, layers: Layers<'_, O>, pace: &mut Pace) {
         let purged = self.pass(layers, Scope::OLD_PAGES).purged_pages();
-        pace.aging.purged(purged);
+        pace.aging.note_purge(purged);
         let left = layers.segments().dirty_pages();
         let is_stuck = purged == 0 && left == pace.left_dirty;
         pace.stuck_dirty = if is_stuck { left } else { 0 };

@@ -43,20 +43,24 @@ impl Reclaim {
         }
     }
 
-    /// Purges free pages down to `kept` bytes, and the holes of slabs of which they are at least
-    /// `part`.
+    /// Purges free pages down to `kept` bytes, and the holes of slabs in which at least one page in
+    /// `part` is in a hole.
     fn trim_to<O: Os>(&self, layers: Layers<'_, O>, kept: usize, part: Option<u32>) {
         let blocks = if self.slack.only_frees() { BlockScope::Surplus } else { BlockScope::Keep };
         let pages = PageScope::Beyond(kept);
         let mut purged =
             self.pass(layers, Scope { blocks, pages, holes: HoleScope::Keep }).purged_pages();
-        self.slack.left(layers.segments().account().dirty_bytes(), to_u64(kept));
+        self.slack.note_left(layers.segments().account().dirty_bytes(), to_u64(kept));
         if part.is_some() {
             // Blocks in caches keep holes small, so all of them go back to their slabs first.
             let holes = HoleScope::AtLeast(part);
             purged += self.pass(layers, Scope { holes, ..Scope::EVERY_BLOCK }).purged_pages();
         }
-        self.slack.purged(Self::time(layers), purged, layers.segments().account().retaken_pages());
+        self.slack.note_purge(
+            Self::time(layers),
+            purged,
+            layers.segments().account().retaken_pages(),
+        );
     }
 
     /// Gives everything free back because the reclaimer leaves and slow paths take over.

@@ -1,11 +1,11 @@
 //! Transfer caches: blocks on their way from one thread cache to another, in order of arrival.
 //!
-//! A thread cache often needs next a batch that it or another cache has just flushed. Such a batch
-//! waits here as an array of addresses, so passing it on is a copy. The way through slabs would
-//! change bitmaps and move slabs in their order. Every (shard, class) has a transfer cache in front
-//! of its bin in central.
+//! The next batch that a thread cache needs is often one that it or another cache has just flushed.
+//! Such a batch waits here as an array of addresses, so passing it on is a copy. To put the blocks
+//! into their slabs and take them again would change bitmaps and reorder slabs. Every (shard,
+//! class) has a transfer cache in front of its bin in central.
 //!
-//! | doors | for |
+//! | functions | callers |
 //! |---|---|
 //! | `fetch`, `flush` | thread caches: batches in and out |
 //! | `drain_unwanted`, `drain_all` | reclaim: blocks go to their slabs |
