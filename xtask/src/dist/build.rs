@@ -18,6 +18,8 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) struct Built {
     /// The shared library, stripped.
     pub(super) shared: PathBuf,
+    /// The shared library of jemalloc's functions, stripped.
+    pub(super) jemalloc: PathBuf,
     /// The archive, without debug information.
     pub(super) archive: PathBuf,
     /// The command-line tool for the platform; glibc's only, as it measures preloaded libraries.
@@ -45,14 +47,16 @@ pub(super) fn build(platform: &Platform) -> Result<Built> {
             platform.cc, platform.packages
         )));
     }
-    let library = ["rustc", "--locked", "--release", "--package", "hz3-c", "--lib", "--target"];
-    let mut command = cargo(&library)?;
-    command.args([platform.triple, "--crate-type", "staticlib"]);
-    // musl's target links statically by itself, and then says so in the objects.
-    if platform.libc == Libc::Musl {
-        command.env("RUSTFLAGS", format!("{} -Ctarget-feature=-crt-static", remapping()?));
+    for package in ["hz3-c", "hz3-jemalloc"] {
+        let library = ["rustc", "--locked", "--release", "--package", package, "--lib"];
+        let mut command = cargo(&library)?;
+        command.args(["--target", platform.triple, "--crate-type", "staticlib"]);
+        // musl's target links statically by itself, and then says so in the objects.
+        if platform.libc == Libc::Musl {
+            command.env("RUSTFLAGS", format!("{} -Ctarget-feature=-crt-static", remapping()?));
+        }
+        shell::run(&mut command)?;
     }
-    shell::run(&mut command)?;
     let tool = ["build", "--locked", "--profile", "tool", "--package", "hz3-lab", "--target"];
     let native = super::platform::host()?;
     shell::run(cargo(&tool)?.arg(&native))?;
@@ -68,8 +72,11 @@ pub(super) fn build(platform: &Platform) -> Result<Built> {
     };
     let archive = results(platform.triple, "release").join("libhz3.a");
     let shared = library::link(platform, &archive)?;
+    let jemalloc = archive.with_file_name("libhz3_jemalloc.a");
+    let jemalloc = library::link_jemalloc(platform, &jemalloc)?;
     Ok(Built {
         shared: stripped(platform, &shared, "--strip-unneeded")?,
+        jemalloc: stripped(platform, &jemalloc, "--strip-unneeded")?,
         archive: stripped(platform, &archive, "--strip-debug")?,
         tool: built,
         native_tool: results(&native, "tool").join("hz3"),

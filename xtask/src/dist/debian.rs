@@ -36,7 +36,7 @@ const PACKAGES: [Package; 3] = [
         summary: "memory allocator that gives memory back",
         text: " A malloc for programs as they are, preloaded or linked. Memory that the program\n \
                no longer holds goes back to the kernel in the background.",
-        files: &["lib/libhz3.so.", "share/man/man7/"],
+        files: &["lib/libhz3.so.", "lib/libhz3-jemalloc.so", "share/man/man7/"],
     },
     Package {
         name: "libhz3-dev",
@@ -182,7 +182,7 @@ fn normalise(directory: &Path) -> Result {
             normalise(&entry.path())?;
         } else if kind.is_file() {
             let runs = entry.metadata()?.permissions().mode() & 0o111 != 0;
-            let library = entry.file_name().to_string_lossy().contains(".so.");
+            let library = entry.file_name().to_string_lossy().contains(".so");
             let mode = if runs && !library { 0o755 } else { 0o644 };
             fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode))?;
         }
@@ -244,6 +244,7 @@ mod tests {
     fn each_file_has_its_package_and_its_place() {
         for (file, package, at) in [
             ("lib/libhz3.so.0", "libhz3-0", "usr/lib/T/libhz3.so.0"),
+            ("lib/libhz3-jemalloc.so", "libhz3-0", "usr/lib/T/libhz3-jemalloc.so"),
             ("lib/libhz3.so", "libhz3-dev", "usr/lib/T/libhz3.so"),
             ("lib/libhz3.a", "libhz3-dev", "usr/lib/T/libhz3.a"),
             ("lib/pkgconfig/hz3.pc", "libhz3-dev", "usr/lib/T/pkgconfig/hz3.pc"),

@@ -7,7 +7,7 @@ use std::path::Path;
 use hz3_programs::{Failure, Result};
 
 use super::build::{Built, VERSION};
-use super::library::SONAME;
+use super::library::{JEMALLOC, SONAME};
 use super::platform::Platform;
 use crate::shell;
 
@@ -43,6 +43,7 @@ pub(super) fn lay_out(platform: &Platform, built: &Built, prefix: &Path) -> Resu
     put(&built.shared, &library, 0o755)?;
     link(&versioned, &library.with_file_name(SONAME))?;
     link(SONAME, &library.with_file_name("libhz3.so"))?;
+    put(&built.jemalloc, &prefix.join("lib").join(JEMALLOC), 0o755)?;
     put(&built.archive, &prefix.join("lib/libhz3.a"), 0o644)?;
     for (source, place) in COPIED {
         put(&shell::root().join(source), &prefix.join(place), 0o644)?;

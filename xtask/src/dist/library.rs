@@ -5,7 +5,6 @@
 //! objects: with a numbered soname, with a version for what only hz3 has, and with the versions
 //! that the oldest supported glibc has instead of those of this machine.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +16,9 @@ use crate::shell;
 /// The name that programs linked with the library look for. It changes when one of them must be
 /// linked anew.
 pub(super) const SONAME: &str = "libhz3.so.0";
+
+/// jemalloc's functions by name, to load beside the library.
+pub(super) const JEMALLOC: &str = "libhz3-jemalloc.so";
 
 /// Functions that glibc before 2.34 has in libpthread; `link/old_glibc.c` wraps them.
 const WRAPPED: [&str; 4] =
@@ -55,25 +57,69 @@ pub(super) fn link(platform: &Platform, archive: &Path) -> Result<PathBuf> {
     Ok(output)
 }
 
+/// Links the archive of jemalloc's functions to a shared library beside it.
+pub(super) fn link_jemalloc(platform: &Platform, archive: &Path) -> Result<PathBuf> {
+    let folder = archive.with_file_name("shared-jemalloc");
+    fs::create_dir_all(&folder)?;
+    let output = folder.join(JEMALLOC);
+    let mut command = shell::program(platform.cc);
+    command.args(["-shared", "-nodefaultlibs", "-o"]).arg(&output);
+    command.args([&format!("-Wl,-soname,{JEMALLOC}"), "-Wl,-z,nodelete,-z,now,-z,relro"]);
+    command.args(["-Wl,--gc-sections,--build-id=sha1,--hash-style=gnu", "-Wl,--undefined=mallctl"]);
+    command.arg(archive);
+    match platform.libc {
+        Libc::Glibc => {
+            let sources = shell::root().join("crates/hz3-c/link");
+            command.arg(stand_in(platform, &sources, &folder)?);
+            // glibc before 2.34 has `dlsym` in a library of its own, which later ones still bring.
+            let loader = shared(platform, &folder, "libdl.so.2", &function("dlsym"), None)?;
+            command.arg("-Wl,--no-as-needed").arg(loader);
+        }
+        Libc::Musl => {
+            command.arg("-lc");
+        }
+    }
+    shell::run(&mut command)?;
+    Ok(output)
+}
+
 /// A library that stands in for glibc while linking: all the functions that hz3 asks for, each with
 /// the version that the list of the platform gives it.
 fn stand_in(platform: &Platform, sources: &Path, folder: &Path) -> Result<PathBuf> {
     let map = sources.join(format!("glibc-{}.map", platform.cpu));
-    let mut assembly = String::from(".section .note.GNU-stack,\"\",%progbits\n.text\n");
+    let mut assembly = String::new();
     for name in names(&fs::read_to_string(&map)?) {
         if name != "environ" {
-            let _ = writeln!(assembly, ".globl {name}\n.type {name},%function\n{name}: nop");
+            assembly += &function(name);
         }
     }
     assembly +=
         ".data\n.globl environ\n.type environ,%object\n.size environ,8\nenviron: .8byte 0\n";
-    let source = folder.join("glibc.s");
-    fs::write(&source, assembly)?;
-    let output = folder.join("libc.so.6");
+    shared(platform, folder, "libc.so.6", &assembly, Some(&map))
+}
+
+/// An empty function in assembly.
+fn function(name: &str) -> String {
+    format!(".globl {name}\n.type {name},%function\n{name}: nop\n")
+}
+
+/// Makes a library to link with of assembly.
+fn shared(
+    platform: &Platform,
+    folder: &Path,
+    name: &str,
+    assembly: &str,
+    map: Option<&Path>,
+) -> Result<PathBuf> {
+    let output = folder.join(name);
+    let source = output.with_extension("s");
+    fs::write(&source, format!(".section .note.GNU-stack,\"\",%progbits\n.text\n{assembly}"))?;
     let mut command = shell::program(platform.cc);
-    command.args(["-shared", "-nostdlib", "-Wl,-soname,libc.so.6", "-o"]).arg(&output);
-    command.arg(format!("-Wl,--version-script={}", map.display())).arg(source);
-    shell::run(&mut command)?;
+    command.args(["-shared", "-nostdlib", &format!("-Wl,-soname,{name}"), "-o"]).arg(&output);
+    if let Some(map) = map {
+        command.arg(format!("-Wl,--version-script={}", map.display()));
+    }
+    shell::run(command.arg(source))?;
     Ok(output)
 }
 

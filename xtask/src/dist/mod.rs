@@ -10,6 +10,7 @@ mod debian;
 mod layout;
 mod library;
 mod platform;
+mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ pub(crate) struct DistArgs {
     /// Build the Debian packages too (needs dpkg-deb)
     #[arg(long)]
     deb: bool,
+    /// Build again from a clone in another directory, and fail unless every byte is the same
+    #[arg(long)]
+    verify: bool,
     /// Where the packages are put [default: target/dist]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -58,8 +62,8 @@ pub(crate) fn run(arguments: &DistArgs) -> Result {
     } else {
         arguments.targets.clone()
     };
-    for name in names {
-        let platform = Platform::named(&name)?;
+    for name in &names {
+        let platform = Platform::named(name)?;
         let built = build::build(platform)?;
         let stage = shell::target().join("dist-stage").join(platform.triple);
         empty(&stage)?;
@@ -70,10 +74,15 @@ pub(crate) fn run(arguments: &DistArgs) -> Result {
             made.extend(debian::packages(platform, &stage.join(&name), &stage, &out)?);
         }
     }
-    for file in made {
+    for file in &made {
         println!("{}", file.display());
     }
-    Ok(())
+    if arguments.verify { verify::same_elsewhere(&names, arguments.deb, &made) } else { Ok(()) }
+}
+
+/// Builds the packages of this machine's platform twice, in two directories, and compares them.
+pub(crate) fn verified() -> Result {
+    run(&DistArgs { targets: Vec::new(), deb: true, verify: true, out: None })
 }
 
 /// Builds hz3 and puts it below a prefix.

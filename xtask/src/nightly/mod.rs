@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use hz3_programs::{Failure, Result};
 
-use crate::{attack, counts, setup, shell, targets, test};
+use crate::{attack, counts, dist, setup, shell, targets, test};
 
 pub(crate) use miri::{Extent, miri};
 pub(crate) use tsan::tsan;
@@ -31,13 +31,15 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     }
     let attack = move || attack::run(minutes, 1, None, false);
     let checked_attack = move || attack::run(minutes, 2, None, true);
-    let steps: [(&str, &dyn Fn() -> Result); 12] = [
+    let steps: [(&str, &dyn Fn() -> Result); 14] = [
         ("core, check build", &core_check_build),
         ("C API, check build", &c_check_build),
         ("programs, check build", &programs_check_build),
         ("attack, check build", &checked_attack),
         ("storms", &storms),
         ("targets", &|| targets::run(true)),
+        ("dependencies", &dependencies),
+        ("packages, same bytes", &dist::verified),
         ("fuzz", &|| fuzz::all(FUZZ_SECONDS)),
         ("loom", &|| test::loom(PREEMPTIONS)),
         ("miri", &|| miri(Extent::Full, false, None)),
@@ -90,6 +92,15 @@ fn programs_check_build() -> Result {
 fn storms() -> Result {
     let mut command: Command = shell::cargo(&["test", "--package", "hz3-c", "fork_storm::"]);
     counts::some(command.env("HZ3_TEST_FORKS", FORKS)).map(drop)
+}
+
+/// Licences, known faults and sources of the dependencies, as `deny.toml` wants them. Reads the
+/// advisories of `RustSec` from the network.
+fn dependencies() -> Result {
+    if shell::capture(&mut shell::cargo(&["deny", "--version"])).is_err() {
+        return Err(Failure::new("cargo-deny is missing: cargo install cargo-deny --locked"));
+    }
+    shell::run(&mut shell::cargo(&["deny", "check"]))
 }
 
 /// Cargo of the nightly toolchain: rustup's proxy understands `+nightly`, cargo itself does not.
