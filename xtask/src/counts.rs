@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 use std::process::{Command, ExitStatus};
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use crate::shell;
 

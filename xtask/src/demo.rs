@@ -1,7 +1,7 @@
 //! The README's main command: builds hz3 and its benchmark tool, then compares it with what is
 //! here.
 
-use hz3_programs::Result;
+use hz3_tools::Result;
 
 use crate::shell;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use crate::check::source::Tree;
 use crate::shell;

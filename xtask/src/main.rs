@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hz3_programs::Result;
+use hz3_tools::Result;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Chores of the hz3 workspace")]

@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use crate::shell;
 

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use hz3_programs::{Failure, Result, packages};
+use hz3_programs::packages;
+use hz3_tools::{Failure, Result};
 
 use crate::shell;
 

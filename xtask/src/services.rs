@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use hz3_programs::Result;
+use hz3_tools::Result;
 
 use crate::shell;
 

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result, line};
+pub(crate) use hz3_tools::{capture, succeeded};
 
 use crate::heartbeat::Heartbeat;
 
@@ -71,16 +72,6 @@ pub(crate) fn run(command: &mut Command) -> Result {
     succeeded(command, status)
 }
 
-/// Runs a program silently and returns its standard output, which must be text.
-pub(crate) fn capture(command: &mut Command) -> Result<String> {
-    let output = command.output().map_err(|error| Failure::from(error).during(&line(command)))?;
-    if output.status.success() {
-        return Ok(String::from_utf8(output.stdout)?);
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(Failure::new(stderr).during(&line(command)))
-}
-
 /// Says what is run, passes its standard output on line by line, and shows each line to `look`.
 pub(crate) fn watch(command: &mut Command, mut look: impl FnMut(&str)) -> Result<ExitStatus> {
     announce(command);
@@ -102,15 +93,6 @@ pub(crate) fn watch(command: &mut Command, mut look: impl FnMut(&str)) -> Result
     Ok(child.wait()?)
 }
 
-/// An error unless the status is a success.
-pub(crate) fn succeeded(command: &Command, status: ExitStatus) -> Result {
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("{}: {status}", line(command))))
-    }
-}
-
 fn announce(command: &Command) {
     println!("$ {}", line(command));
 }
@@ -118,16 +100,6 @@ fn announce(command: &Command) {
 fn name(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     program.to_string_lossy().into_owned()
-}
-
-/// The command as one would type it.
-fn line(command: &Command) -> String {
-    let mut line = name(command);
-    for argument in command.get_args() {
-        line.push(' ');
-        line.push_str(&argument.to_string_lossy());
-    }
-    line
 }
 
 #[cfg(test)]
@@ -149,7 +121,5 @@ mod tests {
         assert_eq!(seen, ["one", "two"]);
         assert!(succeeded(&command, status).is_err());
         assert!(run(program("/bin/sh").args(["-c", "exit 1"])).is_err());
-        assert!(capture(program("/bin/sh").args(["-c", "echo no >&2; exit 1"])).is_err());
-        assert_eq!(capture(program("/bin/sh").args(["-c", "echo yes"])).unwrap(), "yes\n");
     }
 }

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use hz3_programs::{Failure, Result, packages};
+use hz3_programs::packages;
+use hz3_tools::{Failure, Result};
 
 use crate::counts::{self, Counts};
 use crate::needs::{self, Lacking};
@@ -42,6 +43,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "statistics crate", package: "hz3-ctl", arguments: &[], build: Build::Debug },
     Suite { name: "jemalloc's ABI", package: "hz3-jemalloc", arguments: &[], build: Build::Debug },
     Suite { name: "benchmark tool", package: "hz3-lab", arguments: &[], build: Build::Debug },
+    Suite { name: "shared by tools", package: "hz3-tools", arguments: &[], build: Build::Debug },
     Suite { name: "chores", package: "xtask", arguments: &[], build: Build::Debug },
     Suite { name: "real programs", package: "hz3-programs", arguments: &[], build: Build::Debug },
 ];

@@ -21,7 +21,6 @@
 //! `PRELOAD_UNDER_TEST=/path/to/other.so` runs the same tests on another allocator, which tells
 //! apart a fault of hz3 and a fault of a test.
 
-mod failure;
 pub mod input;
 pub mod packages;
 mod port;
@@ -29,7 +28,7 @@ mod preload;
 mod process;
 mod site;
 
-pub use failure::{Failure, Result};
+pub use hz3_tools::{Failure, Result, Signal};
 pub use port::free_port;
 pub use preload::Preload;
 pub use process::{Output, Process, Run};

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use hz3_tools::capture;
+
 use crate::{Failure, Result};
 
 /// Names another library to run the tests on. Not called `HZ3_...`: hz3 warns of names it does not
@@ -78,14 +80,9 @@ impl Preload {
 fn build() -> Result<PathBuf> {
     let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "--package", "hz3-c"])
-        .current_dir(&root)
-        .output()?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Failure::new(stderr).during("building libhz3.so"));
-    }
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--quiet", "--package", "hz3-c"]).current_dir(&root);
+    capture(&mut command)?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let library = root.join(target).join("release/libhz3.so");
     fs::canonicalize(&library)

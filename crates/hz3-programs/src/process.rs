@@ -2,19 +2,16 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use crate::{Failure, Result, Site};
+use hz3_tools::{Failure, Group, Result, Signal, wait_until};
+
+use crate::Site;
 
 /// No program here needs a tenth of this, even on a busy machine: reaching it means a hang.
 const DEADLINE: Duration = Duration::from_secs(300);
-
-/// How often a running program is looked at.
-const POLL: Duration = Duration::from_millis(2);
 
 /// A program about to be started in a [`Site`].
 #[derive(Debug)]
@@ -96,13 +93,9 @@ impl<'site> Run<'site> {
         let stderr = self.logs.with_extension("stderr");
         // Files, not pipes: a grandchild that outlives its parent can't keep the test waiting.
         self.command.stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
-        // A group of its own, so that a hang is ended with everything that it started.
-        let child = self
-            .command
-            .process_group(0)
-            .spawn()
+        let group = Group::start(&mut self.command)
             .map_err(|error| Failure::from(error).during(&self.name))?;
-        Ok(Process { site: self.site, child, name: self.name, stdout, stderr, reaped: false })
+        Ok(Process { site: self.site, group, name: self.name, stdout, stderr })
     }
 }
 
@@ -110,25 +103,24 @@ impl<'site> Run<'site> {
 #[derive(Debug)]
 pub struct Process<'site> {
     site: &'site Site,
-    child: Child,
+    group: Group,
     name: String,
     stdout: PathBuf,
     stderr: PathBuf,
-    reaped: bool,
 }
 
 impl Process<'_> {
     /// Its process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.group.id()
     }
 
-    /// Sends a signal by name (`TERM`, `HUP`) to the program itself.
+    /// Sends a signal to the program itself.
     ///
     /// # Errors
     /// When it can't be sent.
-    pub fn signal(&self, signal: &str) -> Result {
-        kill(signal, &self.child.id().to_string())
+    pub fn signal(&self, signal: Signal) -> Result {
+        Ok(self.group.signal(signal)?)
     }
 
     /// Asks `ready` again and again until it says yes.
@@ -136,17 +128,19 @@ impl Process<'_> {
     /// # Errors
     /// When the program ends first or the deadline passes.
     pub fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> bool) -> Result {
-        let start = Instant::now();
-        while !ready() {
-            if let Some(status) = self.poll()? {
-                return Err(self.complaint(&format!("ended ({status}) before {what}")));
+        let (mut is_ready, mut ended) = (false, Ok(None));
+        wait_until(DEADLINE, || {
+            is_ready = ready();
+            if !is_ready {
+                ended = self.poll();
             }
-            if start.elapsed() > DEADLINE {
-                return Err(self.complaint(&format!("not {what} after {DEADLINE:?}")));
-            }
-            thread::sleep(Duration::from_millis(20));
+            is_ready || !matches!(ended, Ok(None))
+        });
+        match ended? {
+            Some(status) => Err(self.complaint(&format!("ended ({status}) before {what}"))),
+            None if is_ready => Ok(()),
+            None => Err(self.complaint(&format!("not {what} after {DEADLINE:?}"))),
         }
-        Ok(())
     }
 
     /// Waits for the end, which must be a success.
@@ -154,15 +148,8 @@ impl Process<'_> {
     /// # Errors
     /// When the program fails, hangs, or complains in a line that begins with `hz3:`.
     pub fn finish(mut self) -> Result<Output> {
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = self.poll()? {
-                break status;
-            }
-            if start.elapsed() > DEADLINE {
-                return Err(self.complaint(&format!("still running after {DEADLINE:?}")));
-            }
-            thread::sleep(POLL);
+        let Some(status) = self.group.wait(DEADLINE, |id| self.site.note_mapping(id))? else {
+            return Err(self.complaint(&format!("still running after {DEADLINE:?}")));
         };
         if !status.success() {
             return Err(self.complaint(&status.to_string()));
@@ -175,10 +162,8 @@ impl Process<'_> {
     }
 
     fn poll(&mut self) -> Result<Option<ExitStatus>> {
-        self.site.note_mapping(self.child.id());
-        let status = self.child.try_wait()?;
-        self.reaped = status.is_some();
-        Ok(status)
+        self.site.note_mapping(self.group.id());
+        Ok(self.group.poll()?)
     }
 
     /// A failure with the end of what the program printed.
@@ -192,23 +177,6 @@ impl Process<'_> {
             tail(&self.stderr),
         ))
     }
-}
-
-impl Drop for Process<'_> {
-    fn drop(&mut self) {
-        if self.reaped {
-            return;
-        }
-        // Nothing sensible can be done when killing fails: the test is failing already.
-        let _ = kill("KILL", &format!("-{}", self.child.id()));
-        let _ = self.child.wait();
-    }
-}
-
-fn kill(signal: &str, target: &str) -> Result {
-    let script = format!("kill -s {signal} -- {target}");
-    let status = Command::new("/bin/sh").args(["-c", &script]).stderr(Stdio::null()).status()?;
-    if status.success() { Ok(()) } else { Err(Failure::new(format!("{script}: {status}"))) }
 }
 
 /// The first line that the allocator wrote, if it wrote one. A program whose children give up their

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use hz3_programs::Result;
+use hz3_tools::Result;
 
 use super::Finding;
 use super::source::{Tree, code};

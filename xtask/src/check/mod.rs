@@ -13,7 +13,7 @@ pub(crate) mod prose;
 pub(crate) mod source;
 mod unsafety;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use source::Tree;
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 use ra_ap_rustc_lexer::{DocStyle, TokenKind};
 
 use super::Finding;

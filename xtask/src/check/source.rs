@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 use ra_ap_rustc_lexer::{FrontmatterAllowed, LiteralKind, Token, TokenKind, tokenize};
 
 use crate::shell;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use hz3_programs::{Failure, Result, packages};
+use hz3_programs::packages;
+use hz3_tools::{Failure, Result};
 
 use super::median::median;
 use crate::shell;

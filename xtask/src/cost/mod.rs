@@ -9,7 +9,8 @@ mod median;
 
 use std::path::{Path, PathBuf};
 
-use hz3_programs::{Failure, Result, packages};
+use hz3_programs::packages;
+use hz3_tools::{Failure, Result};
 
 use crate::shell;
 use measure::{Programs, Row};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hz3_programs::Result;
+use hz3_tools::Result;
 
 use crate::shell;
 

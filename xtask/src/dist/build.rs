@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use super::library;
 use super::platform::{Libc, Platform};

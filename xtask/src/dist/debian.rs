@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use super::archive;
 use super::build::VERSION;

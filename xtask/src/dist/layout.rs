@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use super::build::{Built, VERSION};
 use super::library::{JEMALLOC, SONAME};

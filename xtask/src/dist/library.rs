@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hz3_programs::Result;
+use hz3_tools::Result;
 
 use super::platform::{Libc, Platform};
 use crate::shell;

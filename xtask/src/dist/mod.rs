@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use crate::shell;
 use platform::Platform;

@@ -1,6 +1,6 @@
 //! The platforms that hz3 is packaged for.
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use crate::shell;
 

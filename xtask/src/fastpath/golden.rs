@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 use serde::{Deserialize, Serialize};
 
 /// Instructions on the hit path, by block size.

@@ -12,7 +12,8 @@ mod profile;
 
 use std::path::{Path, PathBuf};
 
-use hz3_programs::{Failure, Result, packages};
+use hz3_programs::packages;
+use hz3_tools::{Failure, Result};
 
 use crate::shell;
 use golden::{Figure, Golden};

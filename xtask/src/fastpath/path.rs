@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use hz3_programs::{Failure, Result, packages};
+use hz3_programs::packages;
+use hz3_tools::{Failure, Result};
 
 use super::profile::Profile;
 use crate::shell;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use hz3_programs::{Result, packages};
+use hz3_programs::packages;
+use hz3_tools::Result;
 
 use crate::shell;
 

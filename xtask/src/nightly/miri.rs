@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use super::cargo;
 use crate::{counts, setup, shell};

@@ -7,7 +7,7 @@ mod tsan;
 use std::process::Command;
 use std::time::Instant;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use crate::{attack, counts, dist, setup, shell, targets, test};
 

@@ -1,6 +1,6 @@
 //! `ThreadSanitizer` on the stress tests of crate hz3.
 
-use hz3_programs::Result;
+use hz3_tools::Result;
 
 use super::cargo;
 use crate::{counts, setup, shell};

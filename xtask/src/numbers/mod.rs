@@ -10,7 +10,7 @@ mod tables;
 use std::fmt::Write;
 use std::fs;
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 use crate::shell;
 use recording::Recording;

@@ -1,6 +1,6 @@
 //! A recording of `hz3 compare`: the head and the trials of one CSV.
 
-use hz3_programs::{Failure, Result};
+use hz3_tools::{Failure, Result};
 
 /// The facts of a CSV's head and its trials.
 #[derive(Debug)]

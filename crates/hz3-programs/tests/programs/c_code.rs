@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use hz3_programs::{Failure, Result, packages};
+use hz3_programs::{Result, packages};
+use hz3_tools::capture;
 
 /// Builds the program in a directory outside the workspace, where the feature meets no library that
 /// exports the same names, and returns what it prints.
@@ -25,17 +26,13 @@ fn build_and_run(name: &str, features: &str, flags: &str) -> Result<String> {
     }
     // The versions of the workspace: what it was built with is on this machine.
     fs::copy(package.join("../../Cargo.lock"), directory.join("Cargo.lock"))?;
-    let output = Command::new(env!("CARGO"))
+    let mut command = Command::new(env!("CARGO"));
+    command
         .args(["run", "--quiet", "--offline", "--target-dir", "built"])
         .current_dir(&directory)
         .env("RUSTFLAGS", flags)
-        .env("PART_CC", packages::find("gcc")?.path())
-        .output()?;
-    let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr));
-    if output.status.success() {
-        return Ok(out);
-    }
-    Err(Failure::new(format!("{}: {err}", output.status)))
+        .env("PART_CC", packages::find("gcc")?.path());
+    capture(&mut command)
 }
 
 #[test]

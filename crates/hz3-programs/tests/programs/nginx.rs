@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::thread;
 
-use hz3_programs::{Failure, Result, Site, compare, free_port, input};
+use hz3_programs::{Failure, Result, Signal, Site, compare, free_port, input};
 
 /// Threads of the client, and connections that each holds open at once.
 const CLIENTS: u64 = 12;
@@ -130,9 +130,9 @@ fn workers_serve_hundreds_of_connections_and_a_reload() -> Result {
         for round in 0..3 {
             seen.append(&mut burst(site, port, round)?);
         }
-        server.signal("HUP")?;
+        server.signal(Signal::Hangup)?;
         seen.append(&mut burst(site, port, 3)?);
-        server.signal("QUIT")?;
+        server.signal(Signal::Quit)?;
         server.finish()?;
         Ok(seen.into_iter().collect::<Vec<_>>().join("\n").into_bytes())
     })

@@ -1,0 +1,13 @@
+//! Shared by the tools of hz3 and by their tests: the one error type, and running other programs.
+
+mod command;
+mod failure;
+mod group;
+mod signal;
+mod wait;
+
+pub use command::{capture, line, succeeded};
+pub use failure::{Failure, OWN_FAILURE, Result, WRONG_USAGE};
+pub use group::Group;
+pub use signal::{Signal, send};
+pub use wait::wait_until;
