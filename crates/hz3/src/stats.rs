@@ -25,7 +25,11 @@ macro_rules! stats {
         impl Stats {
             /// Iterates over the names and values of all fields, in order.
             pub fn fields(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$($(#[cfg($condition)])? (stringify!($name), self.$name)),+].into_iter()
+                // A constant, because an array on the call stack would take much of the small stack
+                // of a signal handler.
+                const FIELDS: &[(&str, fn(&Stats) -> u64)] =
+                    &[$($(#[cfg($condition)])? (stringify!($name), |stats| stats.$name)),+];
+                FIELDS.iter().map(|&(name, value)| (name, value(self)))
             }
         }
     };

@@ -257,24 +257,26 @@ mod thread_cache {
             arena_bytes: usize,
             class_map: NonNull<ClassEntry>,
         ) -> &'a ThreadCache {
+            /// Copied from here, because a cache that is built on the call stack takes 8 KiB of it:
+            /// as much as many programs give a signal handler.
+            static BLANK: ThreadCache = ThreadCache::sentinel();
             // SAFETY: the offset lies in the mapping of `CACHE_BYTES`.
             let slots: NonNull<Slot> = unsafe { mapping.add(HEADER_AT + HEADER_BYTES) }.cast();
-            let mut cache = ThreadCache {
-                slots: slots.as_ptr(),
-                arena_base: arena_base.as_ptr(),
-                arena_bytes,
-                class_map: class_map.as_ptr(),
-                ..ThreadCache::sentinel()
-            };
+            // SAFETY: the offset lies in the mapping of `CACHE_BYTES`.
+            let mut place: NonNull<ThreadCache> = unsafe { mapping.add(HEADER_AT) }.cast();
+            // SAFETY: the caller promises room, alignment and ownership. No code writes to `BLANK`,
+            // and a cache owns nothing that a copy would share.
+            unsafe { place.copy_from_nonoverlapping(NonNull::from(&BLANK), 1) };
+            // SAFETY: just written; the caller owns the mapping.
+            let cache = unsafe { place.as_mut() };
+            cache.slots = slots.as_ptr();
+            cache.arena_base = arena_base.as_ptr();
+            cache.arena_bytes = arena_bytes;
+            cache.class_map = class_map.as_ptr();
             for class in SizeClass::all() {
                 cache.stacks[class.index()].set_starts(class.start_test());
             }
-            // SAFETY: the offset lies in the mapping of `CACHE_BYTES`.
-            let place: NonNull<ThreadCache> = unsafe { mapping.add(HEADER_AT) }.cast();
-            // SAFETY: the caller promises room, alignment and ownership.
-            unsafe { place.write(cache) };
-            // SAFETY: just written; the mapping stays for ever.
-            unsafe { place.as_ref() }
+            cache
         }
 
         /// Resets the stacks of a fresh or drained cache to no capacity: slow start for the next

@@ -23,7 +23,7 @@ const MAX_BLOCKS_FREE_ONLY: usize = 32;
 pub(crate) struct AlreadyCached;
 
 /// Blocks that a thief copies at once out of a stack, to whose slots only the owner may write.
-const COPY_BATCH: usize = 128;
+const COPY_BATCH: usize = 64;
 
 impl ThreadCache {
     /// Serves an allocation whose pop failed: gets a batch from central and returns one block of

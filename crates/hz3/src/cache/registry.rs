@@ -141,8 +141,7 @@ impl Registry {
         })
     }
 
-    /// Maps a new cache. Not inlined, because the cache is built on the call stack, which would
-    /// cost every new thread a page of its stack.
+    /// Maps a new cache.
     #[cold]
     #[inline(never)]
     fn create<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {

@@ -100,12 +100,12 @@ const SEALED: *mut Slot = core::ptr::without_provenance_mut(usize::MAX);
 // sentinel's is only read. The other fields are fixed or atomics.
 unsafe impl Sync for Stack {}
 
-/// A steal between [`Stack::claim`] and [`Stack::settle`].
+/// A steal between [`Stack::claim`] and [`Stack::settle`]. One word, because a thief keeps a claim
+/// on each class on its call stack.
 #[derive(Debug)]
 #[must_use = "until a claim is settled, every pop of the owner fails"]
 pub(crate) struct Claim {
     start: *mut Slot,
-    seen: *mut Slot,
 }
 
 /// Slots with blocks that a thief stole, or that the owner took out under the lock.
@@ -354,15 +354,17 @@ impl Stack {
         if seen.addr() > start.addr() {
             self.set_base(seen);
         }
-        Claim { start, seen }
+        Claim { start }
     }
 
     /// Thief, under the same lock and after the barrier: ends a steal and returns the stolen
     /// blocks.
     pub(crate) fn settle(&self, claim: Claim) -> Batch {
+        // `claim` set `base` to the `top` that it saw, unless the stack was empty.
+        let seen = self.base.load(Ordering::Relaxed);
         // Acquire pairs with the release store of `top` in `push`.
         let now = self.top.load(Ordering::Acquire);
-        let end = if now.addr() < claim.seen.addr() { now } else { claim.seen };
+        let end = if now.addr() < seen.addr() { now } else { seen };
         if end.addr() <= claim.start.addr() {
             self.set_base(claim.start);
             return Batch { start: claim.start, count: 0 };
