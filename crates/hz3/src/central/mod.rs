@@ -168,8 +168,8 @@ impl Central {
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate<O: Os>(&self, segments: &Segments<O>) {
         let tables = segments.tables();
-        let end = segments.arena().frontier().chunk().get();
-        let slab_chunks = || (1..end).map(ChunkIndex::new);
+        // Read anew under the lock of each bin: the slabs of a locked bin lie below the frontier.
+        let slab_chunks = || (1..segments.arena().frontier().chunk().get()).map(ChunkIndex::new);
         let classes: ClassSet = slab_chunks().map(|chunk| tables.published_class(chunk)).collect();
         for (shard, class) in self.bins_by_shard() {
             let bin = self.bin(shard, class);
