@@ -164,12 +164,10 @@ fn page(program: &Path, allocators: &[Allocator]) -> Result<String> {
          - \"says why\": a line on stderr, then the process ends.\n\
          - \"crashes\": the processor stops the process (SIGSEGV or SIGBUS); nothing is said.\n\
          - \"goes on\": nothing was noticed; what happens later depends on the program.\n\n\
-         hz3 keeps no guard bytes: it does not notice writes past the end of a block, or to a freed\n\
-         block. Use a sanitizer for those. A double free in a cache is seen at the free that looks\n\
-         at the cache, at the latest when the blocks return to their slab. The first free of each\n\
-         size class in a thread looks the block up in its slab, and so does every free that finds\n\
-         the cache full. A block of size 0 has 16 bytes: programs that write to one run on every\n\
-         other allocator of this table, so hz3 does not stop them either.\n\n\
+         Without `HZ3_GUARD=1` hz3 does not notice writes past the end of a block, or to a freed\n\
+         block. A double free in a cache is seen at the latest when the blocks return to their\n\
+         slab. A block of size 0 has 16 bytes: programs that write to one run on every other\n\
+         allocator of this table, so hz3 does not stop them either.\n\n\
          Allocators: {}.\n",
         names.join(" | "),
         "---|".repeat(names.len()),

@@ -301,7 +301,7 @@ impl<O: Os> Heap<O> {
     /// does not use a block of hz3's again after this call.
     pub(crate) unsafe fn free_miss(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
         let Some(offset) = self.segments.arena().offset_of(block.addr()) else {
-            return self.free_outside(block);
+            return self.free_outside(front, block);
         };
         let class = self.segments.class_at(offset);
         if class == SizeClass::NONE {
@@ -330,8 +330,8 @@ impl<O: Os> Heap<O> {
     }
 
     /// Frees a block at an address outside the arena's committed pages.
-    fn free_outside(&self, block: *mut u8) -> Result<(), Foreign> {
-        if block.is_null() {
+    fn free_outside(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
+        if block.is_null() || self.free_guarded(front, block) {
             return Ok(());
         }
         // First, because another thread's mapping may get the address.
@@ -432,10 +432,12 @@ impl<O: Os> Heap<O> {
         self.transfers.acquire_all();
         self.central.acquire_all();
         self.segments.acquire_all();
+        self.profile.guards().acquire_all();
     }
 
     /// Releases the locks that [`Heap::acquire_all`] took, perhaps in the forked child.
     pub(crate) fn release_all(&self) {
+        self.profile.guards().release_all();
         self.segments.release_all();
         self.central.release_all();
         self.transfers.release_all();

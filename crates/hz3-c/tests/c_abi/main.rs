@@ -4,6 +4,7 @@
 //! did; here it is compiled, run, and held to its answer. No test depends on the time it takes:
 //! a watchdog ends what hangs.
 
+mod guard;
 mod handlers;
 mod harness;
 

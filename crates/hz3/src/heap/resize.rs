@@ -8,18 +8,28 @@ use crate::base::units::Run;
 use crate::cache::Front;
 use crate::os::Os;
 use crate::os::fatal::fatal;
+use crate::profiler::guards::Noted;
 
 /// The kind of block at an address.
 enum BlockKind {
     Small(SizeClass),
     Large(Run),
     Huge(usize),
+    /// A guarded block of that size.
+    Guarded(usize),
+    /// An address beside a guarded block, or a freed one; noted as a misuse.
+    Misused,
     Foreign,
 }
 
 impl<O: Os> Heap<O> {
     fn kind_of(&self, address: usize) -> BlockKind {
         let Some(offset) = self.segments.arena().offset_of(address) else {
+            match self.profile().guards().size_at(address) {
+                Ok(Some(bytes)) => return BlockKind::Guarded(bytes),
+                Err(Noted) => return BlockKind::Misused,
+                Ok(None) => {}
+            }
             if let Some(bytes) = self.segments.huge_at(address) {
                 return BlockKind::Huge(bytes);
             }
@@ -46,7 +56,8 @@ impl<O: Os> Heap<O> {
         match self.kind_of(address) {
             BlockKind::Small(class) => Some(class.block_bytes()),
             BlockKind::Large(run) => Some(run.pages.bytes()),
-            BlockKind::Huge(bytes) => Some(bytes),
+            BlockKind::Huge(bytes) | BlockKind::Guarded(bytes) => Some(bytes),
+            BlockKind::Misused => Some(0),
             BlockKind::Foreign => None,
         }
     }
@@ -57,6 +68,9 @@ impl<O: Os> Heap<O> {
     pub(crate) fn size_without_waiting(&self, address: usize) -> Option<usize> {
         if self.segments.arena().contains(address) {
             return self.usable_size(address);
+        }
+        if let Some(bytes) = self.profile().guards().size_in_place(address) {
+            return Some(bytes);
         }
         self.segments
             .try_huge_at(address)
@@ -81,7 +95,8 @@ impl<O: Os> Heap<O> {
             BlockKind::Small(class) if class.keeps(size) => return Ok(Some(block)),
             BlockKind::Small(class) => class.block_bytes(),
             BlockKind::Large(run) => run.pages.bytes(),
-            BlockKind::Huge(bytes) => bytes,
+            BlockKind::Huge(bytes) | BlockKind::Guarded(bytes) => bytes,
+            BlockKind::Misused => return Ok(None),
         };
         // For the profile a block that is resized is freed and allocated.
         let may_stay = match kind {
@@ -123,7 +138,7 @@ impl<O: Os> Heap<O> {
                 let resize = || self.segments.resize_huge(block, size.max(1));
                 resize().or_else(|| self.retry(front, resize))
             }
-            BlockKind::Small(_) | BlockKind::Foreign => None,
+            _ => None,
         }
     }
 

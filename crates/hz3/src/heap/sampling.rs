@@ -7,6 +7,9 @@
 //!
 //! A sampled large block is an ordinary one with a mark; a huge block is found by its address. A
 //! request whose sample finds no memory gets an ordinary block.
+//!
+//! With guards a sampled small block lies in their mapping instead, see
+//! [`crate::profiler::guards`]. It has a twin and a record only while the profile runs.
 
 use core::ptr::NonNull;
 
@@ -17,8 +20,9 @@ use crate::cache::Front;
 use crate::central::Central;
 use crate::os::{Os, Refused};
 use crate::profiler::Profile;
+use crate::profiler::guards::Place;
 use crate::profiler::snapshot::Snapshot;
-use crate::profiler::table::Sample;
+use crate::profiler::table::{FRAMES, Sample};
 use crate::segment::large::NotABlock;
 
 impl<O: Os> Heap<O> {
@@ -30,6 +34,11 @@ impl<O: Os> Heap<O> {
     /// present mean.
     pub(crate) fn start_profile(&self, rate: u64) -> Result<(), Refused> {
         self.profile.start(self.os(), rate, |sealed| self.registry.set_sealed(sealed))
+    }
+
+    /// Starts to guard sampled blocks.
+    pub(crate) fn start_guards(&self) -> Result<(), Refused> {
+        self.profile.start_guards(self.os(), |sealed| self.registry.set_sealed(sealed))
     }
 
     /// Ends the heap profile. Live samples are followed until they are freed.
@@ -65,6 +74,15 @@ impl<O: Os> Heap<O> {
         size: usize,
         align: usize,
     ) -> Option<NonNull<u8>> {
+        let mut frames = [0; FRAMES];
+        let stack = self.profile.stack(&mut frames);
+        if !self.profile.is_recording() {
+            if let Some((block, _)) = self.allocate_guarded(size, align, stack) {
+                return Some(block);
+            }
+            // SAFETY: the caller's promise.
+            return unsafe { self.allocate_unsampled(front, class) };
+        }
         // SAFETY: the caller's promise.
         let twin = unsafe { self.allocate_unsampled(front, class) }?;
         let address = twin.addr().get();
@@ -73,16 +91,59 @@ impl<O: Os> Heap<O> {
         let Some(_) = offset.filter(|&offset| self.segments.class_at(offset) == class) else {
             return Some(twin);
         };
+        let sample = Sample { size, twin: address, is_huge: false };
+        if let Some((block, place)) = self.allocate_guarded(size, align, stack) {
+            let start = block.addr().get();
+            match self.profile.enter(self.os(), start, sample, stack) {
+                Some(number) => self.profile.guards().set_sample(place, number),
+                // No record has the twin.
+                None => self.free_twin(front, address),
+            }
+            return Some(block);
+        }
         let Some(block) = self.segments.allocate_large(size.max(1), align) else {
             return Some(twin);
         };
-        let sample = Sample { size, twin: address, is_huge: false };
-        let Some(number) = self.profile.enter(self.os(), block.start.addr().get(), sample) else {
+        let start = block.start.addr().get();
+        let Some(number) = self.profile.enter(self.os(), start, sample, stack) else {
             self.segments.take_back_large(block);
             return Some(twin);
         };
         self.segments.mark_sampled(&block, number);
         Some(block.start)
+    }
+
+    /// Allocates a block beside an inaccessible page, if there are guards and they have room. Also
+    /// returns its place.
+    fn allocate_guarded(
+        &self,
+        size: usize,
+        align: usize,
+        stack: &[usize],
+    ) -> Option<(NonNull<u8>, Place)> {
+        let guards = self.profile.guards();
+        if !guards.are_mapped() {
+            return None;
+        }
+        guards.allocate(self.os(), size, align, self.profile.random_word(), stack)
+    }
+
+    /// Frees a guarded block and its twin. Returns false if the address is not in the guards'
+    /// mapping. A misuse is noted there.
+    pub(super) fn free_guarded(&self, front: Front<'_>, block: *mut u8) -> bool {
+        let guards = self.profile.guards();
+        if !guards.contains(block.addr()) {
+            return false;
+        }
+        let mut frames = [0; FRAMES];
+        let stack = self.profile.stack(&mut frames);
+        if let Some(number) = guards.free(self.os(), block.addr(), stack)
+            && number != 0
+        {
+            let twin = self.profile.leave(self.os(), number);
+            self.free_twin(front, twin);
+        }
+        true
     }
 
     /// Counts a large or huge block of `size` bytes, which no thread frees meanwhile, and samples
@@ -95,10 +156,15 @@ impl<O: Os> Heap<O> {
 
     #[cold]
     fn sample_large(&self, block: NonNull<u8>, size: usize) {
+        if !self.profile.is_recording() {
+            return;
+        }
+        let mut frames = [0; FRAMES];
+        let stack = self.profile.stack(&mut frames);
         let address = block.addr().get();
         let large = self.segments.arena().offset_of(address);
         let sample = Sample { size, twin: 0, is_huge: large.is_none() };
-        let Some(number) = self.profile.enter(self.os(), address, sample) else { return };
+        let Some(number) = self.profile.enter(self.os(), address, sample, stack) else { return };
         if let Some(offset) = large {
             self.segments.mark_sampled_at(offset, number);
         }

@@ -51,6 +51,7 @@ pub struct Config {
     pub(crate) profile_leaks: bool,
     pub(crate) metrics: Option<ReportPath>,
     pub(crate) metrics_ms: Within<100, 86_400_000>,
+    pub(crate) guard: bool,
     /// Slow paths per validation of the heap (`HZ3_VALIDATE`); 0 means no validation.
     #[cfg(feature = "check")]
     pub(crate) validate: Within<0, 1_000_000_000>,
@@ -153,6 +154,7 @@ impl Config {
             profile_leaks: false,
             metrics: None,
             metrics_ms: DEFAULT_METRICS_MS,
+            guard: false,
             #[cfg(feature = "check")]
             validate: DEFAULT_VALIDATE,
         }
@@ -326,6 +328,17 @@ impl Config {
     #[must_use]
     pub const fn metrics_ms(mut self, ms: Within<100, 86_400_000>) -> Config {
         self.metrics_ms = ms;
+        self
+    }
+
+    /// Sets whether sampled blocks of up to 32 KiB lie beside an inaccessible page and become
+    /// inaccessible when they are freed (`HZ3_GUARD`). Default off.
+    ///
+    /// [`Config::profile_rate`] says how many are sampled, also without a profile. A use beyond
+    /// such a block or after its free ends the process, with a report on stderr.
+    #[must_use]
+    pub const fn guard(mut self, guard: bool) -> Config {
+        self.guard = guard;
         self
     }
 }

@@ -37,7 +37,7 @@ const fn setting(
     Setting { name, unit, field, live: None }
 }
 
-const OPTIONS: [Setting; 20] = [
+const OPTIONS: [Setting; 21] = [
     setting("THREAD_CACHE", "", |config| &mut config.thread_cache_bytes),
     setting("CACHE_LENGTH", "blocks", |config| &mut config.cache_length),
     setting("ARENA", "", |config| &mut config.arena_bytes),
@@ -58,6 +58,7 @@ const OPTIONS: [Setting; 20] = [
     setting("PROFILE_LEAKS", "", |config| &mut config.profile_leaks),
     setting("METRICS", "", |config| &mut config.metrics).live("metrics"),
     setting("METRICS_MS", "milliseconds", |config| &mut config.metrics_ms).live("metrics_ms"),
+    setting("GUARD", "", |config| &mut config.guard),
 ];
 
 /// The options of the experiments: their limits.

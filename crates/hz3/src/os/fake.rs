@@ -6,7 +6,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec;
 use std::vec::Vec;
@@ -34,6 +34,8 @@ struct Window {
 struct Memory {
     window: Option<Window>,
     mappings: BTreeMap<usize, (Backing, usize)>,
+    /// The pages of mappings that [`Os::open`] opened.
+    open: BTreeSet<usize>,
 }
 
 // SAFETY: the pointers lead to allocations that the fake system owns.
@@ -178,6 +180,22 @@ impl Fake {
         self.change(span, State::Unmapped, State::Occupied);
     }
 
+    /// Returns how many pages [`Os::open`] opened that are still open.
+    pub(crate) fn open_pages(&self) -> usize {
+        self.memory().open.len()
+    }
+
+    fn set_open(&self, span: Span, is_open: bool) {
+        let mut memory = self.memory();
+        let start = span.start.addr().get();
+        assert!((start | span.bytes).is_multiple_of(self.page_size), "parts of a page");
+        for page in (start..start + span.bytes).step_by(self.page_size) {
+            let changed =
+                if is_open { memory.open.insert(page) } else { memory.open.remove(&page) };
+            assert!(changed, "the page is in that state already");
+        }
+    }
+
     /// Calls `access` with the states of a span of the window.
     fn states<R>(&self, span: Span, access: impl FnOnce(&mut [State]) -> R) -> R {
         let mut memory = self.memory();
@@ -298,6 +316,28 @@ impl Os for Fake {
         assert_eq!(bytes, span.bytes, "a mapping is unmapped whole");
         self.mapped.fetch_sub(1, Ordering::Relaxed);
         backing.free();
+    }
+
+    fn map_closed(&self, bytes: usize) -> Option<NonNull<u8>> {
+        self.map(bytes, self.page_size)
+    }
+
+    unsafe fn open(&self, span: Span) -> Result<(), Refused> {
+        if self.fails() {
+            return Err(Refused);
+        }
+        self.set_open(span, true);
+        Ok(())
+    }
+
+    unsafe fn close(&self, span: Span) -> Result<(), Refused> {
+        if self.fails() {
+            return Err(Refused);
+        }
+        self.set_open(span, false);
+        // SAFETY: the caller owns the range.
+        unsafe { span.start.write_bytes(0, span.bytes) };
+        Ok(())
     }
 
     fn resident_bytes(&self, span: Span) -> usize {

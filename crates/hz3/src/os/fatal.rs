@@ -50,6 +50,11 @@ fn die(what: core::fmt::Arguments<'_>) -> ! {
     // An error is ignored, because it cannot be reported anywhere.
     // SAFETY: the buffer is initialised.
     let _ = unsafe { syscall(libc::SYS_write, [file, start, bytes.len(), 0, 0, 0]) };
+    end()
+}
+
+/// Ends the process after a report: raises SIGABRT.
+pub(crate) fn end() -> ! {
     // A handler of SIGABRT may allocate, fork or exit. It must not wait for a lock that this thread
     // holds.
     held::begin_operation();

@@ -167,10 +167,8 @@ impl Linux {
         // SAFETY: the mapping has a page before and one behind these bytes.
         let start = unsafe { all.add(page) };
         let address = start.as_ptr().expose_provenance();
-        let protection = READ_WRITE.cast_unsigned() as usize;
         // SAFETY: whole pages of the fresh mapping.
-        let opened = unsafe { syscall(libc::SYS_mprotect, [address, bytes, protection, 0, 0, 0]) };
-        if opened.is_err() {
+        if unsafe { Self::protect(Span { start, bytes }, READ_WRITE) }.is_err() {
             // SAFETY: the mapping was just made and is not used.
             let _ = unsafe { Self::unmap_range(all, bytes + 2 * page) };
             return None;
@@ -210,6 +208,17 @@ impl Linux {
         let [start, bytes] = [&RESERVED[0], &RESERVED[1]].map(|word| word.load(Ordering::Relaxed));
         let offset = span.start.addr().get().wrapping_sub(start);
         offset < bytes && span.bytes <= bytes - offset
+    }
+
+    /// Changes the protection of whole pages.
+    ///
+    /// # Safety
+    /// The caller owns the range.
+    unsafe fn protect(span: Span, protection: c_int) -> Result<(), Refused> {
+        let address = span.start.as_ptr().expose_provenance();
+        let protection = protection.cast_unsigned() as usize;
+        // SAFETY: the caller's promise.
+        unsafe { syscall(libc::SYS_mprotect, [address, span.bytes, protection, 0, 0, 0]) }.map(drop)
     }
 
     unsafe fn advise(span: Span, advice: c_int) -> Result<(), Refused> {
@@ -368,6 +377,25 @@ impl Os for Linux {
     unsafe fn unmap(&self, span: Span) {
         // SAFETY: the caller's promise is that of `unmap_range`.
         let _ = unsafe { Self::unmap_range(span.start, span.bytes) };
+    }
+
+    fn map_closed(&self, bytes: usize) -> Option<NonNull<u8>> {
+        Self::map_anywhere(bytes, libc::PROT_NONE)
+    }
+
+    unsafe fn open(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::protect(span, READ_WRITE) }
+    }
+
+    unsafe fn close(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::protect(span, libc::PROT_NONE)? };
+        // Without this the memory would stay until the range is used again. A refusal (locked
+        // pages) costs memory only.
+        // SAFETY: the caller's promise.
+        let _kept = unsafe { Self::advise(span, libc::MADV_DONTNEED) };
+        Ok(())
     }
 
     fn resident_bytes(&self, span: Span) -> usize {

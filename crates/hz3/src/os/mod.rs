@@ -130,6 +130,21 @@ pub(crate) trait Os: Sync {
     /// The span is such a mapping and is not used any more.
     unsafe fn unmap(&self, span: Span);
 
+    /// Maps address space outside the arena that is inaccessible until [`Os::open`].
+    fn map_closed(&self, bytes: usize) -> Option<NonNull<u8>>;
+
+    /// Makes a closed range readable and writable.
+    ///
+    /// # Safety
+    /// The range lies in a mapping of [`Os::map_closed`] and belongs to the caller.
+    unsafe fn open(&self, span: Span) -> Result<(), Refused>;
+
+    /// Makes an open range inaccessible and gives its memory back. After a refusal it is open.
+    ///
+    /// # Safety
+    /// As for [`Os::open`]; nothing but a faulty program uses the range any more.
+    unsafe fn close(&self, span: Span) -> Result<(), Refused>;
+
     /// Returns the resident bytes of a range, which is committed or mapped; 0 if unknown.
     fn resident_bytes(&self, span: Span) -> usize;
 

@@ -43,11 +43,13 @@ pub(crate) const HUGE: u8 = 10;
 pub(crate) const PAGES: u8 = 11;
 /// Guards the first fault that was found; the process ends when the thread holds no lock any more.
 pub(crate) const FAULT: u8 = 12;
+/// Guards the places of guarded blocks that are free, and the misuse that was found first.
+pub(crate) const GUARDS: u8 = 13;
 
 /// Returns the name of a rank, for messages.
 #[cfg(any(test, feature = "check"))]
 pub(super) fn name(rank: u8) -> &'static str {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 14] = [
         "start",
         "ageing",
         "purging",
@@ -61,6 +63,7 @@ pub(super) fn name(rank: u8) -> &'static str {
         "huge blocks",
         "pages",
         "fault",
+        "guards",
     ];
     NAMES.get(usize::from(rank)).copied().unwrap_or("of no rank")
 }

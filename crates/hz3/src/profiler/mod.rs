@@ -13,12 +13,15 @@
 //! | `snapshot` | a copy of the tables, for a report |
 //! | `pprof` | the profile as a gzipped protocol buffer |
 //! | `probes` | the probes of OpenTelemetry |
+//! | `guards` | sampled blocks beside inaccessible pages |
 //! | `unwind` | the stack of the calling thread |
 //!
 //! The heap decides where a sampled block lies ([`crate::heap`]); the process, where a profile is
 //! written.
 
 pub(crate) mod estimate;
+#[expect(unsafe_code, reason = "opens, closes and fills the pages of guarded blocks")]
+pub(crate) mod guards;
 pub(crate) mod pprof;
 #[expect(unsafe_code, reason = "places probes and their semaphores")]
 mod probes;
@@ -40,12 +43,16 @@ use crate::options::Config;
 use crate::os::lock::{Guard, Lock};
 use crate::os::{Os, Refused, rank};
 use estimate::{sampled_share, standard_exponential};
+use guards::Guards;
 use table::{FRAMES, Freed, Sample, Table};
 
 /// The profile of a heap.
 #[derive(Debug)]
 pub(crate) struct Profile {
+    /// Whether allocations are sampled, for the tables or for guards.
     is_on: AtomicBool,
+    /// Whether samples are entered into the tables.
+    is_recording: AtomicBool,
     /// Mean bytes between two samples.
     rate: AtomicU64,
     /// The state of the generator of random numbers.
@@ -63,12 +70,14 @@ pub(crate) struct Profile {
     /// Whether a dump is due: see [`Profile::take_dump`].
     is_dump_due: AtomicBool,
     table: Lock<Table, { rank::PROFILE }>,
+    guards: Guards,
 }
 
 impl Profile {
     pub(crate) fn new(config: &Config) -> Profile {
         Profile {
             is_on: AtomicBool::new(false),
+            is_recording: AtomicBool::new(false),
             rate: AtomicU64::new(u64::from(config.profile_rate.get())),
             random: AtomicU64::new(1),
             countdown: AtomicI64::new(-1),
@@ -78,6 +87,7 @@ impl Profile {
             is_for_tracer: AtomicBool::new(false),
             is_dump_due: AtomicBool::new(false),
             table: Lock::new(Table::new(to_u64(config.profile_growth))),
+            guards: Guards::new(),
         }
     }
 
@@ -85,6 +95,32 @@ impl Profile {
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether samples are entered into the tables now.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.is_recording.load(Ordering::Relaxed)
+    }
+
+    /// Returns the guards, of which there may be none.
+    pub(crate) fn guards(&self) -> &Guards {
+        &self.guards
+    }
+
+    /// Starts to guard samples, for ever. `seal` is as for [`Profile::start`].
+    ///
+    /// # Errors
+    /// The system has no memory for the guards; nothing was changed.
+    pub(crate) fn start_guards<O: Os>(
+        &self,
+        os: &O,
+        seal: impl FnOnce(bool),
+    ) -> Result<(), Refused> {
+        let _table = self.table.lock();
+        self.guards.map(os)?;
+        self.is_on.store(true, Ordering::Relaxed);
+        seal(true);
+        Ok(())
     }
 
     /// Returns the mean of the bytes between two samples.
@@ -114,17 +150,22 @@ impl Profile {
             self.rate.store(rate, Ordering::Relaxed);
         }
         self.was_started.store(true, Ordering::Relaxed);
+        self.is_recording.store(true, Ordering::Relaxed);
         self.is_on.store(true, Ordering::Relaxed);
         // Under the lock, so that of two calls one comes after the other.
         seal(true);
         Ok(())
     }
 
-    /// Ends sampling. Samples that are live are followed until their blocks are freed.
+    /// Ends the recording of samples, and sampling too unless there are guards. Samples that are
+    /// live are followed until their blocks are freed.
     pub(crate) fn stop(&self, seal: impl FnOnce(bool)) {
         let _table = self.table.lock();
-        self.is_on.store(false, Ordering::Relaxed);
-        seal(false);
+        self.is_recording.store(false, Ordering::Relaxed);
+        if !self.guards.are_mapped() {
+            self.is_on.store(false, Ordering::Relaxed);
+            seal(false);
+        }
     }
 
     /// Returns whether to start or to stop the profile now, because the first tracer came or the
@@ -145,7 +186,7 @@ impl Profile {
             return None;
         }
         if is_traced {
-            let is_for_tracer = !self.is_on();
+            let is_for_tracer = !self.is_recording();
             self.is_for_tracer.store(is_for_tracer, Ordering::Relaxed);
             return is_for_tracer.then_some(true);
         }
@@ -176,12 +217,17 @@ impl Profile {
 
     /// Draws the bytes until the next sample, from an exponential distribution.
     pub(crate) fn draw(&self) -> i64 {
+        estimate::scaled(standard_exponential(self.random_word()), self.rate())
+    }
+
+    /// Returns 64 random bits.
+    pub(crate) fn random_word(&self) -> u64 {
         const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
         // The generator SplitMix64: a Weyl sequence, mixed.
         let mut word = self.random.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
         word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        estimate::scaled(standard_exponential(word ^ (word >> 31)), self.rate())
+        word ^ (word >> 31)
     }
 
     /// Counts a request of `size` bytes down and returns whether it is to be sampled. The countdown
@@ -203,19 +249,30 @@ impl Profile {
         self.count_down(&self.countdown, size)
     }
 
-    /// Enters a sampled block at `address`, with the calling thread's stack. Returns the
-    /// number of its record; `None` if the table is full or there was no start yet.
+    /// Returns the return addresses on the calling thread's stack, without the library's own.
     #[inline(never)]
-    pub(crate) fn enter<O: Os>(&self, os: &O, address: usize, sample: Sample) -> Option<u32> {
-        let mut frames = [0; FRAMES];
-        let count = unwind::walk(&mut frames);
+    pub(crate) fn stack<'a>(&self, frames: &'a mut [usize; FRAMES]) -> &'a [usize] {
+        let count = unwind::walk(frames);
         let own = self.own_code.each_ref().map(|end| end.load(Ordering::Relaxed));
         let is_own = |frame: &&usize| **frame >= own[0] && **frame < own[1];
         let skipped = frames[..count].iter().take_while(is_own).count();
+        &frames[skipped..count]
+    }
+
+    /// Enters a sampled block at `address`, with the stack that allocated it. Returns the number of
+    /// its record; `None` if the table is full or there was no start yet.
+    #[inline(never)]
+    pub(crate) fn enter<O: Os>(
+        &self,
+        os: &O,
+        address: usize,
+        sample: Sample,
+        stack: &[usize],
+    ) -> Option<u32> {
         let weight = 1.0 / sampled_share(sample.size.max(1), self.rate());
         let now = os.now_ns();
         let mut table = self.table.lock();
-        let entered = table.enter(address, sample, weight, now, &frames[skipped..count]);
+        let entered = table.enter(address, sample, weight, now, stack);
         if table.take_growth() {
             self.is_dump_due.store(true, Ordering::Relaxed);
         }

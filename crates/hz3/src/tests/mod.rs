@@ -6,6 +6,7 @@ mod breakdown;
 mod busy;
 mod exhaustion;
 mod fork;
+mod guard;
 mod idle_classes;
 mod limit;
 mod model;

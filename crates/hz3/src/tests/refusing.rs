@@ -101,6 +101,18 @@ impl Os for Refusing {
         unsafe { Linux.unmap(span) };
     }
 
+    fn map_closed(&self, bytes: usize) -> Option<NonNull<u8>> {
+        Linux.map_closed(bytes)
+    }
+
+    unsafe fn open(&self, span: Span) -> Result<(), Refused> {
+        unsafe { Linux.open(span) }
+    }
+
+    unsafe fn close(&self, span: Span) -> Result<(), Refused> {
+        unsafe { Linux.close(span) }
+    }
+
     fn resident_bytes(&self, span: Span) -> usize {
         Linux.resident_bytes(span)
     }

@@ -13,6 +13,7 @@ mod emergency;
 mod environment;
 mod file;
 mod fork;
+mod guard;
 mod metrics;
 mod page;
 mod process;
@@ -383,7 +384,10 @@ pub(crate) fn usable_size(address: usize) -> Option<usize> {
     if shut::is_shut() {
         return shut::usable_size(address);
     }
-    existing_heap()?.usable_size(address).or_else(|| emergency::usable_size(address))
+    let heap = existing_heap()?;
+    let found = heap.usable_size(address);
+    guard::poll(heap);
+    found.or_else(|| emergency::usable_size(address))
 }
 
 /// Gives free memory back, except up to `keep` bytes; see [`crate::collect`].

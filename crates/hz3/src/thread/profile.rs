@@ -7,7 +7,7 @@
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 
-use super::{existing_heap, file, heap, process, report, shut};
+use super::{existing_heap, file, guard, heap, process, report, shut};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::options::{Config, ControlError, ProcessPath, write_bytes};
@@ -44,16 +44,24 @@ pub(super) fn begin(heap: &Heap<Linux>, config: &Config) {
         // Without memory for the tables there is no profile; the report at exit says so.
         let _refused = start_on(heap, 0);
     }
+    if config.guard {
+        guard::begin(heap);
+    }
 }
 
 fn start_on(heap: &Heap<Linux>, rate: u64) -> bool {
+    prepare(heap);
+    heap.start_profile(rate).is_ok()
+}
+
+/// Seeds the samples and finds the library's own code, unless samples are taken already.
+pub(super) fn prepare(heap: &Heap<Linux>) {
     let profile = heap.profile();
     if !profile.is_on() {
         profile.seed(Linux.now_ns() ^ (core::ptr::from_ref(profile).addr() as u64).rotate_left(32));
         let (start, end) = own_library();
         profile.set_own_code(start, end);
     }
-    heap.start_profile(rate).is_ok()
 }
 
 /// Starts the profile; see [`crate::profile::start`].
@@ -132,6 +140,7 @@ pub(super) fn poll(heap: &Heap<Linux>) {
     if heap.profile().take_dump() {
         dump(heap);
     }
+    guard::poll(heap);
     if let Some(starts) = heap.profile().take_tracer_wish() {
         follow_tracer(heap, starts);
     }
@@ -205,14 +214,15 @@ fn print_live(snapshot: &Snapshot) {
         // Writing to a `FixedBuffer` never fails.
         let _ = writeln!(text, "hz3: live at exit: about {bytes:.0} bytes in {objects:.0} blocks");
         for address in snapshot.stack(next.1).take(LEAKING_FRAMES) {
-            let _ = describe(address, &mut text);
+            let _ = describe(address, 1, &mut text);
         }
         text.print();
     }
 }
 
-/// Writes the file and the offset of an address's code, as `addr2line` takes them.
-fn describe(address: usize, out: &mut dyn Write) -> core::fmt::Result {
+/// Writes the file and the offset of an address's code, as `addr2line` takes them. The code begins
+/// `before` bytes before the address: a return address lies behind its call.
+pub(super) fn describe(address: usize, before: usize, out: &mut dyn Write) -> core::fmt::Result {
     let mut written = Ok(());
     let mut is_known = false;
     file::each_line(c"/proc/self/maps", |line| {
@@ -220,7 +230,7 @@ fn describe(address: usize, out: &mut dyn Write) -> core::fmt::Result {
             && (line.start..line.end).contains(&address)
         {
             is_known = true;
-            let offset = address - line.start + line.offset - 1;
+            let offset = address - line.start + line.offset - before;
             written = write!(out, "hz3:   {address:#x} ")
                 .and_then(|()| write_bytes(out, line.name))
                 .and_then(|()| writeln!(out, "+{offset:#x}"));
