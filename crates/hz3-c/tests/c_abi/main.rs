@@ -31,4 +31,5 @@ mod probes;
 mod profile;
 mod refused;
 mod signals;
+mod termination;
 mod threads;

@@ -201,8 +201,8 @@ impl Config {
         self
     }
 
-    /// Sets where statistics are written when the process ends (`HZ3_STATS`). Default
-    /// [`Report::None`].
+    /// Sets where statistics are written when the process ends (`HZ3_STATS`): at exit, and by a
+    /// handler of SIGTERM if the program has none. Default [`Report::None`].
     #[must_use]
     pub const fn report(mut self, report: Report) -> Config {
         self.report = report;

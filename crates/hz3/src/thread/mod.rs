@@ -21,6 +21,7 @@ pub(crate) mod profile;
 mod reclaimer;
 mod report;
 mod shut;
+mod signal;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -181,6 +182,7 @@ fn register_process_hooks() {
         order::may_call("atexit");
         // SAFETY: the handler is a function of an object that stays loaded.
         unsafe { libc::atexit(report_at_exit) };
+        signal::report_at_termination();
     }
 }
 
@@ -198,6 +200,16 @@ unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
 }
 
 extern "C" fn report_at_exit() {
+    report_once();
+}
+
+/// Writes the report and the profile: at exit, or when SIGTERM ends the process. Whichever is first
+/// in a process writes.
+fn report_once() {
+    static IS_WRITTEN: AtomicBool = AtomicBool::new(false);
+    if IS_WRITTEN.swap(true, Ordering::Relaxed) {
+        return;
+    }
     if shut::is_shut() {
         report::refuse();
         return;

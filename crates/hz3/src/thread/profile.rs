@@ -7,7 +7,7 @@
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 
-use super::{existing_heap, file, guard, heap, process, report, shut};
+use super::{existing_heap, file, guard, heap, process, report, shut, signal};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::options::{Config, ControlError, ProcessPath, write_bytes};
@@ -244,21 +244,12 @@ pub(super) fn describe(address: usize, before: usize, out: &mut dyn Write) -> co
 pub(super) fn handle_signal() {
     let config = *super::GLOBAL.start.lock();
     let Some(config) = config.filter(|config| config.profile.is_some()) else { return };
-    let Ok(signal) = c_int::try_from(config.profile_signal.get()) else { return };
-    if signal == 0 {
+    let Ok(number) = c_int::try_from(config.profile_signal.get()) else { return };
+    if number == 0 {
         return;
     }
-    // SAFETY: all zeros is a valid value of the structure.
-    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
-    // SAFETY: the structure is valid for writing.
-    let asked = unsafe { libc::sigaction(signal, core::ptr::null(), &raw mut action) };
-    if asked != 0 || action.sa_sigaction != libc::SIG_DFL {
-        return;
-    }
-    action.sa_sigaction = ask as *const () as usize;
-    action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the handler is a function of an object that stays loaded, and only stores a flag.
-    unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) };
+    // The handler only stores a flag.
+    signal::handle_unless_handled(number, ask, libc::SA_RESTART);
 }
 
 /// The handler of the signal.

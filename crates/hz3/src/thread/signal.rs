@@ -1,0 +1,40 @@
+//! Handlers of signals, for programs that have none of their own.
+
+use core::ffi::c_int;
+use core::ptr;
+
+use super::report_once;
+
+/// Installs a handler if the signal still has its default action. Other handlers stay: those that
+/// the program has, and those that it installs later, which replace this one.
+///
+/// Call it with no lock held. The handler is a function of an object that stays loaded.
+pub(super) fn handle_unless_handled(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) {
+    // SAFETY: all zeros is a valid value of the structure.
+    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+    // SAFETY: the structure is valid for writing.
+    let asked = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) };
+    if asked != 0 || action.sa_sigaction != libc::SIG_DFL {
+        return;
+    }
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = flags;
+    // SAFETY: the structure is valid, and the caller answers for the handler.
+    unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+}
+
+/// Makes SIGTERM write the report before it ends a process that has no handler for it.
+///
+/// The report takes the heap's locks. If the signal interrupts an operation of the heap, there is
+/// one line instead, so nothing waits for a lock that the interrupted code holds.
+pub(super) fn report_at_termination() {
+    handle_unless_handled(libc::SIGTERM, report_and_end, libc::SA_RESETHAND);
+}
+
+/// The handler of SIGTERM. The kernel has restored the default action before it runs.
+extern "C" fn report_and_end(signal: c_int) {
+    report_once();
+    // The signal is blocked until the handler returns; then its default action ends the process.
+    // SAFETY: raise has no precondition.
+    unsafe { libc::raise(signal) };
+}
