@@ -1,6 +1,6 @@
 //! The plan and the results of an experiment on disk: JSON for resuming, CSV for calculating.
 
-use super::cases::{Case, Level, Suite};
+use super::cases::{Case, Level, Suite, What};
 use super::machine::Machine;
 use super::schedule::Slot;
 use super::trial::{Figures, Measure};
@@ -8,6 +8,7 @@ use crate::failure::{Failure, Result};
 use crate::files;
 use crate::measure::load;
 use crate::peers::{Missing, Peer};
+use crate::text;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -68,6 +69,19 @@ pub(crate) fn own_command() -> String {
 }
 
 impl Record {
+    /// Formats a speed figure of a case as its reader thinks of it: a command's as the time, or the
+    /// instructions, of a run.
+    pub(crate) fn pace(&self, case: usize, speed: f64) -> String {
+        match (self.measure, &self.cases[case].what) {
+            (Measure::Time, What::Bench(_)) => format!("{} op/s", text::si(speed)),
+            (Measure::Time, What::Command(_)) => format!("{:.3} s", 1.0 / speed),
+            (Measure::Instructions, What::Bench(_)) => format!("{:.1} instr./op", 1e6 / speed),
+            (Measure::Instructions, What::Command(_)) => {
+                format!("{} instr.", text::si(1e6 / speed))
+            }
+        }
+    }
+
     /// Reads a record.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)

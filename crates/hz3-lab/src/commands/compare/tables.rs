@@ -40,14 +40,14 @@ pub(crate) fn all(record: &Record, analysis: &Analysis) -> String {
 fn speed(record: &Record, analysis: &Analysis) -> String {
     let base = &record.peers[record.base].name;
     let others = || (0..record.peers.len()).filter(|&peer| peer != record.base);
-    let base_head = format!("{base}, op/s");
-    let heads: Vec<&str> = ["case", base_head.as_str()]
+    let heads: Vec<&str> = ["case", base.as_str()]
         .into_iter()
         .chain(others().map(|peer| record.peers[peer].name.as_str()))
         .collect();
     let mut table = text::table::plain(&heads, 1);
-    for (case, cells) in record.cases.iter().zip(&analysis.cells) {
-        let absolute = cells[record.base].speed.map_or("-".to_owned(), text::si);
+    for (index, (case, cells)) in record.cases.iter().zip(&analysis.cells).enumerate() {
+        let absolute = cells[record.base].speed;
+        let absolute = absolute.map_or("-".to_owned(), |speed| record.pace(index, speed));
         let ratios = others().map(|peer| ratio(&cells[peer]));
         let row = [case.name.clone(), absolute].into_iter().chain(ratios);
         table.add_row(row.collect::<Vec<_>>());

@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn one_round_decides_neither_time_nor_peak_and_commands_have_seconds() {
+        let what = What::Command("true".to_owned());
+        let case = Case { name: "a".to_owned(), what, is_speed: true, rounds: 1 };
+        let record = Record::simulated(&["hz3", "glibc"], vec![case], 1, |slot| Figures {
+            speed: Some([2.0, 4.0][slot.peer]),
+            peak_rss_kb: [200.0, 100.0][slot.peer],
+            ..Figures::default()
+        });
+        let lines = Suite::Programs.lines(&record, &Analysis::of(&record));
+        assert!(lines.iter().all(|line| line.met.is_none()), "{lines:?}");
+        assert_eq!(lines[0].beside, "glibc: 0.250 s");
+        assert!(lines[1].found.starts_with("x 2.00"), "{lines:?}");
+    }
+
+    #[test]
     fn speed_wants_more_than_the_best_and_no_more_memory_than_the_least() {
         let names = ["glibc", "jemalloc", "hz3", "hoard", "mimalloc"];
         let judged = |speed: f64, peak: f64| {

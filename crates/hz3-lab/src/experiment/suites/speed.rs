@@ -4,7 +4,7 @@
 use super::Line;
 use crate::experiment::analysis::{Analysis, mean_ratio, ratios, values};
 use crate::experiment::cases::{Case, Level};
-use crate::experiment::decision::{Decision, at_least};
+use crate::experiment::decision::{Decision, at_least, at_most};
 use crate::experiment::record::Record;
 use crate::stats::estimate::{self, Estimate};
 use crate::text;
@@ -110,8 +110,8 @@ fn speed(
         case: record.cases[case].name.clone(),
         found: times(estimate.as_ref()),
         wanted: format!("at least x {:.2}", targets.case),
-        beside: beside(record, best, theirs.map(|speed| format!("{} op/s", text::si(speed)))),
-        met: estimate.and_then(|estimate| met(&estimate, targets.case)),
+        beside: beside(record, best, theirs.map(|speed| record.pace(case, speed))),
+        met: estimate.and_then(|estimate| met(at_least(&estimate, targets.case))),
     }
 }
 
@@ -129,13 +129,16 @@ fn peak(
     let frugal: Vec<usize> = others.iter().filter(frugal).copied().collect();
     let least = best_of(&frugal, |peer| cells[peer].peak_rss_kb.map(|kb| -kb));
     let theirs = least.and_then(|least| cells[least].peak_rss_kb);
-    let ratio = cells[judged].peak_rss_kb.zip(theirs).map(|(ours, theirs)| ours / theirs);
+    let estimate = least.and_then(|least| {
+        let peaks = ratios(record, case, (judged, least), |figures| Some(figures.peak_rss_kb));
+        estimate::ratio(&values(&peaks))
+    });
     Line {
         case: format!("{}: peak", record.cases[case].name),
-        found: ratio.map_or("-".to_owned(), |ratio| format!("x {ratio:.2}")),
+        found: times(estimate.as_ref()),
         wanted: format!("at most x {:.2}", targets.peak),
         beside: beside(record, least, theirs.map(text::kib)),
-        met: ratio.map(|ratio| ratio <= targets.peak),
+        met: estimate.and_then(|estimate| met(at_most(&estimate, targets.peak))),
     }
 }
 
@@ -158,13 +161,13 @@ fn mean(
         found: times(estimate.as_ref()),
         wanted: format!("at least x {:.2}", targets.mean),
         beside: beside(record, best, None),
-        met: estimate.and_then(|estimate| met(&estimate, targets.mean)),
+        met: estimate.and_then(|estimate| met(at_least(&estimate, targets.mean))),
     }
 }
 
-/// Returns whether a ratio is at least `target`; `None` if its interval contains the target.
-fn met(ratio: &Estimate, target: f64) -> Option<bool> {
-    match at_least(ratio, target) {
+/// Returns whether a target is met; `None` if the interval contains it, or there is none.
+fn met(decision: Decision) -> Option<bool> {
+    match decision {
         Decision::Go => Some(true),
         Decision::NoGo => Some(false),
         Decision::Uncertain | Decision::NoDifference => None,
