@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::vec;
 use std::vec::Vec;
 
+use super::program::{contents, fill, within};
 use super::world::heap_with;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::cache::Front;
@@ -24,12 +25,15 @@ fn guarded_heap() -> Heap<Fake> {
 }
 
 fn allocate(heap: &Heap<Fake>, size: usize, align: usize) -> NonNull<u8> {
+    // SAFETY: no cache is passed, and the alignment is a power of two.
     let block = unsafe { heap.allocate_aligned(Front::Direct, align, size) };
     block.expect("room")
 }
 
 fn free(heap: &Heap<Fake>, block: NonNull<u8>) {
-    assert_eq!(unsafe { heap.free(Front::Direct, block.as_ptr()) }, Ok(()));
+    // SAFETY: no cache is passed; a wrong free is noted, and the test writes to no freed block.
+    let freed = unsafe { heap.free(Front::Direct, block.as_ptr()) };
+    assert_eq!(freed, Ok(()));
 }
 
 fn is_guarded(heap: &Heap<Fake>, block: NonNull<u8>) -> bool {
@@ -54,7 +58,7 @@ fn a_block_begins_or_ends_its_place_and_opens_only_its_pages() {
         let address = block.addr().get();
         assert!(address.is_multiple_of(align));
         assert_eq!(heap.usable_size(address), Some(size));
-        unsafe { block.write_bytes(1, size) };
+        fill(block, 1, size);
         assert_eq!(heap.os().open_pages(), size.max(1).div_ceil(PAGE_BYTES));
         begin += usize::from(address.is_multiple_of(PAGE_BYTES));
         let last = (address + size.max(1)).next_multiple_of(align);
@@ -114,8 +118,8 @@ fn misuse_is_noted_with_its_kind() {
     for (size, offset, kind) in [(93, 93, Kind::WrittenBehind), (0, 0, Kind::WrittenBehind)] {
         let heap = guarded_heap();
         let block = allocate(&heap, size, 16);
-        // SAFETY: the byte lies in the block's page.
-        unsafe { block.add(offset).write(1) };
+        // The byte behind the block lies in its page.
+        fill(within(block, offset), 1, 1);
         let misuse = misuse_of(&heap, block).expect("damage");
         assert_eq!((misuse.kind, misuse.address), (kind, block.addr().get() + offset));
         let misuse = misuse_of(&heap, block).expect("a double free");
@@ -123,7 +127,7 @@ fn misuse_is_noted_with_its_kind() {
         assert_eq!(heap.usable_size(block.addr().get()), Some(0));
         let kind = heap.profile().guards().take_misuse().map(|misuse| misuse.kind);
         assert_eq!(kind, Some(Kind::UseAfterFree));
-        let inside = unsafe { block.add(16) };
+        let inside = within(block, 16);
         assert_eq!(misuse_of(&heap, inside).map(|misuse| misuse.kind), Some(Kind::NotABlock));
         let after = allocate(&heap, 100, 16);
         assert!(!is_guarded(&heap, after), "the process ends: no place is used again");
@@ -179,14 +183,15 @@ fn a_guarded_block_has_a_record_while_the_profile_runs() {
 fn a_guarded_block_is_resized_with_its_contents() {
     let heap = guarded_heap();
     let mut block = allocate(&heap, 10, 16);
-    unsafe { block.write_bytes(7, 10) };
+    fill(block, 7, 10);
     let mut kept = 10;
     for size in [100, 40_000, 5000, 3, 300] {
+        // SAFETY: no cache is passed, and the test uses only the result from here on.
         let moved = unsafe { heap.reallocate(Front::Direct, block, size) };
         let moved = moved.expect("its own").expect("room");
         assert_eq!(is_guarded(&heap, moved), size <= 32 * 1024);
         kept = kept.min(size);
-        assert!((0..kept).all(|at| unsafe { moved.add(at).read() } == 7), "{size}");
+        assert!(contents(moved, kept).iter().all(|&byte| byte == 7), "{size}");
         block = moved;
     }
     free(&heap, block);

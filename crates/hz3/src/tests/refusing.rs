@@ -106,10 +106,12 @@ impl Os for Refusing {
     }
 
     unsafe fn open(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
         unsafe { Linux.open(span) }
     }
 
     unsafe fn close(&self, span: Span) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
         unsafe { Linux.close(span) }
     }
 
