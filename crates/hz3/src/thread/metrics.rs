@@ -80,7 +80,8 @@ pub(super) fn take_due(now_ns: u64, rests: bool) -> bool {
     is_due
 }
 
-/// Replaces the file by what `fill` writes.
+/// Replaces the file by what `fill` writes. Not inlined: the paths take much of the stack.
+#[inline(never)]
 pub(super) fn write(fill: impl FnOnce(&mut Text)) {
     // A copy, because the file is written without the lock.
     let Some(path) = GLOBAL.start.lock().and_then(|config| config.metrics) else { return };

@@ -8,9 +8,8 @@
 //! The reclaimer updates the page after each tick, and slow paths update it where there is no
 //! reclaimer. No other code runs for it. The figures that take long to find out are brought up to
 //! date only when a reader asks: it writes a number into the field `request` by
-//! `process_vm_writev`, and the next update answers.
-//! The file of [`metrics`] is written by the same updates.
-//! It may also write an option to set: a process that may write there could do anything else.
+//! `process_vm_writev`, and the next update answers. It may also write an option to set: a process
+//! that may write there could do anything else. The same updates write the file of [`metrics`].
 //!
 //! One thread at a time writes, under [`WRITING`]. It makes `sequence` odd, writes, and makes it
 //! even. A reader copies the page between two reads of `sequence`, and starts again unless both
@@ -260,7 +259,8 @@ impl Page {
         }
     }
 
-    /// The caller holds [`WRITING`].
+    /// The caller holds [`WRITING`]. Not inlined: it takes more of the stack than an update.
+    #[inline(never)]
     fn write_metrics(&self, stats: &Stats, extra: &Extra, text: &mut metrics::Text) {
         text.gauge("resident_bytes", report::resident_bytes());
         text.gauge("mapped_bytes", stats.committed);
@@ -270,8 +270,8 @@ impl Page {
                 text.value(name, value);
             }
         });
-        let rows = || self.classes.each_ref().map(|row| row.each_ref().map(get));
-        let used = || rows().into_iter().filter(|[_, slabs, ..]| *slabs > 0);
+        let rows = || self.classes.iter().map(|row| row.each_ref().map(get));
+        let used = || rows().filter(|[_, slabs, ..]| *slabs > 0);
         let live = used().map(|[block, _, used, cached]| (block, used - cached.min(used)));
         text.classes("live_blocks", live);
         text.classes(
