@@ -10,9 +10,9 @@
 //! | `reallocate`, `usable_size`, `size_without_waiting` | `resize` | blocks that exist |
 //! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |
 //! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
-//! | `collect`, `tick` | here | reclaim on request |
+//! | `collect`, `tick`, `relieve` | here | reclaim on request |
 //! | `start_profile`, `stop_profile`, `profile` | `sampling` | the heap profile |
-//! | `reconfigure` | here | options that change in a running process |
+//! | `reconfigure`, `reconfigure_limit`, `set_limit` | here | options that change later |
 //! | `stats`, `slow_figures`, `observe`, `write_experiment_lines` | `statistics` | reports |
 //! | `acquire_all`, `release_all`, `abandon_other_threads` | here | fork |
 //!
@@ -33,7 +33,7 @@ use crate::cache::registry::Registry;
 use crate::cache::{Front, ThreadCache};
 
 use crate::central::{self, Central};
-use crate::options::Config;
+use crate::options::{Config, Limit};
 use crate::os::fatal::{fatal, fatal_small};
 use crate::os::{Os, Refused};
 use crate::profiler::Profile;
@@ -120,9 +120,27 @@ impl<O: Os> Heap<O> {
     }
 
     /// Takes the options from a changed configuration that may change in a running process.
+    /// Those of the memory limit are not among them.
     pub(crate) fn reconfigure(&self, config: &Config) {
-        self.segments.limit().reconfigure(config);
         self.reclaim.reconfigure(config);
+    }
+
+    /// Takes another memory limit and its mode, and the bytes near which there is pressure.
+    pub(crate) fn reconfigure_limit(&self, config: &Config, soft: Option<u64>) {
+        self.segments.limit().reconfigure(config);
+        self.set_limit(config.limit, soft);
+    }
+
+    /// Takes another memory limit, and the bytes near which there is pressure.
+    pub(crate) fn set_limit(&self, limit: Limit, soft: Option<u64>) {
+        self.segments.limit().set(limit, soft);
+    }
+
+    /// Gives everything free back because memory is short outside the heap, unless a policy decides
+    /// otherwise. The front is the calling thread's.
+    pub(crate) fn relieve(&self, front: Front<'_>) {
+        self.reclaim.relieve(self.layers(front));
+        self.central.end_if_faulty();
     }
 
     /// Returns a cache for the calling thread; `None` if there is no memory for one.

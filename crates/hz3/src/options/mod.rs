@@ -44,6 +44,7 @@ pub struct Config {
     pub(crate) prefault: bool,
     pub(crate) limit: Limit,
     pub(crate) limit_mode: LimitMode,
+    pub(crate) pressure: bool,
     pub(crate) profile: Option<ReportPath>,
     pub(crate) profile_rate: NonZero<u32>,
     pub(crate) profile_signal: Within<0, 64>,
@@ -65,11 +66,12 @@ pub enum Limit {
     None,
     /// This many bytes of memory that hz3 holds, its tables included.
     Bytes(NonZero<u64>),
-    /// A part of the memory limit of the process's control group, read once at the start.
+    /// A part of the memory limit of the process's control group, which it follows.
     ///
     /// That limit is the lowest one of the group and its ancestors (`memory.max` of cgroup v2,
-    /// `memory.limit_in_bytes` of v1). If there is none, a line on stderr says so and the heap has
-    /// no limit.
+    /// `memory.limit_in_bytes` of v1). Near the same part of the lowest `memory.high` free memory
+    /// goes back too, but nothing is refused. If there is neither at the start, a line on stderr
+    /// says so and the heap has no limit until there is one.
     Cgroup {
         /// The part of the control group's limit, in percent.
         percent: Within<1, 100>,
@@ -147,6 +149,7 @@ impl Config {
             prefault: true,
             limit: Limit::None,
             limit_mode: LimitMode::Fail,
+            pressure: true,
             profile: None,
             profile_rate: DEFAULT_PROFILE_RATE,
             profile_signal: NO_SIGNAL,
@@ -267,6 +270,14 @@ impl Config {
     #[must_use]
     pub const fn limit_mode(mut self, mode: LimitMode) -> Config {
         self.limit_mode = mode;
+        self
+    }
+
+    /// Sets whether everything free goes back at once while tasks of the control group, or of the
+    /// system, wait for memory (`HZ3_PRESSURE`). Default on.
+    #[must_use]
+    pub const fn pressure(mut self, pressure: bool) -> Config {
+        self.pressure = pressure;
         self
     }
 

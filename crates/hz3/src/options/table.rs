@@ -37,7 +37,7 @@ const fn setting(
     Setting { name, unit, field, live: None }
 }
 
-const OPTIONS: [Setting; 21] = [
+const OPTIONS: [Setting; 22] = [
     setting("THREAD_CACHE", "", |config| &mut config.thread_cache_bytes),
     setting("CACHE_LENGTH", "blocks", |config| &mut config.cache_length),
     setting("ARENA", "", |config| &mut config.arena_bytes),
@@ -51,6 +51,7 @@ const OPTIONS: [Setting; 21] = [
     setting("PREFAULT", "", |config| &mut config.prefault),
     setting("LIMIT", "", |config| &mut config.limit).live("limit"),
     setting("LIMIT_MODE", "", |config| &mut config.limit_mode).live("limit_mode"),
+    setting("PRESSURE", "", |config| &mut config.pressure).live("pressure"),
     setting("PROFILE", "", |config| &mut config.profile).live("profile_path"),
     setting("PROFILE_RATE", "", |config| &mut config.profile_rate).live("profile_rate"),
     setting("PROFILE_SIGNAL", "a number", |config| &mut config.profile_signal),

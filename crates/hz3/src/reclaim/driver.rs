@@ -141,6 +141,11 @@ impl Driver {
         }
     }
 
+    /// Returns whether no memory goes back by itself.
+    pub(super) fn is_off(&self) -> bool {
+        self.first_state.load(Ordering::Relaxed) == OFF
+    }
+
     /// Returns what works: 0 nothing, 1 the slow paths, 2 a thread that starts, 3 the thread.
     pub(crate) fn state(&self) -> u32 {
         self.state.load(Ordering::Relaxed)

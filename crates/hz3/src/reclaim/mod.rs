@@ -101,6 +101,17 @@ impl Reclaim {
         segments.limit().note_release(segments.held_bytes());
     }
 
+    /// Gives everything free back, whatever its age, because memory is short outside the heap. A
+    /// policy other than the default decides for itself.
+    pub(crate) fn relieve<O: Os>(&self, layers: Layers<'_, O>) {
+        if self.driver.is_off() || self.experiment.is_some() {
+            return;
+        }
+        self.collect(layers, 0);
+        let segments = layers.segments();
+        segments.limit().note_release(segments.held_bytes());
+    }
+
     /// Makes every free page available because memory is exhausted.
     /// If there is a memory limit, free pages go to the system, because the limit counts them.
     pub(crate) fn make_room<O: Os>(&self, layers: Layers<'_, O>) {

@@ -27,6 +27,8 @@ const GRAIN_PART: u64 = 64;
 pub(crate) struct MemoryLimit {
     /// In bytes; `u64::MAX` if there is no limit.
     limit: AtomicU64,
+    /// The bytes near which there is pressure, at most the limit; `u64::MAX` if there are none.
+    soft: AtomicU64,
     /// Whether the mode is [`LimitMode::Reclaim`].
     may_exceed: AtomicBool,
     under_pressure: AtomicBool,
@@ -41,6 +43,7 @@ impl MemoryLimit {
     pub(crate) fn new(config: &Config) -> MemoryLimit {
         let limit = MemoryLimit {
             limit: AtomicU64::new(u64::MAX),
+            soft: AtomicU64::new(u64::MAX),
             may_exceed: AtomicBool::new(false),
             under_pressure: AtomicBool::new(false),
             next_pressure: AtomicU64::new(0),
@@ -52,13 +55,21 @@ impl MemoryLimit {
 
     /// Takes another limit and mode. Requests that run meanwhile check the old or the new ones.
     pub(crate) fn reconfigure(&self, config: &Config) {
-        let limit = match config.limit {
+        self.may_exceed.store(config.limit_mode == LimitMode::Reclaim, Ordering::Relaxed);
+        self.set(config.limit, None);
+    }
+
+    /// Takes another limit, and the bytes near which there is pressure without a refusal.
+    pub(crate) fn set(&self, limit: Limit, soft: Option<u64>) {
+        let limit = match limit {
             Limit::Bytes(bytes) => bytes.get(),
             Limit::None | Limit::Cgroup { .. } => u64::MAX,
         };
-        self.limit.store(limit, Ordering::Relaxed);
-        self.may_exceed.store(config.limit_mode == LimitMode::Reclaim, Ordering::Relaxed);
-        self.set_next_pressure(0);
+        let soft = soft.unwrap_or(limit).min(limit);
+        let before = self.limit.swap(limit, Ordering::Relaxed);
+        if self.soft.swap(soft, Ordering::Relaxed) != soft || before != limit {
+            self.set_next_pressure(0);
+        }
     }
 
     /// Returns the limit in bytes, if there is one.
@@ -69,19 +80,22 @@ impl MemoryLimit {
     /// Returns whether `held` bytes are so near the limit that all free memory should go back at
     /// once.
     pub(crate) fn is_near(&self, held: u64) -> bool {
-        self.bytes().is_some_and(|limit| held >= limit - limit / NEAR_PART)
+        let soft = self.soft.load(Ordering::Relaxed);
+        soft < u64::MAX && held >= soft - soft / NEAR_PART
     }
 
     /// Returns whether the heap may hold `held` bytes, and raises the pressure if they are near the
     /// limit.
     pub(crate) fn admits(&self, held: u64) -> bool {
-        let Some(limit) = self.bytes() else { return true };
+        if self.soft.load(Ordering::Relaxed) == u64::MAX {
+            return true;
+        }
         if held >= self.next_pressure.load(Ordering::Relaxed) {
             self.under_pressure.store(true, Ordering::Relaxed);
         } else if !self.is_near(held) {
             self.set_next_pressure(0);
         }
-        held <= limit || self.may_exceed.load(Ordering::Relaxed)
+        held <= self.limit.load(Ordering::Relaxed) || self.may_exceed.load(Ordering::Relaxed)
     }
 
     /// Returns whether there is pressure, and clears it: the caller must release memory then.
@@ -103,9 +117,9 @@ impl MemoryLimit {
 
     /// Pressure rises next when a grain more than `held` is held, but not before the limit is near.
     fn set_next_pressure(&self, held: u64) {
-        let limit = self.limit.load(Ordering::Relaxed);
-        let near = limit - limit / NEAR_PART;
-        let next = near.max(held.saturating_add(limit / GRAIN_PART));
+        let soft = self.soft.load(Ordering::Relaxed);
+        let near = soft - soft / NEAR_PART;
+        let next = near.max(held.saturating_add(soft / GRAIN_PART));
         self.next_pressure.store(next, Ordering::Relaxed);
     }
 }
@@ -157,6 +171,22 @@ mod tests {
         assert!(limit.admits(6000));
         limit.reconfigure(&Config::new());
         assert!(limit.admits(u64::MAX) && limit.bytes().is_none());
+    }
+
+    #[test]
+    fn near_a_soft_limit_there_is_pressure_and_no_refusal() {
+        let limit = MemoryLimit::new(&Config::new());
+        limit.set(Limit::None, Some(6400));
+        assert!(limit.bytes().is_none() && limit.is_near(5600) && !limit.is_near(5599));
+        assert!(limit.admits(1 << 40) && limit.take_pressure());
+        limit.set(Limit::Bytes(NonZero::new(3200).unwrap()), Some(6400));
+        assert!(limit.is_near(2800) && !limit.admits(3201), "the lower one counts");
+        limit.note_release(3000);
+        assert!(limit.admits(3049) && limit.take_pressure(), "of the refused request");
+        limit.set(Limit::Bytes(NonZero::new(3200).unwrap()), Some(6400));
+        assert!(limit.admits(3049) && !limit.take_pressure(), "the same limit changes nothing");
+        limit.set(Limit::None, None);
+        assert!(limit.admits(u64::MAX) && !limit.is_near(u64::MAX));
     }
 
     #[test]

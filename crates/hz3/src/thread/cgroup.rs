@@ -1,4 +1,5 @@
-//! Reads the memory limit of the process's control group (cgroup v2 and v1), without allocating.
+//! Reads the memory limits of the process's control group (cgroup v2 and v1) and the pressure on
+//! its memory, without allocating.
 //!
 //! A system may have both versions at once, with the memory controller in one of them. So hz3 reads
 //! every mounted hierarchy, and the lowest limit counts.
@@ -19,30 +20,68 @@ const UNLIMITED: u64 = 1 << 62;
 /// Reads the start of a file into the buffer and returns it; returns nothing if there is no file.
 type Read = dyn for<'a> Fn(&CStr, &'a mut [u8]) -> &'a [u8];
 
-/// Converts a limit in percent of the control group's limit to bytes; returns other limits
-/// unchanged.
-///
-/// If the control group has no limit, writes a line to stderr and returns [`Limit::None`].
-pub(super) fn resolve(limit: Limit) -> Limit {
-    let Limit::Cgroup { percent } = limit else { return limit };
-    let percent = u64::from(percent.get());
-    let mut room = [0; 4096];
-    let membership = read_start(c"/proc/self/cgroup", &mut room);
-    let mut least = None;
-    each_line(c"/proc/self/mountinfo", |line| {
-        let limit = Mount::parse(line).and_then(|mount| mount.limit(membership, &read_start));
-        least = lesser(least, limit);
-    });
-    if let Some(least) = least {
-        return Limit::Bytes(NonZero::new(least / 100 * percent).unwrap_or(NonZero::<u64>::MIN));
+/// The limits of the process's group and the pressure on its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Group {
+    /// The lowest hard limit of the group and its ancestors, in bytes.
+    limit: Option<u64>,
+    /// The lowest `memory.high`, above which the kernel slows the group down, in bytes.
+    high: Option<u64>,
+    /// Microseconds in which a task of the group, or of the system, waited for memory so far.
+    pub(super) stalled_us: Option<u64>,
+}
+
+impl Group {
+    /// Looks at the group of this process.
+    pub(super) fn look() -> Group {
+        Group::look_by(&read_start, |take| each_line(c"/proc/self/mountinfo", take))
     }
-    let mut message = FixedBuffer::<128>::new();
-    // Writing to a `FixedBuffer` never fails.
-    let _ =
-        write!(message, "hz3: HZ3_LIMIT={percent}%: expected a memory limit of this process's ");
-    let _ = writeln!(message, "control group, found none; using 0");
-    message.print();
-    Limit::None
+
+    /// Looks by `read`, and by `each_mount`, which passes on the lines of `/proc/self/mountinfo`.
+    fn look_by(read: &Read, each_mount: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Group {
+        let mut room = [0; 4096];
+        let membership = read(c"/proc/self/cgroup", &mut room);
+        let mut found = Group::default();
+        each_mount(&mut |line| {
+            let Some(mount) = Mount::parse(line) else { return };
+            found.limit = lesser(found.limit, mount.limit(membership, read));
+            found.high = lesser(found.high, mount.high(membership, read));
+            found.stalled_us = found.stalled_us.or_else(|| mount.stalled_us(membership, read));
+        });
+        let of_system = || stalled_us(read(c"/proc/pressure/memory", &mut [0; 256]));
+        found.stalled_us = found.stalled_us.or_else(of_system);
+        found
+    }
+
+    /// Returns the limit that a configured one stands for, and the bytes from which on memory is
+    /// short though requests are served. Other limits than relative ones are returned unchanged.
+    pub(super) fn limits(&self, limit: Limit) -> (Limit, Option<u64>) {
+        let Limit::Cgroup { percent } = limit else { return (limit, None) };
+        let part = |bytes: u64| bytes / 100 * u64::from(percent.get());
+        let bytes = |bytes| NonZero::new(part(bytes)).unwrap_or(NonZero::<u64>::MIN);
+        let limit = self.limit.map_or(Limit::None, |limit| Limit::Bytes(bytes(limit)));
+        (limit, self.high.map(part))
+    }
+}
+
+/// Returns the limits that a configured one stands for; see [`Group::limits`].
+///
+/// If it is relative and the control group has none, writes a line to stderr.
+pub(super) fn resolve(limit: Limit) -> (Limit, Option<u64>) {
+    let Limit::Cgroup { percent } = limit else { return (limit, None) };
+    let group = Group::look();
+    if group.limit.is_none() && group.high.is_none() {
+        let percent = percent.get();
+        let mut message = FixedBuffer::<128>::new();
+        // Writing to a `FixedBuffer` never fails.
+        let _ = write!(
+            message,
+            "hz3: HZ3_LIMIT={percent}%: expected a memory limit of this process's "
+        );
+        let _ = writeln!(message, "control group, found none; using 0");
+        message.print();
+    }
+    group.limits(limit)
 }
 
 /// Returns the lower of two limits, each of which may be absent.
@@ -82,29 +121,49 @@ impl<'a> Mount<'a> {
         Some(Mount { version, root, point })
     }
 
-    /// Returns the limit of the process's group, in bytes. `membership` is `/proc/self/cgroup`.
-    fn limit(&self, membership: &[u8], read: &Read) -> Option<u64> {
+    /// Returns the process's group below the mount. `membership` is `/proc/self/cgroup`.
+    fn below<'b>(&self, membership: &'b [u8]) -> Option<&'b [u8]> {
         let group = group(membership, self.version)?;
         let group = group.strip_suffix(b"/").unwrap_or(group);
         // In a container the mount may show only a part of the hierarchy, or `membership` may have
         // paths of another namespace.
-        let below = match group.strip_prefix(self.root) {
+        Some(match group.strip_prefix(self.root) {
             _ if self.root == b"/" => group,
             Some(below) if below.is_empty() || below.starts_with(b"/") => below,
             _ => b"",
-        };
+        })
+    }
+
+    /// Returns the limit of the process's group, in bytes.
+    fn limit(&self, membership: &[u8], read: &Read) -> Option<u64> {
+        let below = self.below(membership)?;
         match self.version {
-            Version::Two => self.least(below, read),
+            Version::Two => self.least(below, b"/memory.max", read),
             Version::One => self.nearest(below, read),
         }
     }
 
+    /// Version 2: returns the lowest `memory.high` that applies to the process's group, in bytes.
+    fn high(&self, membership: &[u8], read: &Read) -> Option<u64> {
+        let is_known = self.version == Version::Two;
+        is_known.then_some(self.least(self.below(membership)?, b"/memory.high", read))?
+    }
+
+    /// Version 2: returns the microseconds in which a task of the process's group, or of the
+    /// nearest one with such a file, waited for memory so far.
+    fn stalled_us(&self, membership: &[u8], read: &Read) -> Option<u64> {
+        let below = self.below(membership).filter(|_| self.version == Version::Two)?;
+        upwards(below).find_map(|group| {
+            stalled_us(self.read(group, b"/memory.pressure", &mut [0; 256], read))
+        })
+    }
+
     /// Version 2: returns the lowest limit of a group and of all its ancestors, each of which
     /// applies.
-    fn least(&self, below: &[u8], read: &Read) -> Option<u64> {
+    fn least(&self, below: &[u8], file: &[u8], read: &Read) -> Option<u64> {
         upwards(below).fold(None, |least, group| {
             let mut room = [0; 32];
-            lesser(least, number(self.read(group, b"/memory.max", &mut room, read)))
+            lesser(least, number(self.read(group, file, &mut room, read)))
         })
     }
 
@@ -161,6 +220,14 @@ fn upwards(group: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::successors(Some(group), |group| {
         group.iter().rposition(|&byte| byte == b'/').map(|slash| &group[..slash])
     })
+}
+
+/// Returns the total of the line `some avg10=A avg60=B avg300=C total=MICROSECONDS` of a pressure
+/// file.
+fn stalled_us(text: &[u8]) -> Option<u64> {
+    let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"some "))?;
+    let total = |field: &'_ [u8]| number(field.strip_prefix(b"total=")?);
+    line.split(|&byte| byte == b' ').find_map(total)
 }
 
 /// Parses the number in a text; returns `None` for "max" and for an empty text.

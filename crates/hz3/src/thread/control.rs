@@ -35,8 +35,12 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
         metrics::configure(&config);
         heap.driver().set_look_ms(metrics::period_ms());
     }
-    let limit = cgroup::resolve(config.limit);
-    heap.reconfigure(&Config { limit, ..config });
+    if name.starts_with(b"limit") {
+        let (limit, soft) = cgroup::resolve(config.limit);
+        heap.reconfigure_limit(&Config { limit, ..config }, soft);
+    } else {
+        heap.reconfigure(&config);
+    }
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod fork;
 mod guard;
 mod metrics;
 mod page;
+mod pressure;
 mod process;
 pub(crate) mod profile;
 mod reclaimer;
@@ -87,8 +88,9 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     }
     let config = start.get_or_insert(Config::new());
     environment::read(config);
-    config.limit = cgroup::resolve(config.limit);
-    let heap = Heap::create(Linux, config).ok()?;
+    let (limit, soft) = cgroup::resolve(config.limit);
+    let heap = Heap::create(Linux, &Config { limit, ..*config }).ok()?;
+    heap.set_limit(limit, soft);
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
     os::thread::note_cpus();
     process::note_first();

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use super::{page, process, tls};
+use super::{page, pressure, process, tls};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::Os;
@@ -83,6 +83,7 @@ fn work(heap: &'static Heap<Linux>, number: u32) {
         }
         let goes_on = heap.reclaimer_turn(&mut turns);
         super::profile::poll(heap);
+        pressure::follow(heap);
         page::update(heap, !goes_on);
         if !goes_on {
             return;

@@ -1,0 +1,94 @@
+//! Follows the limits of the control group and the pressure on memory while the process runs.
+//!
+//! The reclaimer looks every two seconds at most. Slow paths do not, because the files take more of
+//! the stack than a signal handler may have. A limit that was configured relative to the group's
+//! changes with it. If tasks waited for memory for a tenth of the time, everything that is free
+//! goes back at once, before the kernel reclaims pages in use or ends a process.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::cgroup::Group;
+use super::{GLOBAL, front, process, shut};
+use crate::heap::Heap;
+use crate::options::Limit;
+use crate::os::Os;
+use crate::os::linux::Linux;
+
+/// Milliseconds between two looks.
+const LOOK_MS: u64 = 2000;
+/// Memory is short if tasks waited for it for this part of the time: a tenth.
+const STALLED_PART: u64 = 10;
+
+/// When the next look is due, in milliseconds of the monotonic clock.
+static NEXT_MS: AtomicU64 = AtomicU64::new(0);
+/// Held while a thread looks. No thread waits for it.
+static LOOKING: AtomicBool = AtomicBool::new(false);
+/// The last look. Only the thread that holds [`LOOKING`] uses it.
+static LAST: Last = Last { at_ms: AtomicU64::new(0), stalled_us: AtomicU64::new(0) };
+
+/// Looks if it is time. The caller holds no lock of the heap.
+pub(super) fn follow(heap: &'static Heap<Linux>) {
+    let now_ms = Linux.now_ms();
+    if now_ms < NEXT_MS.load(Ordering::Relaxed) || shut::is_shut() || !process::is_own() {
+        return;
+    }
+    let Some(config) = *GLOBAL.start.lock() else { return };
+    let follows_limit = matches!(config.limit, Limit::Cgroup { .. });
+    // Acquire pairs with the release store below: one thread looks after the other.
+    if !(follows_limit || config.pressure) || LOOKING.swap(true, Ordering::Acquire) {
+        return;
+    }
+    NEXT_MS.store(now_ms + LOOK_MS, Ordering::Relaxed);
+    let group = Group::look();
+    if follows_limit {
+        let (limit, soft) = group.limits(config.limit);
+        heap.set_limit(limit, soft);
+    }
+    let is_short = group.stalled_us.is_some_and(|stalled_us| LAST.is_short(now_ms, stalled_us));
+    // Release pairs with the acquire swap above.
+    LOOKING.store(false, Ordering::Release);
+    if is_short && config.pressure {
+        heap.relieve(front(heap));
+    }
+}
+
+/// In a forked child: the thread that may have been looking is not in this process.
+pub(super) fn forget_other_threads() {
+    LOOKING.store(false, Ordering::Relaxed);
+}
+
+/// A look at the time that tasks waited for memory.
+struct Last {
+    /// 0 before the first look.
+    at_ms: AtomicU64,
+    stalled_us: AtomicU64,
+}
+
+impl Last {
+    /// Returns whether memory was short since the last look, and notes this one.
+    fn is_short(&self, now_ms: u64, stalled_us: u64) -> bool {
+        let before = self.at_ms.swap(now_ms, Ordering::Relaxed);
+        let stalled =
+            stalled_us.saturating_sub(self.stalled_us.swap(stalled_us, Ordering::Relaxed));
+        let passed_us = now_ms.saturating_sub(before) * 1000;
+        before > 0 && stalled > 0 && stalled >= passed_us / STALLED_PART
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Last;
+    use core::sync::atomic::AtomicU64;
+
+    #[test]
+    fn memory_is_short_while_tasks_wait_for_a_tenth_of_the_time() {
+        let last = Last { at_ms: AtomicU64::new(0), stalled_us: AtomicU64::new(0) };
+        assert!(!last.is_short(5000, 9_000_000), "nothing to compare with");
+        assert!(!last.is_short(7000, 9_199_999));
+        assert!(last.is_short(9000, 9_399_999));
+        assert!(!last.is_short(11_000, 9_399_999));
+        assert!(last.is_short(111_000, 19_399_999), "after a rest the mean counts");
+        assert!(!last.is_short(111_000, 19_399_999), "no time, no wait");
+        assert!(!last.is_short(113_000, 0), "another group");
+    }
+}
