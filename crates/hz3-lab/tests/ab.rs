@@ -3,8 +3,9 @@
 mod common;
 
 use common::{hz3, library, stderr, stdout, wait_until};
+use hz3_tools::{Signal, send};
 use serde_json::Value;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 const LOOP: &str = "mixed --ops 100000";
 /// Every idle time is one tick of `hz3_epoch_force`.
@@ -147,7 +148,7 @@ fn an_interruption_keeps_the_trials_and_resume_goes_on() {
         record["trials"].as_array().map_or(0, Vec::len)
     };
     wait_until("a trial", || kept() > 0);
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    send(Signal::Interrupt, child.id()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(kept(), 1);
     std::fs::write(go, "").unwrap();

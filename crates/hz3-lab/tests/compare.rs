@@ -3,6 +3,7 @@
 mod common;
 
 use common::{hz3, library, stderr, stdout, wait_until};
+use hz3_tools::{Signal, send};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -127,7 +128,7 @@ fn an_interruption_keeps_what_is_measured() {
     let mut child =
         compare(&out, &words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("a trial", || out.is_file() && !trials(&out).is_empty());
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    send(Signal::Interrupt, child.id()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let kept = trials(&out);
     assert!(!kept.is_empty() && kept.len() < 1000);

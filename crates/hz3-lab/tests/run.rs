@@ -3,9 +3,10 @@
 mod common;
 
 use common::{hz3, stand_in, stderr, stdout, wait_until};
+use hz3_tools::{Signal, send};
 use serde_json::Value;
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 /// `hz3 run --lib STAND_IN OPTIONS -- sh -c SCRIPT`
 fn run(options: &[&str], script: &str) -> Output {
@@ -213,7 +214,7 @@ fn termination_reaches_the_command_and_ends_the_series() {
         .spawn()
         .unwrap();
     wait_until("up", || std::fs::read_to_string(&path).unwrap().contains("up\n"));
-    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    send(Signal::Terminate, child.id()).unwrap();
     let code = child.wait().unwrap().code();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, "up\ntold\n", "the command was told once, and no second run began");

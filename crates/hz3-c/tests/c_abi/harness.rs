@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use hz3_tools::Group;
 
 /// How long a program may run before it counts as hanging. The slowest takes well under a minute.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -238,31 +240,14 @@ impl std::fmt::Display for Outcome {
 
 /// Runs a command to its end. If it hangs, kills it with its children and fails the test.
 pub(crate) fn run(command: &mut Command) -> Outcome {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let stdout = collect(child.stdout.take().expect("stdout is piped"));
-    let stderr = collect(child.stderr.take().expect("stderr is piped"));
-    let group = i32::try_from(child.id()).expect("a process id");
-    // SAFETY: sends a signal to the process group that was created above.
-    let kill_all = || unsafe { libc::kill(-group, libc::SIGKILL) };
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("the child can be waited for") {
-            break status;
-        }
-        if Instant::now() > deadline {
-            kill_all();
-            panic!("{command:?} hangs");
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut group = Group::start(command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stdout = collect(group.child().stdout.take().expect("stdout is piped"));
+    let stderr = collect(group.child().stderr.take().expect("stderr is piped"));
+    let status = group.wait(PATIENCE, |_| ()).expect("the child can be waited for");
+    let status = status.unwrap_or_else(|| panic!("{command:?} hangs"));
     // A process that is left behind would keep the pipes open, and the readers would wait for ever.
-    kill_all();
+    group.kill();
     let text = |reader: thread::JoinHandle<String>| reader.join().expect("the reader ends");
     Outcome { status, stdout: text(stdout), stderr: text(stderr) }
 }

@@ -100,8 +100,8 @@ fn chosen(text: &str) -> String {
 
 fn commit() -> Option<String> {
     let git = |words: &[&str]| {
-        let output = Command::new("git").args(words).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        let text = hz3_tools::capture(Command::new("git").args(words)).ok()?;
+        Some(text.trim().to_owned())
     };
     let hash = git(&["rev-parse", "--short=12", "HEAD"])?;
     let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;

@@ -2,7 +2,7 @@
 
 use super::known::{self, KNOWN};
 use super::{Missing, Peer, probe};
-use crate::failure::{Failure, Result, WRONG_USAGE};
+use crate::failure::{self, Failure, Result, WRONG_USAGE};
 use crate::preload;
 use std::path::{Path, PathBuf};
 
@@ -102,7 +102,7 @@ impl Candidates {
     fn unknown(&self, name: &str) -> Failure {
         let present = self.present.iter().map(|(name, _)| name.as_str());
         let known = present.chain(self.absent.iter().map(|missing| missing.name.as_str()));
-        Failure::unknown("allocator", name, known)
+        failure::unknown("allocator", name, known)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::file;
 use super::proto::{Location, Mapping, Profile};
 use super::symbols::{Object, demangled};
-use crate::failure::{Failure, Result};
+use crate::failure::{self, Failure, Result};
 use regex_lite::Regex;
 use std::collections::HashMap;
 use std::path::Path;
@@ -83,7 +83,7 @@ impl Named {
             return Ok(proposed.or_else(|| find("inuse_space")).unwrap_or(last));
         };
         let names = self.kinds.iter().map(|kind| kind.name.as_str());
-        find(named).ok_or_else(|| Failure::unknown("sample type", named, names))
+        find(named).ok_or_else(|| failure::unknown("sample type", named, names))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The program under test.
 pub(crate) fn hz3() -> Command {
@@ -52,12 +52,8 @@ fn build(name: &str) -> PathBuf {
 }
 
 /// Waits until `ready` says yes. A minute without it is a hang, on the slowest machine.
-pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !ready() {
-        assert!(start.elapsed() < Duration::from_secs(60), "never {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+pub(crate) fn wait_until(what: &str, ready: impl FnMut() -> bool) {
+    assert!(hz3_tools::wait_until(Duration::from_secs(60), ready), "never {what}");
 }
 
 /// Standard output as text.

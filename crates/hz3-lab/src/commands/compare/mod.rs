@@ -11,7 +11,7 @@ use crate::experiment::record::{FORMAT, Record, own_command};
 use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::suites::Line;
 use crate::experiment::trial::Measure;
-use crate::failure::{Failure, Result};
+use crate::failure::{self, Failure, Result};
 use crate::files;
 use crate::measure;
 use crate::measure::signals::Interruption;
@@ -75,7 +75,7 @@ pub(super) fn check_cases(cases: &[Case], standard: &[Case]) -> Result<()> {
         let What::Bench(words) = &case.what else { continue };
         let first = words.first().map_or("", String::as_str);
         if !workloads.iter().any(|name| name == first) {
-            return Err(Failure::unknown("workload", first, names));
+            return Err(failure::unknown("workload", first, names));
         }
         parse::bench(words)?;
     }
