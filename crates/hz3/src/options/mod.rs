@@ -204,8 +204,11 @@ impl Config {
         self
     }
 
-    /// Sets where statistics are written when the process ends (`HZ3_STATS`): at exit, and by a
-    /// handler of SIGTERM if the program has none. Default [`Report::None`].
+    /// Sets where statistics are written when the process ends (`HZ3_STATS`). Default
+    /// [`Report::None`].
+    ///
+    /// That is at exit. After the first second it is also by a handler of SIGTERM, if the program
+    /// has none.
     #[must_use]
     pub const fn report(mut self, report: Report) -> Config {
         self.report = report;

@@ -271,7 +271,7 @@ unsafe fn usable_size_cold<E: Exporter>(block: *mut c_void) -> usize {
 }
 
 /// Defines and exports `malloc`, `free` and the rest of the family, for an
-/// [`Exporter`](crate::raw::family::Exporter).
+/// [`Exporter`].
 #[macro_export]
 macro_rules! malloc_family {
     ($exporter:ty) => {

@@ -18,7 +18,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-use super::{control, metrics, process, report, shut};
+use super::{control, metrics, process, report, shut, signal};
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::units::{to_u32, to_u64};
 use crate::cache::ThreadCache;
@@ -137,6 +137,7 @@ pub(super) fn update(heap: &'static Heap<Linux>, rests: bool) {
         return;
     }
     let start = Linux.now_ns();
+    signal::poll(start);
     if let Some(page) = existing().or_else(create) {
         page.update(heap, start, rests);
         UPDATES.fetch_add(1, Ordering::Relaxed);

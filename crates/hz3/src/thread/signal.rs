@@ -2,6 +2,7 @@
 
 use core::ffi::c_int;
 use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::report_once;
 
@@ -23,12 +24,39 @@ pub(super) fn handle_unless_handled(signal: c_int, handler: extern "C" fn(c_int)
     unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
 }
 
-/// Makes SIGTERM write the report before it ends a process that has no handler for it.
+/// Milliseconds from the first update of the statistics page until SIGTERM is handled.
+///
+/// Language runtimes look at the signals when they start: Python takes a handler that it then finds
+/// for a foreign one, which its programs cannot restore.
+const SETTLING_MS: u32 = 1000;
+/// The instant from which on SIGTERM is to be handled, of the monotonic clock: 0 before the first
+/// update.
+static SETTLED_NS: AtomicU64 = AtomicU64::new(0);
+/// Whether SIGTERM is to be handled.
+static IS_WANTED: AtomicBool = AtomicBool::new(false);
+
+/// Makes SIGTERM write the report before it ends a process that has no handler for it: from the
+/// first update of the statistics page after its first second.
 ///
 /// The report takes the heap's locks. If the signal interrupts an operation of the heap, there is
 /// one line instead, so nothing waits for a lock that the interrupted code holds.
 pub(super) fn report_at_termination() {
-    handle_unless_handled(libc::SIGTERM, report_and_end, libc::SA_RESETHAND);
+    IS_WANTED.store(true, Ordering::Relaxed);
+}
+
+/// Installs the handler of SIGTERM when its time has come. One thread at a time calls this, with no
+/// lock held.
+pub(super) fn poll(now_ns: u64) {
+    if !IS_WANTED.load(Ordering::Relaxed) {
+        return;
+    }
+    let settled_ns = SETTLED_NS.load(Ordering::Relaxed);
+    if settled_ns == 0 {
+        SETTLED_NS.store(now_ns + u64::from(SETTLING_MS) * 1_000_000, Ordering::Relaxed);
+    } else if now_ns >= settled_ns {
+        IS_WANTED.store(false, Ordering::Relaxed);
+        handle_unless_handled(libc::SIGTERM, report_and_end, libc::SA_RESETHAND);
+    }
 }
 
 /// The handler of SIGTERM. The kernel has restored the default action before it runs.
