@@ -19,6 +19,7 @@ use core::fmt::Write;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::signal::action_of;
 use super::{existing_heap, profile, shut};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
@@ -128,14 +129,6 @@ fn install() {
     }
     // Release pairs with the acquire swap above.
     IS_INSTALLING.store(false, Ordering::Release);
-}
-
-fn action_of(signal: c_int) -> Option<libc::sigaction> {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: the structure is valid for writing.
-    let asked = unsafe { libc::sigaction(signal, core::ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: all zeros is a valid action too.
-    (asked == 0).then(|| unsafe { action.assume_init() })
 }
 
 /// Installs the handler function that stands for the action `present`.

@@ -1,34 +1,39 @@
 //! Handlers of signals, for programs that have none of their own.
 
 use core::ffi::c_int;
+use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::report_once;
+
+/// Returns the present action of a signal.
+pub(super) fn action_of(signal: c_int) -> Option<libc::sigaction> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the structure is valid for writing.
+    let asked = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeros is a valid action too.
+    (asked == 0).then(|| unsafe { action.assume_init() })
+}
 
 /// Installs a handler if the signal still has its default action. Other handlers stay: those that
 /// the program has, and those that it installs later, which replace this one.
 ///
 /// Call it with no lock held. The handler is a function of an object that stays loaded.
 pub(super) fn handle_unless_handled(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) {
-    // SAFETY: all zeros is a valid value of the structure.
-    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
-    // SAFETY: the structure is valid for writing.
-    let asked = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) };
-    if asked != 0 || action.sa_sigaction != libc::SIG_DFL {
-        return;
-    }
+    let default = action_of(signal).filter(|action| action.sa_sigaction == libc::SIG_DFL);
+    let Some(mut action) = default else { return };
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = flags;
     // SAFETY: the structure is valid, and the caller answers for the handler.
     unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
 }
 
-/// Milliseconds from the first update of the statistics page until SIGTERM is handled.
+/// Nanoseconds from the first update of the statistics page until SIGTERM is handled.
 ///
 /// Language runtimes look at the signals when they start: Python takes a handler that it then finds
 /// for a foreign one, which its programs cannot restore.
-const SETTLING_MS: u32 = 1000;
+const SETTLING_NS: u64 = 1_000_000_000;
 /// The instant from which on SIGTERM is to be handled, of the monotonic clock: 0 before the first
 /// update.
 static SETTLED_NS: AtomicU64 = AtomicU64::new(0);
@@ -52,7 +57,7 @@ pub(super) fn poll(now_ns: u64) {
     }
     let settled_ns = SETTLED_NS.load(Ordering::Relaxed);
     if settled_ns == 0 {
-        SETTLED_NS.store(now_ns + u64::from(SETTLING_MS) * 1_000_000, Ordering::Relaxed);
+        SETTLED_NS.store(now_ns + SETTLING_NS, Ordering::Relaxed);
     } else if now_ns >= settled_ns {
         IS_WANTED.store(false, Ordering::Relaxed);
         handle_unless_handled(libc::SIGTERM, report_and_end, libc::SA_RESETHAND);
