@@ -305,6 +305,8 @@ int main(int count, char **arguments)
         fputc('x', lines);
     }
     fputc('\n', lines);
+    /* A child that inherited unwritten text would write it at the offset that it shares with us. */
+    fflush(lines);
     pthread_t others[MOST_THREADS];
     for (int i = 0; i < MOST_THREADS && storm->calls[i]; i++) {
         pthread_create(&others[i], NULL, run, (void *)storm->calls[i]);
