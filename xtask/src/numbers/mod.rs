@@ -3,6 +3,7 @@
 //! A page has `<!-- numbers: NAME -->` and `<!-- end of numbers -->`; what stands between them is
 //! written from the CSV in `docs/benchmarks/` that the table `NAME` is made of.
 
+mod beside;
 mod picture;
 mod recording;
 mod tables;

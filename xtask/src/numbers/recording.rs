@@ -87,6 +87,23 @@ impl Recording {
         trials.iter().filter_map(|trial| self.field(trial, column).parse().ok()).collect()
     }
 
+    /// Returns one allocator's value as a multiple of another's, for each round in which neither
+    /// failed.
+    pub(super) fn ratios(&self, case: &str, [of, to]: [&str; 2], column: &str) -> Vec<f64> {
+        let value = |round: &str, allocator: &str| {
+            let wanted = |trial: &&Vec<String>| {
+                let names = ["round", "case", "allocator"].map(|name| self.field(trial, name));
+                names == [round, case, allocator]
+            };
+            self.field(self.trials.iter().find(wanted)?, column).parse::<f64>().ok()
+        };
+        let mut rounds: Vec<&str> =
+            self.trials.iter().map(|trial| self.field(trial, "round")).collect();
+        rounds.sort_unstable();
+        rounds.dedup();
+        rounds.iter().filter_map(|round| Some(value(round, of)? / value(round, to)?)).collect()
+    }
+
     fn field<'a>(&self, trial: &'a [String], column: &str) -> &'a str {
         let index = self.columns.iter().position(|known| known == column);
         index.and_then(|index| trial.get(index)).map_or("", String::as_str)
@@ -139,6 +156,14 @@ mod tests {
         assert_eq!(recording.values("8,000 \"x\"", "hz3", "peak_rss_kb"), [1.0, 3.0]);
         assert_eq!(recording.values("b", "mimalloc3:DELAY=0", "peak_rss_kb"), [0.0; 0]);
         assert!(Recording::parse("a,b\n1\n").is_err());
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let text = "round,case,allocator,speed\n1,x,a,6\n0,x,a,1\n0,x,b,2\n1,x,b,2\n2,x,a,1\n2,x,b,\n0,y,a,9\n";
+        let recording = Recording::parse(text).unwrap();
+        assert_eq!(recording.ratios("x", ["a", "b"], "speed"), [0.5, 3.0]);
+        assert_eq!(recording.ratios("y", ["a", "b"], "speed"), [0.0; 0]);
     }
 
     #[test]

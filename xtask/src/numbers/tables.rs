@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
+use super::beside::{self, SPEED};
 use super::recording::{Recording, median};
 
 /// Cases of the table of a page that says only the most.
@@ -62,12 +63,14 @@ pub(super) struct Table {
     pub(super) make: fn(&Recording) -> String,
 }
 
-pub(super) const TABLES: [Table; 6] = [
+pub(super) const TABLES: [Table; 8] = [
     Table { name: "reclaim", source: "reclaim", make: reclaim },
     Table { name: "reclaim, short", source: "reclaim", make: reclaim_short },
     Table { name: "growth", source: "reclaim", make: growth },
     Table { name: "s59-2", source: "s59-2", make: s59_2 },
     Table { name: "speed", source: "speed", make: speed },
+    Table { name: "speed, beside the best", source: "speed", make: speed_beside_best },
+    Table { name: "speed, in words", source: "speed", make: speed_in_words },
     Table { name: "peaks", source: "speed", make: peaks },
 ];
 
@@ -89,6 +92,14 @@ fn growth(recording: &Recording) -> String {
 fn speed(recording: &Recording) -> String {
     let cases = cases(recording, |_| true);
     medians(recording, &cases, &recording.allocators(), "speed_per_s", Best::Most)
+}
+
+fn speed_beside_best(recording: &Recording) -> String {
+    beside::table(recording, &cases(recording, |_| true), SPEED)
+}
+
+fn speed_in_words(recording: &Recording) -> String {
+    beside::in_words(recording, &cases(recording, |_| true), SPEED)
 }
 
 fn peaks(recording: &Recording) -> String {
