@@ -11,7 +11,7 @@ const OURS: &str = "hz3";
 const ROUNDS: usize = 6;
 const PEAK: &str = "peak_rss_kb";
 
-/// What is compared, and which way is better.
+/// A column of the recording, and which way is better.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measure {
     pub(super) column: &'static str,
