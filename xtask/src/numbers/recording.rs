@@ -58,10 +58,13 @@ impl Recording {
             let rest = rest.trim_start_matches(':').trim_start().strip_prefix("version ")?;
             rest.split(',').next().map(str::to_owned)
         });
+        // A peer by path may be called NAME-VERSION, because not every library reports its version.
+        let (base, said) = base.split_once('-').unwrap_or((base, ""));
+        let version = found.filter(|found| !found.is_empty()).unwrap_or_else(|| said.to_owned());
         let name = base.trim_end_matches(|c: char| c.is_ascii_digit());
         // glibc's name ends in a letter; hz3's digit is a part of its name.
         let name = if base.starts_with("hz3") { base } else { name };
-        let title = format!("{name} {}", found.unwrap_or_default());
+        let title = format!("{name} {version}");
         if setting.is_empty() { title } else { format!("{title}, `{setting}`") }
     }
 
@@ -142,6 +145,7 @@ mod tests {
 
     const TEXT: &str = "# commit: abc\n# allocator hz3: version 0.1.0, libhz3.so, digest 1\n\
         # allocator mimalloc3:DELAY=0: version 3.3.2, x.so, digest 2\n\
+        # allocator rpmalloc-2.0: version , x.so, digest 3\n\
         round,case,allocator,peak_rss_kb\n1,\"8,000 \"\"x\"\"\",hz3,3\n0,\"8,000 \"\"x\"\"\",hz3,1\n\
         0,b,mimalloc3:DELAY=0,\n";
 
@@ -149,7 +153,8 @@ mod tests {
     fn a_recording_is_read() {
         let recording = Recording::parse(TEXT).unwrap();
         assert_eq!(recording.fact("commit"), "abc");
-        assert_eq!(recording.allocators(), ["hz3", "mimalloc3:DELAY=0"]);
+        assert_eq!(recording.allocators(), ["hz3", "mimalloc3:DELAY=0", "rpmalloc-2.0"]);
+        assert_eq!(recording.title("rpmalloc-2.0"), "rpmalloc 2.0");
         assert_eq!(recording.title("hz3"), "hz3");
         assert_eq!(recording.title("mimalloc3:DELAY=0"), "mimalloc 3.3.2, `DELAY=0`");
         assert_eq!(recording.cases(), ["8,000 \"x\"", "b"]);
