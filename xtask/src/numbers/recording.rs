@@ -60,7 +60,9 @@ impl Recording {
         });
         // A peer by path may be called NAME-VERSION, because not every library reports its version.
         let (base, said) = base.split_once('-').unwrap_or((base, ""));
-        let version = found.filter(|found| !found.is_empty()).unwrap_or_else(|| said.to_owned());
+        let version = found
+            .filter(|found| !["", "?"].contains(&found.as_str()))
+            .unwrap_or_else(|| said.to_owned());
         let name = base.trim_end_matches(|c: char| c.is_ascii_digit());
         // glibc's name ends in a letter; hz3's digit is a part of its name.
         let name = if base.starts_with("hz3") { base } else { name };
@@ -145,7 +147,7 @@ mod tests {
 
     const TEXT: &str = "# commit: abc\n# allocator hz3: version 0.1.0, libhz3.so, digest 1\n\
         # allocator mimalloc3:DELAY=0: version 3.3.2, x.so, digest 2\n\
-        # allocator rpmalloc-2.0: version , x.so, digest 3\n\
+        # allocator rpmalloc-2.0: version ?, x.so, digest 3\n\
         round,case,allocator,peak_rss_kb\n1,\"8,000 \"\"x\"\"\",hz3,3\n0,\"8,000 \"\"x\"\"\",hz3,1\n\
         0,b,mimalloc3:DELAY=0,\n";
 

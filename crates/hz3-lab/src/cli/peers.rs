@@ -17,7 +17,7 @@ Exit status: 0, or 125 when hz3 itself failed.";
 /// Which allocators there are besides the known ones; several subcommands take this.
 #[derive(Debug, Args)]
 pub(crate) struct PeerArgs {
-    /// Another allocator: a name and its preload library (may be given several times)
+    /// Compare this one too: a name and its preload library (may be given several times)
     #[arg(long = "peer", value_name = "NAME=PATH")]
     pub(crate) extra: Vec<String>,
 }

@@ -12,6 +12,8 @@ pub(crate) struct Candidates {
     /// Name and library, `None` for the C library.
     present: Vec<(String, Option<PathBuf>)>,
     absent: Vec<Missing>,
+    /// Names of those given by `--peer`. They take part in every selection.
+    given: Vec<String>,
 }
 
 /// The requested allocators, present and missing.
@@ -31,7 +33,8 @@ impl Candidates {
             std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
         let directories = known::directories(&exe);
         let named = extra.iter().map(|spec| named(spec)).collect::<Result<Vec<_>>>()?;
-        let mut candidates = Self { present: Vec::new(), absent: Vec::new() };
+        let given = named.iter().map(|(name, _)| name.clone()).collect();
+        let mut candidates = Self { present: Vec::new(), absent: Vec::new(), given };
         for known in &KNOWN {
             let name = known.name.to_owned();
             if named.iter().any(|(other, _)| *other == name) {
@@ -50,8 +53,8 @@ impl Candidates {
         Ok(candidates)
     }
 
-    /// Selects the allocators called `names`, or all known ones if there are none.
-    /// `NAME:VAR=VALUE:VAR=VALUE` is the allocator NAME with settings.
+    /// Selects the allocators called `names` and those given by `--peer`, or all known ones if there
+    /// are no names. `NAME:VAR=VALUE:VAR=VALUE` is the allocator NAME with settings.
     pub(crate) fn select(&self, names: &[String]) -> Result<Selection> {
         let mut selection = Selection::default();
         if names.is_empty() {
@@ -61,6 +64,13 @@ impl Candidates {
             }
         }
         for name in names {
+            self.add(name, &mut selection)?;
+        }
+        let is_named = |given: &&String| {
+            let of = |full: &String| full.split(':').next() == Some(given.as_str());
+            names.is_empty() || names.iter().any(of)
+        };
+        for name in self.given.iter().filter(|given| !is_named(given)) {
             self.add(name, &mut selection)?;
         }
         Ok(selection)
@@ -178,7 +188,7 @@ mod tests {
     #[test]
     fn an_absent_allocator_is_missing_and_an_unknown_one_an_error() {
         let absent = Missing { name: "gone".to_owned(), remedy: "install it".to_owned() };
-        let candidates = Candidates { present: vec![], absent: vec![absent] };
+        let candidates = Candidates { present: vec![], absent: vec![absent], given: vec![] };
         let selection = candidates.select(&["gone:X=1".to_owned()]).unwrap();
         assert_eq!(selection.missing[0].name, "gone:X=1");
         assert_eq!(selection.missing[0].remedy, "install it");
@@ -186,6 +196,22 @@ mod tests {
         assert!(error.contains("nobody") && error.contains("gone"), "{error}");
         let typo = candidates.select(&["gnoe".to_owned()]).unwrap_err();
         assert!(typo.to_string().contains("did you mean `gone`") && typo.code() == 2, "{typo}");
+    }
+
+    #[test]
+    fn an_allocator_given_by_path_takes_part_unasked() {
+        let absent =
+            ["a", "b"].map(|name| Missing { name: name.to_owned(), remedy: String::new() });
+        let given = vec!["b".to_owned()];
+        let candidates = Candidates { present: vec![], absent: absent.to_vec(), given };
+        let selected = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let missing = candidates.select(&names).unwrap().missing;
+            missing.into_iter().map(|missing| missing.name).collect::<Vec<_>>()
+        };
+        assert_eq!(selected(&["a"]), ["a", "b"]);
+        assert_eq!(selected(&["b:X=1"]), ["b:X=1"]);
+        assert_eq!(selected(&[]), ["a", "b"]);
     }
 
     #[test]
