@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use core::ptr;
 
 use hz3_alloc::raw;
-use hz3_alloc::raw::family::{aligned, allocate, malloc_within};
+use hz3_alloc::raw::family::{aligned, allocate, malloc_missed};
 
 use crate::runtime::{has_parts_of_bad_alloc, new_handler, throws_bad_alloc};
 use crate::throw::{guarded_call, throw_bad_alloc};
@@ -138,7 +138,7 @@ pub(crate) extern "C" fn new_or_throw(_size: usize, _align: usize) -> *mut u8 {
 
 /// Makes the first attempt of a plain form whose fast path has missed.
 pub(crate) extern "C" fn after_miss(size: usize) -> *mut c_void {
-    malloc_within(size).cast()
+    malloc_missed(size).cast()
 }
 
 /// Tries to allocate once. `align` 0 means the default alignment; another `align` that is no power

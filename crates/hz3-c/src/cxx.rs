@@ -65,7 +65,7 @@ fn replaced_or_null(operator: *mut c_void, size: usize, align: usize) -> *mut c_
 /// `operator new(size_t)`
 #[unsafe(no_mangle)]
 extern "C" fn _Znwm(size: usize) -> *mut c_void {
-    // SAFETY: `new_cold` calls `malloc_within`, and so `malloc_miss`, first.
+    // SAFETY: `new_cold` calls `malloc_missed`, and so `malloc_miss`, first.
     unsafe { raw::malloc(size, |size| new_cold(size)) }.cast()
 }
 
@@ -117,7 +117,7 @@ extern "C" fn _ZnwmRKSt9nothrow_t(size: usize, _tag: *const u8) -> *mut c_void {
         let block = after_miss(size);
         if block.is_null() { new_or_null(size, 0).cast() } else { block.cast() }
     };
-    // SAFETY: `after_miss` calls `malloc_within`, and so `malloc_miss`, first.
+    // SAFETY: `after_miss` calls `malloc_missed`, and so `malloc_miss`, first.
     unsafe { raw::malloc(size, miss) }.cast()
 }
 

@@ -45,10 +45,6 @@ hz3_alloc::malloc_family!(Library);
 
 /// Serves a miss of `malloc`'s fast path; `caller` is the return address of `malloc`.
 pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
-    // SAFETY: the fast path has missed with this size and calls this first.
-    if let Some(block) = unsafe { raw::finish_malloc(size) } {
-        return block;
-    }
     if let Some(block) = raw::malloc_large(size) {
         return block;
     }
@@ -120,7 +116,7 @@ mod jumped_to {
 /// On other targets the caller is always unknown.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod jumped_to {
-    pub(super) use hz3_alloc::raw::family::malloc_within as malloc;
+    pub(super) use hz3_alloc::raw::family::malloc_missed as malloc;
 
     pub(super) fn free(block: *mut u8) {
         // SAFETY: the program passed `block` to free.

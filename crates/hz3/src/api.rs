@@ -49,20 +49,6 @@ impl Configured {
 #[inline(never)]
 unsafe fn malloc_miss(size: usize) -> *mut u8 {
     // SAFETY: the caller's promise.
-    if let Some(block) = unsafe { raw::finish_malloc(size) } {
-        return block;
-    }
-    // SAFETY: the caller's promise.
-    unsafe { malloc_slowly(size) }
-}
-
-/// Serves [`malloc_miss`] if the cache has no block, or the block is to be sampled.
-///
-/// # Safety
-/// As for [`raw::malloc_miss`].
-#[inline(never)]
-unsafe fn malloc_slowly(size: usize) -> *mut u8 {
-    // SAFETY: the caller's promise.
     let block = unsafe { raw::malloc_miss(size) };
     start_wanted_reclaimer();
     block

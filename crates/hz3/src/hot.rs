@@ -7,12 +7,13 @@
 use core::sync::atomic::Ordering;
 
 use crate::base::size_class::{MAX_SMALL, SizeClass};
+use crate::base::units::counted_bytes;
 use crate::cache::ThreadCache;
 
 /// Takes a block of at least `size` bytes from the cache.
 ///
-/// Returns `None` if the cache has none or `size` is above [`MAX_SMALL`]; `Heap::allocate_miss`
-/// takes over.
+/// Returns `None` if the cache has none, if `size` is above [`MAX_SMALL`], or if the heap profile
+/// is to sample the request; `Heap::allocate_miss` takes over.
 ///
 /// # Safety
 /// `cache` is the calling thread's cache or a sentinel.
@@ -22,29 +23,19 @@ pub(crate) unsafe fn malloc(cache: &ThreadCache, size: usize) -> Option<*mut u8>
     if size > MAX_SMALL {
         return None;
     }
+    let stack = cache.stack(SizeClass::of_size(size));
     // SAFETY: the caller's promise is that of `pop`.
-    unsafe { cache.stack(SizeClass::of_size(size)).pop() }
-}
-
-/// Takes a block after [`malloc`] failed, if that was only because the heap profile runs.
-///
-/// Returns `None` if the request is to be sampled, or if the cache has no block; then the failed
-/// [`malloc`] still counts.
-///
-/// # Safety
-/// As for [`malloc`], which has just failed with this size.
-#[inline(always)]
-pub(crate) unsafe fn finish_malloc(cache: &ThreadCache, size: usize) -> Option<*mut u8> {
-    if size > MAX_SMALL {
-        return None;
+    if let Some(block) = unsafe { stack.pop() } {
+        return Some(block);
     }
-    let counted = i64::try_from(size.max(1)).unwrap_or(i64::MAX);
-    let left = cache.countdown.load(Ordering::Relaxed) - counted;
+    // The heap profile seals the stacks. Its requests are counted here, and not in
+    // `Heap::allocate_miss`, because nearly every one then takes this way.
+    let left = cache.countdown.load(Ordering::Relaxed) - counted_bytes(size);
     if left < 0 {
         return None;
     }
-    // SAFETY: the caller's promise.
-    let block = unsafe { cache.stack(SizeClass::of_size(size)).finish_sealed_pop() }?;
+    // SAFETY: the caller's promise; the pop has just failed.
+    let block = unsafe { stack.finish_sealed_pop() }?;
     cache.countdown.store(left, Ordering::Relaxed);
     Some(block)
 }

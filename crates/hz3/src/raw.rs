@@ -39,19 +39,6 @@ pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u
     }
 }
 
-/// Finishes a miss of [`malloc`] of a small block if only the heap profile caused it.
-///
-/// To be called first after the miss. If it returns `None`, nothing was changed.
-///
-/// # Safety
-/// [`malloc`] has just missed with this size on this thread.
-#[inline(always)]
-pub unsafe fn finish_malloc(size: usize) -> Option<*mut u8> {
-    // SAFETY: the hot cache is the calling thread's or a sentinel; the rest is the caller's
-    // promise.
-    unsafe { hot::finish_malloc(thread::hot_cache(), size) }
-}
-
 /// Takes a large block that this thread freed lately, without a system call.
 ///
 /// May be called between a miss of [`malloc`] and [`malloc_miss`]. If it returns `None`, nothing
@@ -80,7 +67,7 @@ pub unsafe fn free_large(block: *mut u8) -> bool {
 ///
 /// # Safety
 /// [`malloc`] has just missed with this size on this thread, and no other function of hz3 was
-/// called since, except [`finish_malloc`] and [`malloc_large`] in vain.
+/// called since, except [`malloc_large`] in vain.
 #[cold]
 #[inline(never)]
 pub unsafe fn malloc_miss(size: usize) -> *mut u8 {

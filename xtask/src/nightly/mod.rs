@@ -2,7 +2,7 @@
 
 mod fuzz;
 mod miri;
-mod tsan;
+mod sanitizers;
 
 use std::process::Command;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use hz3_tools::{Failure, Result};
 use crate::{attack, counts, dist, setup, shell, targets, test};
 
 pub(crate) use miri::{Extent, miri};
-pub(crate) use tsan::tsan;
+pub(crate) use sanitizers::{asan, tsan};
 
 /// How often each storm of forks forks here; 60 times in the gate.
 const FORKS: &str = "2000";
@@ -31,12 +31,14 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     }
     let attack = move || attack::run(minutes, 1, None, false);
     let checked_attack = move || attack::run(minutes, 2, None, true);
-    let steps: [(&str, &dyn Fn() -> Result); 14] = [
+    let steps: [(&str, &dyn Fn() -> Result); 17] = [
         ("core, check build", &core_check_build),
         ("C API, check build", &c_check_build),
+        ("C API, undefined", &c_undefined),
         ("programs, check build", &programs_check_build),
         ("attack, check build", &checked_attack),
         ("storms", &storms),
+        ("oldest Rust", &oldest_rust),
         ("targets", &|| targets::run(true)),
         ("dependencies", &dependencies),
         ("packages, same bytes", &dist::verified),
@@ -44,6 +46,7 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
         ("loom", &|| test::loom(PREEMPTIONS)),
         ("miri", &|| miri(Extent::Full, false, None)),
         ("miri, tree borrows", &|| miri(Extent::Full, true, None)),
+        ("asan", &asan),
         ("tsan", &|| tsan(Some(TSAN_SECONDS))),
         ("attack", &attack),
     ];
@@ -82,6 +85,23 @@ fn c_check_build() -> Result {
     counts::some(command.args(["--", "--skip", "exports::"])).map(drop)
 }
 
+/// C and C++ programs that end at the first undefined behaviour of their own, so that no test rests
+/// on it.
+fn c_undefined() -> Result {
+    let mut command = shell::cargo(&["test", "--package", "hz3-c"]);
+    counts::some(command.env("HZ3_TEST_SANITIZER", "undefined")).map(drop)
+}
+
+/// The core and the C API on the oldest Rust that builds hz3.
+fn oldest_rust() -> Result {
+    let version = format!("+{}", setup::OLDEST_RUST);
+    let packages = ["--package", "hz3", "--package", "hz3-c", "--package", "hz3-ctl"];
+    let mut clippy = toolchain(&version, &["clippy", "--lib"]);
+    shell::run(clippy.args(packages).args(["--", "-D", "warnings", "-A", "unknown_lints"]))?;
+    let mut tests = toolchain(&version, &["test", "--lib"]);
+    counts::some(tests.args(packages)).map(drop)
+}
+
 /// Real programs on a library that checks itself.
 fn programs_check_build() -> Result {
     let library = shell::checked_library()?;
@@ -103,13 +123,18 @@ fn dependencies() -> Result {
     shell::run(&mut shell::cargo(&["deny", "check"]))
 }
 
-/// Cargo of the nightly toolchain: rustup's proxy understands `+nightly`, cargo itself does not.
+/// Cargo of the nightly toolchain.
 fn cargo(arguments: &[&str]) -> Command {
+    toolchain("+nightly", arguments)
+}
+
+/// Cargo of another toolchain: rustup's proxy understands `+NAME`, cargo itself does not.
+fn toolchain(name: &str, arguments: &[&str]) -> Command {
     let mut command = shell::program("cargo");
-    // Set by the stable cargo that runs us; the nightly one must find its own.
-    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
-        command.env_remove(name);
+    // Set by the stable cargo that runs us; the other one must find its own.
+    for variable in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
+        command.env_remove(variable);
     }
-    command.arg("+nightly").args(arguments);
+    command.arg(name).args(arguments);
     command
 }

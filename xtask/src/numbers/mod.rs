@@ -21,6 +21,10 @@ const BEGIN: &str = "<!-- numbers: ";
 const END: &str = "<!-- end of numbers -->";
 /// The line below figures that are older than the allocator.
 const NOTE: &str = "The allocator has changed since.";
+/// The beginning of the load of a recording if other work ran.
+const BESIDE: &str = "BESIDE OTHER WORK:";
+/// Columns of a line of prose.
+const WIDTH: usize = 100;
 /// The paths whose change makes figures older than the code.
 const CODE: &str = "crates/hz3/src";
 
@@ -84,19 +88,46 @@ fn renew(
         let table = TABLES.iter().find(|table| table.name == name);
         let table = table.ok_or_else(|| Failure::new(format!("no table `{name}`")))?;
         let recording = open(table.source, read)?;
-        let facts = ["date", "commit", "cpu"].map(|fact| recording.fact(fact));
-        let date = facts[0].split(' ').next().unwrap_or_default();
-        let note = if is_older(facts[1], old) { format!(" {NOTE}") } else { String::new() };
-        let _ = write!(
-            renewed,
-            "{BEGIN}{name} -->\n\n{}\nMeasured on {date} at commit {}, {}.{note}\n\n{END}",
-            (table.make)(&recording),
-            facts[1],
-            facts[2]
-        );
+        let note = if is_older(recording.fact("commit"), old) { NOTE } else { "" };
+        let origin = paragraph(&[&origin(&recording), note]);
+        let table = (table.make)(&recording);
+        let _ = write!(renewed, "{BEGIN}{name} -->\n\n{table}\n{origin}\n{END}");
         renewed += after;
     }
     Ok(renewed)
+}
+
+/// Says when, at which commit, on what and beside what a recording was made.
+fn origin(recording: &Recording) -> String {
+    let facts = ["date", "commit", "cpu", "cpu model"].map(|fact| recording.fact(fact));
+    let [date, commit, cpu, model] = facts;
+    let date = date.split(' ').next().unwrap_or_default();
+    let model = if model.is_empty() { String::new() } else { format!(", {model}") };
+    let beside = recording.fact("load").split_once(BESIDE).map(|(_, load)| load);
+    let beside = beside.and_then(|load| load.split(',').next());
+    let beside = beside.map_or(String::new(), |load| format!(" Meanwhile{load}."));
+    format!("Measured on {date} at commit {commit}, {cpu}{model}.{beside}")
+}
+
+/// Joins sentences and breaks them into lines of at most [`WIDTH`] columns.
+fn paragraph(sentences: &[&str]) -> String {
+    let (mut text, mut column) = (String::new(), 0);
+    for word in sentences.iter().flat_map(|sentence| sentence.split(' ')) {
+        if word.is_empty() {
+            continue;
+        }
+        let fits = column + 1 + word.len() <= WIDTH;
+        text.push_str(if column == 0 {
+            ""
+        } else if fits {
+            " "
+        } else {
+            "\n"
+        });
+        column = if fits && column > 0 { column + 1 } else { 0 } + word.len();
+        text.push_str(word);
+    }
+    text + "\n"
 }
 
 fn open(source: &str, read: impl Fn(&str) -> Option<String>) -> Result<Recording> {
@@ -147,6 +178,21 @@ mod tests {
         assert_eq!(stale([("p.md", expected)].into_iter(), read), []);
         let found = stale([("p.md", page)].into_iter(), read);
         assert_eq!(found, [("p.md".to_owned(), "figures differ from the CSV".to_owned())]);
+    }
+
+    #[test]
+    fn the_origin_names_the_processor_and_other_work() {
+        let csv = "# date: 2026-01-02 03:04:05\n# cpu: a CPU\n# cpu model: family 1\n# commit: abc\n\
+            # load: MEASURED BESIDE OTHER WORK: other programs used 0.5 of 2 processors, steal 1 %\n\
+            round\n";
+        let said = origin(&Recording::parse(csv).unwrap());
+        assert_eq!(
+            said,
+            "Measured on 2026-01-02 at commit abc, a CPU, family 1. Meanwhile other programs used 0.5 \
+             of 2 processors."
+        );
+        assert!(paragraph(&[&said, NOTE]).lines().all(|line| line.len() <= WIDTH));
+        assert_eq!(paragraph(&["a b", "", "c"]), "a b c\n");
     }
 
     #[test]

@@ -110,6 +110,9 @@ fn compile_now(source: &str, output: &str, flags: &[&str]) -> PathBuf {
             "-Wno-unused-result",
         ]);
     }
+    if let Ok(sanitizer) = std::env::var("HZ3_TEST_SANITIZER") {
+        command.arg(format!("-fsanitize={sanitizer}")).arg("-fno-sanitize-recover=all");
+    }
     command.args(flags).arg("-o").arg(&path);
     let done = command.output().unwrap_or_else(|error| panic!("{compiler}: {error}"));
     let text = String::from_utf8_lossy(&done.stderr);

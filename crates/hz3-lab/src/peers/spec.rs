@@ -53,8 +53,8 @@ impl Candidates {
         Ok(candidates)
     }
 
-    /// Selects the allocators called `names` and those given by `--peer`, or all known ones if there
-    /// are no names. `NAME:VAR=VALUE:VAR=VALUE` is the allocator NAME with settings.
+    /// Selects the allocators called `names` and those given by `--peer`, or all known ones if
+    /// there are no names. `NAME:VAR=VALUE:VAR=VALUE` is the allocator NAME with settings.
     pub(crate) fn select(&self, names: &[String]) -> Result<Selection> {
         let mut selection = Selection::default();
         if names.is_empty() {

@@ -195,6 +195,19 @@ pub(crate) const fn to_u64(value: usize) -> u64 {
     value as u64
 }
 
+/// Returns the bytes that a request of `size` counts for the heap profile: one more than asked, so
+/// that requests of no bytes are sampled too.
+#[inline(always)]
+pub(crate) const fn counted_bytes(size: usize) -> i64 {
+    to_i64(size).saturating_add(1)
+}
+
+/// Converts the size of a request, which is at most `isize::MAX`, to `i64`.
+const fn to_i64(size: usize) -> i64 {
+    debug_assert!(size <= isize::MAX.cast_unsigned());
+    size.cast_signed() as i64
+}
+
 /// Converts a `usize` that fits to `u32`: an index of a page, a chunk or a block.
 #[expect(clippy::cast_possible_truncation, reason = "the debug assertion states the range")]
 pub(crate) const fn to_u32(value: usize) -> u32 {

@@ -42,7 +42,7 @@
 //! the owner. The model is in `steal/models.rs`.
 //!
 //! **A sealed stack.** `gate` equals `base`, or is the highest address: then the stack is sealed,
-//! and every `pop` fails. The owner's miss path finishes such a pop by reading `base` instead
+//! and every `pop` fails. The owner then finishes the pop by reading `base` instead
 //! ([`Stack::finish_sealed_pop`]), in the same place of the same protocol. So a heap profile sees
 //! every allocation while it runs, and `pop` has no instruction for it. Any thread may seal a stack
 //! under the lock. An owner that still reads the old `gate` pops unseen; a thief's barrier comes

@@ -28,11 +28,11 @@ pub(crate) fn weighted(weight: f64, size: usize) -> u64 {
     bytes
 }
 
-/// Returns the part of the requests of `size` bytes that are sampled: `1 - exp(-size / rate)`.
-/// `size` and `rate` are at least 1.
-pub(crate) fn sampled_share(size: usize, rate: u64) -> f64 {
+/// Returns the part of the requests that are sampled if each counts so many bytes:
+/// `1 - exp(-counted / rate)`. Both are at least 1.
+pub(crate) fn sampled_share(counted: i64, rate: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let mut exponent = size as f64 / rate as f64;
+    let mut exponent = counted as f64 / rate as f64;
     if exponent > 40.0 {
         return 1.0;
     }
@@ -102,10 +102,13 @@ mod tests {
     #[test]
     fn the_sampled_share_agrees_with_the_standard_library() {
         for rate in [1u64, 100, 4096, 1 << 19, 1 << 32] {
-            for size in (0..47).map(|shift| 1usize << shift) {
-                let expected = -(-(size as f64) / rate as f64).exp_m1();
-                let found = sampled_share(size, rate);
-                assert!((found - expected).abs() <= 1e-12 * expected, "{size} of {rate}: {found}");
+            for counted in (0..47).map(|shift| 1i64 << shift) {
+                let expected = -(-(counted as f64) / rate as f64).exp_m1();
+                let found = sampled_share(counted, rate);
+                assert!(
+                    (found - expected).abs() <= 1e-12 * expected,
+                    "{counted} of {rate}: {found}"
+                );
             }
         }
     }

@@ -1,10 +1,10 @@
 //! The heap profile: samples of allocations, by the stack that made them.
 //!
 //! An allocation is sampled if a point of a Poisson process over the requested bytes falls into it,
-//! one in [`Profile::rate`] bytes on average. A request of `s` bytes is sampled with probability
-//! `1 - exp(-s / rate)`, so each sample stands for the inverse of that many requests, and sums of
-//! these weights are unbiased estimates. Blocks that a cache recycles count like all others,
-//! because a sealed stack lets no allocation pass unseen.
+//! one in [`Profile::rate`] bytes on average. A request counts `s` bytes, one more than it asks
+//! for, and is sampled with probability `1 - exp(-s / rate)`. So each sample stands for the inverse
+//! of that many requests, and sums of these weights are unbiased estimates. Blocks that a cache
+//! recycles count like all others, because a sealed stack lets no allocation pass unseen.
 //!
 //! | file | content |
 //! |---|---|
@@ -38,7 +38,7 @@ mod unwind;
 
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use crate::base::units::to_u64;
+use crate::base::units::{counted_bytes, to_u64};
 use crate::options::Config;
 use crate::os::lock::{Guard, Lock};
 use crate::os::{Os, Refused, rank};
@@ -233,7 +233,7 @@ impl Profile {
     /// Counts a request of `size` bytes down and returns whether it is to be sampled. The countdown
     /// is the calling thread's.
     pub(crate) fn count_down(&self, countdown: &AtomicI64, size: usize) -> bool {
-        let size = i64::try_from(size.max(1)).unwrap_or(i64::MAX);
+        let size = counted_bytes(size);
         let mut left = countdown.load(Ordering::Relaxed);
         if left < 0 {
             left = self.draw();
@@ -269,7 +269,7 @@ impl Profile {
         sample: Sample,
         stack: &[usize],
     ) -> Option<u32> {
-        let weight = 1.0 / sampled_share(sample.size.max(1), self.rate());
+        let weight = 1.0 / sampled_share(counted_bytes(sample.size), self.rate());
         let now = os.now_ns();
         let mut table = self.table.lock();
         let entered = table.enter(address, sample, weight, now, stack);

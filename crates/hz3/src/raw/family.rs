@@ -18,13 +18,13 @@ const MAX_REQUEST: usize = isize::MAX.cast_unsigned();
 /// An exporter of the family: its slow paths, and blocks of other allocators.
 ///
 /// # Safety
-/// `malloc_cold` calls [`malloc_missed`] or [`malloc_within`] with its size before any other
-/// function of hz3, except those that [`super::malloc_miss`] names, and returns its result.
+/// `malloc_cold` calls [`malloc_missed`] with its size before any other function of hz3, except
+/// those that [`super::malloc_miss`] names, and returns its result.
 pub unsafe trait Exporter {
     /// Serves a miss of `malloc` itself.
     #[inline(always)]
     fn malloc_cold(size: usize) -> *mut u8 {
-        malloc_within(size)
+        malloc_missed(size)
     }
 
     /// Serves a miss of `free` itself.
@@ -77,15 +77,8 @@ fn fail(error: c_int) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// Serves a miss of `malloc`'s fast path in another function of the family.
+/// Serves a miss of `malloc`'s fast path.
 #[cold]
-#[inline(never)]
-pub fn malloc_within(size: usize) -> *mut u8 {
-    // SAFETY: the fast path has missed with this size and calls this first.
-    unsafe { super::finish_malloc(size) }.unwrap_or_else(|| malloc_missed(size))
-}
-
-/// Serves a miss if the cache has no block, or if the block is to be sampled.
 #[inline(never)]
 pub fn malloc_missed(size: usize) -> *mut u8 {
     // SAFETY: the fast path has missed with this size and calls this first.
@@ -115,8 +108,8 @@ fn free_missed<E: Exporter + ?Sized>(block: *mut u8) {
 /// Allocates as `malloc` does, for the other functions.
 #[inline(never)]
 pub fn allocate(size: usize) -> *mut c_void {
-    // SAFETY: `malloc_within` calls `malloc_miss` first.
-    unsafe { super::malloc(size, malloc_within) }.cast()
+    // SAFETY: `malloc_missed` calls `malloc_miss` first.
+    unsafe { super::malloc(size, malloc_missed) }.cast()
 }
 
 /// Frees as `free` does, for the other functions.
@@ -140,8 +133,8 @@ pub fn aligned(align: usize, size: usize) -> *mut c_void {
 /// Serves `calloc`; `size` is the product, `None` if it overflowed.
 pub fn zeroed(size: Option<usize>) -> *mut c_void {
     let Some(size) = size else { return fail(libc::ENOMEM) };
-    // SAFETY: `malloc_within` calls `malloc_miss` first.
-    match unsafe { super::zeroed_small(size, malloc_within) } {
+    // SAFETY: `malloc_missed` calls `malloc_miss` first.
+    match unsafe { super::zeroed_small(size, malloc_missed) } {
         Some(block) => block.cast(),
         None => zeroed_cold(size),
     }
@@ -169,9 +162,9 @@ pub unsafe fn resize<E: Exporter>(block: *mut c_void, size: Option<usize>) -> *m
         unsafe { release::<E>(block) };
         return ptr::null_mut();
     }
-    // SAFETY: `block` is what the program passed to realloc; `malloc_within` calls `malloc_miss`
+    // SAFETY: `block` is what the program passed to realloc; `malloc_missed` calls `malloc_miss`
     // first.
-    match unsafe { super::realloc_small(block.cast(), size, malloc_within, free_missed::<E>) } {
+    match unsafe { super::realloc_small(block.cast(), size, malloc_missed, free_missed::<E>) } {
         Some(moved) => moved.cast(),
         // SAFETY: the caller's contract is the same.
         None => unsafe { resize_cold::<E>(block, size) },

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::vec;
 use std::vec::Vec;
 
-use super::program::{Program, finish_pop, pop};
+use super::program::{Program, pop};
 use super::world::{Op, World, heap_with};
 use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
@@ -19,11 +19,10 @@ fn heap(segments: usize) -> Heap<Fake> {
     heap_with(Fake::new(PAGE_BYTES, 1, 1 << 30), segments * SEGMENT_BYTES, &Config::new())
 }
 
-/// Allocates as a program does: the hot path, the end of a sealed pop, the miss.
+/// Allocates as a program does: the hot path, then the miss.
 fn malloc(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
     let Front::Cache(cache) = front else { return heap.take(front, size) };
     let hit = pop(cache, size);
-    let hit = hit.or_else(|| finish_pop(cache, size));
     hit.map_or_else(|| heap.take_after_miss(cache, size), NonNull::new)
 }
 

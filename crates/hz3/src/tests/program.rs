@@ -90,12 +90,6 @@ pub(super) fn pop(cache: &ThreadCache, size: usize) -> Option<*mut u8> {
     unsafe { hot::malloc(cache, size) }
 }
 
-/// Finishes a [`pop`] that failed only because the heap profile runs.
-pub(super) fn finish_pop(cache: &ThreadCache, size: usize) -> Option<*mut u8> {
-    // SAFETY: a test calls this after its `pop`.
-    unsafe { hot::finish_malloc(cache, size) }
-}
-
 /// Frees by the fast path alone; returns false if it cannot.
 pub(super) fn push(cache: &ThreadCache, block: *mut u8) -> bool {
     // SAFETY: a test uses a cache on one thread at a time, and a freed block no more.
