@@ -24,7 +24,7 @@ pub(crate) const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 /// The parts of the nightly toolchain that Miri and the sanitizers need.
 const NIGHTLY: [&str; 2] = ["miri", "rust-src"];
 
-/// Installs everything: the Debian packages, the other toolchains, the targets.
+/// Installs everything: the Debian packages, the nightly toolchain, the targets.
 pub(crate) fn everything() -> Result {
     debian()?;
     rust()
@@ -99,7 +99,7 @@ fn size(news: &[(&str, &str)]) -> Result<String> {
     ))
 }
 
-/// Installs the nightly toolchain with its parts, the oldest one, and the targets.
+/// Installs the nightly toolchain with its parts, and the targets.
 pub(crate) fn rust() -> Result {
     if !missing_from_nightly(&NIGHTLY).is_empty() {
         println!(
@@ -108,14 +108,6 @@ pub(crate) fn rust() -> Result {
         let mut command = shell::program("rustup");
         command.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
         shell::run(command.args(NIGHTLY.iter().flat_map(|part| ["--component", part])))?;
-    }
-    if shell::capture(shell::program("rustup").args(["run", OLDEST_RUST, "cargo", "clippy", "-V"]))
-        .is_err()
-    {
-        println!("Installing Rust {OLDEST_RUST}: about 100 MB to download");
-        let mut command = shell::program("rustup");
-        command.args(["toolchain", "install", OLDEST_RUST, "--profile", "minimal"]);
-        shell::run(command.args(["--component", "clippy"]))?;
     }
     let missing = missing_targets(&TARGETS)?;
     if missing.is_empty() {
@@ -142,6 +134,19 @@ fn require(what: &str, missing: &[String]) -> Result {
         return Ok(());
     }
     Err(Failure::new(format!("{what} {}; install it with: cargo xtask setup", missing.join(", "))))
+}
+
+/// Installs the oldest Rust that builds hz3, with clippy.
+pub(crate) fn oldest_rust() -> Result {
+    let mut found = shell::program("rustup");
+    found.args(["run", OLDEST_RUST, "cargo", "clippy", "--version"]);
+    if shell::capture(&mut found).is_ok() {
+        return Ok(());
+    }
+    println!("Installing Rust {OLDEST_RUST}: about 100 MB to download");
+    let mut command = shell::program("rustup");
+    command.args(["toolchain", "install", OLDEST_RUST, "--profile", "minimal"]);
+    shell::run(command.args(["--component", "clippy"]))
 }
 
 fn missing_from_nightly(parts: &[&str]) -> Vec<String> {

@@ -28,6 +28,7 @@ const PREEMPTIONS: u32 = 3;
 pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     if install {
         setup::everything()?;
+        setup::oldest_rust()?;
     }
     let attack = move || attack::run(minutes, 1, None, false);
     let checked_attack = move || attack::run(minutes, 2, None, true);
