@@ -151,6 +151,32 @@ int hz3_set(const char *name, const char *value) HZ3_NOEXCEPT;
 extern const void *const volatile hz3_statistics_page;
 
 /*
+ * How full slabs are, for a program that moves blocks out of sparse ones (active defragmentation).
+ * A slab is cut into `blocks` blocks of `block_bytes` bytes each. `used` of them are not free in the
+ * slab: the program holds them, or it freed them and they wait in the cache of a thread or on their
+ * way to another one. hz3_collect empties these caches. A block of more than 32 KiB is alone: its
+ * `blocks` and `used` are 1.
+ */
+struct hz3_slab_use {
+    size_t block_bytes;
+    size_t blocks;
+    size_t used;
+};
+
+/*
+ * Writes to out[i] how full the slab is in which the block pointers[i] lies, for `count` pointers.
+ * Any pointer is allowed. All three numbers are 0 if no block of hz3's starts there (so also for
+ * NULL), or if the block is free; but a block that waits in a cache looks like one in use. The
+ * numbers are hints while other threads allocate and free.
+ *
+ * malloc takes a block of the thread's cache, or else one of a part-used slab, the fullest first. So
+ * a program calls hz3_collect, then malloc and memcpy for the blocks of sparse slabs, and frees the
+ * old ones only after the last copy; else the next copy may get the block that was just freed.
+ */
+void hz3_utilization(const void *const *pointers, size_t count,
+                     struct hz3_slab_use *out) HZ3_NOEXCEPT;
+
+/*
  * The heap profile: samples of allocations with their stacks, from which pprof and `hz3 profile`
  * estimate what each place in the program allocated and still holds.
  *

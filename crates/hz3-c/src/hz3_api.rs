@@ -1,6 +1,6 @@
 //! The functions that only hz3 has; `include/hz3.h` documents them for users.
 
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 
@@ -89,6 +89,45 @@ unsafe extern "C" fn hz3_set(name: *const c_char, value: *const c_char) -> c_int
 #[unsafe(no_mangle)]
 extern "C" fn hz3_epoch_force() {
     keeping_errno(raw::epoch_force);
+}
+
+/// How full a slab is, as C programs get it; all 0 if the pointer is no block.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+struct SlabUse {
+    block_bytes: usize,
+    blocks: usize,
+    used: usize,
+}
+
+/// Writes to `out` how full the slab is in which each of `count` pointers lies.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hz3_utilization(
+    pointers: *const *const c_void,
+    count: usize,
+    out: *mut SlabUse,
+) {
+    if pointers.is_null() || out.is_null() {
+        return;
+    }
+    keeping_errno(|| {
+        for index in 0..count {
+            // SAFETY: the caller gives `count` pointers.
+            let place = unsafe { pointers.add(index) };
+            // SAFETY: as above.
+            let pointer = unsafe { place.read() };
+            let found = hz3_alloc::utilization(pointer.cast());
+            let slab = found.map_or_else(SlabUse::default, |found| SlabUse {
+                block_bytes: found.block_bytes,
+                blocks: found.blocks,
+                used: found.used,
+            });
+            // SAFETY: the caller gives room for `count` results.
+            let place = unsafe { out.add(index) };
+            // SAFETY: as above.
+            unsafe { place.write(slab) };
+        }
+    });
 }
 
 /// Starts the heap profile; returns 0, or `ENOMEM`. A rate of 0 stands for the present one.

@@ -7,7 +7,8 @@
 //! | `allocate_miss`, `free_miss` | here | the hot path, after a miss |
 //! | `allocate`, `allocate_aligned`, `allocate_zeroed`, `free` | here | all other requests |
 //! | `take_cached_large`, `free_to_cache` | `large` | large blocks that the thread's cache serves |
-//! | `reallocate`, `usable_size`, `size_without_waiting` | `resize` | blocks that exist |
+//! | `reallocate` | `resize` | blocks that change their size |
+//! | `usable_size`, `size_without_waiting`, `utilization` | `resize` | questions about a block |
 //! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |
 //! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
 //! | `collect`, `tick`, `relieve` | here | reclaim on request |

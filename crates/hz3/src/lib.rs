@@ -190,7 +190,7 @@ pub use options::{
     Background, Config, ControlError, Limit, LimitMode, Policy, Report, ReportPath, Within,
 };
 #[cfg(not(loom))]
-pub use stats::Stats;
+pub use stats::{Stats, Utilization};
 
 /// The fuzz targets' way in: checks what hz3 makes of one entry of the environment. No other build
 /// has it.
@@ -217,6 +217,18 @@ pub fn stats() -> Stats {
     thread::stats()
 }
 
+/// Returns how full the slab of a block is, for a program that moves blocks out of sparse slabs.
+/// `None` if no block of hz3's starts at the address, which may be any, or if it is free.
+///
+/// A block in a cache looks like one in use and counts as used; [`collect`] empties the caches. A
+/// large block (more than 32 KiB) is alone. Allocations prefer cached blocks, then part-used slabs,
+/// the fullest first. So call [`collect`], copy the blocks of sparse slabs, and free the old ones
+/// after the last copy.
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
+pub fn utilization(block: *const u8) -> Option<Utilization> {
+    thread::utilization(block.addr())
+}
+
 /// Options of a running process.
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub mod control {
@@ -234,4 +246,4 @@ pub mod control {
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-pub use system::{Configured, Hz3, collect, control, profile, stats};
+pub use system::{Configured, Hz3, collect, control, profile, stats, utilization};

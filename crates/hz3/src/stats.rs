@@ -1,6 +1,21 @@
-//! Statistics: one table generates the struct, its documentation and its text forms.
+//! Statistics: one table generates the struct, its documentation and its text forms. And the answer
+//! for one block.
 
 use core::fmt::{self, Write};
+
+/// How full the slab is that holds a block; see [`crate::utilization`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Utilization {
+    /// Bytes of each block of the slab, or of a large block.
+    pub block_bytes: usize,
+    /// Number of blocks of the slab; 1 for a large block.
+    pub blocks: usize,
+    /// Number of blocks that are not free in the slab; 1 for a large block.
+    ///
+    /// The program holds them, or they wait in a cache.
+    pub used: usize,
+}
 
 macro_rules! stats {
     ($($(#[doc = $doc:literal])+ $(#[cfg($condition:meta)])? $name:ident,)+) => {

@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use crate::options::Config;
-use crate::stats::Stats;
+use crate::stats::{Stats, Utilization};
 
 /// The system's allocator, because hz3 supports 64-bit Linux only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +32,11 @@ pub fn collect() -> usize {
 /// Returns statistics that are all 0.
 pub fn stats() -> Stats {
     Stats::default()
+}
+
+/// Returns `None`: there are no slabs here.
+pub fn utilization(_block: *const u8) -> Option<Utilization> {
+    None
 }
 
 /// Options of a running process, of which there are none here.

@@ -33,3 +33,4 @@ mod refused;
 mod signals;
 mod termination;
 mod threads;
+mod utilization;

@@ -9,6 +9,7 @@
 //! | `shard_of_this_cpu`, `fetch`, `take` | `fetch` | transfer caches: batches out |
 //! | `put` | `put` | blocks that go back to their slabs |
 //! | `check_in_use`, `refuse`, `end_if_faulty` | `fault` | a free that fits no block in use |
+//! | `utilization` | `utilization` | a program that asks how full a slab is |
 //! | `retire` | `put` | reclaim: empty slabs |
 //! | `claim_holes`, `release_holes`, `holes_from` | `holes` | reclaim: pages of part-used slabs |
 //! | `free_bytes_hint`, `free_and_dissolved` | `counts` | the driver of reclaim |
@@ -37,6 +38,7 @@ mod pinned;
 mod policy;
 mod put;
 pub(crate) mod slab;
+mod utilization;
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64};

@@ -1,4 +1,4 @@
-//! The kind of a block at an address, and changes of a block's size.
+//! The kind of a block at an address, how full its slab is, and changes of a block's size.
 
 use core::ptr::NonNull;
 
@@ -6,9 +6,11 @@ use super::{Foreign, Heap};
 use crate::base::size_class::{MAX_SMALL, SizeClass};
 use crate::base::units::Run;
 use crate::cache::Front;
+use crate::central::Central;
 use crate::os::Os;
 use crate::os::fatal::fatal;
 use crate::profiler::guards::Noted;
+use crate::stats::Utilization;
 
 /// The kind of block at an address.
 enum BlockKind {
@@ -60,6 +62,20 @@ impl<O: Os> Heap<O> {
             BlockKind::Misused => Some(0),
             BlockKind::Foreign => None,
         }
+    }
+
+    /// Returns how full the slab of the block at `address` is; `None` if no block starts there, or
+    /// if it is free. Any address is allowed.
+    pub(crate) fn utilization(&self, address: usize) -> Option<Utilization> {
+        let alone = |block_bytes| Utilization { block_bytes, blocks: 1, used: 1 };
+        let Some(offset) = self.segments.arena().offset_of(address) else {
+            let guarded = self.profile().guards().live_size(address);
+            return guarded.or_else(|| self.segments.huge_at(address)).map(alone);
+        };
+        if self.segments.class_at(offset) != SizeClass::NONE {
+            return Central::utilization(&self.segments, offset);
+        }
+        self.segments.large_at(offset).ok().map(|run| alone(run.pages.bytes()))
     }
 
     /// As [`Heap::usable_size`], for a call that must not wait for a lock.

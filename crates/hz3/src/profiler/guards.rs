@@ -367,6 +367,12 @@ impl Guards {
         Err(Noted)
     }
 
+    /// Returns the size of the live block at an address of the mapping, and notes no misuse.
+    pub(crate) fn live_size(&self, address: usize) -> Option<usize> {
+        let record = self.record(self.place_of(address)?);
+        (record.state() == LIVE && record.start() == address).then(|| record.size())
+    }
+
     /// Returns the size of the block in whose place an address lies, and takes no lock; `None` for
     /// an address outside the mapping.
     pub(crate) fn size_in_place(&self, address: usize) -> Option<usize> {

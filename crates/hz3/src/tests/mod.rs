@@ -26,4 +26,5 @@ mod refusing;
 mod resize;
 mod stress;
 mod sweep;
+mod utilization;
 mod world;

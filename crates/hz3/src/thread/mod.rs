@@ -40,7 +40,7 @@ use crate::options::{Config, Report};
 use crate::os::linux::Linux;
 use crate::os::lock::Lock;
 use crate::os::{self, order, pin, rank};
-use crate::stats::Stats;
+use crate::stats::{Stats, Utilization};
 
 /// The heap of the process, which the first call that needs it creates.
 struct Global {
@@ -402,6 +402,14 @@ pub(crate) fn usable_size(address: usize) -> Option<usize> {
     let found = heap.usable_size(address);
     guard::poll(heap);
     found.or_else(|| emergency::usable_size(address))
+}
+
+/// Returns how full the slab of the block at an address is; see [`crate::utilization`].
+pub(crate) fn utilization(address: usize) -> Option<Utilization> {
+    if shut::is_shut() {
+        return None;
+    }
+    existing_heap()?.utilization(address)
 }
 
 /// Gives free memory back, except up to `keep` bytes; see [`crate::collect`].
