@@ -495,6 +495,7 @@ impl<O: Os> Heap<O> {
     #[cfg(test)]
     pub(crate) fn validate(&self) {
         self.validate_at_work(None);
+        Central::validate_notes(&self.segments, crate::reclaim::grain(self.os()));
         self.validate_statistics();
     }
 

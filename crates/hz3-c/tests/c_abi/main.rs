@@ -33,4 +33,5 @@ mod refused;
 mod signals;
 mod termination;
 mod threads;
+mod trim;
 mod utilization;

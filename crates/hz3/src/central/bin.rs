@@ -233,6 +233,7 @@ impl BinView<'_> {
         let slab = Slab::of(self.tables, first);
         let count = self.blocks(first).put(start.addr().get(), batch)?;
         self.tables.note_traffic(first);
+        self.tables.note_holes(first);
         let was_full = slab.free() == 0;
         slab.set_free(slab.free() + count);
         if first.get() != self.state.current {

@@ -173,10 +173,10 @@ impl<'a> Blocks<'a> {
         self.header.set_free(self.header.free() - to_u32(taken));
         if let Some(low) = low {
             // Marks all pages from the first block to the last, also those of blocks in use
-            // between.
+            // between. Each has a block that is not free, so none becomes a hole.
             let start = page_of(self.class, low);
-            let end = page_of(self.class, end) + 1;
-            bits::set(&self.header.dirty, start, end.min(self.class.slab_pages().get()) - start);
+            let end = page_of_end(self.class, end - 1) + 1;
+            bits::set(&self.header.dirty, start, end - start);
         }
         taken
     }

@@ -74,6 +74,7 @@ impl Central {
         let mut state = bin.state.lock();
         Slab::of(segments.tables(), first).mark_dirty(segments.tables(), first, class, prefaulted);
         BinView { bin, state: &mut state, tables: segments.tables(), class }.enter(first);
+        segments.tables().note_holes_always(first);
         self.opened.fetch_add(to_u64(class.slab_pages().bytes()), Ordering::Relaxed);
         true
     }

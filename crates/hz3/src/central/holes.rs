@@ -25,6 +25,10 @@ pub(crate) struct Holes {
     pages: u128,
 }
 
+/// The slab went to another shard meanwhile, or another slab took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replaced;
+
 impl Holes {
     /// Iterates over the contiguous runs of pages, lowest first.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Run> + use<> {
@@ -101,27 +105,58 @@ impl Central {
         system_page: Pages,
         one_in: Option<u32>,
     ) -> Option<Holes> {
-        let tables = segments.tables();
-        let class = tables.published_class(first);
-        let slab = Slab::of(tables, first);
+        let class = segments.tables().published_class(first);
+        let slab = Slab::of(segments.tables(), first);
         if class == SizeClass::NONE || !may_have_enough_holes(slab, class, one_in) {
             return None;
         }
+        self.claim(segments, first, class, system_page, one_in).ok().flatten()
+    }
+
+    /// Claims all holes of the slab that starts at `first`, if there is one. Always takes the lock
+    /// of its bin, so that it finds the blocks of every put that came before.
+    ///
+    /// # Errors
+    /// [`Replaced`]: the slab may have holes.
+    pub(crate) fn claim_all_holes<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        first: ChunkIndex,
+        system_page: Pages,
+    ) -> Result<Option<Holes>, Replaced> {
+        match segments.tables().published_class(first) {
+            SizeClass::NONE => Ok(None),
+            class => self.claim(segments, first, class, system_page, None),
+        }
+    }
+
+    fn claim<O: Os>(
+        &self,
+        segments: &Segments<O>,
+        first: ChunkIndex,
+        class: SizeClass,
+        system_page: Pages,
+        one_in: Option<u32>,
+    ) -> Result<Option<Holes>, Replaced> {
+        let tables = segments.tables();
+        let slab = Slab::of(tables, first);
         let shard = slab.shard();
         let bin = self.bin(shard, class);
         let mut state = bin.state.lock();
         // Before the lock was taken, the slab may have been dissolved and another one opened. A
         // slab that has not entered its bin yet has no dirty page, and a thread that has read its
         // class sees that.
-        if tables.published_class(first) != class || slab.shard() != shard || !slab.may_have_holes()
-        {
-            return None;
+        if tables.published_class(first) != class || slab.shard() != shard {
+            return Err(Replaced);
+        }
+        if !slab.may_have_holes() {
+            return Ok(None);
         }
         let mut view = BinView { bin, state: &mut state, tables, class };
         let mut claimed = [0; BITMAP_WORDS];
         let least = one_in.map_or(1, |one_in| min_hole_pages(class, one_in));
         let pages = view.claim_holes(first, system_page.get(), least, &mut claimed);
-        (pages != 0).then_some(Holes { first, class, claimed, pages })
+        Ok((pages != 0).then_some(Holes { first, class, claimed, pages }))
     }
 
     /// Puts claimed blocks back into their slab. `purged` says that their pages are clean now.
@@ -142,6 +177,22 @@ impl Central {
                 self.give_back(segments, class, retired);
             }
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+impl Central {
+    /// Checks that every slab with a hole is noted as one that may have holes. The heap must be at
+    /// rest.
+    pub(crate) fn validate_notes<O: Os>(segments: &Segments<O>, system_page: Pages) {
+        let noted: std::collections::BTreeSet<u32> = (0..segments.segment_count())
+            .flat_map(|segment| segments.slabs_with_holes(segment))
+            .map(ChunkIndex::get)
+            .collect();
+        for chunk in 1..segments.arena().frontier().chunk().get() {
+            let holes = Self::holes_from(segments, ChunkIndex::new(chunk), system_page, u32::MAX);
+            assert!(holes == 0 || noted.contains(&chunk), "chunk {chunk} has holes without a note");
         }
     }
 }

@@ -108,6 +108,10 @@ impl Central {
         let mut pages = Pages::ZERO;
         for (shard, class) in self.bins_by_shard() {
             let bin = self.bin(shard, class);
+            // A hint, but not for blocks that the calling thread, or one before it, has put back.
+            if bin.free_blocks() < u64::from(class.capacity()) {
+                continue;
+            }
             let mut state = bin.state.lock();
             let mut view = BinView { bin, state: &mut state, tables: segments.tables(), class };
             while let Some(retired) = view.retire() {

@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::units::{ChunkIndex, PAGE_BYTES, PageIndex, Pages, Run, to_u32, to_u64};
 use crate::cache::below::Below;
+use crate::central::holes::{Holes, Replaced};
 use crate::os::lock::{Guard, Lock};
 use crate::os::{Os, Refused, held, rank};
 use crate::segment::Segments;
@@ -85,6 +86,17 @@ impl Purged {
         }
     }
 
+    /// Gives the pages of claimed holes back, and releases the holes. Returns whether the pages
+    /// hold no memory now.
+    fn give_holes<O: Os>(&mut self, below: Below<'_, O>, holes: Holes) -> bool {
+        let mut all_purged = true;
+        for run in holes.runs() {
+            all_purged &= self.give_back(below.segments, run);
+        }
+        below.central.release_holes(below.segments, holes, all_purged);
+        all_purged
+    }
+
     /// Gives one run back that belongs to the caller. Returns whether it holds no memory now.
     fn give_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) -> bool {
         self.calls += 1;
@@ -151,15 +163,36 @@ impl Purger {
         let grain = grain(below.segments.os());
         let Some(_purging) = self.begin() else { return done };
         if let Some(holes) = below.central.claim_holes(below.segments, chunk, grain, one_in) {
-            let mut all_purged = true;
-            for run in holes.runs() {
-                all_purged &= done.give_back(below.segments, run);
-            }
-            below.central.release_holes(below.segments, holes, all_purged);
+            done.give_holes(below, holes);
         }
-        self.hole_pages.fetch_add(done.pages, Ordering::Relaxed);
-        self.count(done);
+        self.count_holes(done);
         done
+    }
+
+    /// Purges the holes of all slabs of a segment. Looks only at slabs that may have got one since
+    /// this last purged them.
+    pub(crate) fn all_holes<O: Os>(&self, below: Below<'_, O>, segment: usize) -> Purged {
+        let mut done = Purged::default();
+        let (central, segments) = (below.central, below.segments);
+        let grain = grain(segments.os());
+        for chunk in segments.slabs_with_holes(segment) {
+            let Some(_purging) = self.begin() else { break };
+            segments.forget_holes(chunk);
+            let is_done = match central.claim_all_holes(segments, chunk, grain) {
+                Ok(holes) => holes.is_none_or(|holes| done.give_holes(below, holes)),
+                Err(Replaced) => false,
+            };
+            if !is_done {
+                segments.tables().note_holes_always(chunk);
+            }
+        }
+        self.count_holes(done);
+        done
+    }
+
+    fn count_holes(&self, purged: Purged) {
+        self.hole_pages.fetch_add(purged.pages, Ordering::Relaxed);
+        self.count(purged);
     }
 
     /// Takes the lock; `None` after a timeout, or if this thread holds it already.

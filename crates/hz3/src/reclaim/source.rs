@@ -249,11 +249,18 @@ impl<O: Os> HoleSource<'_, O> {
         self.chunks().map(bytes).sum()
     }
 
-    /// Purges the holes of all slabs, or only of slabs of which they are at least `part`.
+    /// Purges the holes of all slabs, or only of slabs of which they are at least `part`. The first
+    /// takes little time if few blocks came back since the last such purge.
     pub(super) fn purge(&self, purger: &Purger, part: Option<u32>) -> Purged {
         let mut done = Purged::default();
-        for chunk in self.chunks() {
-            done.add(purger.holes(self.0, chunk, part));
+        if part.is_some() {
+            for chunk in self.chunks() {
+                done.add(purger.holes(self.0, chunk, part));
+            }
+        } else {
+            for segment in 0..self.0.segments.segment_count() {
+                done.add(purger.all_holes(self.0, segment));
+            }
         }
         done
     }

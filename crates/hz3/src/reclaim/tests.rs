@@ -166,6 +166,39 @@ fn holes_are_purged_only_where_they_are_a_large_part_of_a_slab() {
     fixture.central.validate(&fixture.segments);
 }
 
+/// Returns how many slabs the next purge of all holes looks at.
+fn noted(fixture: &Fixture) -> usize {
+    let segments = 0..fixture.segments.segment_count();
+    segments.map(|segment| fixture.segments.slabs_with_holes(segment).count()).sum()
+}
+
+#[test]
+fn a_purge_of_all_holes_looks_only_at_slabs_to_which_blocks_came_back() {
+    let fixture = Fixture::new(&Config::new());
+    let blocks = slabs_with_holes(&fixture);
+    let (layers, purger) = (direct(&fixture), Purger::new());
+    assert!(noted(&fixture) >= 2 && layers.holes().purge(&purger, None).pages > 0);
+    assert_eq!((noted(&fixture), layers.holes().purge(&purger, None).pages), (0, 0));
+    // One block shares its page with blocks in use.
+    let freed = Slot::new(blocks[0].load(Ordering::Relaxed));
+    fixture.central.put(&fixture.segments, class(), &[freed]);
+    assert_eq!((noted(&fixture), layers.holes().purge(&purger, None).pages), (1, 1));
+    assert_eq!(noted(&fixture), 0);
+}
+
+#[test]
+fn holes_that_the_system_refuses_are_purged_later() {
+    let fixture = Fixture::new(&Config::new());
+    slabs_with_holes(&fixture);
+    let (layers, purger) = (direct(&fixture), Purger::new());
+    fixture.segments.os().refuse(Refusals::From(1));
+    assert_eq!(layers.holes().purge(&purger, None).pages, 0);
+    assert!(noted(&fixture) > 0, "they are still there");
+    fixture.segments.os().refuse(Refusals::None);
+    assert!(layers.holes().purge(&purger, None).pages > 0);
+    assert_eq!(noted(&fixture), 0);
+}
+
 #[test]
 fn the_second_ageing_purges_holes_of_quiet_slabs() {
     let fixture = Fixture::new(&Config::new());

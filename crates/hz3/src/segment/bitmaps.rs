@@ -37,6 +37,15 @@ fn parts(run: Run) -> impl Iterator<Item = Part> {
     })
 }
 
+/// Returns the chunks of a segment whose bits are set, lowest first.
+fn chunks_of(segment: usize, mut bits: u64) -> impl Iterator<Item = ChunkIndex> {
+    core::iter::from_fn(move || {
+        let bit = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        (bit < u64::BITS).then(|| ChunkIndex::new(to_u32(segment) * u64::BITS + bit))
+    })
+}
+
 impl Tables {
     pub(super) fn is_free(&self, page: PageIndex) -> bool {
         let segment = self.segment(to_usize(page.get() / SEGMENT_PAGES));
@@ -191,6 +200,46 @@ impl Tables {
         }
     }
 
+    /// Notes that the slab that starts at `chunk` may have holes, because blocks came back to it.
+    /// The caller holds the lock of its bin.
+    pub(crate) fn note_holes(&self, chunk: ChunkIndex) {
+        let (word, bit) = self.holes_bit(chunk);
+        // The bit is usually set already. A purge clears it before it takes the lock of the bin, so
+        // it either finds the blocks or has cleared the bit before this load.
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Tables::note_holes`], for a slab that is new in its bin, and without the lock.
+    pub(crate) fn note_holes_always(&self, chunk: ChunkIndex) {
+        let (word, bit) = self.holes_bit(chunk);
+        // The bit may be left from an earlier slab, and a purge that clears it may not see the new
+        // slab. Release pairs with the acquire in `forget_holes`: a purge that clears what this
+        // writes sees it.
+        word.fetch_or(bit, Ordering::Release);
+    }
+
+    /// Takes the note on the slab at `chunk` back, before its holes are purged.
+    pub(super) fn forget_holes(&self, chunk: ChunkIndex) {
+        let (word, bit) = self.holes_bit(chunk);
+        // Acquire pairs with the release in `note_holes_always`.
+        word.fetch_and(!bit, Ordering::Acquire);
+    }
+
+    /// Returns the chunks of a segment at which slabs start that may have holes.
+    pub(super) fn slabs_with_holes(
+        &self,
+        segment: usize,
+    ) -> impl Iterator<Item = ChunkIndex> + use<> {
+        chunks_of(segment, self.segment(segment).may_have_holes.load(Ordering::Relaxed))
+    }
+
+    fn holes_bit(&self, chunk: ChunkIndex) -> (&AtomicU64, u64) {
+        let word = &self.segment(chunk.index() / CHUNKS).may_have_holes;
+        (word, 1 << (chunk.get() % u64::BITS))
+    }
+
     /// Ages the slabs of a segment.
     /// Returns the chunks of the slabs that have become quiet: they had traffic before the last
     /// ageing and none since.
@@ -203,11 +252,7 @@ impl Tables {
             quiet = meta.previous_traffic.load(Ordering::Relaxed) & !traffic;
             meta.previous_traffic.store(traffic, Ordering::Relaxed);
         }
-        core::iter::from_fn(move || {
-            let bit = quiet.trailing_zeros();
-            quiet &= quiet.wrapping_sub(1);
-            (bit < u64::BITS).then(|| ChunkIndex::new(to_u32(segment) * u64::BITS + bit))
-        })
+        chunks_of(segment, quiet)
     }
 
     /// Returns whether slabs of a segment had traffic and are not quiet yet.

@@ -14,8 +14,8 @@ pub(super) const SEGMENT_WORDS: usize = bits::words_for(SEGMENT_PAGES as usize);
 /// The dirty bit of a free page means that it may hold memory. The dirty bit of a page in a run
 /// means that it did when the run was taken.
 /// The old bit of a free dirty page means that it was already free and dirty at the last ageing.
-/// The lock of the page heap guards the three bitmaps and the counts. The two words about slabs are
-/// atomics of their own.
+/// The lock of the page heap guards the three bitmaps and the counts. The three words about slabs
+/// are atomics of their own.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct SegmentMeta {
@@ -27,6 +27,9 @@ pub(crate) struct SegmentMeta {
     pub(super) traffic: AtomicU64,
     /// The same between the last two ageings.
     pub(super) previous_traffic: AtomicU64,
+    /// One bit for each chunk: the slab that starts there may have holes. It has none if the bit is
+    /// clear, except that a purge may just be looking at it.
+    pub(super) may_have_holes: AtomicU64,
     /// Pages that were purged and have not been taken since.
     pub(super) purged_pages: AtomicU32,
     pub(super) free_pages: AtomicU32,

@@ -71,6 +71,20 @@ impl<O: Os> Segments<O> {
         self.tables().age_slabs(segment)
     }
 
+    /// Returns the chunks at which slabs of a segment start that may have holes.
+    pub(crate) fn slabs_with_holes(
+        &self,
+        segment: usize,
+    ) -> impl Iterator<Item = ChunkIndex> + use<O> {
+        self.tables().slabs_with_holes(segment)
+    }
+
+    /// Notes that the slab at `chunk` has no holes. If it has, the caller purges them now, or notes
+    /// them again; it holds the lock of the purges, so that no forked child lacks the note.
+    pub(crate) fn forget_holes(&self, chunk: ChunkIndex) {
+        self.tables().forget_holes(chunk);
+    }
+
     /// Returns whether slabs of a segment had traffic and are not quiet yet.
     pub(crate) fn has_aging_slabs(&self, segment: usize) -> bool {
         self.tables().has_aging_slabs(segment)

@@ -4,6 +4,7 @@
 mod attack;
 mod breakdown;
 mod busy;
+mod collect;
 mod exhaustion;
 mod fork;
 mod guard;
