@@ -1,6 +1,6 @@
 //! An invalid option in the environment causes one line that names it, and nothing else.
 
-use crate::harness::{Link, command, preloaded, program, run};
+use crate::harness::{Link, command, preloaded, program, run, shared_library};
 
 /// Asserts that the program works and that hz3 writes one line that contains all of `words`.
 #[track_caller]
@@ -96,6 +96,23 @@ fn each_invalid_option_causes_its_own_line() {
     assert_eq!(outcome.stderr.lines().count(), 2, "{outcome}");
     assert!(outcome.stderr.contains("HZ3_NONSENSE"), "{outcome}");
     assert!(outcome.stderr.contains("HZ3_COUNT"), "{outcome}");
+}
+
+#[test]
+fn options_of_jemalloc_are_mentioned_once_and_only_on_request() {
+    let program = program("options.c", Link::None);
+    for first in ["HZ3_VERBOSE=1 MALLOC_CONF=narenas:1", "MALLOC_CONF=narenas:1 HZ3_VERBOSE=1"] {
+        let mut command = command("env");
+        command.arg("-i").args(first.split(' '));
+        command.arg(format!("LD_PRELOAD={}", shared_library().display())).arg(&program);
+        let outcome = run(&mut command);
+        assert!(outcome.status.success() && outcome.stdout == "ok\n", "{outcome}");
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
+        assert!(outcome.stderr.starts_with("hz3: MALLOC_CONF=narenas:1: "), "{outcome}");
+        assert!(outcome.stderr.contains("docs/tuning.md"), "{outcome}");
+    }
+    run(preloaded(&program).env("MALLOC_CONF", "narenas:1")).expect_ok();
+    run(preloaded(&program).env("HZ3_VERBOSE", "1")).expect_ok();
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) use report_path::ProcessPath;
 pub use report_path::ReportPath;
 #[cfg(fuzzing)]
 pub(crate) use table::oracle;
-pub(crate) use table::{apply, set_live};
+pub(crate) use table::{apply, is_of_jemalloc, mention, set_live};
 pub(crate) use value::write_bytes;
 pub use within::Within;
 
@@ -53,6 +53,7 @@ pub struct Config {
     pub(crate) metrics: Option<ReportPath>,
     pub(crate) metrics_ms: Within<100, 86_400_000>,
     pub(crate) guard: bool,
+    pub(crate) verbose: bool,
     /// Slow paths per validation of the heap (`HZ3_VALIDATE`); 0 means no validation.
     #[cfg(feature = "check")]
     pub(crate) validate: Within<0, 1_000_000_000>,
@@ -158,6 +159,7 @@ impl Config {
             metrics: None,
             metrics_ms: DEFAULT_METRICS_MS,
             guard: false,
+            verbose: false,
             #[cfg(feature = "check")]
             validate: DEFAULT_VALIDATE,
         }
@@ -353,6 +355,16 @@ impl Config {
     #[must_use]
     pub const fn guard(mut self, guard: bool) -> Config {
         self.guard = guard;
+        self
+    }
+
+    /// Sets whether hz3 also says on stderr what may surprise, but is no mistake (`HZ3_VERBOSE`).
+    /// Default off.
+    ///
+    /// That is at present one line if `MALLOC_CONF` is set, which hz3 does not read.
+    #[must_use]
+    pub const fn verbose(mut self, verbose: bool) -> Config {
+        self.verbose = verbose;
         self
     }
 }

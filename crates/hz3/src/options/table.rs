@@ -37,7 +37,7 @@ const fn setting(
     Setting { name, unit, field, live: None }
 }
 
-const OPTIONS: [Setting; 22] = [
+const OPTIONS: [Setting; 23] = [
     setting("THREAD_CACHE", "", |config| &mut config.thread_cache_bytes),
     setting("CACHE_LENGTH", "blocks", |config| &mut config.cache_length),
     setting("ARENA", "", |config| &mut config.arena_bytes),
@@ -60,6 +60,7 @@ const OPTIONS: [Setting; 22] = [
     setting("METRICS", "", |config| &mut config.metrics).live("metrics"),
     setting("METRICS_MS", "milliseconds", |config| &mut config.metrics_ms).live("metrics_ms"),
     setting("GUARD", "", |config| &mut config.guard),
+    setting("VERBOSE", "", |config| &mut config.verbose),
 ];
 
 /// The options of the experiments: their limits.
@@ -99,6 +100,27 @@ pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
     if !message.as_bytes().is_empty() {
         message.print();
     }
+}
+
+/// Returns whether an entry of the environment sets jemalloc's options.
+pub(crate) fn is_of_jemalloc(entry: &[u8]) -> bool {
+    entry.starts_with(b"MALLOC_CONF=")
+}
+
+/// Says on stderr that hz3 does not read an entry of the environment.
+#[cold]
+pub(crate) fn mention(entry: &[u8]) {
+    let mut message = Message::new();
+    write_unread(&mut message, entry);
+    message.print();
+}
+
+fn write_unread(message: &mut Message, entry: &[u8]) {
+    // Writing to a `FixedBuffer` never fails.
+    let _ = message.write_str("hz3: ");
+    let _ = write_bytes(message, entry);
+    let _ = message.write_str(": hz3 does not read it; expected HZ3_ variables, ");
+    let _ = message.write_str("see libhz3(7) or docs/tuning.md; ignored\n");
 }
 
 /// The line for one entry that cannot be used.

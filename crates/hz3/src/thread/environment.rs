@@ -3,7 +3,7 @@
 
 use core::ffi::{CStr, c_char};
 
-use crate::options::{Config, apply};
+use crate::options::{Config, apply, is_of_jemalloc, mention};
 #[cfg(not(miri))]
 use crate::os::errno;
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
@@ -34,15 +34,25 @@ pub(crate) fn read(config: &mut Config) {
     if next.is_null() {
         return;
     }
+    let mut unread = None;
     loop {
         // SAFETY: the array ends with a null pointer, which the loop has not reached yet.
         let entry = unsafe { *next };
         if entry.is_null() {
-            return;
+            break;
         }
         // SAFETY: an entry is a terminated string.
-        apply(config, unsafe { CStr::from_ptr(entry) }.to_bytes());
+        let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
+        apply(config, entry);
+        if is_of_jemalloc(entry) {
+            unread = Some(entry);
+        }
         next = next.wrapping_add(1);
+    }
+    if let Some(entry) = unread
+        && config.verbose
+    {
+        mention(entry);
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{Config, apply};
-use super::{Value, nearest, options, write_refused, write_unknown};
+use super::{Message, Value, nearest, options, write_refused, write_unknown, write_unread};
 use crate::options::{Background, Limit, LimitMode, Report, ReportPath, Within};
 use core::num::NonZero;
 use std::string::String;
@@ -205,4 +205,14 @@ fn odd_entries_are_accepted_whole_or_refused_in_one_line() {
     assert!(accepted > 30, "{accepted}");
     assert!(!super::oracle::check(b"HZ3_STATS=\xff"));
     assert!(super::oracle::check(b"HZ3_STATS=/\xff"));
+}
+
+#[test]
+fn options_of_jemalloc_are_named_with_the_place_of_those_of_hz3() {
+    assert!(super::is_of_jemalloc(b"MALLOC_CONF=") && !super::is_of_jemalloc(b"MALLOC_CONFS=x"));
+    let mut line = Message::new();
+    write_unread(&mut line, b"MALLOC_CONF=narenas:1\x1b");
+    let expected = "hz3: MALLOC_CONF=narenas:1?: hz3 does not read it; expected HZ3_ variables, \
+                    see libhz3(7) or docs/tuning.md; ignored\n";
+    assert_eq!(core::str::from_utf8(line.as_bytes()), Ok(expected));
 }
