@@ -144,6 +144,23 @@ size_t hz3_stats_json(char *buffer, size_t size) HZ3_NOEXCEPT;
 int hz3_set(const char *name, const char *value) HZ3_NOEXCEPT;
 
 /*
+ * Sets the function that is called before the memory limit (HZ3_LIMIT, in the mode fail) makes an
+ * allocation fail, with the requested bytes and `context`; NULL for none, as at first. What it
+ * frees may serve the request, which is tried once more.
+ *
+ * The thread that allocates calls it and holds none of hz3's locks; several threads may do so at
+ * once. It may call malloc, free and every function of this header. An allocation that fails inside
+ * it returns NULL and calls nothing. After a call that made no room, there is none for 100 ms
+ * unless memory came back to the heap meanwhile.
+ *
+ * The allocation may come from code that holds a lock, also inside the C library. So the function
+ * must not wait for a lock that a caller of malloc may hold (pthread_mutex_trylock is fine), must
+ * not free the block of the realloc that called it, and must return: no exception, no longjmp. It
+ * may still run on another thread when hz3_on_limit returns.
+ */
+void hz3_on_limit(void (*function)(size_t wanted, void *context), void *context) HZ3_NOEXCEPT;
+
+/*
  * The statistics page, which other processes read while this one runs: `hz3 top PID` shows it. NULL
  * until hz3 first ran a tick. The page starts with "hz3stats" and describes itself; the layout is in
  * crates/hz3/src/thread/page.rs.
@@ -152,10 +169,10 @@ extern const void *const volatile hz3_statistics_page;
 
 /*
  * How full slabs are, for a program that moves blocks out of sparse ones (active defragmentation).
- * A slab is cut into `blocks` blocks of `block_bytes` bytes each. `used` of them are not free in the
- * slab: the program holds them, or it freed them and they wait in the cache of a thread or on their
- * way to another one. hz3_collect empties these caches. A block of more than 32 KiB is alone: its
- * `blocks` and `used` are 1.
+ * A slab is cut into `blocks` blocks of `block_bytes` bytes each. `used` of them are not free in
+ * the slab: the program holds them, or it freed them and they wait in the cache of a thread or on
+ * their way to another one. hz3_collect empties these caches. A block of more than 32 KiB is alone:
+ * its `blocks` and `used` are 1.
  */
 struct hz3_slab_use {
     size_t block_bytes;
@@ -169,9 +186,9 @@ struct hz3_slab_use {
  * NULL), or if the block is free; but a block that waits in a cache looks like one in use. The
  * numbers are hints while other threads allocate and free.
  *
- * malloc takes a block of the thread's cache, or else one of a part-used slab, the fullest first. So
- * a program calls hz3_collect, then malloc and memcpy for the blocks of sparse slabs, and frees the
- * old ones only after the last copy; else the next copy may get the block that was just freed.
+ * malloc takes a block of the thread's cache, or else one of a part-used slab, the fullest first.
+ * So a program calls hz3_collect, then malloc and memcpy for the blocks of sparse slabs, and frees
+ * the old ones only after the last copy; else the next copy may get the block that was just freed.
  */
 void hz3_utilization(const void *const *pointers, size_t count,
                      struct hz3_slab_use *out) HZ3_NOEXCEPT;

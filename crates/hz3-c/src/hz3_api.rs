@@ -5,6 +5,7 @@ use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 
 use hz3_alloc::profile::ProfileError;
+use hz3_alloc::raw::OnLimit;
 use hz3_alloc::raw::family::keeping_errno;
 use hz3_alloc::{ControlError, raw};
 
@@ -83,6 +84,13 @@ unsafe extern "C" fn hz3_set(name: *const c_char, value: *const c_char) -> c_int
         Err(ControlError::BadValue) => libc::EINVAL,
         Err(_) => libc::EAGAIN,
     }
+}
+
+/// Sets the function that is called before the memory limit makes an allocation fail.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hz3_on_limit(function: Option<OnLimit>, context: *mut c_void) {
+    // SAFETY: the caller promises what the header says.
+    keeping_errno(|| unsafe { raw::on_limit(function, context) });
 }
 
 /// Runs one step of the reclaim pipeline.

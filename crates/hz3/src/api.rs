@@ -1,6 +1,7 @@
 //! The Rust API: [`GlobalAlloc`].
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::ffi::c_void;
 
 use crate::base::size_class::MIN_ALIGN;
 use crate::heap::Foreign;
@@ -58,6 +59,22 @@ fn start_wanted_reclaimer() {
     if raw::wants_reclaimer() {
         raw::start_reclaimer();
     }
+}
+
+/// Sets the function that is called at the memory limit; see [`crate::on_limit`].
+pub(crate) fn on_limit(function: Option<fn(usize)>) {
+    /// Calls the function whose address is `function`.
+    unsafe extern "C" fn call(wanted: usize, function: *mut c_void) {
+        // SAFETY: below, `function` is made of such a function.
+        let function = unsafe { core::mem::transmute::<*mut c_void, fn(usize)>(function) };
+        function(wanted);
+    }
+    let (function, context) = match function {
+        Some(function) => (Some(call as raw::OnLimit), function as *mut c_void),
+        None => (None, core::ptr::null_mut()),
+    };
+    // SAFETY: a function lives for ever. If it unwinds, `call` ends the process.
+    unsafe { raw::on_limit(function, context) };
 }
 
 /// Allocates a block of `layout`, by the fast path if the alignment is at most [`MIN_ALIGN`].

@@ -12,6 +12,7 @@
 //! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |
 //! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
 //! | `collect`, `tick`, `relieve` | here | reclaim on request |
+//! | `refusals`, `is_first_refusal`, `may_ask`, `note_asked` | `exhaustion` | the memory limit |
 //! | `start_profile`, `stop_profile`, `profile` | `sampling` | the heap profile |
 //! | `reconfigure`, `reconfigure_limit`, `set_limit` | here | options that change later |
 //! | `stats`, `slow_figures`, `observe`, `write_experiment_lines` | `statistics` | reports |
@@ -61,6 +62,8 @@ pub(crate) struct Heap<O> {
     reclaim: Reclaim,
     counts: LargeCounts,
     exhaustion: Exhaustion,
+    /// As `exhaustion`, of the calls of the program's function at the memory limit.
+    asked: Exhaustion,
     profile: Profile,
 }
 
@@ -89,6 +92,7 @@ impl<O: Os> Heap<O> {
             reclaim: Reclaim::new(config),
             counts: LargeCounts::default(),
             exhaustion: Exhaustion::new(),
+            asked: Exhaustion::new(),
             profile: Profile::new(config),
         })
     }

@@ -229,6 +229,18 @@ pub fn utilization(block: *const u8) -> Option<Utilization> {
     thread::utilization(block.addr())
 }
 
+/// Sets the function that is called with the requested bytes before the memory limit makes an
+/// allocation fail; `None` for none. After it has freed memory the allocation is tried once more.
+///
+/// It may run on several threads at once, also on one that holds a lock. So it must not wait for a
+/// lock that a caller of the allocator or of the C library may hold, and it does not unwind. It may
+/// allocate; a failure inside it calls nothing. After a call that made no room, there is none for
+/// 100 ms unless memory came back to the heap. [`LimitMode::Reclaim`] calls nothing.
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
+pub fn on_limit(function: Option<fn(usize)>) {
+    api::on_limit(function);
+}
+
 /// Options of a running process.
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub mod control {
@@ -246,4 +258,4 @@ pub mod control {
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-pub use system::{Configured, Hz3, collect, control, profile, stats, utilization};
+pub use system::{Configured, Hz3, collect, control, on_limit, profile, stats, utilization};

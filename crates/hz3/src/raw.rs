@@ -6,6 +6,7 @@
 
 pub mod family;
 
+use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
@@ -16,6 +17,7 @@ use crate::os::fatal::fatal_size;
 #[cfg(feature = "check")]
 pub use crate::os::fatal::panicked;
 use crate::os::linux::Linux;
+pub use crate::thread::limit::OnLimit;
 use crate::{hot, thread};
 
 /// Creates the heap now, instead of at the first allocation, and registers the fork handlers.
@@ -237,6 +239,16 @@ pub fn collect() -> usize {
 /// Gives free memory back as [`collect`] does, but keeps up to `pad` bytes of it.
 pub fn trim(pad: usize) -> usize {
     thread::collect(pad)
+}
+
+/// Sets the function that is called before the memory limit makes an allocation fail; see
+/// [`crate::on_limit`]. `None` for none.
+///
+/// # Safety
+/// The function may be called with `context` from any thread, until another one was set and each
+/// call that began before has returned. It does not unwind.
+pub unsafe fn on_limit(function: Option<OnLimit>, context: *mut c_void) {
+    thread::limit::set(function, context);
 }
 
 /// Runs one tick of the reclaim pipeline, also with the policy `off`: gives back the memory that

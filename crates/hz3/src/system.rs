@@ -39,6 +39,9 @@ pub fn utilization(_block: *const u8) -> Option<Utilization> {
     None
 }
 
+/// Does nothing: there is no memory limit here.
+pub fn on_limit(_function: Option<fn(usize)>) {}
+
 /// Options of a running process, of which there are none here.
 pub mod control {
     use crate::options::ControlError;

@@ -13,7 +13,7 @@ const EXPORTS: &str = "
     __libc_malloc __libc_calloc __libc_realloc __libc_reallocarray __libc_free __libc_memalign
     __libc_valloc __libc_pvalloc __libc_mallinfo __libc_mallopt __posix_memalign
     hz3_collect hz3_epoch_force hz3_stats_json hz3_version hz3_statistics_page
-    hz3_profile_start hz3_profile_stop hz3_profile_write hz3_set hz3_utilization
+    hz3_profile_start hz3_profile_stop hz3_profile_write hz3_set hz3_utilization hz3_on_limit
     _Znwm _ZnwmRKSt9nothrow_t _ZnwmSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
     _Znam _ZnamRKSt9nothrow_t _ZnamSt11align_val_t _ZnamSt11align_val_tRKSt9nothrow_t
     _ZdlPv _ZdlPvm _ZdlPvRKSt9nothrow_t

@@ -1,5 +1,7 @@
 //! `HZ3_LIMIT`: at the limit malloc returns NULL with ENOMEM, or succeeds in the mode `reclaim`.
 
+use std::process::Command;
+
 use crate::harness::{Link, Outcome, preloaded, program, run, with_own_mounts};
 
 #[test]
@@ -17,6 +19,42 @@ fn malloc_succeeds_beyond_the_limit_in_the_mode_reclaim() {
     let mut command = preloaded(program("threads.c", Link::None));
     command.env("HZ3_LIMIT", "1M").env("HZ3_LIMIT_MODE", "reclaim").arg("remote");
     run(&mut command).expect_ok();
+}
+
+/// Returns the command of the program that sets a function for the limit, of 64 MiB.
+fn on_limit(mode: &str) -> Command {
+    let mut command = preloaded(program("on_limit.c", Link::None));
+    command.arg(mode).env("HZ3_LIMIT", "64M").env("HZ3_BACKGROUND", "0");
+    command
+}
+
+#[test]
+fn a_program_that_frees_memory_at_the_limit_gets_its_block() {
+    run(&mut on_limit("frees")).expect_ok();
+}
+
+#[test]
+fn a_function_that_frees_nothing_is_called_once_and_malloc_fails() {
+    run(&mut on_limit("nothing")).expect_ok();
+}
+
+#[test]
+fn a_function_that_allocates_at_the_limit_is_not_called_by_itself() {
+    run(&mut on_limit("allocates")).expect_ok();
+    run(on_limit("allocates").env("HZ3_COUNT", "1")).expect_ok();
+}
+
+#[test]
+fn in_the_mode_reclaim_no_function_is_called() {
+    run(on_limit("reclaim").env("HZ3_LIMIT_MODE", "reclaim")).expect_ok();
+}
+
+#[test]
+fn the_profile_is_written_at_the_limit_once() {
+    let path = format!("{}/at-limit-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let mut command = on_limit("profile");
+    run(command.arg(&path).env("HZ3_PROFILE", &path)).expect_ok();
+    std::fs::remove_file(&path).expect("it is written at exit too");
 }
 
 /// Runs a program with 75 % of the limit of its control group. The limit is in `file`; /proc shows

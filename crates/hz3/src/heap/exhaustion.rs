@@ -66,6 +66,29 @@ impl<O: Os> Heap<O> {
         result
     }
 
+    /// Returns how many requests for memory the memory limit refused so far.
+    #[inline]
+    pub(crate) fn refusals(&self) -> u64 {
+        self.segments.limit().refusals()
+    }
+
+    /// Returns true once after a refusal, and again only after the limit was not near meanwhile.
+    pub(crate) fn is_first_refusal(&self) -> bool {
+        self.segments.limit().is_first_refusal()
+    }
+
+    /// Returns whether the program may make room now: it did so at its last call, or pages came
+    /// back or some time has passed since that call.
+    pub(crate) fn may_ask(&self) -> bool {
+        self.asked.may_help(self.os().now_ms(), self.segments.account().returns())
+    }
+
+    /// Notes whether an allocation succeeded after the program was asked to make room.
+    pub(crate) fn note_asked(&self, has_helped: bool) {
+        let failed_at_ms = if has_helped { u64::MAX } else { self.os().now_ms() };
+        self.asked.note(failed_at_ms, self.segments.account().returns());
+    }
+
     /// Gives a small block a run or a mapping of its own, if no slab of its class can be made.
     #[cold]
     pub(super) fn allocate_without_slab(&self, class: SizeClass) -> Option<NonNull<u8>> {

@@ -24,6 +24,10 @@ const TICK_FIELD: usize = 0xf << 20;
 const BLIND_FORK: usize = 1 << 24;
 const BLIND_FORK_FIELD: usize = 0xf << 24;
 
+/// One call of the program's function before the memory limit makes an allocation fail.
+const ASKING: usize = 1 << 28;
+const ASKING_FIELD: usize = 0xf << 28;
+
 const fn weight(rank: u8) -> usize {
     match rank {
         rank::AGEING => TICK,
@@ -83,6 +87,21 @@ pub(crate) fn end_blind_fork() -> bool {
         Counts::add_to_first(BLIND_FORK.wrapping_neg());
     }
     was_blind
+}
+
+/// Notes that the program's function runs that may free memory at the memory limit.
+pub(crate) fn begin_asking() {
+    Counts::add_to_first(ASKING);
+}
+
+/// Undoes [`begin_asking`].
+pub(crate) fn end_asking() {
+    Counts::add_to_first(ASKING.wrapping_neg());
+}
+
+/// Returns whether the calling thread is inside that function.
+pub(crate) fn is_asking() -> bool {
+    Counts::first() & ASKING_FIELD != 0
 }
 
 static_tls! {

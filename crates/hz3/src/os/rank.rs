@@ -9,7 +9,8 @@
 //! and a run is given back under the bin's lock: so the holder of a bin waits for pages, never for
 //! growth.
 
-/// Guards the creation of the heap and its configuration. A fork takes it before all others.
+/// Guards the creation of the heap, its configuration, and the program's function for the memory
+/// limit. A fork takes it before all others.
 pub(crate) const START: u8 = 0;
 /// Guards the pace of the ticks, of which one runs at a time. Threads only try this lock and never
 /// wait.

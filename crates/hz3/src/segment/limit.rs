@@ -35,6 +35,10 @@ pub(crate) struct MemoryLimit {
     /// The held bytes at which pressure rises next.
     next_pressure: AtomicU64,
     releases: AtomicU64,
+    /// Requests that were refused.
+    refusals: AtomicU64,
+    /// Whether [`MemoryLimit::is_first_refusal`] returned true since the limit was last not near.
+    is_refusal_known: AtomicBool,
 }
 
 impl MemoryLimit {
@@ -48,6 +52,8 @@ impl MemoryLimit {
             under_pressure: AtomicBool::new(false),
             next_pressure: AtomicU64::new(0),
             releases: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+            is_refusal_known: AtomicBool::new(false),
         };
         limit.reconfigure(config);
         limit
@@ -94,8 +100,24 @@ impl MemoryLimit {
             self.under_pressure.store(true, Ordering::Relaxed);
         } else if !self.is_near(held) {
             self.set_next_pressure(0);
+            self.is_refusal_known.store(false, Ordering::Relaxed);
         }
-        held <= self.limit.load(Ordering::Relaxed) || self.may_exceed.load(Ordering::Relaxed)
+        let is_admitted =
+            held <= self.limit.load(Ordering::Relaxed) || self.may_exceed.load(Ordering::Relaxed);
+        if !is_admitted {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        is_admitted
+    }
+
+    /// Returns how many requests were refused. One allocation may make several.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Returns true once after a refusal, and again only after the limit was not near meanwhile.
+    pub(crate) fn is_first_refusal(&self) -> bool {
+        !self.is_refusal_known.swap(true, Ordering::Relaxed)
     }
 
     /// Returns whether there is pressure, and clears it: the caller must release memory then.
@@ -194,5 +216,17 @@ mod tests {
         assert!(memory_limit(LimitMode::Fail).admits(6400));
         assert!(!memory_limit(LimitMode::Fail).admits(6401));
         assert!(memory_limit(LimitMode::Reclaim).admits(6401));
+    }
+
+    #[test]
+    fn a_refusal_is_the_first_one_until_the_limit_was_not_near() {
+        let limit = memory_limit(LimitMode::Fail);
+        assert!(limit.admits(6400) && limit.refusals() == 0);
+        assert!(!limit.admits(6401) && limit.refusals() == 1 && limit.is_first_refusal());
+        assert!(limit.admits(6000) && !limit.admits(6401) && limit.refusals() == 2);
+        assert!(!limit.is_first_refusal(), "it was near all the time");
+        assert!(limit.admits(100) && !limit.admits(6401) && limit.is_first_refusal());
+        let beyond = memory_limit(LimitMode::Reclaim);
+        assert!(beyond.admits(6401) && beyond.refusals() == 0);
     }
 }

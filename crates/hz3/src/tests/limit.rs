@@ -120,3 +120,22 @@ fn near_the_limit_a_tick_leaves_nothing_free() {
         free(&heap, kept);
     }
 }
+
+#[test]
+fn the_program_is_asked_again_once_it_helped_or_memory_came_back() {
+    let heap = limited(LimitMode::Fail);
+    let first = allocate(&heap, 8 * MIB).expect("room");
+    assert!(heap.refusals() == 0 && heap.may_ask());
+    assert!(allocate(&heap, 12 * MIB).is_none() && heap.refusals() > 0);
+    heap.note_asked(true);
+    assert!(heap.may_ask());
+    heap.note_asked(false);
+    let refusals = heap.refusals();
+    assert!(allocate(&heap, 12 * MIB).is_none() && heap.refusals() > refusals);
+    assert!(!heap.may_ask(), "nothing came back");
+    free(&heap, first);
+    assert!(heap.may_ask());
+    let refusals = heap.refusals();
+    assert!(allocate(&heap, usize::MAX / 2).is_none());
+    assert_eq!(heap.refusals(), refusals, "the limit is not the reason");
+}

@@ -14,6 +14,7 @@ mod environment;
 mod file;
 mod fork;
 mod guard;
+pub(crate) mod limit;
 mod metrics;
 mod page;
 mod pressure;
@@ -283,6 +284,7 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
     {
         return block.as_ptr();
     }
+    let refusals = heap.refusals();
     let block = match front(heap) {
         // SAFETY: the fast path has just missed on this thread's own cache.
         Front::Cache(cache) if missed_on_own => unsafe { heap.allocate_miss(cache, size) },
@@ -292,6 +294,9 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
             unsafe { heap.allocate(front, size) }
         }
     };
+    // SAFETY: the front is this thread's, and the failed miss has raised the stack's `top` again.
+    let again = || unsafe { heap.allocate(front(heap), size) };
+    let block = limit::or_again(block, heap, size, refusals, again);
     reclaimer::poll(heap);
     address(block)
 }
@@ -337,10 +342,11 @@ pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
         return shut::aligned(align, size);
     }
     let Some(heap) = heap() else { return core::ptr::null_mut() };
-    let front = front(heap);
+    let (front, refusals) = (front(heap), heap.refusals());
     count(true);
     // SAFETY: the front is this thread's.
-    let block = unsafe { heap.allocate_aligned(front, align, size) };
+    let allocate = || unsafe { heap.allocate_aligned(front, align, size) };
+    let block = limit::or_again(allocate(), heap, size, refusals, allocate);
     reclaimer::poll(heap);
     address(block)
 }
@@ -351,10 +357,11 @@ pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
         return shut::aligned(align, size);
     }
     let Some(heap) = heap() else { return core::ptr::null_mut() };
-    let front = front(heap);
+    let (front, refusals) = (front(heap), heap.refusals());
     count(true);
     // SAFETY: the front is this thread's.
-    let block = unsafe { heap.allocate_zeroed(front, align, size) };
+    let allocate = || unsafe { heap.allocate_zeroed(front, align, size) };
+    let block = limit::or_again(allocate(), heap, size, refusals, allocate);
     reclaimer::poll(heap);
     address(block)
 }
@@ -369,12 +376,14 @@ pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut 
         return unsafe { shut::reallocate(block, size) };
     }
     let Some(heap) = existing_heap() else { return Err(Foreign) };
-    let front = front(heap);
+    let (front, refusals) = (front(heap), heap.refusals());
     count(true);
-    // SAFETY: the front is this thread's; the rest is the caller's promise.
-    let moved = unsafe { heap.reallocate(front, block, size) };
+    // SAFETY: the front is this thread's; the rest is the caller's promise. A failed attempt leaves
+    // the block as it is.
+    let resize = || unsafe { heap.reallocate(front, block, size) }.transpose();
+    let moved = limit::or_again(resize(), heap, size, refusals, resize);
     reclaimer::poll(heap);
-    match moved {
+    match moved.transpose() {
         Ok(moved) => Ok(address(moved)),
         // SAFETY: the caller's promise.
         Err(Foreign) => unsafe { reallocate_emergency(block, size) },

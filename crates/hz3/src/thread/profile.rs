@@ -1,8 +1,8 @@
 //! The heap profile of the process: when it starts, and where it is written.
 //!
-//! A dump is written at exit, by a call, and at the next slow path after a signal or a growth of
-//! the live memory. The signal's handler only asks for it. Nothing here allocates; no lock is held
-//! while a file is written.
+//! A dump is written at exit, by a call, and when the memory limit refuses a request. The next slow
+//! path after a signal or a growth of the live memory writes one too; the signal's handler only
+//! asks for it. Nothing here allocates; no lock is held while a file is written.
 
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
@@ -166,6 +166,13 @@ fn dump(heap: &Heap<Linux>) {
     }
     if let Some(path) = configured_path() {
         write_or_complain(heap, path.as_c_str());
+    }
+}
+
+/// Writes the profile if it runs and has a file, because the memory limit refused a request.
+pub(super) fn write_at_limit(heap: &Heap<Linux>) {
+    if heap.profile().is_recording() {
+        dump(heap);
     }
 }
 
