@@ -311,6 +311,21 @@ mod thread_cache {
             cold.used_slots = 0;
         }
 
+        /// In a forked child: ends the pop or push in which the fork found the owner; see
+        /// [`Stack::end_interrupted`].
+        ///
+        /// # Safety
+        /// The owner does not exist in this process.
+        pub(super) unsafe fn end_interrupted(&self) {
+            let cold = self.cold.lock();
+            for class in SizeClass::all() {
+                let array = cold.arrays[class.index()];
+                let slots = if array > 0 { 1 << (array - 1) } else { 0 };
+                // SAFETY: the caller's promise; the lock is held.
+                unsafe { self.stack(class).end_interrupted(slots) };
+            }
+        }
+
         /// Seals the stacks of all classes or ends that; see [`Stack::set_sealed`]. The owner's
         /// next allocation then begins a new countdown. `cold` proves that the caller holds the
         /// cache's lock.

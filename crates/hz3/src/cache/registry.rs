@@ -295,8 +295,10 @@ impl Registry {
         }
         for cache in self.all_but(own) {
             cache.counts.owner.store(0, Ordering::Relaxed);
-            // SAFETY: the thread that owned the cache does not exist in this process. A block that
-            // it was just popping or pushing is lost, but never handed out twice.
+            // SAFETY: the thread that owned the cache does not exist in this process.
+            unsafe { cache.end_interrupted() };
+            // SAFETY: as above. A block that it had just popped is lost, and so is one of which a
+            // push had written the slot alone; none is handed out twice.
             unsafe { cache.retire(below) };
             self.unused[0].lock().push(cache);
         }

@@ -1,5 +1,8 @@
 //! The caches of other threads in a forked child.
 
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
 use super::program::{Program, pop, push};
 use crate::base::size_class::SizeClass;
 use crate::cache::Front;
@@ -30,6 +33,37 @@ fn a_cache_whose_owner_waited_in_a_miss_at_the_fork_serves_again() {
         assert!(heap.give_after_miss(Front::Cache(next), block).is_ok());
         assert_eq!(pop(next, size), Some(block), "{class:?}: the block is lost");
         assert!(hot::class_of(next, block).is_some() && push(next, block));
+        heap.validate();
+    }
+}
+
+/// The profile runs, so each pop fails at first, and is finished by another step.
+#[test]
+fn a_block_whose_pop_the_fork_interrupted_is_not_lost() {
+    for is_finished in [false, true] {
+        let heap = heap_with(Fake::new(4096, 1, ARENA_BYTES), ARENA_BYTES, &Config::new());
+        let cache = heap.attach().expect("a cache");
+        let front = Front::Cache(cache);
+        heap.start_profile(1 << 40).expect("memory");
+        let size = 100;
+        let blocks = [(); 3].map(|()| heap.take(front, size).expect("a block"));
+        for block in blocks {
+            assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+        }
+        if !is_finished {
+            // A sample is due: the stack is sealed and its pop is not finished.
+            cache.countdown.store(-1, Ordering::Relaxed);
+        }
+        let popped = pop(cache, size);
+        assert_eq!(popped.is_some(), is_finished);
+        heap.acquire_all();
+        heap.release_all();
+        heap.abandon_other_threads(None);
+        // A thread that is not in the child had got the block, so the child must not get it.
+        let held = if is_finished { SizeClass::of_size(size).block_bytes() as u64 } else { 0 };
+        assert_eq!(heap.stats().allocated, held);
+        let next = [(); 4].map(|()| heap.take(Front::Direct, size).map(NonNull::as_ptr));
+        assert!(popped.is_none() || !next.contains(&popped), "handed out twice");
         heap.validate();
     }
 }

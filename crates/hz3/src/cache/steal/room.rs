@@ -2,6 +2,8 @@
 
 use core::sync::atomic::Ordering;
 
+#[cfg(not(loom))]
+use super::read_as_owner;
 use super::{PADDING, Slot, Stack, distance};
 
 impl Stack {
@@ -80,6 +82,34 @@ impl Stack {
         self.top.load(Ordering::Relaxed) != floor
     }
 
+    /// In a forked child, under the lock: ends the pop or push in which the fork found the owner.
+    /// Its block is in the stack then, unless the dead slot below has it too. `slots` is the length
+    /// of the array, 0 without one.
+    ///
+    /// # Safety
+    /// The owner does not exist in this process.
+    #[cfg(not(loom))]
+    pub(crate) unsafe fn end_interrupted(&self, slots: usize) {
+        let top = self.top.load(Ordering::Relaxed);
+        let end = self.floor.load(Ordering::Relaxed).wrapping_add(slots);
+        if top.addr() >= end.addr() {
+            // There is no slot at `top`, so no pop or push was interrupted.
+            return;
+        }
+        // SAFETY: I-2: `top` is at most one below the floor and lies before the end of the array,
+        // and padding precedes the array.
+        let at_top = unsafe { read_as_owner(top) };
+        // SAFETY: as above.
+        let below = unsafe { read_as_owner(top.wrapping_sub(1)) };
+        // A pop stores `top` before `newest`, and a push `newest` before `top`. So `newest` equals
+        // the slot at `top` between the two stores, and otherwise the slot below it. A pop returns
+        // its block after the second store.
+        let newest = self.newest.get();
+        if newest == at_top && newest != below {
+            self.undo_pop();
+        }
+    }
+
     /// Moves the blocks to `target`, and `base` and `top` with them.
     ///
     /// # Safety
@@ -97,5 +127,112 @@ impl Stack {
         }
         // SAFETY: the caller is the owner and holds the lock.
         unsafe { self.reload_newest() };
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{Ordering, PADDING, Slot, Stack};
+    use crate::base::size_class::{MIN_ALIGN, SizeClass};
+    use core::ptr;
+    use std::vec::Vec;
+
+    const SLOTS: usize = 8;
+
+    /// Makes an empty stack over an array, with no room around it but the padding.
+    fn stack(array: &[Slot; PADDING + SLOTS]) -> Stack {
+        let mut stack = Stack::sentinel();
+        stack.set_starts(SizeClass::of_size(MIN_ALIGN).start_test());
+        let floor = array.as_ptr().cast_mut().wrapping_add(PADDING);
+        // SAFETY: the stack is new.
+        unsafe { stack.reset_at(floor, false) };
+        stack.set_capacity(SLOTS);
+        stack
+    }
+
+    fn contents(stack: &Stack) -> Vec<usize> {
+        // SAFETY: the test is the owner.
+        let blocks = unsafe { stack.blocks() };
+        blocks.iter().map(|slot| slot.load(Ordering::Relaxed).addr()).collect()
+    }
+
+    /// Ends what was interrupted, as in a forked child, and checks what the stack then holds.
+    fn expect(stack: &Stack, model: &[usize]) {
+        // SAFETY: the test is the only thread.
+        unsafe { stack.end_interrupted(SLOTS) };
+        assert_eq!(contents(stack), model);
+    }
+
+    /// Runs random pops, pushes and steals. Each may be interrupted between its two stores.
+    #[test]
+    fn an_interrupted_pop_or_push_ends_with_its_block_in_the_stack() {
+        let array = [const { Slot::new(ptr::null_mut()) }; PADDING + SLOTS];
+        let (stack, mut model) = (stack(&array), Vec::new());
+        let mut free: Vec<usize> = (1..=2 * SLOTS).map(|block| block * MIN_ALIGN).collect();
+        let mut random = 1u64;
+        for _ in 0..if cfg!(miri) { 300 } else { 100_000 } {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let top = stack.top.load(Ordering::Relaxed);
+            match random >> 61 {
+                0 | 1 if model.len() < SLOTS => {
+                    let at = usize::try_from(random >> 33).expect("small") % free.len();
+                    let block = free.swap_remove(at);
+                    let pointer = ptr::without_provenance_mut(block);
+                    // SAFETY: the test is the owner.
+                    unsafe { stack.compact() };
+                    // SAFETY: as above.
+                    let is_pushed = unsafe { stack.push(pointer) };
+                    // SAFETY: as above.
+                    assert!(is_pushed || unsafe { stack.push_checked(pointer) });
+                    model.push(block);
+                }
+                2 | 3 => {
+                    // SAFETY: the test is the owner.
+                    let popped = unsafe { stack.pop() };
+                    if popped.is_none() {
+                        stack.undo_pop();
+                    }
+                    let popped = popped.map(<*mut u8>::addr);
+                    assert_eq!(popped, model.pop());
+                    free.extend(popped);
+                }
+                4 => {
+                    // The first store of a pop, also of one that would fail.
+                    stack.top.store(top.wrapping_sub(1), Ordering::Relaxed);
+                    // SAFETY: the test is the only thread.
+                    unsafe { stack.end_interrupted(SLOTS) };
+                    if stack.top.load(Ordering::Relaxed) != top {
+                        assert!(model.is_empty(), "a block is lost");
+                        stack.undo_pop();
+                    }
+                }
+                5 if model.len() < SLOTS => {
+                    // SAFETY: the test is the owner.
+                    unsafe { stack.compact() };
+                    let top = stack.top.load(Ordering::Relaxed);
+                    // The stores of a push but the last one.
+                    let block = free.pop().expect("more blocks than slots");
+                    let pointer: *mut u8 = ptr::without_provenance_mut(block);
+                    // SAFETY: the slot at `top` exists, because there is room.
+                    unsafe { &*top }.store(pointer, Ordering::Relaxed);
+                    stack.newest.set(pointer);
+                    model.push(block);
+                }
+                6 => {
+                    let claim = stack.claim();
+                    let batch = stack.settle(claim);
+                    // SAFETY: the test is the only thread.
+                    let stolen = unsafe { batch.slots() };
+                    free.extend(stolen.iter().map(|slot| slot.load(Ordering::Relaxed).addr()));
+                    model.clear();
+                }
+                _ => {
+                    let count = model.len() / 2;
+                    let _taken = stack.take_oldest(count);
+                    free.extend(model.drain(..count));
+                }
+            }
+            expect(&stack, &model);
+        }
     }
 }
