@@ -38,7 +38,7 @@ use crate::os::Os;
 use crate::stats::Stats;
 use driver::Driver;
 use experiments::Experiment;
-use pass::{Moved, Scope};
+use pass::{Moved, PageScope, Scope};
 use purge::Purger;
 use slack::Slack;
 use source::Layers;
@@ -124,7 +124,9 @@ impl Reclaim {
 
     /// As [`Reclaim::make_room`], without emptying other threads' caches.
     pub(crate) fn make_own_room<O: Os>(&self, layers: Layers<'_, O>) {
-        self.pass(layers, Scope::OWN_BLOCKS);
+        let has_limit = layers.segments().limit().bytes().is_some();
+        let pages = if has_limit { PageScope::Beyond(0) } else { PageScope::Keep };
+        self.pass(layers, Scope { pages, ..Scope::OWN_BLOCKS });
     }
 
     /// Call it after a thread has ended and its cache was released.

@@ -139,3 +139,27 @@ fn the_program_is_asked_again_once_it_helped_or_memory_came_back() {
     assert!(allocate(&heap, usize::MAX / 2).is_none());
     assert_eq!(heap.refusals(), refusals, "the limit is not the reason");
 }
+
+/// Free pages count towards the limit, and the next request may take clean ones instead.
+#[test]
+fn memory_that_a_thread_frees_right_after_a_failure_serves_it() {
+    let heap = limited(LimitMode::Fail);
+    let front = Front::Cache(heap.attach().expect("a cache"));
+    let take = |size| heap.take(front, size);
+    let give = |block: NonNull<u8>| assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+    // Clean runs that fit a slab better than the memory that is freed below.
+    let mut held: std::vec::Vec<_> = (0..64).map(|_| take(MIB / 8).expect("room")).collect();
+    for at in (0..32).rev() {
+        give(held.remove(2 * at));
+    }
+    heap.collect(front, 0);
+    let reserve = take(4 * MIB).expect("room");
+    for size in [MIB, 40_000, 4096] {
+        held.extend(core::iter::from_fn(|| take(size)));
+    }
+    assert!(take(3 * MIB).is_none());
+    give(reserve);
+    let served = [16, 1000, 20_000].map(|size| take(size).expect("4 MiB are free"));
+    held.into_iter().chain(served).for_each(give);
+    heap.validate();
+}
