@@ -12,15 +12,17 @@ extern int hz3_profile_start(unsigned rate) __attribute__((weak));
 extern void hz3_profile_stop(void) __attribute__((weak));
 extern int hz3_profile_write(const char *path) __attribute__((weak));
 
-enum { THREADS = 3, SLOTS = 64, ROUNDS = 40 };
+enum { THREADS = 3, SLOTS = 64, ROUNDS = 40, MOST_SIZES = 2000, HANDLERS_SIZE = 3000 };
 
 static int stop;
 
+/* Allocates from a size class that the rest of the program does not use: a handler that interrupts
+ * malloc inside its own class may get the same block, with any allocator. */
 static void handler(int number)
 {
     (void)number;
     int kept = errno;
-    free(malloc(300));
+    free(malloc(HANDLERS_SIZE));
     errno = kept;
 }
 
@@ -33,7 +35,10 @@ static void churn(unsigned seed, int rounds)
         unsigned pick = seed >> 8, slot = pick % SLOTS;
         size_t edge = sizes[slot] < 64 ? sizes[slot] : 64;
         CHECK(intact(held[slot], edge, slot) == edge, "a block of %zu bytes", sizes[slot]);
-        size_t size = pick % (pick % 50 == 0 ? 300000 : 2000) + 1;
+        size_t size = pick % MOST_SIZES + 1;
+        if (pick % 50 == 0) {
+            size = pick % 300000 + 2 * HANDLERS_SIZE;
+        }
         if (pick % 5 == 0) {
             held[slot] = realloc(held[slot], size);
         } else {
