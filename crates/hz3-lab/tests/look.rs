@@ -1,7 +1,7 @@
 //! `hz3 top`, `hz3 why` and `hz3 metrics` on a process that plays the library: this one.
 //!
-//! The page is filled in as `crates/hz3/src/thread/page.rs` does it. That the library's own page
-//! can be read is tested in `crates/hz3-c/tests/c_abi/page.rs`.
+//! The page is filled in by hand: another layout in `crates/hz3/src/stats/page_layout.rs` fails
+//! here. That the library's own page can be read is tested in `crates/hz3-c/tests/c_abi/page.rs`.
 
 mod common;
 
@@ -13,19 +13,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const BYTES: usize = 12 * 1024;
 const NAMES_AT: usize = 8192;
+/// Some of the values, in the library's order.
 const VALUES: [(&str, u64); 13] = [
     ("allocated", 6 << 20),
+    ("cached", 5 << 20),
+    ("dirty", 2 << 20),
+    ("committed", 17 << 20),
+    ("cached_idle", 5 << 20),
     ("slack_shared", 3 << 20),
     ("slack_holes", 1 << 20),
-    ("dirty", 2 << 20),
-    ("cached", 5 << 20),
-    ("cached_idle", 5 << 20),
     ("metadata_resident", 1 << 20),
-    ("committed", 17 << 20),
     ("refills", 7),
+    ("time_ns", 1_500_000_000),
     ("tick_ms", 125),
     ("reclaimer", 3),
-    ("time_ns", 1_500_000_000),
     ("threads_shown", 1),
 ];
 
@@ -160,9 +161,11 @@ fn metrics_are_open_metrics() {
         assert!(text.contains(lines), "{lines} is not in\n{text}");
     }
     assert!(text.ends_with("\n# EOF\n"), "{text}");
-    let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
-    let names: std::collections::BTreeSet<_> = types.iter().collect();
-    assert_eq!(types.len(), names.len(), "a metric is declared twice\n{text}");
+    // The page has some of the values only. A test of the library has all, in the same file.
+    let mut all = include_str!("../../../contrib/metrics.txt").lines();
+    for metric in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        assert!(all.any(|listed| listed == metric), "{metric}: not listed, or out of order\n{text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Statistics: one table generates the struct, its documentation and its text forms. And the answer
 //! for one block.
 
+pub(crate) mod open_metrics;
+pub(crate) mod page_layout;
+
 use core::fmt::{self, Write};
 
 /// How full the slab is that holds a block; see [`crate::utilization`].

@@ -54,8 +54,8 @@ fn value(text: &str, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a number")
 }
 
-/// The names and types of all metrics. A test of the tool compares what `hz3 metrics` prints with
-/// the same list.
+/// The names and types of all metrics, in their order. A test of the tool compares what
+/// `hz3 metrics` prints with the same list.
 const ALL: &str = include_str!("../../../../contrib/metrics.txt");
 
 #[test]

@@ -6,7 +6,11 @@ pub(crate) mod clock;
 pub(crate) mod job;
 pub(crate) mod listening;
 pub(crate) mod load;
+#[path = "../../../hz3/src/stats/open_metrics.rs"]
+pub(crate) mod open_metrics;
 pub(crate) mod page;
+#[path = "../../../hz3/src/stats/page_layout.rs"]
+pub(crate) mod page_layout;
 mod relay;
 pub(crate) mod sample;
 pub(crate) mod sampler;

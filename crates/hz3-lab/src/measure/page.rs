@@ -1,35 +1,25 @@
 //! The statistics page of a process that runs on hz3, read from outside: no signal, no stop.
 //!
-//! The layout is that of `crates/hz3/src/thread/page.rs`. The page describes itself, so this reader
-//! knows the head and takes the names of the values from the page.
+//! The page describes itself, so this reader knows its head and takes the names of the values from
+//! the page.
 
+use super::page_layout::{self as layout, Class, answer};
 use crate::failure::{Failure, Result};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::mem::{offset_of, size_of};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 /// Exit code if the process shows no page.
 pub(crate) const NO_PAGE: u8 = 1;
-const MAGIC: &[u8; 8] = b"hz3stats";
-const NAME: &str = "[anon:hz3-stats]";
-const VERSION: u32 = 1;
-/// The longest page, in bytes: one page of any system.
-const LONGEST: u64 = 64 * 1024;
-const HEAD_BYTES: usize = 72;
 /// Copies that are tried before a page counts as broken. A writer needs microseconds.
 const COPIES: u32 = 1000;
 
-/// A size class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Class {
-    pub(crate) block_bytes: u64,
-    pub(crate) slabs: u64,
-    /// Blocks that the program holds.
-    pub(crate) live: u64,
-    pub(crate) cached: u64,
-}
+/// The head and a request as this program copies them.
+type Head = layout::Head<u32, u64>;
+type Request = layout::Request<u32, [u8; 0]>;
 
 /// A thread with a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,12 +68,13 @@ impl RemotePage {
             .map_err(|error| refused(pid, &error))?;
         let memory = open(pid, false).map_err(|error| refused(pid, &error))?;
         let is_page = |address: u64| {
-            let mut magic = [0; MAGIC.len()];
-            memory.read_exact_at(&mut magic, address).is_ok() && magic == *MAGIC
+            let mut magic = layout::MAGIC.map(|_| 0);
+            let address = address + offset_of!(Head, magic) as u64;
+            memory.read_exact_at(&mut magic, address).is_ok() && magic == layout::MAGIC
         };
         let places = || maps.lines().filter_map(Place::parse);
         let named = places().filter(|place| place.is_named);
-        let small = places().filter(|place| place.bytes <= LONGEST);
+        let small = places().filter(|place| place.bytes <= layout::LARGEST);
         let Some(place) = named.chain(small).find(|place| is_page(place.start)) else {
             let what = format!("process {pid} shows no statistics of hz3");
             let remedy = "it runs on another allocator, or has not allocated much yet";
@@ -98,17 +89,18 @@ impl RemotePage {
     /// The process has ended, or the page is of another version.
     pub(crate) fn read(&self) -> Result<Snapshot> {
         for _ in 0..COPIES {
-            let head = self.bytes(0, HEAD_BYTES)?;
-            let bytes = u64::from(word(&head, 3)).min(LONGEST);
+            let head = self.bytes(0, size_of::<Head>())?;
+            let bytes = u64::from(word(&head, offset_of!(Head, bytes))).min(layout::LARGEST);
             let page = self.bytes(0, usize::try_from(bytes).unwrap_or(0))?;
-            let after = self.bytes(0, HEAD_BYTES)?;
-            let sequence = word(&after, SEQUENCE);
-            if sequence == word(&head, SEQUENCE) && sequence.is_multiple_of(2) {
+            let after = self.bytes(0, size_of::<Head>())?;
+            let sequence = word(&after, offset_of!(Head, sequence));
+            let is_whole = sequence == word(&head, offset_of!(Head, sequence));
+            if is_whole && sequence.is_multiple_of(2) {
                 return parse(&page).ok_or_else(|| {
                     let pid = self.pid;
+                    let version = word(&page, offset_of!(Head, version));
                     Failure::new(format!(
-                        "process {pid}: this hz3 does not know version {} of the page",
-                        word(&page, 2)
+                        "process {pid}: this hz3 does not know version {version} of the page"
                     ))
                 });
             }
@@ -134,41 +126,49 @@ impl RemotePage {
             let remedy = "it sets the option when it next runs a slow path";
             return Err(Failure::new(what).with_remedy(remedy));
         }
-        let head = self.bytes(0, HEAD_BYTES)?;
-        let answer = self.bytes(u64::from(word(&head, REQUEST_AT)), 16)?;
-        match word(&answer, ANSWER) {
-            1 => Ok(()),
-            2 => Err(Failure::usage(format!("`{command}`: no such option of a running process"))
-                .with_remedy(
-                    "expected tick_ms, policy, limit, limit_mode, profile, profile_rate, \
-                     profile_path, metrics, metrics_ms or purge",
-                )),
-            3 => Err(Failure::usage(format!("`{command}`: the option does not take that value"))),
-            _ => Err(Failure::new(format!("process {pid} could not take the request"))
+        let request = self.head(offset_of!(Head, request_at))?;
+        match self.word(request + offset_of!(Request, answer) as u64)? {
+            answer::DONE => Ok(()),
+            answer::UNKNOWN_NAME => Err(Failure::usage(format!(
+                "`{command}`: no such option of a running process"
+            ))
+            .with_remedy(
+                "expected tick_ms, policy, limit, limit_mode, pressure, profile, profile_rate, \
+                 profile_path, metrics, metrics_ms or purge",
+            )),
+            answer::BAD_VALUE => {
+                Err(Failure::usage(format!("`{command}`: the option does not take that value")))
+            }
+            answer::GARBLED => Err(Failure::new(format!("another program asked process {pid} too"))
+                .with_remedy("try again")),
+            _ => Err(Failure::new(format!("process {pid} could not do it now"))
                 .with_remedy("try again")),
         }
     }
 
     fn request(&self, command: &str, patience: Duration) -> Result<bool> {
-        let head = self.bytes(0, HEAD_BYTES)?;
-        let request = u64::from(word(&head, REQUEST_AT));
-        if command.len() >= usize::try_from(word(&head, COMMAND_BYTES)).unwrap_or(0).max(1) {
+        let request = self.head(offset_of!(Head, request_at))?;
+        let room = self.head(offset_of!(Head, command_bytes))?;
+        if command.len() >= usize::try_from(room).unwrap_or(0).max(1) {
             return Err(Failure::usage(format!("`{command}` is too long")));
         }
-        let answered = word(&self.bytes(request, 4)?, 0);
-        let number = answered.wrapping_add(1);
+        let field = |field: usize| request + field as u64;
+        let answered = field(offset_of!(Request, answered));
+        let number = self.word(answered)?.wrapping_add(1);
         let Ok(memory) = open(self.pid, true) else { return Ok(false) };
-        let write =
-            |bytes: &[u8], at: u64| memory.write_all_at(bytes, self.address + request + at).is_ok();
+        let write = |bytes: &[u8], at: u64| memory.write_all_at(bytes, self.address + at).is_ok();
         let is_written = command.is_empty()
-            || (write(format!("{command}\0").as_bytes(), 16)
-                && write(&hash(command).to_le_bytes(), 8));
-        if !is_written || !write(&number.to_le_bytes(), 4) {
+            || (write(format!("{command}\0").as_bytes(), field(offset_of!(Request, command)))
+                && write(
+                    &layout::hash(command.as_bytes()).to_le_bytes(),
+                    field(offset_of!(Request, hash)),
+                ));
+        if !is_written || !write(&number.to_le_bytes(), field(offset_of!(Request, number))) {
             return Ok(false);
         }
         let start = Instant::now();
         loop {
-            if word(&self.bytes(request, 4)?, 0) == number {
+            if self.word(answered)? == number {
                 return Ok(true);
             }
             if start.elapsed() >= patience {
@@ -176,6 +176,15 @@ impl RemotePage {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Returns a word of the head.
+    fn head(&self, field: usize) -> Result<u64> {
+        self.word(field as u64).map(u64::from)
+    }
+
+    fn word(&self, at: u64) -> Result<u32> {
+        Ok(word(&self.bytes(at, 4)?, 0))
     }
 
     fn bytes(&self, at: u64, count: usize) -> Result<Vec<u8>> {
@@ -221,76 +230,86 @@ impl Place {
         let start = u64::from_str_radix(start, 16).ok()?;
         let bytes = u64::from_str_radix(end, 16).ok()?.checked_sub(start)?;
         let name = fields.clone().nth(4).unwrap_or_default();
-        let is_candidate = fields.next() == Some("rw-p") && (name.is_empty() || name == NAME);
-        is_candidate.then_some(Place { start, bytes, is_named: name == NAME })
+        let anonymous = name.strip_prefix("[anon:").and_then(|name| name.strip_suffix(']'));
+        let is_named = anonymous.is_some_and(|name| name.as_bytes() == layout::MAPPING.to_bytes());
+        let is_candidate = fields.next() == Some("rw-p") && (name.is_empty() || is_named);
+        is_candidate.then_some(Place { start, bytes, is_named })
     }
 }
 
-const SEQUENCE: usize = 4;
-const REQUEST_AT: usize = 16;
-const COMMAND_BYTES: usize = 17;
-/// The word of the answer in a request.
-const ANSWER: usize = 3;
-
-/// FNV-1a.
-fn hash(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
-/// Returns the 32-bit word of that number.
-fn word(bytes: &[u8], index: usize) -> u32 {
-    let four = bytes.get(index * 4..index * 4 + 4).and_then(|four| four.try_into().ok());
+/// Returns the 32-bit word that starts at a byte; 0 beyond the end.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
     four.map_or(0, u32::from_le_bytes)
 }
 
+/// Returns the 64-bit word of that number behind a byte.
+fn long(bytes: &[u8], at: usize, index: usize) -> Option<u64> {
+    let at = at.checked_add(index.checked_mul(8)?)?;
+    bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+/// A table of rows of words.
+struct Table {
+    at: usize,
+    rows: usize,
+    /// Words of a row. A later version of the library may have more than this program knows.
+    width: usize,
+}
+
+impl Table {
+    /// Returns the known words of all rows; `None` if the page is too short for them.
+    fn read<const WORDS: usize>(&self, page: &[u8]) -> Option<Vec<[u64; WORDS]>> {
+        let width = self.width.max(WORDS);
+        let row = |row: usize| {
+            let mut words = [0; WORDS];
+            for (column, word) in words.iter_mut().enumerate() {
+                *word = long(page, self.at, row.checked_mul(width)? + column)?;
+            }
+            Some(words)
+        };
+        (0..self.rows).map(row).collect()
+    }
+}
+
 fn parse(page: &[u8]) -> Option<Snapshot> {
-    let head = |index| usize::try_from(word(page, index)).unwrap_or(usize::MAX);
-    if page.get(..8)? != MAGIC || word(page, 2) != VERSION {
+    let head = |field| usize::try_from(word(page, field)).unwrap_or(usize::MAX);
+    let version = word(page, offset_of!(Head, version));
+    if !page.starts_with(&layout::MAGIC) || version != layout::VERSION {
         return None;
     }
-    let long = |at: usize, index: usize| {
-        let at = at.checked_add(index.checked_mul(8)?)?;
-        page.get(at..at.checked_add(8)?).and_then(|eight| eight.try_into().ok())
+    let names_at = head(offset_of!(Head, names_at));
+    let names_end = names_at.checked_add(head(offset_of!(Head, name_bytes)))?;
+    let names = page.get(names_at..names_end)?.split(|&byte| byte == 0);
+    let names = names.filter(|name| !name.is_empty()).take(head(offset_of!(Head, values)));
+    let names: Vec<String> = names.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let values_at = head(offset_of!(Head, values_at));
+    let value = |(index, name): (usize, &String)| Some((name.clone(), long(page, values_at, index)?));
+    let values: BTreeMap<_, _> = names.iter().enumerate().map(value).collect::<Option<_>>()?;
+    let classes = Table {
+        at: head(offset_of!(Head, classes_at)),
+        rows: head(offset_of!(Head, classes)).min(4096),
+        width: head(offset_of!(Head, class_words)),
     };
-    let long = |at, index| long(at, index).map(u64::from_le_bytes);
-    let names = page.get(head(6)..head(6).checked_add(head(7))?)?;
-    let names = names.split(|&byte| byte == 0).filter(|name| !name.is_empty());
-    let names: Vec<String> =
-        names.take(head(9)).map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    let value = |index: usize| long(head(8), index);
-    let values = names.iter().enumerate();
-    let values: Option<BTreeMap<_, _>> =
-        values.map(|(index, name)| Some((name.clone(), value(index)?))).collect();
-    let rows = |table: usize, count: usize, width: usize| {
-        let row = move |row: usize| {
-            let cell = |column| long(table, row * width + column);
-            Some([cell(0)?, cell(1)?, cell(2)?, cell(3)?])
-        };
-        (0..count).map(row).collect::<Option<Vec<_>>>()
+    let shown = usize::try_from(values.get("threads_shown").copied().unwrap_or(0)).unwrap_or(0);
+    let threads = Table {
+        at: head(offset_of!(Head, threads_at)),
+        rows: shown.min(head(offset_of!(Head, threads))),
+        width: head(offset_of!(Head, thread_words)),
     };
-    let classes = rows(head(10), head(11).min(4096), head(12).max(4))?.into_iter().filter_map(
-        |[block_bytes, slabs, used, cached]| {
-            let cached = cached.min(used);
-            let class = Class { block_bytes, slabs, live: used - cached, cached };
-            (slabs > 0).then_some(class)
-        },
-    );
-    let values = values?;
-    let shown = values.get("threads_shown").copied().unwrap_or(0);
-    let shown = usize::try_from(shown).unwrap_or(0).min(head(14));
-    let threads = rows(head(13), shown, head(15).max(4))?.into_iter().map(
-        |[id, active, cached_bytes, slow_paths]| Thread {
-            id,
-            is_active: active != 0,
-            cached_bytes,
-            slow_paths,
-        },
-    );
+    let classes: Vec<layout::ClassRow<u64>> = classes.read(page)?;
+    let threads: Vec<layout::ThreadRow<u64>> = threads.read(page)?;
+    let thread = |[id, active, cached_bytes, slow_paths]: layout::ThreadRow<u64>| Thread {
+        id,
+        is_active: active != 0,
+        cached_bytes,
+        slow_paths,
+    };
     Some(Snapshot {
-        writer: word(page, 5),
+        writer: word(page, offset_of!(Head, pid)),
         names,
-        classes: classes.collect(),
-        threads: threads.collect(),
+        classes: classes.into_iter().filter_map(Class::of_row).collect(),
+        threads: threads.into_iter().map(thread).collect(),
         values,
     })
 }

@@ -3,7 +3,7 @@
 //! The page is a small mapping of its own. A reader finds it by its name (`[anon:hz3-stats]` in
 //! `/proc/PID/maps`), by its magic number at the start of a mapping of that size, or by the symbol
 //! `hz3_statistics_page`. It reads with `process_vm_readv`. The page describes itself: its head
-//! says where the tables are, and the values have names.
+//! says where the tables are, and the values have names. [`page_layout`] defines it.
 //!
 //! The reclaimer updates the page after each tick, and slow paths update it where there is no
 //! reclaimer. No other code runs for it. The figures that take long to find out are brought up to
@@ -27,20 +27,13 @@ use crate::heap::statistics::{Breakdown, SlowFigures};
 use crate::options::ControlError;
 use crate::os::Os;
 use crate::os::linux::Linux;
-use crate::stats::Stats;
+use crate::stats::page_layout::{
+    self, Class, ClassRow, Head, MAGIC, MAPPING, ThreadRow, VERSION, answer,
+};
+use crate::stats::{Stats, open_metrics};
 
-/// The first eight bytes of the page.
-const MAGIC: u64 = u64::from_le_bytes(*b"hz3stats");
-/// The version of the layout. It changes if a reader of the old one would misread the page; more
-/// names at the end of the list are no change.
-const VERSION: u32 = 1;
 /// The most threads that the page shows.
 const THREADS: usize = 128;
-/// Words of a row of the classes: block bytes, slabs, blocks live or cached, cached blocks.
-const CLASS_WORDS: usize = 4;
-/// Words of a row of the threads: id, 1 if it ran a slow path since the last tick, cached bytes,
-/// slow paths.
-const THREAD_WORDS: usize = 4;
 /// Room for values and for their names with a NUL behind each, in bytes.
 const VALUES: usize = 112;
 const NAME_BYTES: usize = 2048;
@@ -48,64 +41,16 @@ const NAME_BYTES: usize = 2048;
 /// The longest command of a request and its NUL, in bytes.
 const COMMAND_BYTES: usize = 112;
 
-/// Where a reader finds the parts, in bytes from the start of the page. Written once.
-#[repr(C)]
-struct Head {
-    /// [`MAGIC`], written last.
-    magic: AtomicU64,
-    version: AtomicU32,
-    /// The bytes of the page.
-    bytes: AtomicU32,
-    /// Odd while a thread writes.
-    sequence: AtomicU32,
-    /// The process that wrote last, in its own namespace. A forked child inherits its parent's page
-    /// and has not written it yet.
-    pid: AtomicU32,
-    names_at: AtomicU32,
-    name_bytes: AtomicU32,
-    values_at: AtomicU32,
-    values: AtomicU32,
-    classes_at: AtomicU32,
-    classes: AtomicU32,
-    class_words: AtomicU32,
-    threads_at: AtomicU32,
-    threads: AtomicU32,
-    thread_words: AtomicU32,
-    request_at: AtomicU32,
-    command_bytes: AtomicU32,
-}
-
-/// The fields by which a reader asks.
-#[repr(C)]
-struct Request {
-    /// The number of the last request that was answered.
-    answered: AtomicU32,
-    /// A number other than the last one. The reader writes it last.
-    number: AtomicU32,
-    /// The FNV-1a hash of the command without its NUL. A command with another hash is not obeyed:
-    /// two readers may have written at once.
-    hash: AtomicU32,
-    /// The answer to the command.
-    answer: AtomicU32,
-    /// `name=value` and NUL, which [`control::set`] obeys; empty to update the figures alone.
-    command: [AtomicU8; COMMAND_BYTES],
-}
-
-/// The answers to a command.
-const DONE: u32 = 1;
-const UNKNOWN_NAME: u32 = 2;
-const BAD_VALUE: u32 = 3;
-const UNAVAILABLE: u32 = 4;
-const GARBLED: u32 = 5;
+type Request = page_layout::Request<AtomicU32, [AtomicU8; COMMAND_BYTES]>;
 
 /// The page. All zeros are valid.
 #[repr(C)]
 pub(crate) struct Page {
-    head: Head,
+    head: Head<AtomicU32, AtomicU64>,
     request: Request,
     values: [AtomicU64; VALUES],
-    classes: [[AtomicU64; CLASS_WORDS]; CLASSES],
-    threads: [[AtomicU64; THREAD_WORDS]; THREADS],
+    classes: [ClassRow<AtomicU64>; CLASSES],
+    threads: [ThreadRow<AtomicU64>; THREADS],
     names: [AtomicU8; NAME_BYTES],
 }
 
@@ -163,7 +108,7 @@ fn existing() -> Option<&'static Page> {
 #[cold]
 fn create() -> Option<&'static Page> {
     let bytes = size_of::<Page>().next_multiple_of(Linux.page_size());
-    let place: NonNull<Page> = Linux.map_apart(bytes, c"hz3-stats")?.cast();
+    let place: NonNull<Page> = Linux.map_apart(bytes, MAPPING)?.cast();
     // SAFETY: a fresh mapping of that size, page-aligned, which is never unmapped; all zeros are a
     // valid page.
     let page = unsafe { place.as_ref() };
@@ -188,10 +133,10 @@ impl Page {
             (&head.values, names.count),
             (&head.classes_at, core::mem::offset_of!(Page, classes)),
             (&head.classes, CLASSES),
-            (&head.class_words, CLASS_WORDS),
+            (&head.class_words, self.classes[0].len()),
             (&head.threads_at, core::mem::offset_of!(Page, threads)),
             (&head.threads, THREADS),
-            (&head.thread_words, THREAD_WORDS),
+            (&head.thread_words, self.threads[0].len()),
             (&head.request_at, core::mem::offset_of!(Page, request)),
             (&head.command_bytes, COMMAND_BYTES),
         ] {
@@ -201,7 +146,7 @@ impl Page {
             set(&self.classes[class.index()][0], to_u64(class.block_bytes()));
         }
         // Pairs with the system call of a reader: with the magic it sees the head.
-        head.magic.store(MAGIC, Ordering::Release);
+        head.magic.store(u64::from_ne_bytes(MAGIC), Ordering::Release);
     }
 
     /// The caller holds [`WRITING`].
@@ -210,7 +155,7 @@ impl Page {
         let number = request.number.load(Ordering::Relaxed);
         let is_asked = number != request.answered.load(Ordering::Relaxed);
         if is_asked {
-            request.answer.store(request.obey(), Ordering::Relaxed);
+            request.answer.store(obey(request), Ordering::Relaxed);
         }
         let writes_metrics = metrics::take_due(now_ns, rests);
         if is_asked || writes_metrics || SLOW_NS.load(Ordering::Relaxed) == 0 {
@@ -256,60 +201,48 @@ impl Page {
             request.answered.store(number, Ordering::Release);
         }
         if writes_metrics {
-            metrics::write(|text| self.write_metrics(&stats, &extra, text));
+            metrics::write(|out, pid| self.write_metrics(&stats, &extra, out, pid));
         }
     }
 
     /// The caller holds [`WRITING`]. Not inlined: it takes more of the stack than an update.
     #[inline(never)]
-    fn write_metrics(&self, stats: &Stats, extra: &Extra, text: &mut metrics::Text) {
-        text.gauge("resident_bytes", report::resident_bytes());
-        text.gauge("mapped_bytes", stats.committed);
-        let mut filter = metrics::Filter::default();
-        values(stats, extra, |name, value| {
-            if filter.takes(name) {
-                text.value(name, value);
-            }
+    fn write_metrics(
+        &self,
+        stats: &Stats,
+        extra: &Extra,
+        out: &mut metrics::Sink,
+        pid: Option<u32>,
+    ) {
+        let resident = report::resident_bytes();
+        let mut text = open_metrics::Text::begin(out, pid, resident, stats.committed);
+        values(stats, extra, |name, value| text.value(name, value));
+        text.end(|| {
+            self.classes.iter().filter_map(|row| Class::of_row(row.each_ref().map(get)))
         });
-        let rows = || self.classes.iter().map(|row| row.each_ref().map(get));
-        let used = || rows().filter(|[_, slabs, ..]| *slabs > 0);
-        let live = used().map(|[block, _, used, cached]| (block, used - cached.min(used)));
-        text.classes("live_blocks", live);
-        text.classes(
-            "cached_blocks",
-            used().map(|[block, _, used, cached]| (block, cached.min(used))),
-        );
-        text.classes("slabs", used().map(|[block, slabs, ..]| (block, slabs)));
     }
 }
 
-impl Request {
-    /// Obeys the command, and returns the answer.
-    fn obey(&self) -> u32 {
-        let command = self.command.each_ref().map(|byte| byte.load(Ordering::Relaxed));
-        let Some(end) = command.iter().position(|&byte| byte == 0) else { return GARBLED };
-        let text = &command[..end];
-        if text.is_empty() {
-            return DONE;
-        }
-        // Another request does not obey it again.
-        self.command[0].store(0, Ordering::Relaxed);
-        let Some(equals) = text.iter().position(|&byte| byte == b'=') else { return GARBLED };
-        if hash(text) != self.hash.load(Ordering::Relaxed) {
-            return GARBLED;
-        }
-        match control::set(&text[..equals], &text[equals + 1..]) {
-            Ok(()) => DONE,
-            Err(ControlError::UnknownName) => UNKNOWN_NAME,
-            Err(ControlError::BadValue) => BAD_VALUE,
-            Err(ControlError::Unavailable) => UNAVAILABLE,
-        }
+/// Obeys the command of a request, and returns the answer.
+fn obey(request: &Request) -> u32 {
+    let command = request.command.each_ref().map(|byte| byte.load(Ordering::Relaxed));
+    let Some(end) = command.iter().position(|&byte| byte == 0) else { return answer::GARBLED };
+    let text = &command[..end];
+    if text.is_empty() {
+        return answer::DONE;
     }
-}
-
-/// FNV-1a.
-fn hash(text: &[u8]) -> u32 {
-    text.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    // Another request does not obey it again.
+    request.command[0].store(0, Ordering::Relaxed);
+    let Some(equals) = text.iter().position(|&byte| byte == b'=') else { return answer::GARBLED };
+    if page_layout::hash(text) != request.hash.load(Ordering::Relaxed) {
+        return answer::GARBLED;
+    }
+    match control::set(&text[..equals], &text[equals + 1..]) {
+        Ok(()) => answer::DONE,
+        Err(ControlError::UnknownName) => answer::UNKNOWN_NAME,
+        Err(ControlError::BadValue) => answer::BAD_VALUE,
+        Err(ControlError::Unavailable) => answer::UNAVAILABLE,
+    }
 }
 
 /// The values that only the page has.
@@ -410,7 +343,7 @@ fn add(word: &AtomicU64, value: u64) {
 }
 
 // The names fit, so a full page is no case: the tests count them.
-const _: () = assert!(size_of::<Page>() <= 16 * 1024);
+const _: () = assert!(size_of::<Page>() as u64 <= page_layout::LARGEST / 4);
 
 #[cfg(test)]
 mod tests {
