@@ -78,7 +78,7 @@ fn free_slowly(block: *mut u8, caller: usize) {
 
 /// Jumps to the slow path of `malloc`. Inlined, so that it stays a jump.
 #[inline(always)]
-pub(crate) fn malloc_cold(size: usize) -> *mut u8 {
+fn malloc_cold(size: usize) -> *mut u8 {
     jumped_to::malloc(size)
 }
 

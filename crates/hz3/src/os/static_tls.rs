@@ -49,6 +49,19 @@ macro_rules! static_tls {
             env!("CARGO_PKG_VERSION_MINOR")
         )
     };
+    // The instructions that load the variable's offset from the thread pointer into `{at}`.
+    (@offset x86_64 $symbol:literal) => {
+        concat!("mov {at}, qword ptr [rip + ", static_tls!(@versioned $symbol), "@GOTTPOFF]")
+    };
+    (@offset aarch64 $symbol:literal) => {
+        concat!(
+            "adrp {at}, :gottprel:",
+            static_tls!(@versioned $symbol),
+            "\nldr {at}, [{at}, :gottprel_lo12:",
+            static_tls!(@versioned $symbol),
+            "]"
+        )
+    };
     (@address $symbol:literal, [$word:ty; $count:literal], $initial:expr) => {
         /// Returns the address of the first word, valid while the thread runs.
         #[inline(always)]
@@ -62,13 +75,9 @@ macro_rules! static_tls {
                 // variable's offset.
                 unsafe {
                     core::arch::asm!(
-                        concat!(
-                            "mov {address}, qword ptr [rip + ",
-                            static_tls!(@versioned $symbol),
-                            "@GOTTPOFF]"
-                        ),
-                        "add {address}, qword ptr fs:[0]",
-                        address = out(reg) address,
+                        static_tls!(@offset x86_64 $symbol),
+                        "add {at}, qword ptr fs:[0]",
+                        at = out(reg) address,
                         options(pure, readonly, nostack),
                     );
                 }
@@ -76,16 +85,11 @@ macro_rules! static_tls {
                 // SAFETY: adds the thread pointer to the variable's offset.
                 unsafe {
                     core::arch::asm!(
-                        "mrs {base}, tpidr_el0",
-                        concat!("adrp {address}, :gottprel:", static_tls!(@versioned $symbol)),
-                        concat!(
-                            "ldr {address}, [{address}, :gottprel_lo12:",
-                            static_tls!(@versioned $symbol),
-                            "]"
-                        ),
-                        "add {address}, {base}, {address}",
-                        base = out(reg) _,
-                        address = out(reg) address,
+                        "mrs {thread}, tpidr_el0",
+                        static_tls!(@offset aarch64 $symbol),
+                        "add {at}, {thread}, {at}",
+                        thread = out(reg) _,
+                        at = out(reg) address,
                         options(pure, readonly, nostack, preserves_flags),
                     );
                 }
@@ -112,13 +116,9 @@ macro_rules! static_tls {
                 // SAFETY: reads the calling thread's copy.
                 unsafe {
                     core::arch::asm!(
-                        concat!(
-                            "mov {word}, qword ptr [rip + ",
-                            static_tls!(@versioned $symbol),
-                            "@GOTTPOFF]"
-                        ),
-                        "mov {word}, qword ptr fs:[{word}]",
-                        word = out(reg) word,
+                        static_tls!(@offset x86_64 $symbol),
+                        "mov {at}, qword ptr fs:[{at}]",
+                        at = out(reg) word,
                         options(pure, readonly, nostack, preserves_flags),
                     );
                 }
@@ -126,16 +126,11 @@ macro_rules! static_tls {
                 // SAFETY: reads the calling thread's copy.
                 unsafe {
                     core::arch::asm!(
-                        "mrs {base}, tpidr_el0",
-                        concat!("adrp {word}, :gottprel:", static_tls!(@versioned $symbol)),
-                        concat!(
-                            "ldr {word}, [{word}, :gottprel_lo12:",
-                            static_tls!(@versioned $symbol),
-                            "]"
-                        ),
-                        "ldr {word}, [{base}, {word}]",
-                        base = out(reg) _,
-                        word = out(reg) word,
+                        "mrs {thread}, tpidr_el0",
+                        static_tls!(@offset aarch64 $symbol),
+                        "ldr {at}, [{thread}, {at}]",
+                        thread = out(reg) _,
+                        at = out(reg) word,
                         options(pure, readonly, nostack, preserves_flags),
                     );
                 }
@@ -156,11 +151,7 @@ macro_rules! static_tls {
             // SAFETY: changes the calling thread's copy.
             unsafe {
                 core::arch::asm!(
-                    concat!(
-                        "mov {at}, qword ptr [rip + ",
-                        static_tls!(@versioned $symbol),
-                        "@GOTTPOFF]"
-                    ),
+                    static_tls!(@offset x86_64 $symbol),
                     "add qword ptr fs:[{at}], {amount}",
                     at = out(reg) _,
                     amount = in(reg) amount,
@@ -171,13 +162,12 @@ macro_rules! static_tls {
             // SAFETY: changes the calling thread's copy.
             unsafe {
                 core::arch::asm!(
-                    "mrs {base}, tpidr_el0",
-                    concat!("adrp {at}, :gottprel:", static_tls!(@versioned $symbol)),
-                    concat!("ldr {at}, [{at}, :gottprel_lo12:", static_tls!(@versioned $symbol), "]"),
-                    "ldr {sum}, [{base}, {at}]",
+                    "mrs {thread}, tpidr_el0",
+                    static_tls!(@offset aarch64 $symbol),
+                    "ldr {sum}, [{thread}, {at}]",
                     "add {sum}, {sum}, {amount}",
-                    "str {sum}, [{base}, {at}]",
-                    base = out(reg) _,
+                    "str {sum}, [{thread}, {at}]",
+                    thread = out(reg) _,
                     at = out(reg) _,
                     sum = out(reg) _,
                     amount = in(reg) amount,

@@ -1,9 +1,10 @@
 //! The malloc family of ISO C, POSIX and glibc, written once for those who export it: `libhz3.so`,
 //! and a Rust program with the feature `override`.
 //!
-//! [`malloc_family!`](crate::malloc_family) defines the exported functions. `malloc` and `free`
-//! consist of the fast path and a jump to a cold function. All functions preserve `errno`, and set
-//! it to `ENOMEM` on exhaustion. Edge cases are as in glibc.
+//! [`malloc_family!`](crate::malloc_family) defines the exported functions, and
+//! [`malloc_functions!`](crate::malloc_functions) some of them under other names. `malloc` and
+//! `free` consist of the fast path and a jump to a cold function. All functions preserve `errno`,
+//! and set it to `ENOMEM` on exhaustion. Edge cases are as in glibc.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
@@ -268,26 +269,24 @@ unsafe fn usable_size_cold<E: Exporter>(block: *mut c_void) -> usize {
 #[macro_export]
 macro_rules! malloc_family {
     ($exporter:ty) => {
+        $crate::malloc_functions! {
+            $exporter;
+            malloc = malloc,
+            free = free,
+            calloc = calloc,
+            realloc = realloc,
+            reallocarray = reallocarray,
+            posix_memalign = posix_memalign,
+            memalign = memalign,
+            valloc = valloc,
+            pvalloc = pvalloc,
+        }
+
         const _: () = {
-            use core::ffi::{c_int, c_void};
+            use core::ffi::c_void;
 
             use $crate::raw;
             use $crate::raw::family::{self, Exporter};
-
-            /// Allocates a block of `size` bytes; a unique one for size 0.
-            #[unsafe(no_mangle)]
-            extern "C" fn malloc(size: usize) -> *mut c_void {
-                // SAFETY: `malloc_cold` calls `malloc_miss` first.
-                unsafe { raw::malloc(size, <$exporter>::malloc_cold) }.cast()
-            }
-
-            /// Frees a block and preserves `errno`.
-            #[unsafe(no_mangle)]
-            unsafe extern "C" fn free(block: *mut c_void) {
-                // SAFETY: the caller passes what an allocation function returned, or NULL; the core
-                // checks it.
-                unsafe { raw::free(block.cast(), <$exporter>::free_cold) };
-            }
 
             /// Frees a block as in C23; hz3 knows its size and ignores the argument.
             #[unsafe(no_mangle)]
@@ -307,15 +306,68 @@ macro_rules! malloc_family {
                 unsafe { raw::free(block.cast(), <$exporter>::free_cold) };
             }
 
+            /// Allocates an aligned block; an alignment that is no power of two gives `EINVAL`.
+            #[unsafe(no_mangle)]
+            extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
+                family::aligned_strictly(align, size)
+            }
+
+            /// Returns the bytes of a block that the program may use; 0 for NULL.
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
+                // SAFETY: the caller's contract is the same.
+                unsafe { family::usable_size::<$exporter>(block) }
+            }
+        };
+    };
+}
+
+/// Defines and exports the functions of the family that a C library also has under names of its
+/// own, each under the given name.
+#[macro_export]
+macro_rules! malloc_functions {
+    (
+        $exporter:ty;
+        malloc = $malloc:ident,
+        free = $free:ident,
+        calloc = $calloc:ident,
+        realloc = $realloc:ident,
+        reallocarray = $reallocarray:ident,
+        posix_memalign = $posix_memalign:ident,
+        memalign = $memalign:ident,
+        valloc = $valloc:ident,
+        pvalloc = $pvalloc:ident,
+    ) => {
+        const _: () = {
+            use core::ffi::{c_int, c_void};
+
+            use $crate::raw;
+            use $crate::raw::family::{self, Exporter};
+
+            /// Allocates a block of `size` bytes; a unique one for size 0.
+            #[unsafe(no_mangle)]
+            extern "C" fn $malloc(size: usize) -> *mut c_void {
+                // SAFETY: `malloc_cold` calls `malloc_miss` first.
+                unsafe { raw::malloc(size, <$exporter>::malloc_cold) }.cast()
+            }
+
+            /// Frees a block and preserves `errno`.
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn $free(block: *mut c_void) {
+                // SAFETY: the caller passes what an allocation function returned, or NULL; the core
+                // checks it.
+                unsafe { raw::free(block.cast(), <$exporter>::free_cold) };
+            }
+
             /// Allocates a zeroed block for `count` elements of `size` bytes.
             #[unsafe(no_mangle)]
-            extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+            extern "C" fn $calloc(count: usize, size: usize) -> *mut c_void {
                 family::zeroed(count.checked_mul(size))
             }
 
             /// Grows or shrinks a block. Size 0 frees it and returns NULL, as glibc does.
             #[unsafe(no_mangle)]
-            unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+            unsafe extern "C" fn $realloc(block: *mut c_void, size: usize) -> *mut c_void {
                 // SAFETY: the caller's contract is the same.
                 unsafe { family::resize::<$exporter>(block, Some(size)) }
             }
@@ -323,7 +375,7 @@ macro_rules! malloc_family {
             /// Resizes a block to `count` elements of `size` bytes; fails with `ENOMEM` if that
             /// overflows.
             #[unsafe(no_mangle)]
-            unsafe extern "C" fn reallocarray(
+            unsafe extern "C" fn $reallocarray(
                 block: *mut c_void,
                 count: usize,
                 size: usize,
@@ -332,15 +384,9 @@ macro_rules! malloc_family {
                 unsafe { family::resize::<$exporter>(block, count.checked_mul(size)) }
             }
 
-            /// Allocates an aligned block; an alignment that is no power of two gives `EINVAL`.
-            #[unsafe(no_mangle)]
-            extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
-                family::aligned_strictly(align, size)
-            }
-
             /// Writes an aligned block to `*out`, or returns the error.
             #[unsafe(no_mangle)]
-            unsafe extern "C" fn posix_memalign(
+            unsafe extern "C" fn $posix_memalign(
                 out: *mut *mut c_void,
                 align: usize,
                 size: usize,
@@ -352,27 +398,20 @@ macro_rules! malloc_family {
             /// Allocates an aligned block; an alignment that is no power of two is rounded up to
             /// one.
             #[unsafe(no_mangle)]
-            extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
+            extern "C" fn $memalign(align: usize, size: usize) -> *mut c_void {
                 family::aligned_rounding(align, size)
             }
 
             /// Allocates a block that starts on a page.
             #[unsafe(no_mangle)]
-            extern "C" fn valloc(size: usize) -> *mut c_void {
+            extern "C" fn $valloc(size: usize) -> *mut c_void {
                 family::page_aligned(size)
             }
 
             /// Allocates a block of whole pages that starts on a page.
             #[unsafe(no_mangle)]
-            extern "C" fn pvalloc(size: usize) -> *mut c_void {
+            extern "C" fn $pvalloc(size: usize) -> *mut c_void {
                 family::whole_pages(size)
-            }
-
-            /// Returns the bytes of a block that the program may use; 0 for NULL.
-            #[unsafe(no_mangle)]
-            unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
-                // SAFETY: the caller's contract is the same.
-                unsafe { family::usable_size::<$exporter>(block) }
             }
         };
     };

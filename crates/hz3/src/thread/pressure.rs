@@ -22,6 +22,9 @@ const STALLED_PART: u64 = 10;
 /// When the next look is due, in milliseconds of the monotonic clock.
 static NEXT_MS: AtomicU64 = AtomicU64::new(0);
 /// Held while a thread looks. No thread waits for it.
+///
+/// There may be two: a reclaimer that was silent for seconds, perhaps stopped in the middle of a
+/// look, is replaced by another one and goes on beside it until its next turn.
 static LOOKING: AtomicBool = AtomicBool::new(false);
 /// The last look. Only the thread that holds [`LOOKING`] uses it.
 static LAST: Last = Last { at_ms: AtomicU64::new(0), stalled_us: AtomicU64::new(0) };
