@@ -2,6 +2,8 @@
 
 pub(crate) use hz3_tools::{Failure, WRONG_USAGE};
 
+/// Exit code when the allocator failed a workload's check.
+pub(crate) const CHECK_FAILED: u8 = 1;
 /// Exit code for a command that exists but cannot be executed.
 pub(crate) const CANNOT_EXECUTE: u8 = 126;
 /// Exit code for a command that does not exist.

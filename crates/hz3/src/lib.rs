@@ -107,8 +107,6 @@ mod central {
     #[cfg(test)]
     mod models;
     pub(crate) mod slab;
-    pub(crate) use crate::base::sync::AtomicPtr;
-    pub(crate) type Slot = AtomicPtr<u8>;
 }
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "writes block contents: zeroing, copying, handing out")]

@@ -1,6 +1,7 @@
 //! Structural checks: what the documents and the tree say about the code is compared with the code.
 
 pub(crate) mod api;
+mod cycles;
 mod documents;
 mod figures;
 mod form;
@@ -35,6 +36,7 @@ type Check = fn(&Tree) -> Vec<Finding>;
 
 const CHECKS: &[(&str, Check)] = &[
     ("layers: calls go down only", layers::check),
+    ("files import each other in no cycle", cycles::check),
     ("documents name what exists", documents::check),
     ("pages are short, and so are their sentences", form::check),
     ("comments keep the rules of language", prose::check),

@@ -21,9 +21,6 @@ use serde::Serialize;
 use support::heap::Heap;
 use support::threads::Totals;
 
-/// Exit code when the allocator failed a workload's check.
-pub(crate) const CHECK_FAILED: u8 = 1;
-
 /// A workload.
 pub(crate) trait Work: Sized {
     /// Runs once.

@@ -8,6 +8,9 @@ pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32};
 
+/// Holds the address of a block, in a thread's cache or in a batch.
+pub(crate) type Slot = AtomicPtr<u8>;
+
 /// Orders earlier stores of this thread before its later loads: the cheap half of an asymmetric
 /// fence, whose other half is a process-wide barrier.
 ///

@@ -3,7 +3,8 @@
 use core::sync::atomic::AtomicU64;
 
 use crate::base::size_class::SizeClass;
-use crate::central::{Central, Slot};
+use crate::base::sync::Slot;
+use crate::central::Central;
 use crate::os::Os;
 use crate::segment::Segments;
 use crate::transfer::Transfers;

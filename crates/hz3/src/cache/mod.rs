@@ -25,6 +25,8 @@ pub(crate) mod registry;
 #[cfg(not(loom))]
 pub(crate) mod runs;
 pub(crate) mod steal;
+#[cfg(all(not(loom), feature = "experiments"))]
+mod surplus;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -37,13 +39,14 @@ mod thread_cache {
     use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
     use super::capacity::{Capacity, max_blocks};
-    #[cfg(feature = "experiments")]
-    use super::experiments::Surplus;
     use super::runs::RunCache;
-    use super::steal::{PADDING, Slot, Stack};
+    use super::steal::{PADDING, Stack};
+    #[cfg(feature = "experiments")]
+    use super::surplus::Surplus;
     use crate::base::class_set::ClassSet;
     use crate::base::list::Member;
     use crate::base::size_class::{CLASSES, ENTRY_BYTES, SizeClass};
+    use crate::base::sync::Slot;
     use crate::base::units::{CHUNK_SHIFT, PAGE_BYTES, to_usize};
     use crate::os::lock::Lock;
     use crate::os::{Os, Span, rank};

@@ -7,10 +7,11 @@ use super::below::Below;
 use super::below::check_block;
 use super::capacity::{Shortage, max_blocks};
 use super::owned::Owned;
-use super::steal::{Claim, Slot};
+use super::steal::Claim;
 use super::{ColdState, Counts, ThreadCache};
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
+use crate::base::sync::Slot;
 use crate::base::units::to_u64;
 use crate::os::Os;
 

@@ -67,12 +67,9 @@ mod room;
 mod validate;
 
 use crate::base::size_class::StartTest;
-use crate::base::sync::{AtomicPtr, light_fence};
+use crate::base::sync::{AtomicPtr, Slot, light_fence};
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
-
-/// Holds the address of a block.
-pub(crate) type Slot = AtomicPtr<u8>;
 
 /// Slots before every array that hold no block, because [`Stack::push`] reads two below `top`.
 pub(crate) const PADDING: usize = 2;

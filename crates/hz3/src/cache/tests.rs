@@ -66,7 +66,7 @@ fn an_overflow_reports_a_double_free_of_the_newest_block() {
 
 /// A block straight from central.
 fn stand_in(fixture: &Fixture) -> *mut u8 {
-    let slot = [crate::central::Slot::default()];
+    let slot = [crate::base::sync::Slot::default()];
     assert_eq!(fixture.below().fetch(class(), &slot), 1);
     slot[0].load(core::sync::atomic::Ordering::Relaxed)
 }

@@ -3,10 +3,10 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::Slot;
 use super::blocks::{BadBlock, Blocks};
 use super::slab::{ByFullness, Slab};
 use crate::base::size_class::SizeClass;
+use crate::base::sync::Slot;
 use crate::base::treap::Treap;
 use crate::base::units::{ChunkIndex, to_u32, to_usize};
 use crate::os::lock::Lock;

@@ -6,10 +6,10 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::Slot;
 use super::slab::{INLINE_WORDS, Slab};
 use crate::base::bits::{self, WORD_BITS, is_contiguous, ones, words_for};
 use crate::base::size_class::SizeClass;
+use crate::base::sync::Slot;
 use crate::base::units::{ChunkIndex, PAGE_BYTES, Run, to_u32, to_u64, to_usize};
 use crate::segment::tables::{BITMAP_WORDS, Bitmap, Tables};
 

@@ -7,8 +7,8 @@
 
 use core::sync::atomic::Ordering;
 
-use super::Slot;
 use crate::base::size_class::SizeClass;
+use crate::base::sync::Slot;
 use crate::base::units::{CHUNK_SHIFT, to_usize};
 
 /// The most blocks that one sort covers: a whole flush of the smallest classes.

@@ -211,8 +211,9 @@ fn min_hole_pages(class: SizeClass, one_in: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Central, Slot};
+    use super::super::Central;
     use super::{ChunkIndex, Pages, SizeClass};
+    use crate::base::sync::Slot;
     use crate::base::units::to_usize;
     use crate::options::{Config, Within};
     use crate::os::fake::Fake;

@@ -46,7 +46,6 @@ use core::sync::atomic::{AtomicBool, AtomicU64};
 #[cfg(any(test, feature = "check"))]
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
-use crate::base::sync::AtomicPtr;
 #[cfg(any(test, feature = "check"))]
 use crate::base::units::ChunkIndex;
 use crate::base::units::{to_u64, to_usize};
@@ -63,9 +62,6 @@ pub(crate) use counts::FreeBytes;
 pub(crate) use fault::refuse;
 #[cfg(any(test, feature = "check"))]
 use slab::Slab;
-
-/// Holds the address of a block in a thread cache or a batch.
-pub(crate) type Slot = AtomicPtr<u8>;
 
 /// The largest number of shards. More would waste part-used slabs and hardly relieve the locks.
 const MAX_SHARDS: usize = 64;

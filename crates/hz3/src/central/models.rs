@@ -15,10 +15,10 @@ use loom::sync::atomic::{AtomicU32, AtomicU64};
 use loom::sync::{Arc, Mutex};
 use std::vec::Vec;
 
-use super::Slot;
 use super::blocks::Blocks;
 use super::slab::Slab;
 use crate::base::size_class::SizeClass;
+use crate::base::sync::Slot;
 use crate::base::units::{CHUNK_PAGES, ChunkIndex, PAGE_BYTES, PageIndex, Run};
 use crate::segment::models::ModelTables;
 use crate::segment::tables::{BITMAP_WORDS, OBSERVE_CLASS, PUBLISH_CLASS};

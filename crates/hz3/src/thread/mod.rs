@@ -96,6 +96,9 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     os::thread::note_cpus();
     process::note_first();
     profile::begin(&heap, config);
+    if config.guard {
+        guard::begin(&heap);
+    }
     metrics::configure(config);
     heap.driver().set_look_ms(metrics::period_ms());
     #[cfg(feature = "check")]

@@ -7,7 +7,7 @@
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 
-use super::{existing_heap, file, guard, heap, process, report, shut, signal};
+use super::{existing_heap, file, heap, process, report, shut, signal};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::options::{Config, ControlError, ProcessPath, write_bytes};
@@ -43,9 +43,6 @@ pub(super) fn begin(heap: &Heap<Linux>, config: &Config) {
     if is_wanted(config) {
         // Without memory for the tables there is no profile; the report at exit says so.
         let _refused = start_on(heap, 0);
-    }
-    if config.guard {
-        guard::begin(heap);
     }
 }
 
@@ -140,7 +137,6 @@ pub(super) fn poll(heap: &Heap<Linux>) {
     if heap.profile().take_dump() {
         dump(heap);
     }
-    guard::poll(heap);
     if let Some(starts) = heap.profile().take_tracer_wish() {
         follow_tracer(heap, starts);
     }

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use super::{page, pressure, process, tls};
+use super::{guard, page, pressure, process, profile, tls};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::Os;
@@ -21,7 +21,8 @@ pub(super) fn poll(heap: &'static Heap<Linux>) {
     let front = tls::own().map_or(Front::Direct, Front::Cache);
     // SAFETY: the front is this thread's, which has left its slow path.
     unsafe { heap.after_slow_path(front) };
-    super::profile::poll(heap);
+    profile::poll(heap);
+    guard::poll(heap);
     if heap.driver().take_page_due() {
         update_page(heap);
     }
@@ -82,7 +83,8 @@ fn work(heap: &'static Heap<Linux>, number: u32) {
             break;
         }
         let goes_on = heap.reclaimer_turn(&mut turns);
-        super::profile::poll(heap);
+        profile::poll(heap);
+        guard::poll(heap);
         pressure::follow(heap);
         page::update(heap, !goes_on);
         if !goes_on {

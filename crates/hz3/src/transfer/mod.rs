@@ -28,8 +28,9 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::base::size_class::{CLASSES, SizeClass};
+use crate::base::sync::Slot;
 use crate::base::units::{to_u32, to_u64, to_usize};
-use crate::central::{Central, Slot};
+use crate::central::Central;
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused, Span, rank};
 use crate::segment::Segments;

@@ -13,8 +13,8 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use crate::base::size_class::{CLASSES, SizeClass};
+use crate::base::sync::Slot;
 use crate::base::units::{to_u32, to_usize};
-use crate::central::Slot;
 
 /// Bytes of the blocks that may wait in one transfer cache, within [`BLOCKS`].
 const MAX_BYTES: usize = 1024 * 1024;

@@ -8,7 +8,7 @@ use crate::measure::clock::monotonic_ms;
 use crate::workloads::support::heap::{Nothing, Plain, Timed};
 use crate::workloads::support::threads::Totals;
 use crate::workloads::{Visitor, Work};
-use report::BenchReport;
+use report::{BenchReport, PassResults};
 
 /// Runs the passes and reports.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
@@ -25,16 +25,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
         report.print_table()?;
     }
     Ok(0)
-}
-
-/// The results of the passes.
-#[derive(Debug)]
-pub(crate) struct PassResults {
-    throughput: Totals,
-    /// When the throughput passes ended, on the system's monotonic clock.
-    measured_until_ms: f64,
-    harness: Option<Totals>,
-    latency: Option<Totals>,
 }
 
 struct Run {

@@ -1,15 +1,25 @@
 //! The result of a benchmark, as a table and as JSON.
 
-use super::PassResults;
 use crate::failure::{Failure, Result};
 use crate::text;
 use crate::workloads::Workload;
 use crate::workloads::outside;
 use crate::workloads::support::heap::Latency;
 use crate::workloads::support::histogram::{Histogram, Percentiles};
+use crate::workloads::support::threads::Totals;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt::Write;
+
+/// The results of the passes.
+#[derive(Debug)]
+pub(super) struct PassResults {
+    pub(super) throughput: Totals,
+    /// When the throughput passes ended, on the system's monotonic clock.
+    pub(super) measured_until_ms: f64,
+    pub(super) harness: Option<Totals>,
+    pub(super) latency: Option<Totals>,
+}
 
 /// The results of one run of a workload.
 #[derive(Debug, Serialize)]

@@ -1,6 +1,5 @@
 //! The blocks of all threads between burst and free, including the choice of survivors.
 
-use super::BurstIdle;
 use crate::failure::Result;
 use crate::workloads::support::block::{Block, Fault};
 use crate::workloads::support::floor;
@@ -11,6 +10,18 @@ use crate::workloads::support::sizes::Sizes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type Slots = Mapped<Option<Block>>;
+
+/// The blocks of a burst and those that survive it.
+pub(super) struct BlockPlan {
+    /// Blocks of all threads.
+    pub(super) total: u32,
+    pub(super) threads: u32,
+    pub(super) sizes: Sizes,
+    /// The percentage that survives the burst.
+    pub(super) keep: u32,
+    /// Whether the survivors stay through the idle time.
+    pub(super) keep_hold: bool,
+}
 
 /// The slots of each thread, behind a lock because a neighbour may empty them. The lock is never
 /// contended.
@@ -23,18 +34,14 @@ pub(super) struct BurstBlocks {
 
 impl BurstBlocks {
     /// Maps empty slots. The total is split over the threads; the first threads take the remainder.
-    pub(super) fn new(bench: &BurstIdle) -> Result<Self> {
-        let (share, rest) = (bench.total / bench.threads, bench.total % bench.threads);
-        let blocks = (0..bench.threads).map(|i| {
+    pub(super) fn new(plan: &BlockPlan) -> Result<Self> {
+        let BlockPlan { total, threads, sizes, keep, keep_hold } = *plan;
+        let (share, rest) = (total / threads, total % threads);
+        let blocks = (0..threads).map(|i| {
             let len = share + u32::from(i < rest);
             Mapped::new(len as usize, || None).map(Mutex::new)
         });
-        Ok(Self {
-            each: blocks.collect::<Result<_>>()?,
-            sizes: bench.sizes,
-            keep: bench.keep,
-            keep_hold: bench.keep_hold,
-        })
+        Ok(Self { each: blocks.collect::<Result<_>>()?, sizes, keep, keep_hold })
     }
 
     /// Returns the least memory that the survivors can occupy, in KiB.

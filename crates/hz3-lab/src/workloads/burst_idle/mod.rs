@@ -18,7 +18,7 @@ use super::support::random::Random;
 use super::support::sizes::Sizes;
 use super::support::threads::{self, Share, Totals, check_failure};
 use crate::failure::{Failure, Result};
-use blocks::BurstBlocks;
+use blocks::{BlockPlan, BurstBlocks};
 use clap::Args;
 use dump::{Dump, DumpLevel};
 use idle::{Idle, Window};
@@ -265,7 +265,13 @@ impl Work for BurstIdle {
     const TIGHT: bool = false;
 
     fn pass<H: Heap>(&self) -> Result<Totals> {
-        let blocks = BurstBlocks::new(self)?;
+        let blocks = BurstBlocks::new(&BlockPlan {
+            total: self.total,
+            threads: self.threads,
+            sizes: self.sizes,
+            keep: self.keep,
+            keep_hold: self.keep_hold,
+        })?;
         let mut log = self.log()?;
         let start_kb = outside::rss_kb();
         let mut totals = match self.shape {

@@ -3,7 +3,7 @@
 use super::barrier::AbortableBarrier;
 use super::block::Fault;
 use super::heap::{Heap, Latency};
-use crate::failure::{Failure, Result};
+use crate::failure::{CHECK_FAILED, Failure, Result};
 use std::time::{Duration, Instant};
 
 /// The result of one pass of a workload.
@@ -131,7 +131,7 @@ fn add_up<H: Heap>(ends: Vec<End<H>>) -> Result<(Totals, u64)> {
 /// Converts a fault to a failure of the program.
 pub(crate) fn check_failure(fault: Fault) -> Failure {
     Failure::new(format!("the allocator failed the workload's check: {fault}"))
-        .with_code(crate::workloads::CHECK_FAILED)
+        .with_code(CHECK_FAILED)
 }
 
 #[cfg(test)]
@@ -161,6 +161,6 @@ mod tests {
         })
         .unwrap_err();
         assert!(failure.to_string().contains("malloc(77)"), "{failure}");
-        assert_eq!(failure.code(), crate::workloads::CHECK_FAILED);
+        assert_eq!(failure.code(), CHECK_FAILED);
     }
 }

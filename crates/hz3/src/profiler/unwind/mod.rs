@@ -15,6 +15,7 @@
 //! that a signal interrupted is that of its next instruction, all others are return addresses.
 
 mod cache;
+mod capture;
 mod expression;
 mod maps;
 mod memory;
@@ -37,10 +38,10 @@ use registers::Registers;
 /// It uses 3 KiB of stack on x86-64, and up to 5 KiB on aarch64.
 #[inline(always)]
 pub(crate) fn walk(frames: &mut [usize]) -> usize {
-    registers::capture(frames)
+    capture::walk(frames)
 }
 
-/// Follows the stack from `registers` on. [`registers::capture`] calls it.
+/// Follows the stack from `registers` on. [`capture`] calls it.
 fn walk_from(registers: &Registers, frames: &mut [usize]) -> usize {
     let memory = memory::OwnMemory::new(registers.stack_pointer());
     let process = step::Process {
