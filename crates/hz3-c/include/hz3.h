@@ -135,9 +135,9 @@ size_t hz3_stats_json(char *buffer, size_t size) HZ3_NOEXCEPT;
 
 /*
  * Sets an option in the running process: tick_ms (1 to 60000), policy (default or off), limit (as
- * HZ3_LIMIT), limit_mode (fail or reclaim), profile_rate and profile_path (as HZ3_PROFILE_RATE and
- * HZ3_PROFILE), metrics and metrics_ms; profile (on, off, or write: replaces the file at
- * profile_path); or purge (now).
+ * HZ3_LIMIT), limit_mode (fail or reclaim), pressure (0 or 1), profile_rate and profile_path (as
+ * HZ3_PROFILE_RATE and HZ3_PROFILE), metrics and metrics_ms; profile (on, off, or write: replaces
+ * the file at profile_path); profile_to (an absolute path: writes the profile there); or purge (now).
  * Returns 0, or ENOENT for an unknown name, EINVAL for a value that the option does not take,
  * EAGAIN if it cannot be done now: before the first allocation, without memory, or without a file.
  */
@@ -163,7 +163,7 @@ void hz3_on_limit(void (*function)(size_t wanted, void *context), void *context)
 /*
  * The statistics page, which other processes read while this one runs: `hz3 top PID` shows it. NULL
  * until hz3 first ran a tick. The page starts with "hz3stats" and describes itself; the layout is in
- * crates/hz3/src/thread/page.rs.
+ * crates/hz3/src/stats/page_layout.rs.
  */
 extern const void *const volatile hz3_statistics_page;
 

@@ -1,4 +1,5 @@
-//! `hz3 top`, `hz3 why` and `hz3 metrics` on a process that plays the library: this one.
+//! `hz3 top`, `hz3 why`, `hz3 metrics` and `hz3 profile PID` on a process that plays the library:
+//! this one.
 //!
 //! The page is filled in by hand: another layout in `crates/hz3/src/stats/page_layout.rs` fails
 //! here. That the library's own page can be read is tested in `crates/hz3-c/tests/c_abi/page.rs`.
@@ -7,9 +8,11 @@ mod common;
 
 use common::{hz3, stderr, stdout};
 use serde_json::Value;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 const BYTES: usize = 12 * 1024;
 const NAMES_AT: usize = 8192;
@@ -56,15 +59,44 @@ fn page() -> u32 {
         unsafe { &*word }
     };
     ANSWERS.get_or_init(|| {
-        let (answered, number) = (word(72), word(76));
+        let (answered, number, answer) = (word(72), word(76), word(84));
+        let command = std::ptr::with_exposed_provenance::<[AtomicU8; 112]>(page + 88);
+        // SAFETY: the bytes of the command, in the page, which stays.
+        let command = unsafe { &*command };
         std::thread::spawn(move || {
             loop {
-                answered.store(number.load(Ordering::Relaxed), Ordering::Relaxed);
+                let asked = number.load(Ordering::Acquire);
+                let text = command.each_ref().map(|byte| byte.load(Ordering::Relaxed));
+                let end = text.iter().position(|&byte| byte == 0).unwrap_or(0);
+                if asked != answered.load(Ordering::Relaxed) && end > 0 {
+                    answer.store(obey(&text[..end]), Ordering::Relaxed);
+                    command[0].store(0, Ordering::Relaxed);
+                }
+                answered.store(asked, Ordering::Release);
                 std::thread::yield_now();
             }
         });
     });
     std::process::id()
+}
+
+/// A profile: its sample type, a sample of 640 bytes, a location, a function, and the strings.
+const PROFILE: &[u8] = b"\x0a\x04\x08\x01\x10\x02\
+                         \x12\x07\x0a\x01\x01\x12\x02\x80\x05\
+                         \x22\x06\x08\x01\x22\x02\x08\x01\
+                         \x2a\x04\x08\x01\x10\x03\
+                         \x32\x00\x32\x0binuse_space\x32\x05bytes\x32\x05keeps";
+/// Whether the process takes a profile.
+static TAKES_PROFILE: AtomicBool = AtomicBool::new(false);
+
+/// Obeys a command as the library does, and returns the answer.
+fn obey(command: &[u8]) -> u32 {
+    let path = command.strip_prefix(b"profile_to=").map(OsStr::from_bytes);
+    match path {
+        None => 2,
+        Some(_) if !TAKES_PROFILE.load(Ordering::Relaxed) => 4,
+        Some(path) => std::fs::write(path, PROFILE).map_or(3, |()| 1),
+    }
 }
 
 fn fill(page: &mut [u8]) {
@@ -98,7 +130,7 @@ fn fill(page: &mut [u8]) {
         128,
         4,
         72,
-        0,
+        112,
     ];
     for (index, word) in head.into_iter().enumerate() {
         put(8 + 4 * index, &word.to_le_bytes());
@@ -164,7 +196,10 @@ fn metrics_are_open_metrics() {
     // The page has some of the values only. A test of the library has all, in the same file.
     let mut all = include_str!("../../../contrib/metrics.txt").lines();
     for metric in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
-        assert!(all.any(|listed| listed == metric), "{metric}: not listed, or out of order\n{text}");
+        assert!(
+            all.any(|listed| listed == metric),
+            "{metric}: not listed, or out of order\n{text}"
+        );
     }
 }
 
@@ -172,7 +207,7 @@ fn metrics_are_open_metrics() {
 fn a_process_without_hz3_and_one_that_is_gone_are_told_apart() {
     let mut child = Command::new("sleep").arg("600").spawn().unwrap();
     let pid = child.id().to_string();
-    for command in ["top", "why", "metrics"] {
+    for command in ["top", "why", "metrics", "profile"] {
         let output = hz3().args([command, &pid]).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{command}");
         assert!(stderr(&output).contains("shows no statistics of hz3"), "{}", stderr(&output));
@@ -196,4 +231,41 @@ fn an_option_without_a_value_is_refused_before_the_process_is_asked() {
     let output = hz3().args(["set", &page().to_string(), "tick_ms"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("expected NAME=VALUE"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_running_process_writes_its_profile_or_says_how_to_take_one() {
+    let pid = page().to_string();
+    let profile = |words: &[&str]| hz3().args(["profile", &pid]).args(words).output().unwrap();
+    let output = profile(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!(
+        "hz3: process {pid} takes no heap profile; `hz3 set {pid} profile=on` starts one, of what \
+         is allocated from then on\n"
+    );
+    assert_eq!(stderr(&output), expected);
+    TAKES_PROFILE.store(true, Ordering::Relaxed);
+    let directory = tempfile::tempdir().unwrap();
+    let saved = directory.path().join("saved.pb");
+    let saved = saved.to_str().unwrap();
+    let text = stdout(&profile(&["--save", saved]));
+    assert!(text.starts_with(&format!("inuse_space of process {pid}: 640 B\n")), "{text}");
+    assert!(text.lines().any(|line| line.ends_with(" keeps")), "{text}");
+    assert_eq!(std::fs::read(saved).unwrap(), PROFILE);
+    let text = stdout(&profile(&["--base", saved, "--json"]));
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&json["total"], &json["base_total"]), (&640.into(), &640.into()));
+    let left = std::fs::read_dir("/tmp").unwrap().flatten();
+    let left = left.filter(|entry| {
+        let is_ours = entry.file_name().as_bytes().starts_with(b"hz3-profile-");
+        is_ours && std::fs::read(entry.path()).is_ok_and(|bytes| bytes == PROFILE)
+    });
+    assert_eq!(left.count(), 0, "files are left");
+}
+
+#[test]
+fn only_a_process_has_a_profile_to_save() {
+    let output = hz3().args(["profile", "./1", "--save", "x"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("needs the number of a process"), "{}", stderr(&output));
 }

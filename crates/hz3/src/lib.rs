@@ -239,14 +239,17 @@ pub fn on_limit(function: Option<fn(usize)>) {
     api::on_limit(function);
 }
 
-/// Options of a running process.
+/// Options of a running process, and commands to it.
+///
+/// The options are `tick_ms` (1 to 60,000), `policy` (`default` or `off`), `limit` (as
+/// `HZ3_LIMIT`), `limit_mode` (`fail` or `reclaim`), `pressure` (`0` or `1`), `profile_rate` and
+/// `profile_path` (as `HZ3_PROFILE_RATE` and `HZ3_PROFILE`), `metrics` and `metrics_ms`.
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub mod control {
-    /// Sets an option of the running heap: `tick_ms` (1 to 60,000), `policy` (`default` or `off`),
-    /// `limit` (as `HZ3_LIMIT`), `limit_mode` (`fail` or `reclaim`), `profile_rate` and
-    /// `profile_path` (as `HZ3_PROFILE_RATE` and `HZ3_PROFILE`), `metrics`, `metrics_ms`. `purge`
-    /// with the value `now` gives all free memory back, as [`collect`](crate::collect) does.
-    /// `profile` is `on`, `off`, or `write`, which replaces the file at `profile_path`.
+    /// Sets an option of the running heap, or obeys a command: `purge` is `now` and gives back all
+    /// free memory, as [`collect`](crate::collect) does; `profile` is `on`, `off`, or `write`,
+    /// which replaces the file at `profile_path`; `profile_to` is an absolute path and replaces the
+    /// file there.
     ///
     /// # Errors
     /// Says what is wrong, and changes nothing.

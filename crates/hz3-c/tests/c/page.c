@@ -206,6 +206,7 @@ int main(void)
     CHECK(command(pid, at, 88, "profile=write", 0) == 4, "a profile without a path");
     CHECK(command(pid, at, 89, path, 0) == 1, "the path is refused");
     CHECK(command(pid, at, 90, "profile=write", 0) == 4, "a profile before the start");
+    CHECK(command(pid, at, 101, "profile_to=/tmp/x", 0) == 4, "a profile before the start");
     CHECK(command(pid, at, 91, "profile_rate=10K", 0) == 1, "the rate is refused");
     CHECK(command(pid, at, 92, "profile_rate=0", 0) == 3, "0 is no rate");
     CHECK(command(pid, at, 93, "profile=on", 0) == 1, "the profile does not start");
@@ -215,6 +216,12 @@ int main(void)
     snprintf(path, sizeof path, "/tmp/hz3-page-%d-%d", (int)pid, (int)getpid());
     CHECK(unlink(path) == 0, "no %s", path);
     CHECK(command(pid, at, 97, "profile=off", 0) == 1, "the profile does not end");
+    char to[80];
+    snprintf(to, sizeof to, "profile_to=%s", path);
+    CHECK(command(pid, at, 98, to, 0) == 1, "a profile that ended is not written");
+    CHECK(unlink(path) == 0, "no %s", path);
+    CHECK(command(pid, at, 99, "profile_to=here", 0) == 3, "a relative path");
+    CHECK(command(pid, at, 100, "profile_to=/nonexistent/x", 0) == 3, "no directory");
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     return finish();

@@ -2,22 +2,38 @@
 
 use crate::cli::ProfileArgs;
 use crate::failure::{Failure, Result};
-use crate::profile::{self, Kind, Named, Sum, Sums};
+use crate::profile::{self, Kind, Live, Named, Sum, Sums};
 use crate::{files, text};
 use comfy_table::CellAlignment;
 use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Prints the functions, and draws the flame graph.
 pub(crate) fn run(args: &ProfileArgs) -> Result<u8> {
-    let inputs = [Some(&args.file), args.base.as_ref()];
-    if let Some(flame) = &args.flame
-        && inputs.into_iter().flatten().any(|input| files::are_same(flame, input))
-    {
+    let inputs = [Some(&args.source), args.base.as_ref()];
+    let is_input =
+        |out: &PathBuf| inputs.into_iter().flatten().any(|input| files::are_same(out, input));
+    if args.flame.as_ref().is_some_and(is_input) {
         return Err(Failure::usage("the flame graph would overwrite a profile"));
     }
-    let profile = Named::read(&args.file)?;
+    let pid = args.pid();
+    if args.save.is_some() && pid.is_none() {
+        return Err(Failure::usage("--save needs the number of a process"));
+    }
+    if args.save.as_ref().is_some_and(is_input) {
+        return Err(Failure::usage("--save would overwrite the base"));
+    }
+    let live = pid.map(Live::take).transpose()?;
+    let root = live.as_ref().map_or(Path::new("/"), Live::root);
+    let file = live.as_ref().map_or(args.source.as_path(), Live::file);
+    if let Some(save) = &args.save {
+        let profile = fs::read(file).map_err(|e| Failure::io("read the profile", e))?;
+        files::write(save, &profile)?;
+    }
+    let profile = Named::read(file, root)?;
     let kind = profile.kind(args.sample.as_deref())?;
-    let base = args.base.as_deref().map(Named::read).transpose()?;
+    let base = args.base.as_deref().map(|base| Named::read(base, root)).transpose()?;
     let name = profile.kinds[kind].name.as_str();
     let base = match &base {
         Some(base) => Some((base, base.kind(Some(name))?)),
@@ -44,7 +60,9 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<u8> {
 }
 
 fn title(args: &ProfileArgs, kind: &Kind) -> String {
-    let mut title = format!("{} of {}", kind.name, args.file.display());
+    let source = args.source.display();
+    let process = if args.pid().is_some() { "process " } else { "" };
+    let mut title = format!("{} of {process}{source}", kind.name);
     if let Some(base) = &args.base {
         let _ = write!(title, " less that of {}", base.display());
     }
@@ -113,7 +131,7 @@ fn share(value: i64, whole: i64) -> String {
 fn json(args: &ProfileArgs, kind: &Kind, sums: &Sums) -> String {
     let shown = sums.functions.len().min(args.top);
     serde_json::json!({
-        "file": args.file,
+        "file": args.source,
         "base": args.base,
         "sample_type": kind.name,
         "unit": kind.unit,

@@ -121,29 +121,55 @@ impl RemotePage {
     /// The process refused, or did not answer.
     pub(crate) fn set(&self, command: &str, patience: Duration) -> Result<()> {
         let pid = self.pid;
-        if !self.request(command, patience)? {
-            let what = format!("process {pid} did not answer within {patience:?}");
+        let Some(answer) = self.order(command, patience)? else {
             let remedy = "it sets the option when it next runs a slow path";
-            return Err(Failure::new(what).with_remedy(remedy));
-        }
-        let request = self.head(offset_of!(Head, request_at))?;
-        match self.word(request + offset_of!(Request, answer) as u64)? {
+            return Err(self.silent(patience).with_remedy(remedy));
+        };
+        match answer {
             answer::DONE => Ok(()),
             answer::UNKNOWN_NAME => Err(Failure::usage(format!(
                 "`{command}`: no such option of a running process"
             ))
             .with_remedy(
                 "expected tick_ms, policy, limit, limit_mode, pressure, profile, profile_rate, \
-                 profile_path, metrics, metrics_ms or purge",
+                 profile_path, profile_to, metrics, metrics_ms or purge",
             )),
             answer::BAD_VALUE => {
                 Err(Failure::usage(format!("`{command}`: the option does not take that value")))
             }
-            answer::GARBLED => Err(Failure::new(format!("another program asked process {pid} too"))
-                .with_remedy("try again")),
-            _ => Err(Failure::new(format!("process {pid} could not do it now"))
-                .with_remedy("try again")),
+            answer::GARBLED => {
+                Err(Failure::new(format!("another program asked process {pid} too"))
+                    .with_remedy("try again"))
+            }
+            _ => {
+                Err(Failure::new(format!("process {pid} could not do it now"))
+                    .with_remedy("try again"))
+            }
         }
+    }
+
+    /// Has the process obey a command, `name=value`, and returns its answer, one of [`answer`].
+    /// Returns `None` if it does not answer in time; it then obeys later, unless the command is
+    /// withdrawn.
+    pub(crate) fn order(&self, command: &str, patience: Duration) -> Result<Option<u32>> {
+        if !self.request(command, patience)? {
+            return Ok(None);
+        }
+        let request = self.head(offset_of!(Head, request_at))?;
+        self.word(request + offset_of!(Request, answer) as u64).map(Some)
+    }
+
+    /// Withdraws the last command, which the process has not answered.
+    pub(crate) fn withdraw(&self) -> Result<()> {
+        let request = self.head(offset_of!(Head, request_at))?;
+        let command = self.address + request + offset_of!(Request, command) as u64;
+        let memory = open(self.pid, true).map_err(|error| refused(self.pid, &error))?;
+        memory.write_all_at(&[0], command).map_err(|error| refused(self.pid, &error))
+    }
+
+    /// Returns the failure of a process that does not answer.
+    pub(crate) fn silent(&self, patience: Duration) -> Failure {
+        Failure::new(format!("process {} did not answer within {patience:?}", self.pid))
     }
 
     fn request(&self, command: &str, patience: Duration) -> Result<bool> {
@@ -154,22 +180,37 @@ impl RemotePage {
         }
         let field = |field: usize| request + field as u64;
         let answered = field(offset_of!(Request, answered));
-        let number = self.word(answered)?.wrapping_add(1);
+        let command_at = field(offset_of!(Request, command));
         let Ok(memory) = open(self.pid, true) else { return Ok(false) };
         let write = |bytes: &[u8], at: u64| memory.write_all_at(bytes, self.address + at).is_ok();
-        let is_written = command.is_empty()
-            || (write(format!("{command}\0").as_bytes(), field(offset_of!(Request, command)))
-                && write(
-                    &layout::hash(command.as_bytes()).to_le_bytes(),
-                    field(offset_of!(Request, hash)),
-                ));
-        if !is_written || !write(&number.to_le_bytes(), field(offset_of!(Request, number))) {
+        if !command.is_empty() {
+            let hash = layout::hash(command.as_bytes()).to_le_bytes();
+            if !write(format!("{command}\0").as_bytes(), command_at)
+                || !write(&hash, field(offset_of!(Request, hash)))
+            {
+                return Ok(false);
+            }
+        }
+        let number_at = field(offset_of!(Request, number));
+        let ask = |number: u32| write(&number.to_le_bytes(), number_at);
+        let mut number = self.word(answered)?.wrapping_add(1);
+        if !ask(number) {
             return Ok(false);
         }
         let start = Instant::now();
         loop {
-            if self.word(answered)? == number {
-                return Ok(true);
+            // Another program may have asked with a later number. Then the answer is to both.
+            let answered = self.word(answered)?;
+            if answered.wrapping_sub(number) < u32::MAX / 2 {
+                if command.is_empty() || self.bytes(command_at, 1)? == [0] {
+                    return Ok(true);
+                }
+                // It asked just before the command was there.
+                number = answered.wrapping_add(1);
+                ask(number);
+            } else if self.word(number_at)? != number {
+                // It asked with an earlier number.
+                ask(number);
             }
             if start.elapsed() >= patience {
                 return Ok(false);
@@ -284,7 +325,8 @@ fn parse(page: &[u8]) -> Option<Snapshot> {
     let names = names.filter(|name| !name.is_empty()).take(head(offset_of!(Head, values)));
     let names: Vec<String> = names.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     let values_at = head(offset_of!(Head, values_at));
-    let value = |(index, name): (usize, &String)| Some((name.clone(), long(page, values_at, index)?));
+    let value =
+        |(index, name): (usize, &String)| Some((name.clone(), long(page, values_at, index)?));
     let values: BTreeMap<_, _> = names.iter().enumerate().map(value).collect::<Option<_>>()?;
     let classes = Table {
         at: head(offset_of!(Head, classes_at)),

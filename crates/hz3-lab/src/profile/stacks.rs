@@ -36,17 +36,17 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    /// Reads a profile and looks its addresses up.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
+    /// Reads a profile and looks its addresses up, in the program's files below `root`.
+    pub(crate) fn read(path: &Path, root: &Path) -> Result<Self> {
         let profile = file::read(path)?;
         let prune = Prune::of(&profile)
             .map_err(|e| Failure::new(format!("{}: the frames to drop: {e}", path.display())))?;
-        Ok(Self::of(&profile, prune.as_ref()))
+        Ok(Self::of(&profile, prune.as_ref(), root))
     }
 
-    fn of(profile: &Profile, prune: Option<&Prune>) -> Self {
+    fn of(profile: &Profile, prune: Option<&Prune>, root: &Path) -> Self {
         let mut table = Names::default();
-        let (places, nameless) = look_up(profile, &mut table);
+        let (places, nameless) = look_up(profile, &mut table, root);
         let mut stacks = Vec::with_capacity(profile.sample.len());
         for sample in &profile.sample {
             // The file has the innermost location first, and in it the innermost function.
@@ -111,7 +111,11 @@ impl Names {
 }
 
 /// Names the functions of every location, the innermost first. Also lists files without names.
-fn look_up(profile: &Profile, table: &mut Names) -> (HashMap<u64, Vec<Name>>, Vec<String>) {
+fn look_up(
+    profile: &Profile,
+    table: &mut Names,
+    root: &Path,
+) -> (HashMap<u64, Vec<Name>>, Vec<String>) {
     let functions: HashMap<u64, &str> = profile
         .function
         .iter()
@@ -134,7 +138,7 @@ fn look_up(profile: &Profile, table: &mut Names) -> (HashMap<u64, Vec<Name>>, Ve
         {
             let (object, _) = objects.entry(mapping.id).or_insert_with(|| {
                 let build_id = string(profile, mapping.build_id);
-                Object::open(mapping, path(profile, mapping), build_id)
+                Object::open(mapping, path(profile, mapping), build_id, root)
             });
             names = object.functions(location.address);
         }

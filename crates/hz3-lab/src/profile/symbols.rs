@@ -24,15 +24,22 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// Opens the file of a mapping. If it cannot give names, also returns the reason.
-    pub(super) fn open(mapping: Mapping, file: &str, build_id: &str) -> (Self, Option<String>) {
+    /// Opens the file of a mapping, an absolute path below `root`. If it cannot give names, also
+    /// returns the reason.
+    pub(super) fn open(
+        mapping: Mapping,
+        file: &str,
+        build_id: &str,
+        root: &Path,
+    ) -> (Self, Option<String>) {
         let mut object = Self { mapping, loader: None, segments: Vec::new(), exported: Vec::new() };
         // The kernel's own mappings have names in brackets, and anonymous memory has none.
         if !file.starts_with('/') || file.starts_with("//") {
             return (object, None);
         }
         let store = debug_file(build_id).filter(|debug| debug.is_file());
-        let failed = object.load(Path::new(file), build_id, store.as_deref()).err();
+        let file = root.join(file.trim_start_matches('/'));
+        let failed = object.load(&file, build_id, store.as_deref()).err();
         (object, failed)
     }
 

@@ -79,7 +79,8 @@ pub(crate) struct Request<Word, Command> {
     pub(crate) hash: Word,
     /// The outcome of the last command, one of [`answer`].
     pub(crate) answer: Word,
-    /// `name=value` and NUL, an option to set; empty to update the figures alone.
+    /// `name=value` and NUL, an option to set; empty to update the figures alone. Empty again once
+    /// it was obeyed.
     pub(crate) command: Command,
 }
 

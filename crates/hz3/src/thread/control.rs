@@ -19,6 +19,9 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
     if name == b"profile" {
         return profile::command(heap, value);
     }
+    if name == b"profile_to" {
+        return profile::write_to(heap, value);
+    }
     let mut start = GLOBAL.start.lock();
     let present = start.unwrap_or_default();
     let mut config = present;

@@ -155,7 +155,7 @@ impl Page {
         let number = request.number.load(Ordering::Relaxed);
         let is_asked = number != request.answered.load(Ordering::Relaxed);
         if is_asked {
-            request.answer.store(obey(request), Ordering::Relaxed);
+            obey(request);
         }
         let writes_metrics = metrics::take_due(now_ns, rests);
         if is_asked || writes_metrics || SLOW_NS.load(Ordering::Relaxed) == 0 {
@@ -217,27 +217,30 @@ impl Page {
         let resident = report::resident_bytes();
         let mut text = open_metrics::Text::begin(out, pid, resident, stats.committed);
         values(stats, extra, |name, value| text.value(name, value));
-        text.end(|| {
-            self.classes.iter().filter_map(|row| Class::of_row(row.each_ref().map(get)))
-        });
+        text.end(|| self.classes.iter().filter_map(|row| Class::of_row(row.each_ref().map(get))));
     }
 }
 
-/// Obeys the command of a request, and returns the answer.
-fn obey(request: &Request) -> u32 {
+/// Obeys the command of a request, if there is one, and stores the answer.
+fn obey(request: &Request) {
     let command = request.command.each_ref().map(|byte| byte.load(Ordering::Relaxed));
-    let Some(end) = command.iter().position(|&byte| byte == 0) else { return answer::GARBLED };
+    let end = command.iter().position(|&byte| byte == 0).unwrap_or(COMMAND_BYTES);
     let text = &command[..end];
     if text.is_empty() {
-        return answer::DONE;
+        // The reader of an earlier command may not have read its answer yet.
+        return;
     }
-    // Another request does not obey it again.
+    request.answer.store(answer_to(text, request.hash.load(Ordering::Relaxed)), Ordering::Relaxed);
+    // Another request does not obey it again, and its reader sees that it was obeyed.
     request.command[0].store(0, Ordering::Relaxed);
-    let Some(equals) = text.iter().position(|&byte| byte == b'=') else { return answer::GARBLED };
-    if page_layout::hash(text) != request.hash.load(Ordering::Relaxed) {
+}
+
+fn answer_to(command: &[u8], hash: u32) -> u32 {
+    let equals = command.iter().position(|&byte| byte == b'=');
+    let Some(equals) = equals.filter(|_| page_layout::hash(command) == hash) else {
         return answer::GARBLED;
-    }
-    match control::set(&text[..equals], &text[equals + 1..]) {
+    };
+    match control::set(&command[..equals], &command[equals + 1..]) {
         Ok(()) => answer::DONE,
         Err(ControlError::UnknownName) => answer::UNKNOWN_NAME,
         Err(ControlError::BadValue) => answer::BAD_VALUE,

@@ -10,7 +10,7 @@ use core::fmt::Write;
 use super::{existing_heap, file, heap, process, report, shut, signal};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
-use crate::options::{Config, ControlError, ProcessPath, write_bytes};
+use crate::options::{Config, ControlError, ProcessPath, ReportPath, write_bytes};
 use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::profiler::pprof::{Encoder, Mapping};
@@ -96,6 +96,17 @@ pub(super) fn command(heap: &Heap<Linux>, value: &[u8]) -> Result<(), ControlErr
         }
         _ => Err(ControlError::BadValue),
     }
+}
+
+/// Writes the profile of a running process to the file at an absolute path.
+#[cold]
+pub(super) fn write_to(heap: &Heap<Linux>, path: &[u8]) -> Result<(), ControlError> {
+    let path = core::str::from_utf8(path).ok().and_then(ReportPath::new);
+    let path = path.ok_or(ControlError::BadValue)?;
+    write_from(heap, path.as_c_str()).map_err(|error| match error {
+        ProfileError::Unavailable => ControlError::Unavailable,
+        ProfileError::File(_) => ControlError::BadValue,
+    })
 }
 
 /// Sets the mean of the bytes between two samples, of a profile that runs or of the next one.
