@@ -269,3 +269,24 @@ fn only_a_process_has_a_profile_to_save() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("needs the number of a process"), "{}", stderr(&output));
 }
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_exist() {
+    let dashboard = include_str!("../../../contrib/grafana.json");
+    let json: Value = serde_json::from_str(dashboard).unwrap();
+    let listed = include_str!("../../../contrib/metrics.txt").lines();
+    let series = listed.map(|line| match line.split_once(' ').unwrap() {
+        (name, "counter") => format!("{name}_total"),
+        (name, _) => name.to_owned(),
+    });
+    let series: std::collections::BTreeSet<String> = series.collect();
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = dashboard.split(|c: char| !is_of_name(c));
+    for word in words.filter(|word| word.starts_with("hz3_")) {
+        assert!(series.contains(word), "{word} is not in contrib/metrics.txt");
+    }
+    let panels = json["panels"].as_array().unwrap();
+    let queries = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let queries = queries.filter(|query| query["expr"].as_str().unwrap().contains("hz3_"));
+    assert!(queries.count() >= panels.len(), "a panel shows no metric");
+}
