@@ -1,9 +1,9 @@
 //! Groups the blocks of a batch by slab.
 //!
-//! Putting blocks back costs time per slab: its class, its header, its traffic note and its place
-//! in the order of its bin. Blocks of one slab that follow one another in the batch pay that once.
-//! Programs that free in another order than they allocate scatter them. Then a sort by chunk, in
-//! place, costs less than visiting a slab for each block.
+//! Each visit of a slab costs time: for its class, its header, its traffic note and its place in
+//! the order of its bin. Blocks of one slab that follow one another in the batch need one visit. A
+//! program that frees in another order than it allocates scatters them. Then a sort by chunk, in
+//! place, costs less than a visit for each block.
 
 use core::sync::atomic::Ordering;
 

@@ -9,9 +9,9 @@ use crate::os::Os;
 use crate::segment::Segments;
 
 impl Central {
-    /// Returns the bytes in the system pages of the block at `offset` that no block in use covers,
-    /// each page's shared evenly by the blocks in use there. Over all blocks in use they add up to
-    /// what a purge cannot give back.
+    /// Returns the bytes that the block at `offset` pins: those in its system pages that no block
+    /// in use covers. The blocks in use of a page share its bytes evenly. So the sum over all
+    /// blocks in use is the free memory that no purge can give back.
     ///
     /// A block in a cache counts as in use. The caller holds the block; without the lock of the bin
     /// the rest is a hint.

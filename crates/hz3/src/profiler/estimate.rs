@@ -1,9 +1,9 @@
-//! Intervals and weights of samples: the two functions of the exponential distribution, without the
-//! standard library's mathematics.
+//! Intervals and weights of samples, from the exponential distribution. `core` has no logarithm and
+//! no exponential function, so they are here.
 
 /// Returns a value of the exponential distribution with mean 1 for a uniform random word.
 pub(crate) fn standard_exponential(word: u64) -> f64 {
-    // The upper 52 bits and a half, over 2^52: above 0 and below 1.
+    // A half is added to the upper 52 bits, so the quotient is above 0 and below 1.
     #[expect(clippy::cast_precision_loss, reason = "these are exact")]
     let uniform = ((word >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
     -ln(uniform)
@@ -28,7 +28,7 @@ pub(crate) fn weighted(weight: f64, size: usize) -> u64 {
     bytes
 }
 
-/// Returns the part of the requests that are sampled if each counts so many bytes:
+/// Returns the probability that a request which counts `counted` bytes is sampled:
 /// `1 - exp(-counted / rate)`. Both are at least 1.
 pub(crate) fn sampled_share(counted: i64, rate: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -41,17 +41,17 @@ pub(crate) fn sampled_share(counted: i64, rate: u64) -> f64 {
         exponent /= 2.0;
         doublings += 1;
     }
-    // The series of `exp(-x) - 1`, without the loss of digits of a subtraction.
-    let (mut term, mut less) = (1.0, 0.0);
+    // The series of `exp(-x) - 1`, because a subtraction of 1 would lose digits.
+    let (mut term, mut exp_less_1) = (1.0, 0.0);
     for step in 1..=16 {
         term *= -exponent / f64::from(step);
-        less += term;
+        exp_less_1 += term;
     }
     for _ in 0..doublings {
         // `exp(2y) - 1 = (exp(y) - 1) * (exp(y) + 1)`.
-        less *= less + 2.0;
+        exp_less_1 *= exp_less_1 + 2.0;
     }
-    -less
+    -exp_less_1
 }
 
 /// Returns the natural logarithm of a positive, normal number.

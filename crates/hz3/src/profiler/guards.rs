@@ -6,16 +6,16 @@
 //!                   ends the place            begins it
 //! ```
 //!
-//! All places are closed at first. A block opens only its own pages, at the start or at the end of
-//! its place, by chance. So a use before or beyond it faults, and so does a use after its free,
-//! which closes the pages again. The bytes of its pages that are not the block's hold [`CANARY`];
-//! a free checks them. Free places wait in a queue, so that the oldest one is used next, and at
-//! least [`PLACES`] minus [`MOST_LIVE`] places wait.
+//! All places are closed at first. A block opens only its own pages: those at the start or those at
+//! the end of its place, chosen at random. So an access before or beyond it faults. A free closes
+//! the pages again, so a later access faults too. The other bytes of the open pages hold
+//! [`CANARY`], and the free checks them. Free places wait in a queue, so that the oldest one is
+//! used next, and at least [`PLACES`] minus [`MOST_LIVE`] places wait.
 //!
-//! A place is fresh, live or freed. Its owner writes the record of it, before the block goes to the
-//! program or after the program gave it back. A handler of the fault reads the records without a
-//! lock; for a program that frees a block on one thread while it misuses it on another, it may
-//! show a mixture.
+//! A place is fresh, live or freed. The thread that allocates or frees a block writes the place's
+//! record, while the program does not have the block. The handler of the fault reads the records
+//! without a lock. If the program frees a block on one thread and misuses it on another at that
+//! moment, the report may mix the two states.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};

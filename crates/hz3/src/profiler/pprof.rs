@@ -13,6 +13,7 @@ pub(crate) const BUFFER_BYTES: usize = 1 << 14;
 /// Values of each sample, in the order of [`TYPES`].
 pub(crate) const VALUES: usize = TYPES.len();
 
+/// The sample types and their units, numbered as [`sample_type`] says.
 const TYPES: [(&str, &str); 6] = [
     ("alloc_objects", "count"),
     ("alloc_space", "bytes"),
@@ -21,8 +22,8 @@ const TYPES: [(&str, &str); 6] = [
     ("pinned_space", "bytes"),
     ("lifetime", "nanoseconds"),
 ];
-/// The sample type that readers show first: `inuse_space`.
-const DEFAULT_TYPE: usize = 3;
+/// The sample type that readers show first.
+const DEFAULT_TYPE: usize = sample_type::INUSE_SPACE;
 /// The functions of allocators, which readers leave out with all that they call.
 const DROPPED: &str = "(__libc_)?(malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|\
 posix_memalign|valloc|pvalloc)|operator new.*|hz3.*|<hz3.*|__rust_alloc.*|__rdl_alloc.*";
@@ -37,6 +38,16 @@ type Sink<'a> = dyn FnMut(&[u8]) -> bool + 'a;
 /// Bytes before the data of a stored block.
 const BLOCK_HEADER: usize = 5;
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+
+/// The numbers of the sample types.
+pub(crate) mod sample_type {
+    pub(crate) const ALLOC_OBJECTS: usize = 0;
+    pub(crate) const ALLOC_SPACE: usize = 1;
+    pub(crate) const INUSE_OBJECTS: usize = 2;
+    pub(crate) const INUSE_SPACE: usize = 3;
+    pub(crate) const PINNED_SPACE: usize = 4;
+    pub(crate) const LIFETIME: usize = 5;
+}
 
 /// The numbers of the fields, by message.
 mod field {

@@ -3,6 +3,9 @@
 use core::ptr::NonNull;
 
 use super::Profile;
+use super::pprof::sample_type::{
+    ALLOC_OBJECTS, ALLOC_SPACE, INUSE_OBJECTS, INUSE_SPACE, LIFETIME, PINNED_SPACE,
+};
 use super::pprof::{BUFFER_BYTES, Encoder, VALUES};
 use super::table::{Site, cut};
 use crate::os::{Os, Span};
@@ -26,13 +29,13 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// Copies the tables. `pinned` returns the bytes that a live sample's twin keeps resident.
-    /// `None` if the system has no memory, or the profile was never started.
+    /// Returns `None` if the system has no memory, or the profile was never started.
     pub(crate) fn take<O: Os>(
         os: &O,
         profile: &Profile,
         pinned: impl Fn(usize) -> f64,
     ) -> Option<Snapshot> {
-        // The tables may grow before the lock is taken again; what is new by then is left out.
+        // The mapping is made without the lock. Entries that come meanwhile are left out.
         let (sites, frames, addresses) = profile.lock().lengths();
         if sites == 0 {
             return None;
@@ -58,16 +61,18 @@ impl Snapshot {
         snapshot.addresses.copy_from_slice(&table.addresses()[..addresses]);
         snapshot.frames.copy_from_slice(&table.frames()[..frames]);
         for (values, site) in snapshot.values.iter_mut().zip(snapshot.sites.iter()) {
-            *values = [site.objects, site.bytes, 0.0, 0.0, 0.0, site.lifetime];
+            values[ALLOC_OBJECTS] = site.objects;
+            values[ALLOC_SPACE] = site.bytes;
+            values[LIFETIME] = site.lifetime;
         }
         for record in table.live() {
             let Some(values) = snapshot.values.get_mut(record.site as usize) else { continue };
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let size = record.size as f64;
-            values[2] += record.weight;
-            values[3] += record.weight * size;
+            values[INUSE_OBJECTS] += record.weight;
+            values[INUSE_SPACE] += record.weight * size;
             if record.twin != 0 {
-                values[4] += record.weight * pinned(record.twin);
+                values[PINNED_SPACE] += record.weight * pinned(record.twin);
             }
         }
         drop(table);
@@ -108,6 +113,7 @@ impl Snapshot {
         done
     }
 
+    /// Unmaps the copy.
     pub(crate) fn release<O: Os>(self, os: &O) {
         // SAFETY: `take` made the mapping, and its parts are gone with `self`.
         unsafe { os.unmap(self.mapping) };

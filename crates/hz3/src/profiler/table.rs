@@ -14,9 +14,9 @@ pub(crate) const OTHER_SITE: u32 = 0;
 
 const RECORDS: usize = 1 << 18;
 const SITES: usize = 1 << 14;
-/// Different addresses in all stacks together.
+/// The most different addresses in all stacks together.
 const ADDRESSES: usize = 1 << 16;
-/// Frames of all sites together.
+/// The most frames of all sites together.
 const ALL_FRAMES: usize = 1 << 18;
 /// Slots of the two hash tables; each is at most half full.
 const SITE_SLOTS: usize = 2 * SITES;
@@ -33,7 +33,7 @@ pub(crate) struct Sample {
     pub(crate) is_huge: bool,
 }
 
-/// The rest of a sample whose block is freed.
+/// The addresses of a sample that ended: of its block, and of its twin, which is to be freed too.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freed {
     pub(crate) address: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Record {
     pub(crate) twin: usize,
     /// How many requests the sample stands for.
     pub(crate) weight: f64,
-    /// When it was allocated, in nanoseconds.
+    /// When it was allocated, in nanoseconds of the monotonic clock.
     pub(crate) born: u64,
     pub(crate) site: u32,
     /// The next free record, or the next huge block; 0 ends either list.
@@ -65,13 +65,14 @@ pub(crate) struct Site {
     /// The sum of the ages at which blocks were freed, in nanoseconds, weighted.
     pub(crate) lifetime: f64,
     first_frame: u32,
-    frames: u32,
+    frame_count: u32,
 }
 
 impl Site {
-    /// Returns the numbers of the addresses of the stack, innermost first, out of all frames.
+    /// Returns the stack, innermost frame first, as numbers of addresses. `frames` has the frames
+    /// of all sites.
     pub(crate) fn frames_in<'a>(&self, frames: &'a [u32]) -> &'a [u32] {
-        let end = index(self.first_frame) + index(self.frames);
+        let end = index(self.first_frame) + index(self.frame_count);
         frames.get(index(self.first_frame)..end).unwrap_or_default()
     }
 }
@@ -83,7 +84,7 @@ pub(crate) struct Table {
     sites: &'static mut [Site],
     /// Addresses by number; number 0 is none.
     addresses: &'static mut [usize],
-    /// Numbers of addresses, for each site in a row.
+    /// The stacks of all sites, one after the other, as numbers of addresses.
     frames: &'static mut [u32],
     site_slots: &'static mut [u32],
     address_slots: &'static mut [u32],
@@ -97,7 +98,7 @@ pub(crate) struct Table {
     pub(crate) dropped: u64,
     /// The estimate of all live bytes.
     live_bytes: f64,
-    /// Growth of the live bytes after which a dump is due; 0: never.
+    /// The growth of the live bytes after which a dump is due; 0 for never.
     growth: f64,
     next_dump: f64,
 }
@@ -173,7 +174,7 @@ impl Table {
         Ok(())
     }
 
-    /// Enters a sample. Returns the number of its record; `None` if there is no room.
+    /// Enters a sample; returns the number of its record, or `None` if there is no room.
     pub(crate) fn enter(
         &mut self,
         address: usize,
@@ -215,7 +216,7 @@ impl Table {
         Some(number(self.used_records - 1))
     }
 
-    /// Ends a live sample; `None` if the record has none.
+    /// Ends a live sample; returns `None` if the record has none.
     pub(crate) fn leave(&mut self, number: u32, now: u64) -> Option<Freed> {
         let Record { address, twin, weight, born, site, size, next, is_huge } =
             *self.records.get(index(number))?;
@@ -334,9 +335,9 @@ impl Table {
         self.used_frames += frames.len();
         let site = number(self.used_sites);
         self.used_sites += 1;
-        let (first_frame, frames) = (number(first_frame), number(frames.len()));
+        let (first_frame, frame_count) = (number(first_frame), number(frames.len()));
         self.sites[index(site)] =
-            Site { hash, objects: 0.0, bytes: 0.0, lifetime: 0.0, first_frame, frames };
+            Site { hash, objects: 0.0, bytes: 0.0, lifetime: 0.0, first_frame, frame_count };
         self.site_slots[slot] = site;
         site
     }

@@ -204,7 +204,7 @@ mod tests {
         limit.set(Limit::Bytes(NonZero::new(3200).unwrap()), Some(6400));
         assert!(limit.is_near(2800) && !limit.admits(3201), "the lower one counts");
         limit.note_release(3000);
-        assert!(limit.admits(3049) && limit.take_pressure(), "of the refused request");
+        assert!(limit.admits(3049) && limit.take_pressure(), "the refused request raised it");
         limit.set(Limit::Bytes(NonZero::new(3200).unwrap()), Some(6400));
         assert!(limit.admits(3049) && !limit.take_pressure(), "the same limit changes nothing");
         limit.set(Limit::None, None);

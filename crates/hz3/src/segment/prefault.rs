@@ -1,8 +1,9 @@
 //! Prefaulting: memory for a whole run by one system call.
 //!
 //! The first touch of a page is a fault, and each fault costs time. If a run will almost certainly
-//! be written soon, hz3 asks the kernel for all of its pages at once, which takes about three
-//! quarters of the time. The caller, `Central::open_slab`, decides whether that is certain enough.
+//! be written soon, hz3 asks the kernel for all of its pages at once. That takes about two thirds
+//! of the time of single faults (`docs/decisions/0008-prefault-whole-slabs.md`). The caller,
+//! `Central::open_slab`, decides whether it is certain enough.
 
 use core::sync::atomic::Ordering;
 
@@ -12,8 +13,7 @@ use crate::os::{Os, Refused};
 
 impl<O: Os> Segments<O> {
     /// Prefaults all pages of a run that belongs to the caller (I-3), if at least half of them are
-    /// clean.
-    /// Returns whether it asked the system: any of the pages may hold memory then.
+    /// clean. Returns whether it asked the system: then any of the pages may hold memory.
     ///
     /// The caller holds no lock of a bin or of the page heap.
     pub(crate) fn prefault(&self, run: Run) -> bool {

@@ -1,5 +1,4 @@
-//! The doors of the free pages for reclaim: it takes dirty pages off the free map and puts them
-//! back clean.
+//! Free dirty pages for reclaim, which takes them off the free map and puts them back clean.
 //!
 //! The pages between [`Segments::take_dirty`] and [`Segments::put_back`] belong to the caller
 //! (I-3).
@@ -53,7 +52,7 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// Notes that the pages of a run of the caller's were purged.
+    /// Notes that the pages of a run that belongs to the caller were purged.
     pub(crate) fn mark_clean(&self, run: Run) {
         let _pages = self.pages.lock();
         self.tables().set_clean(run);

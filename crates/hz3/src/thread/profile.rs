@@ -13,6 +13,7 @@ use crate::heap::Heap;
 use crate::options::{Config, ControlError, ProcessPath, ReportPath, write_bytes};
 use crate::os::Os;
 use crate::os::linux::Linux;
+use crate::profiler::pprof::sample_type::{INUSE_OBJECTS, INUSE_SPACE};
 use crate::profiler::pprof::{Encoder, Mapping};
 use crate::profiler::snapshot::Snapshot;
 
@@ -214,7 +215,8 @@ pub(super) fn write_at_exit(heap: &Heap<Linux>, config: &Config) {
 fn print_live(snapshot: &Snapshot) {
     let mut bound = (f64::INFINITY, usize::MAX);
     for _ in 0..LEAKING_SITES {
-        let sites = snapshot.values.iter().enumerate().map(|(site, values)| (values[3], site));
+        let sites =
+            snapshot.values.iter().enumerate().map(|(site, values)| (values[INUSE_SPACE], site));
         let order = |one: &(f64, usize), other: &(f64, usize)| {
             one.0.total_cmp(&other.0).then(one.1.cmp(&other.1))
         };
@@ -224,7 +226,8 @@ fn print_live(snapshot: &Snapshot) {
         };
         bound = next;
         let mut text = FixedBuffer::<4096>::new();
-        let (bytes, objects) = (snapshot.values[next.1][3], snapshot.values[next.1][2]);
+        let values = snapshot.values[next.1];
+        let (bytes, objects) = (values[INUSE_SPACE], values[INUSE_OBJECTS]);
         // Writing to a `FixedBuffer` never fails.
         let _ = writeln!(text, "hz3: live at exit: about {bytes:.0} bytes in {objects:.0} blocks");
         for address in snapshot.stack(next.1).take(LEAKING_FRAMES) {
