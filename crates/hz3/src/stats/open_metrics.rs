@@ -72,8 +72,8 @@ impl<W: Write> Text<W> {
             return;
         }
         if let Some(stem) = name.strip_suffix("_ns") {
-            let seconds = format_args!("{}.{:09}", value / 1_000_000_000, value % 1_000_000_000);
-            self.metric(stem, "_seconds", "counter", "_total", seconds);
+            let (seconds, rest) = (value / 1_000_000_000, value % 1_000_000_000);
+            self.metric(stem, "_seconds", "counter", "_total", format_args!("{seconds}.{rest:09}"));
         } else if COUNTERS.contains(&name) {
             self.metric(name, "", "counter", "_total", value);
         } else if NUMBERS.contains(&name) {
