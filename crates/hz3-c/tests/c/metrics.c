@@ -71,6 +71,11 @@ int main(int count, char **arguments)
     REQUIRE(large, "no memory");
     memset(large, 1, LARGE);
     churn_until(path);
+    /* A file that was begun before the block does not count: the third one was begun after it. */
+    for (int i = 0; i < 2 && !strcmp(mode, "works"); i++) {
+        unlink(path);
+        churn_until(path);
+    }
     if (!strcmp(mode, "rests")) {
         free(large);
     }
