@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::paragraph::paragraph;
 use super::recording::{Recording, median};
 
 /// The allocator that is compared with the others.
@@ -118,19 +119,27 @@ fn mean(recording: &Recording, cases: &[String], measure: Measure) -> Option<Row
     })
 }
 
-/// One sentence: in how many cases hz3 is better and worse than the best of the others.
+/// In how many cases hz3 is better and worse than the best of the others, and how it is in the
+/// mean.
 pub(super) fn in_words(recording: &Recording, cases: &[String], measure: Measure) -> String {
     let rows: Vec<Row> =
         cases.iter().filter_map(|case| Row::of(recording, case, measure)).collect();
     let count = |above: bool| rows.iter().filter(|row| row.is_decided(above)).count();
     let (better, worse) = (count(measure.more_is_better), count(!measure.more_is_better));
-    format!(
-        "Of {} loops hz3 was faster than the best of {} other allocators in {better}, slower in\n\
-         {worse}; in {} the rounds do not agree.\n",
+    let counted = format!(
+        "Of {} loops hz3 was faster than the best of {} other allocators in {better}, slower in \
+         {worse}; in {} the rounds do not agree.",
         rows.len(),
         recording.allocators().len().saturating_sub(1),
         rows.len() - better - worse
-    )
+    );
+    let mean = mean(recording, cases, measure).map_or(String::new(), |mean| {
+        let (ratio, best) = (mean.ratio, mean.best);
+        format!(
+            "In the geometric mean its speed is {ratio:.2} times that of {best}, the next best."
+        )
+    });
+    paragraph(&[&counted, &mean])
 }
 
 #[cfg(test)]
@@ -169,9 +178,11 @@ mod tests {
     #[test]
     fn the_sentence_counts_what_all_rounds_agree_on() {
         let cases = ["a", "b", "c"].map(str::to_owned);
-        let expected = "Of 2 loops hz3 was faster than the best of 2 other allocators in 1, slower in\n\
-            1; in 0 the rounds do not agree.\n";
-        assert_eq!(in_words(&recording(), &cases, SPEED), expected);
+        let counted = "Of 2 loops hz3 was faster than the best of 2 other allocators in 1, slower in 1; \
+            in 0 the rounds do\nnot agree.";
+        assert_eq!(in_words(&recording(), &cases, SPEED), format!("{counted}\n"));
+        let mean = "In the geometric mean its speed is 1.15 times that of glibc 2, the next best.";
+        assert_eq!(in_words(&recording(), &cases[..2], SPEED), format!("{counted} {mean}\n"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! written from the CSV in `docs/benchmarks/` that the table `NAME` is made of.
 
 mod beside;
+mod paragraph;
 mod picture;
 mod recording;
 mod tables;
@@ -14,6 +15,7 @@ use std::fs;
 use hz3_tools::{Failure, Result};
 
 use crate::shell;
+use paragraph::paragraph;
 use recording::Recording;
 use tables::TABLES;
 
@@ -23,8 +25,6 @@ const END: &str = "<!-- end of numbers -->";
 const NOTE: &str = "The allocator has changed since.";
 /// The beginning of the load of a recording if other work ran.
 const BESIDE: &str = "BESIDE OTHER WORK:";
-/// Columns of a line of prose.
-const WIDTH: usize = 100;
 /// The paths whose change makes figures older than the code.
 const CODE: &str = "crates/hz3/src";
 
@@ -109,27 +109,6 @@ fn origin(recording: &Recording) -> String {
     format!("Measured on {date} at commit {commit}, {cpu}{model}.{beside}")
 }
 
-/// Joins sentences and breaks them into lines of at most [`WIDTH`] columns.
-fn paragraph(sentences: &[&str]) -> String {
-    let (mut text, mut column) = (String::new(), 0);
-    for word in sentences.iter().flat_map(|sentence| sentence.split(' ')) {
-        if word.is_empty() {
-            continue;
-        }
-        let fits = column + 1 + word.len() <= WIDTH;
-        text.push_str(if column == 0 {
-            ""
-        } else if fits {
-            " "
-        } else {
-            "\n"
-        });
-        column = if fits && column > 0 { column + 1 } else { 0 } + word.len();
-        text.push_str(word);
-    }
-    text + "\n"
-}
-
 fn open(source: &str, read: impl Fn(&str) -> Option<String>) -> Result<Recording> {
     let file = format!("docs/benchmarks/{source}.csv");
     let text = read(&file).ok_or_else(|| Failure::new(format!("{file} is missing")))?;
@@ -191,8 +170,6 @@ mod tests {
             "Measured on 2026-01-02 at commit abc, a CPU, family 1. Meanwhile other programs used 0.5 \
              of 2 processors."
         );
-        assert!(paragraph(&[&said, NOTE]).lines().all(|line| line.len() <= WIDTH));
-        assert_eq!(paragraph(&["a b", "", "c"]), "a b c\n");
     }
 
     #[test]
