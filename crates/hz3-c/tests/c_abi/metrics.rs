@@ -68,7 +68,9 @@ fn the_file_is_whole_and_has_the_names_that_the_tool_prints() {
     }
     let text = fs::read_to_string(&path).expect("a file");
     assert_eq!(types(&text), ALL.lines().collect::<Vec<_>>());
-    assert!(value(&text, "hz3_large_bytes") >= 24 << 20, "{text}");
+    // Large is what is active less what slabs hold. The two are read one after the other, while the
+    // program allocates and frees 5000 blocks of 3072 bytes.
+    assert!(value(&text, "hz3_large_bytes") + 5000 * 3072 >= 24 << 20, "{text}");
     assert!(value(&text, "hz3_resident_bytes") >= 24 << 20, "{text}");
     assert!(text.contains("\nhz3_class_slabs{size=\"3072\"} "), "{text}");
 }
