@@ -40,6 +40,9 @@ fn the_version_names_the_library() {
     let found = library.contains("libhz3.so") && library.contains(", version 0.");
     let none = library.starts_with("library: none found; build it with `cargo");
     assert!(found || none, "{text}");
+    let refused = stdout(&hz3().env("HZ3_NOSUCH", "1").arg("--version").output().unwrap());
+    let reason = refused.contains("which does not work: ") && refused.contains("HZ3_NOSUCH");
+    assert!(reason || none, "{refused}");
 }
 
 #[test]

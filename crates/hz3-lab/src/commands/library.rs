@@ -9,8 +9,9 @@ pub(crate) fn library() -> String {
         return format!("none found; build it with `{}`", preload::BUILD);
     };
     let probed = peers::probe(&Peer::hz3(path.clone()));
-    match probed.ok().and_then(|probed| probed.version) {
-        Some(version) => format!("{}, version {version}", path.display()),
-        None => format!("{}, which does not tell its version", path.display()),
+    match probed.map(|probed| probed.version) {
+        Ok(Some(version)) => format!("{}, version {version}", path.display()),
+        Ok(None) => format!("{}, which does not tell its version", path.display()),
+        Err(failure) => format!("{}, which does not work: {failure}", path.display()),
     }
 }
