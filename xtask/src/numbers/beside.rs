@@ -34,11 +34,15 @@ struct Row {
     peak: Option<f64>,
 }
 
+/// The allocators that hz3 is compared with.
+fn others(recording: &Recording) -> Vec<String> {
+    recording.allocators().into_iter().filter(|name| name != OURS).collect()
+}
+
 impl Row {
     /// Compares hz3 with the other allocator whose median is the best; nothing if none has one.
     fn of(recording: &Recording, case: &str, measure: Measure) -> Option<Row> {
-        let others: Vec<String> =
-            recording.allocators().into_iter().filter(|name| name != OURS).collect();
+        let others = others(recording);
         let middle = |name: &str, column| median(recording.values(case, name, column));
         let by_measure = |a: &&String, b: &&String| {
             let [a, b] = [a, b].map(|name| middle(name, measure.column).unwrap_or(f64::NAN));
@@ -102,17 +106,16 @@ fn mean(recording: &Recording, cases: &[String], measure: Measure) -> Option<Row
     let beside = |name: &str, column| {
         over_cases(&|case: &str| median(recording.ratios(case, [OURS, name], column)))
     };
-    let others = recording.allocators().into_iter().filter(|name| name != OURS);
-    let means = others.filter_map(|name| Some((beside(&name, measure.column)?, name)));
-    let worse = |a: &(f64, String), b: &(f64, String)| {
+    let others = others(recording);
+    let means = others.iter().filter_map(|name| Some((beside(name, measure.column)?, name)));
+    let worse = |a: &(f64, &String), b: &(f64, &String)| {
         if measure.more_is_better { a.0.total_cmp(&b.0) } else { b.0.total_cmp(&a.0) }
     };
     let (ratio, best) = means.min_by(worse)?;
-    let others = recording.allocators().into_iter().filter(|name| name != OURS);
-    let peak = others.filter_map(|name| beside(&name, PEAK)).max_by(f64::total_cmp);
+    let peak = others.iter().filter_map(|name| beside(name, PEAK)).max_by(f64::total_cmp);
     Some(Row {
         case: "geometric mean".to_owned(),
-        best: recording.title(&best),
+        best: recording.title(best),
         ratio,
         range: None,
         peak,
@@ -130,7 +133,7 @@ pub(super) fn in_words(recording: &Recording, cases: &[String], measure: Measure
         "Of {} loops hz3 was faster than the best of {} other allocators in {better}, slower in \
          {worse}; in {} the rounds do not agree.",
         rows.len(),
-        recording.allocators().len().saturating_sub(1),
+        others(recording).len(),
         rows.len() - better - worse
     );
     let mean = mean(recording, cases, measure).map_or(String::new(), |mean| {
