@@ -246,10 +246,10 @@ pub fn on_limit(function: Option<fn(usize)>) {
 /// `profile_path` (as `HZ3_PROFILE_RATE` and `HZ3_PROFILE`), `metrics` and `metrics_ms`.
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 pub mod control {
-    /// Sets an option of the running heap, or obeys a command: `purge` is `now` and gives back all
-    /// free memory, as [`collect`](crate::collect) does; `profile` is `on`, `off`, or `write`,
-    /// which replaces the file at `profile_path`; `profile_to` is an absolute path and replaces the
-    /// file there.
+    /// Sets an option of the running heap, or obeys a command. `purge` (`now`) gives back all free
+    /// memory, as [`collect`](crate::collect) does. `profile` is `on`, `off`, or `write`, which
+    /// replaces the file at `profile_path`. `profile_to` (an absolute path) replaces the file
+    /// there.
     ///
     /// # Errors
     /// Says what is wrong, and changes nothing.
