@@ -1,8 +1,11 @@
-//! Shared by the tools of hz3 and by their tests: the one error type, and running other programs.
+//! Shared by the tools of hz3 and by their tests: the one error type, running other programs, and
+//! the circumstances of a measurement.
 
 mod command;
 mod failure;
 mod group;
+pub mod load;
+pub mod machine;
 mod signal;
 mod wait;
 

@@ -5,7 +5,6 @@ use super::report;
 use crate::cli::DemoArgs;
 use crate::experiment::analysis::Analysis;
 use crate::experiment::cases::{Case, Level};
-use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record, own_command};
 use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::trial::Measure;
@@ -13,6 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::measure::signals::Interruption;
 use crate::peers::{Candidates, Missing};
 use crate::{measure, preload, text};
+use hz3_tools::machine::Machine;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -4,7 +4,6 @@
 pub(crate) mod analysis;
 pub(crate) mod cases;
 pub(crate) mod decision;
-pub(crate) mod machine;
 mod progress;
 pub(crate) mod record;
 pub(crate) mod schedule;

@@ -1,14 +1,14 @@
 //! The plan and the results of an experiment on disk: JSON for resuming, CSV for calculating.
 
 use super::cases::{Case, Level, Suite, What};
-use super::machine::Machine;
 use super::schedule::Slot;
 use super::trial::{Figures, Measure};
 use crate::failure::{Failure, Result};
 use crate::files;
-use crate::measure::load;
 use crate::peers::{Missing, Peer};
 use crate::text;
+use hz3_tools::load;
+use hz3_tools::machine::Machine;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;

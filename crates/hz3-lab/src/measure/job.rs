@@ -1,7 +1,6 @@
 //! Starts a command, samples it, and waits for it.
 
 use super::clock::monotonic_ms;
-use super::load::{Load, Meter};
 pub(crate) use super::relay::Tee;
 use super::relay::{Output, Relay};
 use super::sampler::{Plan, Sampler, Series};
@@ -10,6 +9,7 @@ use super::stdin::Input;
 use super::tree::{Before, Tree};
 use super::wait::{self, Cost};
 use crate::failure::{CANNOT_EXECUTE, Failure, NOT_FOUND, Result};
+use hz3_tools::load::{Load, Meter};
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};

@@ -5,7 +5,6 @@ mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod job;
 pub(crate) mod listening;
-pub(crate) mod load;
 #[path = "../../../hz3/src/stats/open_metrics.rs"]
 pub(crate) mod open_metrics;
 pub(crate) mod page;

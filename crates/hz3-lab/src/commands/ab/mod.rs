@@ -9,7 +9,6 @@ use super::compare::{check_cases, may_write_results};
 use crate::cli::AbArgs;
 use crate::experiment::cases::Level;
 use crate::experiment::decision::Decision;
-use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record, own_command};
 use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::verdict::{Criteria, Verdict};
@@ -19,6 +18,7 @@ use crate::measure;
 use crate::measure::signals::Interruption;
 use crate::text;
 use experiment::Experiment;
+use hz3_tools::machine::Machine;
 use std::path::Path;
 
 /// Exit code when a trial failed, because the verdict then does not count.

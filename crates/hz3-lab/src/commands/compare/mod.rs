@@ -6,7 +6,6 @@ mod targets;
 use crate::cli::{CompareArgs, parse};
 use crate::experiment::analysis::Analysis;
 use crate::experiment::cases::{Case, Level, Suite, What};
-use crate::experiment::machine::Machine;
 use crate::experiment::record::{FORMAT, Record, own_command};
 use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::suites::Line;
@@ -18,6 +17,7 @@ use crate::measure::signals::Interruption;
 
 use crate::peers::{Candidates, Peer, Selection};
 use crate::text;
+use hz3_tools::machine::Machine;
 use std::path::Path;
 
 pub(super) use tables::{all as tables, sentence};

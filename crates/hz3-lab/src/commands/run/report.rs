@@ -7,10 +7,10 @@ use crate::counts::Counts;
 use crate::failure::{Failure, Result};
 use crate::measure::capture::Difference;
 use crate::measure::job::Outcome;
-use crate::measure::load;
 use crate::preload;
 use crate::stats::estimate::{self, Estimate};
 use crate::text;
+use hz3_tools::load;
 use serde::Serialize;
 
 /// The results of `hz3 run`.

@@ -5,33 +5,33 @@ use std::process::Command;
 
 /// The circumstances of a measurement.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// The processor's name.
-    pub(crate) cpu: String,
+    pub cpu: String,
     /// Family, model and stepping, where the processor has such numbers.
     #[serde(default)]
-    pub(crate) cpu_model: Option<String>,
+    pub cpu_model: Option<String>,
     /// Processors that this program may use.
-    pub(crate) cpus: usize,
+    pub cpus: usize,
     /// Physical memory.
-    pub(crate) memory_kb: u64,
+    pub memory_kb: u64,
     /// Kernel release and architecture.
-    pub(crate) kernel: String,
+    pub kernel: String,
     /// The system's name.
-    pub(crate) system: String,
+    pub system: String,
     /// Transparent huge pages: `always`, `madvise` or `never`.
-    pub(crate) thp: String,
+    pub thp: String,
     /// Bytes of a page.
-    pub(crate) page_size: usize,
+    pub page_size: usize,
     /// The commit of the working directory's repository, with `+` when files differ from it.
-    pub(crate) commit: Option<String>,
+    pub commit: Option<String>,
     /// Start of the measurement, UTC.
-    pub(crate) date: String,
+    pub date: String,
 }
 
 impl Machine {
-    /// This machine, now.
-    pub(crate) fn here() -> Self {
+    /// Reads the facts of this machine.
+    pub fn here() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let uname = rustix::system::uname();
         let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
@@ -53,18 +53,23 @@ impl Machine {
     }
 
     /// Returns the facts as pairs of name and value for tables.
-    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
         vec![
             ("date", self.date.clone()),
             ("cpu", format!("{} ({} usable)", self.cpu, self.cpus)),
             ("cpu model", self.cpu_model.clone().unwrap_or("unknown".to_owned())),
-            ("memory", crate::text::kib(self.memory_kb as f64)),
+            ("memory", format!("{:.2} GiB", to_float(self.memory_kb) / 1024.0 / 1024.0)),
             ("system", self.system.clone()),
             ("kernel", self.kernel.clone()),
             ("transparent huge pages", self.thp.clone()),
             ("commit", self.commit.clone().unwrap_or("unknown".to_owned())),
         ]
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "KiB of a machine's memory, far below 2^52")]
+fn to_float(kib: u64) -> f64 {
+    kib as f64
 }
 
 /// `family 25, model 1, stepping 1`; on arm64 the numbers of the implementer and the part.
@@ -100,7 +105,7 @@ fn chosen(text: &str) -> String {
 
 fn commit() -> Option<String> {
     let git = |words: &[&str]| {
-        let text = hz3_tools::capture(Command::new("git").args(words)).ok()?;
+        let text = crate::capture(Command::new("git").args(words)).ok()?;
         Some(text.trim().to_owned())
     };
     let hash = git(&["rev-parse", "--short=12", "HEAD"])?;

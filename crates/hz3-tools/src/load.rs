@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 
 /// The load during one run. A figure that the system does not give is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Load {
+pub struct Load {
     /// Seconds of the run.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
     /// The load average over a minute when the run began.
-    pub(crate) average: Option<f64>,
+    pub average: Option<f64>,
     /// CPU seconds that neither the run nor this program used.
-    pub(crate) others_cpu_s: Option<f64>,
+    pub others_cpu_s: Option<f64>,
     /// CPU seconds that the hypervisor gave to other guests.
-    pub(crate) steal_s: Option<f64>,
+    pub steal_s: Option<f64>,
     /// Seconds in which some task waited for a processor (PSI); the run's own tasks count as well.
-    pub(crate) cpu_stall_s: Option<f64>,
+    pub cpu_stall_s: Option<f64>,
 }
 
 /// Reads the system's counters at the start and at the end of a run.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     start: Instant,
     average: Option<f64>,
     before: Counters,
@@ -37,13 +37,13 @@ struct Counters {
 
 impl Meter {
     /// Reads the counters at the start of a run.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let average = read("/proc/loadavg").split(' ').next().and_then(|word| word.parse().ok());
         Self { start: Instant::now(), average, before: Counters::now() }
     }
 
     /// Reads the counters again and returns the load; the run itself used `cpu`.
-    pub(crate) fn stop(self, cpu: Duration) -> Load {
+    pub fn stop(self, cpu: Duration) -> Load {
         let (before, after) = (self.before, Counters::now());
         let since =
             |field: fn(&Counters) -> Option<f64>| Some((field(&after)? - field(&before)?).max(0.0));
@@ -67,6 +67,20 @@ impl Counters {
     }
 }
 
+/// Returns the CPU time of all children that this process has waited for, and of theirs.
+pub fn of_children() -> Duration {
+    let stat = read("/proc/self/stat");
+    // The name of the program, in parentheses, may have blanks in it.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: f64 = fields.skip(13).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    Duration::from_secs_f64(ticks / ticks_a_second())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a hundred")]
+fn ticks_a_second() -> f64 {
+    rustix::param::clock_ticks_per_second() as f64
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
@@ -76,7 +90,7 @@ fn processors(stat: &str) -> Option<(f64, f64)> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [user, nice, system, _idle, _wait, hard, soft, steal, ..] = ticks[..] else { return None };
-    let second = rustix::param::clock_ticks_per_second() as f64;
+    let second = ticks_a_second();
     Some(((user + nice + system + hard + soft) / second, steal / second))
 }
 
@@ -93,10 +107,8 @@ fn stalled(pressure: &str) -> Option<f64> {
 const BUSY: f64 = 0.05;
 
 /// Summarises the load beside all these runs in a sentence, and whether it disturbed them.
-pub(crate) fn sentence<'a>(
-    loads: impl Iterator<Item = &'a Load>,
-    processors: usize,
-) -> Option<String> {
+#[expect(clippy::cast_precision_loss, reason = "a number of processors")]
+pub fn sentence<'a>(loads: impl Iterator<Item = &'a Load>, processors: usize) -> Option<String> {
     let loads: Vec<&Load> = loads.collect();
     let seconds: f64 = loads.iter().map(|load| load.seconds).sum();
     let share = |field: fn(&Load) -> Option<f64>| {
@@ -128,7 +140,7 @@ mod tests {
     #[test]
     fn the_counters_are_found() {
         let stat = "cpu  100 20 30 4000 50 6 7 80 9 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
-        let second = rustix::param::clock_ticks_per_second() as f64;
+        let second = ticks_a_second();
         assert_eq!(processors(stat), Some((163.0 / second, 80.0 / second)));
         assert_eq!(processors("cpu 1 2\n"), None);
         let psi = "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\nfull avg10=0.00 total=1\n";
@@ -150,6 +162,15 @@ mod tests {
         assert!(of(0.1).starts_with("Nothing else ran"), "{}", of(0.1));
         let unknown = Load { seconds: 1.0, ..Load::default() };
         assert_eq!(sentence([unknown].iter(), 2), None);
+    }
+
+    #[test]
+    fn the_time_of_children_counts_once_they_ended() {
+        let before = of_children();
+        let line = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done";
+        let mut shell = std::process::Command::new("sh");
+        assert!(shell.args(["-c", line]).status().unwrap().success());
+        assert!(of_children() > before);
     }
 
     #[test]
