@@ -87,6 +87,9 @@ enum Chore {
         /// Measure another library instead of libhz3.so
         #[arg(long, value_name = "PATH")]
         library: Option<PathBuf>,
+        /// Also write the measurements as CSV, for the tables of the pages
+        #[arg(long, value_name = "FILE")]
+        csv: Option<PathBuf>,
     },
     /// Misuses the heap on hz3 and on the other allocators of this machine; writes docs/misuse.md
     Misuse,
@@ -179,7 +182,9 @@ fn run(chore: Chore) -> Result {
         Chore::Fastpath { bless, why, library } => {
             fastpath::run(library.as_deref(), why.filter(|_| bless).as_deref())
         }
-        Chore::Cost { repetitions, library } => cost::run(repetitions, library.as_deref()),
+        Chore::Cost { repetitions, library, csv } => {
+            cost::run(repetitions, library.as_deref(), csv.as_deref())
+        }
         Chore::Misuse => misuse::run(),
         Chore::Docs => docs::run(),
         Chore::Numbers => numbers::run(),

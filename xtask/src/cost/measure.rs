@@ -69,10 +69,15 @@ enum Target {
     More(f64),
 }
 
+/// The columns of the CSV.
+pub(super) const COLUMNS: &str = "round,case,allocator,unit,value";
+
 /// One line of the table.
 #[derive(Debug)]
 pub(super) struct Row {
     name: &'static str,
+    /// The allocator that it is measured beside.
+    beside: &'static str,
     unit: &'static str,
     quantity: Quantity,
     target: Target,
@@ -83,62 +88,27 @@ pub(super) struct Row {
 
 /// All rows, nothing measured yet.
 pub(super) fn rows(subject: &Path, tcmalloc: &Path) -> Vec<Row> {
-    let row = |name, unit, quantity, target, beside: Option<&Path>| Row {
+    let row = |name, unit, quantity, target, library: Option<&Path>| Row {
         name,
+        beside: if library.is_some() { "tcmalloc" } else { "glibc" },
         unit,
         quantity,
         target,
-        libraries: [Some(subject.to_owned()), beside.map(Path::to_owned)],
+        libraries: [Some(subject.to_owned()), library.map(Path::to_owned)],
         found: [Vec::new(), Vec::new()],
     };
     let small = |threads| Quantity::Loop { threads, low: "16", high: "2048" };
     let large = |threads| Quantity::Loop { threads, low: "4096", high: "32768" };
     let per_second = "M steps/s";
     vec![
+        row("16-2048, 1 thread", per_second, small("1"), Target::AtLeast(1.0), Some(tcmalloc)),
+        row("16-2048, 2 threads", per_second, small("2"), Target::AtLeast(1.0), Some(tcmalloc)),
+        row("4096-32768, 1 thread", per_second, large("1"), Target::AtLeast(0.5), Some(tcmalloc)),
+        row("4096-32768, 2 threads", per_second, large("2"), Target::AtLeast(0.5), Some(tcmalloc)),
+        row("a thread with 100 blocks", "us", Quantity::Threads, Target::AtMost(1.0), None),
+        row("start and end of an idle program", "ms", Quantity::StartUp, Target::More(1.0), None),
         row(
-            "16..2048 bytes, 1 thread, beside tcmalloc",
-            per_second,
-            small("1"),
-            Target::AtLeast(1.0),
-            Some(tcmalloc),
-        ),
-        row(
-            "16..2048 bytes, 2 threads, beside tcmalloc",
-            per_second,
-            small("2"),
-            Target::AtLeast(1.0),
-            Some(tcmalloc),
-        ),
-        row(
-            "4096..32768 bytes, 1 thread, beside tcmalloc",
-            per_second,
-            large("1"),
-            Target::AtLeast(0.5),
-            Some(tcmalloc),
-        ),
-        row(
-            "4096..32768 bytes, 2 threads, beside tcmalloc",
-            per_second,
-            large("2"),
-            Target::AtLeast(0.5),
-            Some(tcmalloc),
-        ),
-        row(
-            "a thread with 100 blocks, beside glibc",
-            "us",
-            Quantity::Threads,
-            Target::AtMost(1.0),
-            None,
-        ),
-        row(
-            "start and end of an idle program, beside glibc",
-            "ms",
-            Quantity::StartUp,
-            Target::More(1.0),
-            None,
-        ),
-        row(
-            "resident set of an idle program, beside glibc",
+            "resident set of an idle program",
             "KiB",
             Quantity::Resident,
             Target::More(1024.0),
@@ -172,12 +142,28 @@ impl Row {
         };
         let (met, relation, target) = self.target.judge(own, other);
         let verdict = if met { "met" } else { "MISSED" };
-        let (name, unit) = (self.name, self.unit);
+        let (name, beside, unit) = (self.name, self.beside, self.unit);
         println!(
-            "| {name} | {own:.2} {unit} | {other:.2} {unit} | {relation} | {target} | {verdict} |"
+            "| {name} | {own:.2} {unit} | {beside} {other:.2} {unit} | {relation} | {target} | {verdict} |"
         );
         (!met).then(|| self.name.to_owned())
     }
+}
+
+impl Row {
+    /// Returns the measurements as lines of a CSV, in the order of [`COLUMNS`].
+    pub(super) fn lines(&self) -> Vec<String> {
+        let of = |allocator: &'static str, found: &[f64]| -> Vec<String> {
+            let line = |(round, value)| line(round, self.name, allocator, self.unit, value);
+            found.iter().copied().enumerate().map(line).collect()
+        };
+        [of("hz3", &self.found[0]), of(self.beside, &self.found[1])].concat()
+    }
+}
+
+/// Returns one line of the CSV.
+pub(super) fn line(round: usize, case: &str, allocator: &str, unit: &str, value: f64) -> String {
+    format!("{round},\"{case}\",{allocator},{unit},{value}\n")
 }
 
 impl Target {
@@ -268,6 +254,19 @@ mod tests {
         assert_eq!(rows[0].report(), None);
         rows[0].found = [vec![0.9, 50.0, 0.8], vec![1.0, 1.0, 1.0]];
         assert_eq!(rows[0].report(), Some(rows[0].name.to_owned()));
+    }
+
+    #[test]
+    fn a_row_is_a_line_for_each_allocator_and_repetition() {
+        let mut rows = rows(Path::new("/a"), Path::new("/b"));
+        rows[0].found = [vec![1.5, 2.0], vec![3.0, 4.0]];
+        let name = rows[0].name;
+        let expected = ["0,*,hz3,1.5", "1,*,hz3,2", "0,*,tcmalloc,3", "1,*,tcmalloc,4"];
+        let expected = expected.map(|line| {
+            let (line, value) = line.rsplit_once(',').unwrap();
+            format!("{},M steps/s,{value}\n", line.replace('*', &format!("\"{name}\"")))
+        });
+        assert_eq!(rows[0].lines(), expected);
     }
 
     #[test]
