@@ -4,9 +4,13 @@
 //! written from the CSV in `docs/benchmarks/` that the table `NAME` is made of.
 
 mod beside;
+mod cost;
+mod digits;
+mod global;
 mod paragraph;
 mod picture;
 mod recording;
+mod scaling;
 mod tables;
 
 use std::fmt::Write;
@@ -45,7 +49,9 @@ pub(crate) fn run() -> Result {
     let mut sources: Vec<&str> = TABLES.iter().map(|table| table.source).collect();
     sources.dedup();
     for source in sources {
-        println!("{source}: {}", age(open(source, read)?.fact("commit")));
+        // A page that shows a table without its recording has failed above.
+        let age = open(source, read).map(|recording| age(recording.fact("commit")));
+        println!("{source}: {}", age.unwrap_or_else(|error| error.to_string()));
     }
     Ok(())
 }
@@ -57,7 +63,8 @@ pub(crate) fn stale<'a>(
 ) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (page, text) in pages.filter(|(_, text)| text.contains(BEGIN)) {
-        match renew(text, read, |_, old| old.contains(NOTE)) {
+        // The note may be broken into two lines.
+        match renew(text, read, |_, old| old.replace('\n', " ").contains(NOTE)) {
             Ok(renewed) if renewed == text => {}
             Ok(_) => found.push((page.to_owned(), "figures differ from the CSV".to_owned())),
             Err(error) => found.push((page.to_owned(), error.to_string())),
@@ -106,7 +113,12 @@ fn origin(recording: &Recording) -> String {
     let beside = recording.fact("load").split_once(BESIDE).map(|(_, load)| load);
     let beside = beside.and_then(|load| load.split(',').next());
     let beside = beside.map_or(String::new(), |load| format!(" Meanwhile{load}."));
-    format!("Measured on {date} at commit {commit}, {cpu}{model}.{beside}")
+    let commit = if commit == "unknown" {
+        "a commit that is not recorded".to_owned()
+    } else {
+        format!("commit {commit}")
+    };
+    format!("Measured on {date} at {commit}, {cpu}{model}.{beside}")
 }
 
 fn open(source: &str, read: impl Fn(&str) -> Option<String>) -> Result<Recording> {
@@ -170,6 +182,25 @@ mod tests {
             "Measured on 2026-01-02 at commit abc, a CPU, family 1. Meanwhile other programs used 0.5 \
              of 2 processors."
         );
+    }
+
+    #[test]
+    fn an_unknown_commit_is_said_to_be_one() {
+        let said = origin(
+            &Recording::parse("# date: 2026-01-02\n# commit: unknown\n# cpu: a CPU\nround\n")
+                .unwrap(),
+        );
+        assert_eq!(said, "Measured on 2026-01-02 at a commit that is not recorded, a CPU.");
+    }
+
+    #[test]
+    fn a_note_in_two_lines_is_found() {
+        let long = CSV.replace("a CPU", &"a CPU ".repeat(8));
+        let read = |file: &str| (file == "docs/benchmarks/speed.csv").then(|| long.clone());
+        let page = "<!-- numbers: speed -->\n<!-- end of numbers -->\n";
+        let noted = renew(page, read, |_, _| true).unwrap();
+        assert!(!noted.contains(NOTE) && noted.contains("since."), "{noted}");
+        assert_eq!(stale([("p.md", &*noted)].into_iter(), read), []);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use super::digits::mib;
 use super::recording::{Recording, median};
-use super::tables::mib;
 
 /// Where the picture is, from the root of the workspace.
 pub(super) const FILE: &str = "docs/pictures/blocked.svg";

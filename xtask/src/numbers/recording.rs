@@ -92,6 +92,12 @@ impl Recording {
         trials.iter().filter_map(|trial| self.field(trial, column).parse().ok()).collect()
     }
 
+    /// Returns a column of the first trial of a case as it stands there.
+    pub(super) fn text(&self, case: &str, column: &str) -> &str {
+        let first = self.trials.iter().find(|trial| self.field(trial, "case") == case);
+        first.map_or("", |trial| self.field(trial, column))
+    }
+
     /// Returns one allocator's value as a multiple of another's, for each round in which neither
     /// failed.
     pub(super) fn ratios(&self, case: &str, [of, to]: [&str; 2], column: &str) -> Vec<f64> {
@@ -141,6 +147,36 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     Some(values[low].midpoint(values[high]))
 }
 
+/// Returns the range that holds the median of what the values are drawn from with a confidence of
+/// 95 % or more, or nothing where there are fewer than six.
+///
+/// Half of all draws lie below the median. The k-th lowest and the k-th highest of n draws miss it
+/// only if fewer than k lie on one side, twice P(Binomial(n, 1/2) < k).
+pub(super) fn interval(mut values: Vec<f64>) -> Option<[f64; 2]> {
+    const MISSED: f64 = 0.05;
+    values.sort_by(f64::total_cmp);
+    // The probability that exactly `outside` lie on one side, and that at most so many do.
+    let (mut exactly, mut at_most, mut outside) = (1.0, 1.0, 0_u32);
+    for _ in &values {
+        exactly /= 2.0;
+        at_most /= 2.0;
+    }
+    if values.is_empty() || 2.0 * at_most > MISSED {
+        return None;
+    }
+    let count = u32::try_from(values.len()).ok()?;
+    loop {
+        exactly *= f64::from(count - outside) / f64::from(outside + 1);
+        at_most += exactly;
+        if 2.0 * at_most > MISSED {
+            break;
+        }
+        outside += 1;
+    }
+    let low = usize::try_from(outside).ok()?;
+    Some([values[low], values[values.len() - 1 - low]])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +207,19 @@ mod tests {
         let recording = Recording::parse(text).unwrap();
         assert_eq!(recording.ratios("x", ["a", "b"], "speed"), [0.5, 3.0]);
         assert_eq!(recording.ratios("y", ["a", "b"], "speed"), [0.0; 0]);
+    }
+
+    #[test]
+    fn the_interval_narrows_with_the_values() {
+        let of = |count: u32| interval((0..count).rev().map(f64::from).collect());
+        assert_eq!(of(0), None);
+        assert_eq!(of(5), None);
+        assert_eq!(of(6), Some([0.0, 5.0]));
+        assert_eq!(of(8), Some([0.0, 7.0]));
+        // Twice (1 + 9) / 2^9 is below 5 %, twice (1 + 8) / 2^8 is not.
+        assert_eq!(of(9), Some([1.0, 7.0]));
+        assert_eq!(of(11), Some([1.0, 9.0]));
+        assert_eq!(of(12), Some([2.0, 9.0]));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use super::beside::{self, SPEED};
+use super::beside::{self, SPEED, TIME};
+use super::digits::{mib, thousands};
 use super::recording::{Recording, median};
+use super::{cost, global, scaling};
 
 /// Cases of the table of a page that says only the most.
 const SHORT: [&str; 8] = [
@@ -52,7 +54,6 @@ const GROWTH: &str = ": growth";
 /// The largest end of an idle time, in KiB.
 const IDLE: &str = "worst_idle_rss_kb";
 const PEAK: &str = "peak_rss_kb";
-const KIB_IN_MIB: f64 = 1024.0;
 
 /// A table that stands in pages between `<!-- numbers: NAME -->` and `<!-- end of numbers -->`.
 #[derive(Debug)]
@@ -63,15 +64,24 @@ pub(super) struct Table {
     pub(super) make: fn(&Recording) -> String,
 }
 
-pub(super) const TABLES: [Table; 8] = [
+pub(super) const TABLES: [Table; 17] = [
     Table { name: "reclaim", source: "reclaim", make: reclaim },
     Table { name: "reclaim, short", source: "reclaim", make: reclaim_short },
     Table { name: "growth", source: "reclaim", make: growth },
     Table { name: "s59-2", source: "s59-2", make: s59_2 },
+    Table { name: "control group", source: "control-group", make: control_group },
     Table { name: "speed", source: "speed", make: speed },
     Table { name: "speed, beside the best", source: "speed", make: speed_beside_best },
     Table { name: "speed, in words", source: "speed", make: speed_in_words },
     Table { name: "peaks", source: "speed", make: peaks },
+    Table { name: "programs, in words", source: "programs", make: programs_in_words },
+    Table { name: "programs, beside the best", source: "programs", make: programs_beside_best },
+    Table { name: "programs, means", source: "programs", make: programs_means },
+    Table { name: "rust programs", source: "rust", make: global::table },
+    Table { name: "cost of reclaim", source: "cost", make: cost::of_reclaim },
+    Table { name: "cost, beside others", source: "cost-beside", make: cost::beside_others },
+    Table { name: "threads, mixed", source: "scaling", make: threads_mixed },
+    Table { name: "threads, remote", source: "scaling", make: threads_remote },
 ];
 
 fn reclaim(recording: &Recording) -> String {
@@ -107,6 +117,26 @@ fn peaks(recording: &Recording) -> String {
     medians(recording, &cases, &recording.allocators(), PEAK, Best::Least)
 }
 
+fn programs_in_words(recording: &Recording) -> String {
+    beside::in_words(recording, &cases(recording, |_| true), TIME)
+}
+
+fn programs_beside_best(recording: &Recording) -> String {
+    beside::table(recording, &cases(recording, |_| true), TIME)
+}
+
+fn programs_means(recording: &Recording) -> String {
+    beside::means(recording, &cases(recording, |_| true))
+}
+
+fn threads_mixed(recording: &Recording) -> String {
+    scaling::table(recording, "mixed")
+}
+
+fn threads_remote(recording: &Recording) -> String {
+    scaling::table(recording, "remote")
+}
+
 /// Returns the wanted cases in the order of `ORDER`, then by name.
 fn cases(recording: &Recording, wanted: fn(&str) -> bool) -> Vec<String> {
     let mut cases = recording.cases();
@@ -137,6 +167,39 @@ fn s59_2(recording: &Recording) -> String {
     let rows = rows.into_iter().map(|(_, row)| row);
     "| allocator | peak | idle | idle in each round |\n|---|---|---|---|\n".to_owned()
         + &rows.collect::<String>()
+}
+
+/// One row a case: the control group's charge at its peak and at the end of the idle time, and the
+/// resident set then, in MiB. The least charge at the end is bold.
+fn control_group(recording: &Recording) -> String {
+    let allocators = recording.allocators();
+    let mut table = String::from("| |");
+    for allocator in &allocators {
+        let _ = write!(table, " {} |", recording.title(allocator));
+    }
+    let _ = write!(table, "\n|---|{}\n", "---|".repeat(allocators.len()));
+    let mut cases = recording.cases();
+    cases.sort();
+    for case in cases {
+        let value = |name: &str, column| median(recording.values(&case, name, column));
+        let charges = allocators.iter().filter_map(|name| value(name, "idle_cgroup_kb"));
+        let least = charges.min_by(f64::total_cmp);
+        let _ = write!(table, "| `{case}` |");
+        for name in &allocators {
+            let columns = ["peak_cgroup_kb", "idle_cgroup_kb", "idle_rss_kb"];
+            let [Some(peak), Some(idle), Some(resident)] =
+                columns.map(|column| value(name, column))
+            else {
+                table += " - |";
+                continue;
+            };
+            let bold = if least.is_some_and(|least| idle <= least) { "**" } else { "" };
+            let (peak, idle, resident) = (mib(peak), mib(idle), mib(resident));
+            let _ = write!(table, " {peak} to {bold}{idle}{bold} ({resident}) |");
+        }
+        table.push('\n');
+    }
+    table
 }
 
 /// Which value of a row is the best one.
@@ -184,32 +247,6 @@ fn medians(
     table
 }
 
-/// Returns a number of MiB with one digit after the point.
-pub(super) fn mib(kib: f64) -> String {
-    let text = format!("{:.1}", kib / KIB_IN_MIB);
-    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
-    divided(whole) + fraction
-}
-
-/// Returns operations a second in thousands: whole ones from 10,000 operations on.
-fn thousands(value: f64) -> String {
-    let text =
-        if value < 1e4 { format!("{:.1}", value / 1e3) } else { format!("{:.0}", value / 1e3) };
-    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
-    divided(whole) + fraction
-}
-
-/// Returns a whole number with a comma between thousands.
-fn divided(whole: &str) -> String {
-    let first = (whole.len() + 2) % 3 + 1;
-    let mut text = whole[..first.min(whole.len())].to_owned();
-    for at in (first..whole.len()).step_by(3) {
-        text.push(',');
-        text += &whole[at..at + 3];
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,11 +265,13 @@ mod tests {
     }
 
     #[test]
-    fn long_numbers_are_divided() {
-        assert_eq!(mib(1024.0 * 1234.5), "1,234.5");
-        assert_eq!(mib(1024.0 * 12.34), "12.3");
-        assert_eq!(mib(1024.0 * 123.0), "123.0");
-        assert_eq!(thousands(1_234_567_890.0), "1,234,568");
-        assert_eq!(thousands(642.0), "0.6");
+    fn the_least_charge_is_bold() {
+        let text = "# allocator hz3: version 1, x, digest 1\n# allocator glibc: version 2.36, , digest -\n\
+            round,case,allocator,peak_cgroup_kb,idle_cgroup_kb,idle_rss_kb\n\
+            0,holes --idle 1,hz3,2048,1536,1024\n0,holes --idle 1,glibc,2048,1024,512\n\
+            0,a,hz3,,,\n0,a,glibc,1024,1024,512\n";
+        let expected = "| | hz3 | glibc 2.36 |\n|---|---|---|\n| `a` | - | 1.0 to **1.0** (0.5) |\n\
+            | `holes --idle 1` | 2.0 to 1.5 (1.0) | 2.0 to **1.0** (0.5) |\n";
+        assert_eq!(control_group(&Recording::parse(text).unwrap()), expected);
     }
 }
