@@ -118,7 +118,8 @@ fn peaks(recording: &Recording) -> String {
 }
 
 fn programs_in_words(recording: &Recording) -> String {
-    beside::in_words(recording, &cases(recording, |_| true), TIME)
+    let cases = cases(recording, |_| true);
+    beside::in_words(recording, &cases, TIME) + "\n" + &beside::each_in_words(recording, &cases)
 }
 
 fn programs_beside_best(recording: &Recording) -> String {
