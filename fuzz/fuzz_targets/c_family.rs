@@ -73,7 +73,8 @@ struct Block {
     seed: u8,
 }
 
-/// A size that two bytes stand for: small, around classes and pages, and at the ends of what fits.
+/// Returns a size that two bytes stand for: small, around classes and pages, and at the ends of
+/// what fits.
 fn size(low: u8, high: u8) -> usize {
     let number = usize::from(low) | usize::from(high & 15) << 8;
     match high >> 4 {
@@ -90,12 +91,12 @@ fn size(low: u8, high: u8) -> usize {
     }
 }
 
-/// A count for `calloc`: mostly small, so that the product sometimes fits.
+/// Returns a count for `calloc`: mostly small, so that the product sometimes fits.
 fn count(low: u8, high: u8) -> usize {
     if high & 128 == 0 { usize::from(low & 31) } else { size(low, high) }
 }
 
-/// An alignment: mostly a power of two, from 1 to one that no address has.
+/// Returns an alignment: mostly a power of two, from 1 to one that no address has.
 fn alignment(low: u8, high: u8) -> usize {
     match high & 15 {
         0..=9 => 1 << (low % 18),
@@ -108,7 +109,7 @@ fn alignment(low: u8, high: u8) -> usize {
 }
 
 impl Block {
-    /// The offsets that are written: the ends, and one byte in each page.
+    /// Returns the offsets that are written: the ends, and one byte in each page.
     fn marks(&self, bytes: usize) -> impl Iterator<Item = usize> + use<> {
         let sparse = if bytes > SERVED { bytes } else { PAGE };
         let spread = (0..bytes).step_by(sparse.max(1));

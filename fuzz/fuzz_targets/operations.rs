@@ -30,7 +30,8 @@ struct World {
     live: usize,
 }
 
-/// A size that the two bytes stand for: small ones, those around the classes, large and huge ones.
+/// Returns a size that the two bytes stand for: small ones, those around the classes, large and
+/// huge ones.
 fn size(low: u8, high: u8) -> usize {
     let number = usize::from(low) | usize::from(high & 15) << 8;
     match high >> 4 {
@@ -44,7 +45,7 @@ fn size(low: u8, high: u8) -> usize {
 }
 
 impl Block {
-    /// The places that are written: the ends, and one byte of each page.
+    /// Returns the places that are written: the ends, and one byte of each page.
     fn marks(&self) -> impl Iterator<Item = usize> + use<> {
         let bytes = self.layout.size();
         (0..bytes)

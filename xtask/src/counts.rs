@@ -24,7 +24,7 @@ impl AddAssign for Counts {
 }
 
 impl Counts {
-    /// The counts in a line such as `test result: ok. 4 passed; 0 failed; 1 ignored; ...`.
+    /// Returns the counts in a line such as `test result: ok. 4 passed; 0 failed; 1 ignored; ...`.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let rest = line.strip_prefix("test result: ")?;
         let (_, numbers) = rest.split_once(". ")?;

@@ -45,13 +45,13 @@ pub(crate) fn page(tree: &Tree) -> Result<String> {
     ))
 }
 
-/// The text of the `//!` lines at the head of a file.
+/// Returns the text of the `//!` lines at the head of a file.
 fn head(text: &str) -> String {
     let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
     lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// One row a rank: its number, its name, and its doc comment in one line.
+/// Returns one row a rank: its number, its name, and its doc comment in one line.
 fn locks(text: &str) -> String {
     let (mut rows, mut doc) = (String::new(), Vec::new());
     for line in text.lines() {

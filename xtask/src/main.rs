@@ -219,7 +219,8 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    /// The words behind each `cargo xtask` of a page or script, as far as they are this program's.
+    /// Returns the words behind each `cargo xtask` of a page or script, as far as they are this
+    /// program's.
     fn commands(text: &str) -> Vec<Vec<&str>> {
         let rests = text.split("cargo xtask ").skip(1);
         let ends = ['`', '#', ',', '.', ';', ':', '(', ')', '"', '\n', '&'];

@@ -118,7 +118,7 @@ fn misuse(program: &Path, case: &str, allocator: &Allocator) -> Result<Output> {
     Ok(command.arg(program).arg(case).output()?)
 }
 
-/// How a case ended, in a few words.
+/// Returns how a case ended, in a few words.
 fn verdict(output: &Output) -> &'static str {
     let silent = output.stderr.is_empty();
     // `timeout` ends by the signal that ended its child, or with 128 and its number.

@@ -53,7 +53,7 @@ const NEEDS: &[Need] = &[
 /// The tests of a package that cannot run here, with the packages of Debian that they lack.
 pub(crate) type Lacking = BTreeMap<String, Vec<String>>;
 
-/// Which tests of a package cannot run here; `list` is the command that lists all of them.
+/// Returns which tests of a package cannot run here; `list` is the command that lists all of them.
 pub(crate) fn lacking(package: &str, list: impl FnOnce() -> Command) -> Result<Lacking> {
     let is_missing = |name: &&str| packages::find(name).is_err();
     let unmet: Vec<&Need> = NEEDS

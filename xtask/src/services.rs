@@ -55,7 +55,8 @@ enum Service<'a> {
     Script(&'a str),
 }
 
-/// The units and scripts among a package's files. Templates ("name@.service") cannot be enabled.
+/// Returns the units and scripts among a package's files. Templates ("name@.service") cannot be
+/// enabled.
 fn services(files: &str) -> impl Iterator<Item = Service<'_>> {
     files.lines().filter_map(|file| {
         let (folder, name) = file.rsplit_once('/')?;

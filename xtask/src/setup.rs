@@ -70,8 +70,8 @@ fn apt(arguments: &[&str]) -> Result {
     shell::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-/// The packages with their versions that a simulated run would add. A line with a version in
-/// brackets before the parenthesis is an upgrade.
+/// Returns the packages with their versions that a simulated run would add. A line with a version
+/// in brackets before the parenthesis is an upgrade.
 fn new_packages(simulated: &str) -> Vec<(&str, &str)> {
     let lines = simulated.lines().filter_map(|line| line.strip_prefix("Inst "));
     lines
@@ -83,7 +83,7 @@ fn new_packages(simulated: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// How much the packages are, by what the archive says of each.
+/// Returns how much the packages are, by what the archive says of each.
 fn size(news: &[(&str, &str)]) -> Result<String> {
     let mut show = shell::program("apt-cache");
     show.arg("show").args(news.iter().map(|(name, version)| format!("{name}={version}")));

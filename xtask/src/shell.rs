@@ -10,19 +10,19 @@ pub(crate) use hz3_tools::{capture, succeeded};
 
 use crate::heartbeat::Heartbeat;
 
-/// The root of the workspace.
+/// Returns the root of the workspace.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// The directory of build results.
+/// Returns the directory of build results.
 pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
-/// A program in the root of the workspace, without what `cargo run` put into the environment for
-/// us.
+/// Returns a program in the root of the workspace, without what `cargo run` put into the
+/// environment for us.
 pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(name);
     command.current_dir(root()).env_remove("LD_LIBRARY_PATH");

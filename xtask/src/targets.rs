@@ -45,7 +45,7 @@ fn static_program() -> Result {
     shell::run(&mut shell::program(&program))
 }
 
-/// Whether the program headers ask for a dynamic loader.
+/// Returns whether the program headers ask for a dynamic loader.
 fn is_dynamic(headers: &str) -> bool {
     headers.lines().any(|line| line.trim_start().starts_with("INTERP"))
 }
@@ -76,7 +76,8 @@ fn without_compiler() -> Result {
     shell::run(&mut command)
 }
 
-/// A shell script that passes a link on to the real compiler driver and fails on anything else.
+/// Returns a shell script that passes a link on to the real compiler driver and fails on anything
+/// else.
 fn linker_only(real: &str) -> String {
     format!(
         "#!/bin/sh\nfor argument in \"$@\"; do\n  case $argument in\n    \
@@ -85,7 +86,7 @@ fn linker_only(real: &str) -> String {
     )
 }
 
-/// The check is worth something only if the shim really refuses.
+/// Checks that the shim refuses to compile: otherwise the build shows nothing.
 fn refuses_to_compile(shim: &Path, folder: &Path) -> Result {
     let source = folder.join("probe.c");
     fs::write(&source, "int main(void) { return 0; }\n")?;
@@ -93,7 +94,7 @@ fn refuses_to_compile(shim: &Path, folder: &Path) -> Result {
     if status.success() { Err(Failure::new("the cc without a compiler compiled")) } else { Ok(()) }
 }
 
-/// A crate in the listing of `cargo tree` whose purpose is to compile C.
+/// Returns a crate in the listing of `cargo tree` whose purpose is to compile C.
 fn compiling_crate(tree: &str) -> Option<&str> {
     let names = tree.lines().filter_map(|line| line.split(' ').next());
     names.into_iter().find(|name| ["cc", "cmake", "bindgen", "autotools"].contains(name))

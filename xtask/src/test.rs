@@ -71,7 +71,7 @@ impl Suite {
         command
     }
 
-    /// Which of its tests cannot run here.
+    /// Returns which of its tests cannot run here.
     fn lacking(&self) -> Result<Lacking> {
         needs::lacking(self.package, || {
             let mut command = self.command();

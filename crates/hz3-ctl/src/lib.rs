@@ -104,7 +104,7 @@ readable! {
     version, version_mib => &'static str = concat!("hz3-", env!("CARGO_PKG_VERSION"));
     /// Whether hz3 has a thread of its own that gives memory back. It always may have one.
     background_thread, background_thread_mib => bool = true;
-    /// The most threads of hz3's own.
+    /// The largest number of threads that hz3 itself may run.
     max_background_threads, max_background_threads_mib => usize = 1;
 }
 

@@ -65,6 +65,7 @@ fn page() -> u32 {
         let command = unsafe { &*command };
         std::thread::spawn(move || {
             loop {
+                // Another process writes the command before the number, through `/proc/PID/mem`.
                 let asked = number.load(Ordering::Acquire);
                 let text = command.each_ref().map(|byte| byte.load(Ordering::Relaxed));
                 let end = text.iter().position(|&byte| byte == 0).unwrap_or(0);
@@ -72,6 +73,7 @@ fn page() -> u32 {
                     answer.store(obey(&text[..end]), Ordering::Relaxed);
                     command[0].store(0, Ordering::Relaxed);
                 }
+                // It reads the answer after this number, through the same file.
                 answered.store(asked, Ordering::Release);
                 std::thread::yield_now();
             }

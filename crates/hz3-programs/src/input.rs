@@ -6,13 +6,13 @@
 pub struct Random(u64);
 
 impl Random {
-    /// A generator for this seed; zero is mapped to a fixed other seed, since zero is the one state
-    /// that xorshift can't leave.
+    /// Returns a generator for this seed; zero is mapped to a fixed other seed, since zero is the
+    /// one state that xorshift can't leave.
     pub fn new(seed: u64) -> Self {
         Self(if seed == 0 { 0x9e37_79b9_7f4a_7c15 } else { seed })
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -20,12 +20,12 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below `bound`, which must not be zero.
+    /// Returns a number below `bound`, which must not be zero.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.bits() % bound
     }
 
-    /// An index below `length`, which must not be zero.
+    /// Returns an index below `length`, which must not be zero.
     pub fn index(&mut self, length: usize) -> usize {
         // A remainder of a `usize` is one again: the default is never taken.
         usize::try_from(self.below(length as u64)).unwrap_or_default()
@@ -37,7 +37,7 @@ const SYLLABLES: [&str; 24] = [
     "tra", "el", "bu", "fis", "ho", "que", "zan", "ju", "wex",
 ];
 
-/// One made-up word of one to four syllables.
+/// Returns one made-up word of one to four syllables.
 pub fn word(random: &mut Random) -> String {
     let mut word = String::new();
     for _ in 0..=random.below(4) {
@@ -46,7 +46,7 @@ pub fn word(random: &mut Random) -> String {
     word
 }
 
-/// Text of at least `bytes` bytes: lines of 3 to 16 words.
+/// Returns text of at least `bytes` bytes: lines of 3 to 16 words.
 pub fn text(seed: u64, bytes: usize) -> String {
     let mut random = Random::new(seed);
     let mut text = String::with_capacity(bytes + 256);
@@ -61,7 +61,7 @@ pub fn text(seed: u64, bytes: usize) -> String {
     text
 }
 
-/// Exactly `length` bytes that don't compress.
+/// Returns exactly `length` bytes that don't compress.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
     let mut bytes = Vec::with_capacity(length + 8);

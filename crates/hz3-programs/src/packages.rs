@@ -20,29 +20,29 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// The file that the tests need.
+    /// Returns the file that the tests need.
     pub fn path(&self) -> PathBuf {
         versioned(self.path).into()
     }
 
-    /// The package that brings it.
+    /// Returns the package that brings it.
     pub fn package(&self) -> String {
         versioned(self.package)
     }
 
-    /// Whether the file is on this machine.
+    /// Returns whether the file is on this machine.
     pub fn is_present(&self) -> bool {
         self.path().exists()
     }
 }
 
-/// `name` with the version of Debian's Python in place of a `*`.
+/// Returns `name` with the version of Debian's Python in place of a `*`.
 fn versioned(name: &str) -> String {
     if name.contains('*') { name.replace('*', python_version()) } else { name.to_owned() }
 }
 
-/// The version of `/usr/bin/python3` or, where that is not installed, of the one that would be:
-/// "3.11".
+/// Returns the version of `/usr/bin/python3` or, where that is not installed, of the one that would
+/// be: "3.11".
 fn python_version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
@@ -99,7 +99,7 @@ pub const TOOLS: &[Tool] = &[
     tool("valgrind", "/usr/bin/valgrind", "valgrind"),
 ];
 
-/// The tool of this name, or a failure that says how to install it.
+/// Returns the tool of this name, or a failure that says how to install it.
 ///
 /// # Errors
 /// When the table has no such name, or the file is not on this machine.
@@ -121,7 +121,7 @@ fn present(tool: &Tool) -> Result {
     )))
 }
 
-/// The packages whose files are not on this machine, each once, in the order of the table.
+/// Returns the packages whose files are not on this machine, each once, in the order of the table.
 pub fn missing() -> Vec<String> {
     missing_from(TOOLS)
 }
@@ -137,7 +137,7 @@ fn missing_from(tools: &[Tool]) -> Vec<String> {
     packages
 }
 
-/// The command that installs these packages.
+/// Returns the command that installs these packages.
 pub fn apt_line(packages: &[String]) -> String {
     format!("apt-get install -y --no-install-recommends {}", packages.join(" "))
 }

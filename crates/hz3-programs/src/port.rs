@@ -11,7 +11,7 @@ use crate::{Failure, Result};
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 12_000;
 
-/// A port on 127.0.0.1 that nobody listens on, never the same twice in this process.
+/// Returns a port on 127.0.0.1 that nobody listens on, never the same twice in this process.
 ///
 /// # Errors
 /// When no port is free.

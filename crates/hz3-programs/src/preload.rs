@@ -23,8 +23,8 @@ pub struct Preload {
 }
 
 impl Preload {
-    /// The library that this test run is about: `target/release/libhz3.so`, built now if it is out
-    /// of date, or what `PRELOAD_UNDER_TEST` names.
+    /// Returns the library that this test run is about: `target/release/libhz3.so`, built now if it
+    /// is out of date, or what `PRELOAD_UNDER_TEST` names.
     ///
     /// # Errors
     /// When it can't be built or found.
@@ -48,29 +48,29 @@ impl Preload {
         }
     }
 
-    /// A library that speaks of its work as hz3 does.
+    /// Returns a library that speaks of its work as hz3 does.
     pub(crate) const fn reporting(library: PathBuf) -> Self {
         Self { library, reports: true }
     }
 
-    /// The path to put into `LD_PRELOAD`.
+    /// Returns the path to put into `LD_PRELOAD`.
     pub fn library(&self) -> &Path {
         &self.library
     }
 
-    /// Whether the process has the library in its address space now.
+    /// Returns whether the process has the library in its address space now.
     pub fn is_mapped_in(&self, pid: u32) -> bool {
         let Some(path) = self.library.to_str() else { return false };
         // A process that is gone has no maps: then the answer is no.
         fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(path))
     }
 
-    /// The variable that asks the library for statistics, when it can give them.
+    /// Returns the variable that asks the library for statistics, when it can give them.
     pub(crate) fn statistics_variable(&self, file: &Path) -> Option<(&'static str, PathBuf)> {
         self.reports.then(|| ("HZ3_STATS", file.to_owned()))
     }
 
-    /// Whether `statistics_variable` gives one.
+    /// Returns whether `statistics_variable` gives one.
     pub(crate) fn reports(&self) -> bool {
         self.reports
     }
@@ -89,12 +89,13 @@ fn build() -> Result<PathBuf> {
         .map_err(|error| Failure::new(format!("{}: {error}", library.display())))
 }
 
-/// How many processes said in `lines` (one JSON object a line) that they served allocations.
+/// Returns how many processes said in `lines` (one JSON object a line) that they served
+/// allocations.
 pub(crate) fn serving_processes(lines: &str) -> usize {
     lines.lines().filter(|line| field(line, "refills").is_some_and(|refills| refills > 0)).count()
 }
 
-/// The unsigned number under `key` in a flat JSON object.
+/// Returns the unsigned number under `key` in a flat JSON object.
 fn field(line: &str, key: &str) -> Option<u64> {
     let (_, rest) = line.split_once(&format!("\"{key}\""))?;
     let value = rest.trim_start().strip_prefix(':')?.trim_start();

@@ -32,7 +32,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output as text.
+    /// Returns the standard output as text.
     ///
     /// # Errors
     /// When it is not UTF-8.
@@ -166,7 +166,7 @@ impl Process<'_> {
         Ok(self.group.poll()?)
     }
 
-    /// A failure with the end of what the program printed.
+    /// Returns a failure with the end of what the program printed.
     fn complaint(&self, what: &str) -> Failure {
         let tail = |path| fs::read(path).map(|bytes| last_lines(&bytes, 30)).unwrap_or_default();
         Failure::new(format!(
@@ -179,8 +179,8 @@ impl Process<'_> {
     }
 }
 
-/// The first line that the allocator wrote, if it wrote one. A program whose children give up their
-/// rights has some that may not write their statistics; that they say so is no fault.
+/// Returns the first line that the allocator wrote, if it wrote one. A program whose children give
+/// up their rights has some that may not write their statistics; that they say so is no fault.
 fn allocator_line(stderr: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(stderr);
     let is_fault =

@@ -77,7 +77,7 @@ impl Site {
         Ok(result)
     }
 
-    /// The path of a file in the working directory.
+    /// Returns the path of a file in the working directory.
     pub fn path(&self, file: &str) -> PathBuf {
         self.work.join(file)
     }
@@ -102,7 +102,7 @@ impl Site {
         fs::read(self.path(file)).map_err(|error| Failure::from(error).during(file))
     }
 
-    /// A program of the table in `packages`, to be run here.
+    /// Returns a program of the table in `packages`, to be run here.
     ///
     /// # Errors
     /// When it is not installed; the message says how to install it.
@@ -110,7 +110,7 @@ impl Site {
         Ok(self.run_path(&packages::find(tool)?.path()))
     }
 
-    /// Any program, to be run here: in the working directory, with a clean environment.
+    /// Returns any program, to be run here: in the working directory, with a clean environment.
     pub fn run_path(&self, program: &Path) -> Run<'_> {
         let mut command = Command::new(program);
         command
@@ -132,7 +132,7 @@ impl Site {
         Run::new(self, command, name, logs)
     }
 
-    /// Which allocator runs here, for messages.
+    /// Returns which allocator runs here, for messages.
     pub(crate) fn allocator(&self) -> String {
         self.preload.map_or_else(
             || "on the system's allocator".into(),
@@ -189,7 +189,7 @@ impl Site {
     }
 }
 
-/// Where two outputs part, in words; `None` when they are equal.
+/// Returns where two outputs part, in words; `None` when they are equal.
 fn first_difference(expected: &[u8], found: &[u8]) -> Option<String> {
     if expected == found {
         return None;

@@ -59,7 +59,7 @@ impl Failure {
         Self { remedy: Some(remedy.into()), ..self }
     }
 
-    /// The exit code of the program.
+    /// Returns the exit code of the program.
     pub fn code(&self) -> u8 {
         self.code
     }

@@ -25,12 +25,12 @@ impl Group {
         Ok(Self { child: command.process_group(0).spawn()?, has_ended: false })
     }
 
-    /// The program with its pipes.
+    /// Returns the program with its pipes.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// The program's process id.
+    /// Returns the program's process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -90,14 +90,14 @@ fn cpu_model(cpuinfo: &str) -> Option<String> {
     )
 }
 
-/// The value of the first line `key SEPARATOR value`.
+/// Returns the value of the first line `key SEPARATOR value`.
 fn field(text: &str, key: &str, separator: char) -> Option<String> {
     let pairs = text.lines().filter_map(|line| line.split_once(separator));
     let found = pairs.into_iter().find(|(name, _)| name.trim() == key);
     found.map(|(_, value)| value.trim().trim_matches('"').to_owned())
 }
 
-/// The word in brackets: `always [madvise] never`.
+/// Returns the word in brackets: `always [madvise] never`.
 fn chosen(text: &str) -> String {
     let word = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
     word.map_or("unknown".to_owned(), |(word, _)| word.to_owned())

@@ -43,7 +43,7 @@ pub(crate) fn accept() -> Result {
     Ok(())
 }
 
-/// Every public item, one a line, below the file that declares it.
+/// Returns every public item, one a line, below the file that declares it.
 fn listing(tree: &Tree) -> String {
     let mut out = String::new();
     for (_, relative, text) in tree.rust_below(SOURCES) {
@@ -63,7 +63,7 @@ fn listing(tree: &Tree) -> String {
     out
 }
 
-/// The public item that starts on a line, in one line of text.
+/// Returns the public item that starts on a line, in one line of text.
 fn item(lines: &[&str], index: usize, types: &[&str]) -> Option<String> {
     let line = lines[index];
     if line.starts_with("pub ") {
@@ -85,20 +85,20 @@ fn item(lines: &[&str], index: usize, types: &[&str]) -> Option<String> {
     (is_of_public_type && types.contains(&name)).then(|| declaration(&lines[index..], false))
 }
 
-/// Whether users see an attribute.
+/// Returns whether users see an attribute.
 fn shows(attribute: &str) -> bool {
     ["#[derive", "#[non_exhaustive", "#[must_use", "#[cfg", "#[repr"]
         .iter()
         .any(|shown| attribute.starts_with(shown))
 }
 
-/// The name of the public type that a line declares.
+/// Returns the name of the public type that a line declares.
 fn type_name(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub enum "))?;
     rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
 }
 
-/// A declaration up to its body, or with it, with single spaces.
+/// Returns a declaration up to its body, or with it, with single spaces.
 fn declaration(lines: &[&str], is_whole: bool) -> String {
     let mut text = String::new();
     let mut depth = 0i32;

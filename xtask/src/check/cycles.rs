@@ -304,7 +304,7 @@ impl Finder {
     }
 }
 
-/// Whether an item is left out unless tests or models are built.
+/// Returns whether an item is left out unless tests or models are built.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     let condition = |attribute: &Attribute| {
         attribute.path().is_ident("cfg").then(|| attribute.parse_args::<Meta>().ok()).flatten()

@@ -41,7 +41,7 @@ fn is_document(file: &str) -> bool {
     ours && !file.starts_with("docs/decisions/")
 }
 
-/// Every identifier that stands in code, as opposed to comments and strings.
+/// Returns every identifier that stands in code, as opposed to comments and strings.
 fn vocabulary(tree: &Tree) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for (file, text) in tree.files() {
@@ -92,7 +92,7 @@ fn is_path(term: &str) -> bool {
     plain && (file || (term.ends_with('/') && term.len() > 1))
 }
 
-/// Whether a path exists from the root, from the document, or as the end of a longer path.
+/// Returns whether a path exists from the root, from the document, or as the end of a longer path.
 fn exists(tree: &Tree, document: &str, term: &str) -> bool {
     let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
     let beside = term.strip_prefix("./").unwrap_or(term);
@@ -107,7 +107,7 @@ fn exists(tree: &Tree, document: &str, term: &str) -> bool {
     })
 }
 
-/// The identifier that a term such as `f()`, `a::b` or `Type::f(x)` ends in.
+/// Returns the identifier that a term such as `f()`, `a::b` or `Type::f(x)` ends in.
 fn function(term: &str) -> Option<&str> {
     let path = term.split(['(', '<', '!', '{']).next()?;
     let calls = term[path.len()..].starts_with('(');

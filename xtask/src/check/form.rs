@@ -85,7 +85,7 @@ fn page(file: &str, text: &str, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A line with each piece of code as one word.
+/// Returns a line with each piece of code as one word.
 fn plain(line: &str) -> String {
     let parts = line.split('`').enumerate();
     parts.map(|(index, part)| if index % 2 == 0 { part } else { "x" }).collect()

@@ -53,7 +53,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// The invariants that a line of code names.
+/// Returns the invariants that a line of code names.
 fn citations(line: &str) -> Vec<u32> {
     let mut found = Vec::new();
     for (at, _) in line.match_indices("I-") {
@@ -63,7 +63,7 @@ fn citations(line: &str) -> Vec<u32> {
     found
 }
 
-/// The number at the front of a text.
+/// Returns the number at the front of a text.
 fn number(text: &str) -> Option<u32> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().ok()

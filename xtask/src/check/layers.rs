@@ -53,7 +53,8 @@ fn level(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// The top modules that a file names as `crate::x`, `crate::{x, y}` or by climbing with `super::`.
+/// Returns the top modules that a file names as `crate::x`, `crate::{x, y}` or by climbing with
+/// `super::`.
 fn uses(code: &str, depth: usize) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let climb = "super::".repeat(depth);
@@ -73,7 +74,7 @@ fn uses(code: &str, depth: usize) -> Vec<(usize, &str)> {
     found
 }
 
-/// The first segments of a path or of a group of paths, with their offsets.
+/// Returns the first segments of a path or of a group of paths, with their offsets.
 fn heads(rest: &str) -> Vec<(usize, &str)> {
     let name = |text| words(text).next();
     let Some(group) = rest.strip_prefix('{') else {

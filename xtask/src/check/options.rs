@@ -38,7 +38,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// The names with the prefix in a text.
+/// Returns the names with the prefix in a text.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     words(text).filter(|word| word.len() > PREFIX.len() && word.starts_with(PREFIX))
 }

@@ -38,7 +38,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// The first line of the statement that line `index` is part of.
+/// Returns the first line of the statement that line `index` is part of.
 fn statement(lines: &[&str], index: usize) -> usize {
     let ends = |line: &str| line.is_empty() || line.ends_with([';', '{', '}']);
     let mut first = index;

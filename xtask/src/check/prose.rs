@@ -93,7 +93,7 @@ impl Rule {
         Self::Homonym,
     ];
 
-    /// The name in the list of accepted numbers.
+    /// Returns the name in the list of accepted numbers.
     fn name(self) -> &'static str {
         match self {
             Self::Wide => "wide",
@@ -162,7 +162,7 @@ pub(crate) fn run(place: Option<&str>, shrink: bool) -> Result {
     Ok(())
 }
 
-/// The accepted numbers, by place and rule.
+/// Returns the accepted numbers, by place and rule.
 fn read(list: &str) -> std::result::Result<BTreeMap<(Place, Rule), usize>, Finding> {
     let mut accepted = BTreeMap::new();
     for (index, line) in list.lines().enumerate() {
@@ -231,7 +231,7 @@ fn place(file: &str) -> Place {
     file.split('/').take(parts).collect::<Vec<_>>().join("/")
 }
 
-/// The types and traits that a file declares for others, each with the index of its line.
+/// Returns the types and traits that a file declares for others, each with the index of its line.
 fn declared(code: &str) -> impl Iterator<Item = (usize, String)> {
     code.lines().enumerate().filter_map(|(index, line)| {
         let rest = line.strip_prefix("pub")?;
@@ -253,7 +253,7 @@ struct Comment<'a> {
     text: Vec<&'a str>,
 }
 
-/// The line comments that have a line for themselves.
+/// Returns the line comments that have a line for themselves.
 fn comments<'a>(text: &'a str, lines: &[&str]) -> Vec<Comment<'a>> {
     let mut all: Vec<Comment<'a>> = Vec::new();
     let mut index = 0;
@@ -314,7 +314,7 @@ impl Comment<'_> {
         }
     }
 
-    /// The sentences, each with the index of the line in which it begins. Code is one word.
+    /// Returns the sentences, each with the index of the line in which it begins. Code is one word.
     fn sentences(&self) -> Vec<(usize, String)> {
         let mut all = Vec::new();
         let (mut sentence, mut began) = (String::new(), 0);
@@ -370,8 +370,8 @@ fn phrases(text: &str, mut found: impl FnMut(String)) {
     }
 }
 
-/// The name of the item below a comment; `None` for an option of a command line, whose comment is
-/// its help.
+/// Returns the name of the item below a comment; `None` for an option of a command line, whose
+/// comment is its help.
 fn documented(lines: &[&str]) -> Option<String> {
     let mut lines = lines.iter().map(|line| line.trim());
     let item = loop {
@@ -392,7 +392,7 @@ fn documented(lines: &[&str]) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// Whether a comment has no word that the name does not have.
+/// Returns whether a comment has no word that the name does not have.
 fn echoes(text: &str, name: &str) -> bool {
     let mut spaced = String::new();
     let mut before = ' ';

@@ -35,7 +35,7 @@ impl Tree {
         Ok(Self { files })
     }
 
-    /// A tree of these files, for tests of the checks.
+    /// Returns a tree of these files, for tests of the checks.
     #[cfg(test)]
     pub(crate) fn of<const N: usize>(files: [(&str, &str); N]) -> Self {
         Self { files: files.map(|(name, text)| (name.to_owned(), text.to_owned())).into() }
@@ -49,7 +49,8 @@ impl Tree {
         self.files.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
-    /// The Rust files below a directory (which ends in `/`), with their names relative to it.
+    /// Returns the Rust files below a directory (which ends in `/`), with their names relative to
+    /// it.
     pub(crate) fn rust_below(&self, directory: &str) -> impl Iterator<Item = (&str, &str, &str)> {
         self.files().filter_map(move |(name, text)| {
             let relative = name.strip_prefix(directory)?;
@@ -58,12 +59,12 @@ impl Tree {
     }
 }
 
-/// Whether a file name ends in this extension.
+/// Returns whether a file name ends in this extension.
 pub(super) fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found == extension)
 }
 
-/// The tokens of Rust text, blanks and comments among them.
+/// Returns the tokens of Rust text, blanks and comments among them.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = (&str, TokenKind)> {
     let mut rest = text;
     tokenize(text, FrontmatterAllowed::No).map(move |Token { kind, len }| {
@@ -112,7 +113,7 @@ pub(super) fn without_tests(code: &str) -> String {
     out
 }
 
-/// The end of the block that opens at `open`, or just past `open` if it's no brace.
+/// Returns the end of the block that opens at `open`, or just past `open` if it's no brace.
 fn closing(text: &str, open: usize) -> usize {
     let mut depth = 0;
     for (at, c) in text[open..].char_indices() {
@@ -128,12 +129,12 @@ fn closing(text: &str, open: usize) -> usize {
     text.len()
 }
 
-/// The number of the line in which a byte of a text stands.
+/// Returns the number of the line in which a byte of a text stands.
 pub(super) fn line(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
 }
 
-/// The words (identifiers) of a text.
+/// Returns the words (identifiers) of a text.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }

@@ -167,7 +167,7 @@ pub(super) fn line(round: usize, case: &str, allocator: &str, unit: &str, value:
 }
 
 impl Target {
-    /// Whether it's met, how the two stand to each other, and the target itself in words.
+    /// Returns whether it's met, how the two stand to each other, and the target itself in words.
     fn judge(self, own: f64, other: f64) -> (bool, String, String) {
         let ratio = own / other;
         match self {
@@ -218,7 +218,7 @@ impl Quantity {
     }
 }
 
-/// The number in `VmRSS:    1234 kB`.
+/// Returns the number in `VmRSS:    1234 kB`.
 fn resident(line: &str) -> Result<f64> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words[..] {

@@ -1,6 +1,6 @@
 //! The middle of several measurements, and how far they scatter.
 
-/// The median; the mean of the two middle values of an even number. `None` of nothing.
+/// Returns the median; the mean of the two middle values of an even number. `None` of nothing.
 pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -87,7 +87,7 @@ fn metadata(programs: &Programs, subject: &Path) -> Result<f64> {
     Ok(share)
 }
 
-/// A flat JSON object of numbers as TOML, which the chores read already.
+/// Rewrites a flat JSON object of numbers as TOML, which the chores read already.
 fn as_toml(json: &str) -> String {
     json.trim().trim_matches(['{', '}']).replace(':', " = ").replace(',', "\n")
 }

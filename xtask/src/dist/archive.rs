@@ -6,8 +6,8 @@ use hz3_tools::Result;
 
 use crate::shell;
 
-/// The time that packed files carry, in seconds since 1970: `SOURCE_DATE_EPOCH` if that is set,
-/// else the time of the last commit; outside a repository a fixed one.
+/// Returns the time that packed files carry, in seconds since 1970: `SOURCE_DATE_EPOCH` if that is
+/// set, else the time of the last commit; outside a repository a fixed one.
 pub(super) fn time() -> String {
     let set = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| text.parse::<u64>().is_ok());
     let committed =

@@ -92,7 +92,7 @@ fn remapping() -> Result<String> {
     Ok(format!("--remap-path-prefix={}=/hz3 --remap-path-prefix={home}=/cargo", root.display()))
 }
 
-/// A copy without what only a debugger reads.
+/// Returns a copy without what only a debugger reads.
 fn stripped(platform: &Platform, file: &Path, how: &str) -> Result<PathBuf> {
     let name = file.file_name().unwrap_or_default();
     let folder = file.with_file_name("stripped");

@@ -92,8 +92,8 @@ pub(super) fn packages(
     Ok(made)
 }
 
-/// The package that has a file of the tree: the one with the longest beginning of its path, as
-/// `libhz3.so` is the developers' and `libhz3.so.0` is not.
+/// Returns the package that has a file of the tree: the one with the longest beginning of its path,
+/// as `libhz3.so` is the developers' and `libhz3.so.0` is not.
 fn owner(file: &str) -> Option<&'static str> {
     let all = PACKAGES
         .iter()
@@ -101,7 +101,7 @@ fn owner(file: &str) -> Option<&'static str> {
     all.filter(|(_, start, _)| file.starts_with(start)).max().map(|(_, _, name)| name)
 }
 
-/// Where Debian has a file of the tree.
+/// Returns where Debian has a file of the tree.
 fn place(file: &str, triplet: &str, package: &str) -> String {
     if let Some(library) = file.strip_prefix("lib/") {
         return format!("usr/lib/{triplet}/{library}");
@@ -110,7 +110,7 @@ fn place(file: &str, triplet: &str, package: &str) -> String {
     format!("usr/{}", file.replace("share/doc/hz3", &format!("share/doc/{package}")))
 }
 
-/// The licences go with every package, the pages with the tool.
+/// Adds the documents: the licences go with every package, the pages with the tool.
 fn documents(tree: &Path, root: &Path, package: &str) -> Result {
     let target = root.join("usr/share/doc").join(package);
     fs::create_dir_all(&target)?;
@@ -190,7 +190,7 @@ fn normalise(directory: &Path) -> Result {
     Ok(())
 }
 
-/// Every file and link below `tree`, by its path from there.
+/// Returns every file and link below `tree`, by its path from there.
 fn files(tree: &Path) -> Result<Vec<String>> {
     fn walk(tree: &Path, directory: &Path, found: &mut Vec<String>) -> Result {
         for entry in fs::read_dir(directory)? {
@@ -216,7 +216,7 @@ fn copy(source: &Path, target: &Path) -> Result {
     Ok(())
 }
 
-/// The space that the files take, in KiB, each rounded up.
+/// Returns the space that the files take, in KiB, each rounded up.
 fn installed_kib(root: &Path) -> Result<u64> {
     let mut sum = 0;
     for file in files(root)? {
@@ -225,7 +225,7 @@ fn installed_kib(root: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// The newest version of glibc that a program asks for, as `2.34`.
+/// Returns the newest version of glibc that a program asks for, as `2.34`.
 fn newest_glibc(program: &Path) -> Result<String> {
     let table = shell::capture(shell::program("objdump").arg("-T").arg(program))?;
     let versions = table.split("GLIBC_2.").skip(1);

@@ -71,7 +71,7 @@ pub(super) fn lay_out(platform: &Platform, built: &Built, prefix: &Path) -> Resu
     Ok(())
 }
 
-/// A template with its placeholders filled in; one that is not known is a mistake.
+/// Returns a template with its placeholders filled in; one that is not known is a mistake.
 fn filled(template: &str) -> Result<String> {
     let address = match env!("CARGO_PKG_REPOSITORY") {
         "" => String::new(),

@@ -83,8 +83,8 @@ pub(super) fn link_jemalloc(platform: &Platform, archive: &Path) -> Result<PathB
     Ok(output)
 }
 
-/// A library that stands in for glibc while linking: all the functions that hz3 asks for, each with
-/// the version that the list of the platform gives it.
+/// Returns a library that stands in for glibc while linking: all the functions that hz3 asks for,
+/// each with the version that the list of the platform gives it.
 fn stand_in(platform: &Platform, sources: &Path, folder: &Path) -> Result<PathBuf> {
     let map = sources.join(format!("glibc-{}.map", platform.cpu));
     let mut assembly = String::new();
@@ -98,7 +98,7 @@ fn stand_in(platform: &Platform, sources: &Path, folder: &Path) -> Result<PathBu
     shared(platform, folder, "libc.so.6", &assembly, Some(&map))
 }
 
-/// An empty function in assembly.
+/// Returns an empty function in assembly.
 fn function(name: &str) -> String {
     format!(".globl {name}\n.type {name},%function\n{name}: nop\n")
 }
@@ -123,7 +123,7 @@ fn shared(
     Ok(output)
 }
 
-/// The symbols that a version script lists.
+/// Returns the symbols that a version script lists.
 fn names(map: &str) -> Vec<&str> {
     let code = map.lines().filter(|line| !line.trim_start().starts_with('#'));
     let words = code.flat_map(|line| line.split([' ', '{', '}']));

@@ -60,7 +60,7 @@ const PLATFORMS: [Platform; 3] = [
 ];
 
 impl Platform {
-    /// The platform of this name.
+    /// Returns the platform of this name.
     pub(super) fn named(triple: &str) -> Result<&'static Self> {
         PLATFORMS.iter().find(|platform| platform.triple == triple).ok_or_else(|| {
             let known: Vec<&str> = PLATFORMS.iter().map(|platform| platform.triple).collect();

@@ -35,7 +35,7 @@ pub(super) fn same_elsewhere(targets: &[String], deb: bool, made: &[PathBuf]) ->
     Err(Failure::new(format!("built elsewhere, other bytes: {}", different.join(", "))))
 }
 
-/// The names of the files that `folder` has with other bytes.
+/// Returns the names of the files that `folder` has with other bytes.
 fn different(files: &[PathBuf], folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for file in files {

@@ -110,8 +110,8 @@ impl HitPath {
     }
 }
 
-/// The addresses (as in the file) of the instructions of a function that ran at least `least`
-/// times.
+/// Returns the addresses (as in the file) of the instructions of a function that ran at least
+/// `least` times.
 fn hottest(profile: &Profile, names: &[&str], entry: u64, least: u64) -> Result<Vec<u64>> {
     let mut hot: Vec<u64> = Vec::new();
     for (function, costs) in profile {
@@ -135,7 +135,7 @@ fn hottest(profile: &Profile, names: &[&str], entry: u64, least: u64) -> Result<
     Ok(hot.into_iter().map(|at| at.wrapping_sub(shift)).collect())
 }
 
-/// A line of objdump, `  1234:<tab>mov ...`.
+/// Parses a line of objdump, `  1234:<tab>mov ...`.
 fn instruction(line: &str) -> Option<(u64, &str)> {
     let (address, text) = line.split_once(":\t")?;
     Some((u64::from_str_radix(address.trim(), 16).ok()?, text.trim()))

@@ -56,7 +56,7 @@ fn parse(text: &str) -> Profile {
     profile
 }
 
-/// A line `0xADDRESS COUNT`.
+/// Parses a line `0xADDRESS COUNT`.
 fn cost(line: &str) -> Option<(u64, u64)> {
     let (address, count) = line.strip_prefix("0x")?.split_once(' ')?;
     Some((u64::from_str_radix(address, 16).ok()?, count.trim().parse().ok()?))

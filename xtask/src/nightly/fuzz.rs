@@ -27,7 +27,7 @@ pub(crate) fn all(seconds: u32) -> Result {
     Ok(())
 }
 
-/// The names of all targets.
+/// Returns the names of all targets.
 fn targets() -> Result<Vec<String>> {
     let folder = shell::root().join("fuzz/fuzz_targets");
     let mut names = Vec::new();

@@ -74,21 +74,21 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     }
 }
 
-/// The tests of crate hz3 with the checks that a shipped library does not have.
+/// Runs the tests of crate hz3 with the checks that a shipped library does not have.
 fn core_check_build() -> Result {
     counts::some(&mut shell::cargo(&["test", "--package", "hz3", "--features", "check"])).map(drop)
 }
 
-/// C and C++ programs on a library that checks itself. Its code is not the one that `exports`
+/// Runs C and C++ programs on a library that checks itself. Its code is not the one that `exports`
 /// describes.
 fn c_check_build() -> Result {
     let mut command = shell::cargo(&["test", "--package", "hz3-c", "--features", "check"]);
     counts::some(command.args(["--", "--skip", "exports::"])).map(drop)
 }
 
-/// C and C++ programs that end at the first undefined behaviour of their own, so that no test rests
-/// on it. Left out are those that access memory beside a block on purpose, and those without the
-/// C++ runtime, which the sanitizer's needs.
+/// Runs C and C++ programs that end at the first undefined behaviour of their own, so that no test
+/// rests on it. Left out are those that access memory beside a block on purpose, and those without
+/// the C++ runtime, which the sanitizer's needs.
 fn c_undefined() -> Result {
     const LEFT_OUT: [&str; 4] =
         ["guard::", "cxx::new_throws_by", "cxx::plain_new_ends", "linked::cxx_programs"];
@@ -97,7 +97,7 @@ fn c_undefined() -> Result {
     counts::some(command.env("HZ3_TEST_SANITIZER", "undefined")).map(drop)
 }
 
-/// The core and the C API on the oldest Rust that builds hz3.
+/// Builds and tests the core and the C API on the oldest Rust that builds hz3.
 fn oldest_rust() -> Result {
     // Its lints do not know the newest ones, nor that `const _: () = assert!(...)` uses a constant
     // and that a function of C is no closure.

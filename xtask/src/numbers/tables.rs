@@ -118,8 +118,7 @@ fn peaks(recording: &Recording) -> String {
 }
 
 fn programs_in_words(recording: &Recording) -> String {
-    let cases = cases(recording, |_| true);
-    beside::in_words(recording, &cases, TIME) + "\n" + &beside::each_in_words(recording, &cases)
+    beside::in_words(recording, &cases(recording, |_| true), TIME)
 }
 
 fn programs_beside_best(recording: &Recording) -> String {

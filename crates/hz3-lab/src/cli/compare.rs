@@ -158,7 +158,7 @@ pub(crate) struct EffortArgs {
 }
 
 impl EffortArgs {
-    /// The level that was chosen.
+    /// Returns the level that was chosen.
     pub(crate) fn level(&self) -> Option<Level> {
         match (self.quick, self.normal, self.thorough) {
             (true, ..) => Some(Level::Quick),

@@ -171,7 +171,7 @@ impl Report {
         )
     }
 
-    /// One line for programs, in the form of the C hz3's `measure_mem_timeseries.sh`.
+    /// Returns one line for programs, in the form of the C hz3's `measure_mem_timeseries.sh`.
     fn summary_line(&self) -> String {
         let rss = self.quantities.first();
         let kb = |figure: fn(&Summary) -> f64| rss.map_or(0.0, figure);

@@ -79,8 +79,8 @@ pub(crate) fn values(by_round: &[(u32, f64)]) -> Vec<f64> {
     by_round.iter().map(|(_, value)| *value).collect()
 }
 
-/// The geometric mean of the cases' ratios in each round that has all of them, and its interval.
-/// Cases without any value do not count.
+/// Returns the geometric mean of the cases' ratios in each round that has all of them, and its
+/// interval. Cases without any value do not count.
 pub(crate) fn mean_ratio(cases: &[ByRound]) -> Option<Estimate> {
     let count = cases.iter().filter(|case| !case.is_empty()).count() as f64;
     let logarithms: Vec<ByRound> = cases

@@ -90,7 +90,7 @@ impl Level {
         }
     }
 
-    /// The standard cases.
+    /// Returns the standard cases.
     pub(crate) fn standard(self) -> Vec<Case> {
         let k = self.kilo_turns();
         let idle = self.idle_seconds();
@@ -121,8 +121,8 @@ impl Level {
         speed.into_iter().chain([buffers]).chain(memory).collect()
     }
 
-    /// The cases of an A/B: random sizes in three ranges, remote frees, a burst that is freed and
-    /// idles, and short cycles in which a leak would add up.
+    /// Returns the cases of an A/B: random sizes in three ranges, remote frees, a burst that is
+    /// freed and idles, and short cycles in which a leak would add up.
     pub(crate) fn standard_ab(self) -> Vec<Case> {
         let chosen = ["small", "medium", "mixed", "remote", "burst-idle"];
         let standard = self.standard().into_iter().filter(|c| chosen.contains(&c.name.as_str()));

@@ -21,7 +21,7 @@ pub(crate) struct Difference {
 }
 
 impl Capture {
-    /// An empty capture.
+    /// Returns an empty capture.
     pub(crate) fn new() -> Result<Self> {
         let file = tempfile::tempfile()
             .map_err(|e| Failure::io("make a temporary file for the command's output", e))?;

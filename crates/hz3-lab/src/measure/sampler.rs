@@ -107,7 +107,7 @@ impl Sampler {
         Self { stop, thread }
     }
 
-    /// Whether the thread has ended by itself, because a sample could not be written.
+    /// Returns whether the thread has ended by itself, because a sample could not be written.
     pub(crate) fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }

@@ -100,7 +100,7 @@ impl StdinReplay {
     }
 }
 
-/// The descriptor that [`StdinReplay::read_on`] reads.
+/// Returns the descriptor that [`StdinReplay::read_on`] reads.
 pub(crate) fn source<'a>() -> BorrowedFd<'a> {
     rustix::stdio::stdin()
 }

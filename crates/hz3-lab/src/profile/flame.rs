@@ -46,7 +46,8 @@ pub(crate) fn draw(
     Ok(svg)
 }
 
-/// Joins the names with semicolons, which a name of Rust may have: `[u8; 8]`.
+/// Joins the names with semicolons. A name of Rust may contain one, as in `[u8; 8]`, so it is
+/// replaced.
 fn folded(profile: &Named, stack: &[usize]) -> String {
     if stack.is_empty() {
         return "(no stack)".to_owned();

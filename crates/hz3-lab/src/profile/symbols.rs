@@ -70,7 +70,7 @@ impl Object {
         Ok(())
     }
 
-    /// The mapping as the profile has it.
+    /// Returns the mapping as the profile has it.
     pub(super) fn mapping(&self) -> Mapping {
         self.mapping
     }

@@ -42,14 +42,14 @@ impl Svg {
         ));
     }
 
-    /// A straight line.
+    /// Adds a straight line.
     pub(crate) fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), class: &str) {
         self.put(format_args!(
             "<line x1='{x1:.1}' y1='{y1:.1}' x2='{x2:.1}' y2='{y2:.1}' class='{class}'/>"
         ));
     }
 
-    /// A rectangle with a tooltip.
+    /// Adds a rectangle with a tooltip.
     pub(crate) fn rect(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), class: &str, tip: &str) {
         let (w, h, tip) = (w.max(0.0), h.max(0.0), escape(tip));
         self.put(format_args!(
@@ -58,7 +58,7 @@ impl Svg {
         ));
     }
 
-    /// A line through points, with a tooltip.
+    /// Adds a line through points, with a tooltip.
     pub(crate) fn curve(&mut self, points: &[(f64, f64)], class: &str, tip: &str) {
         let mut path = String::new();
         for (i, (x, y)) in points.iter().enumerate() {

@@ -139,9 +139,9 @@ mod tests {
         ("two speeds", |random| f64::from(u8::from(random.f64() < 0.4)) + 0.02 * random.f64()),
     ];
 
-    /// How many of 1000 A/A comparisons of `n` rounds gave an interval that holds 1. Other work
-    /// slows both sides down for several rounds on end, and the second side of a round is always 3
-    /// % faster; who that is alternates from a start drawn at random.
+    /// Returns how many of 1000 A/A comparisons of `n` rounds gave an interval that holds 1. Other
+    /// work slows both sides down for several rounds on end, and the second side of a round is
+    /// always 3 % faster; who that is alternates from a start drawn at random.
     fn covered(noise: Noise, n: usize) -> usize {
         let mut random = Rng::with_seed(7);
         let mut comparison = || {

@@ -27,7 +27,7 @@ pub(crate) fn nearest_rank(values: &[f64], percent: f64) -> Option<f64> {
     sorted.get(index).copied()
 }
 
-/// The arithmetic mean.
+/// Returns the arithmetic mean.
 pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

@@ -14,7 +14,7 @@ pub(crate) fn line(text: &str) -> Result<()> {
     bytes(format!("{text}\n").as_bytes())
 }
 
-/// The failure to write to the standard output.
+/// Returns the failure to write to the standard output.
 pub(crate) fn failed(error: &std::io::Error) -> Failure {
     if error.kind() == ErrorKind::BrokenPipe {
         return Failure::quiet(BROKEN_PIPE);

@@ -34,7 +34,7 @@ struct Run {
 }
 
 impl Run {
-    /// The fastest throughput pass.
+    /// Runs the throughput passes and returns the fastest.
     fn fastest<W: Work>(&self, work: &W) -> Result<Totals> {
         let mut fastest = work.pass::<Plain>()?;
         for _ in 1..if W::TIGHT { self.best_of } else { 1 } {

@@ -94,7 +94,7 @@ fn is_asked_to_end(patience: Duration) -> std::io::Result<bool> {
     Ok(is_control_c || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
 }
 
-/// Whether nobody is at the other end of the terminal.
+/// Returns whether nobody is at the other end of the terminal.
 fn is_hung_up() -> bool {
     let mut input = libc::pollfd { fd: libc::STDIN_FILENO, events: 0, revents: 0 };
     // SAFETY: one valid descriptor, and no waiting.

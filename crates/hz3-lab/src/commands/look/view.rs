@@ -81,7 +81,7 @@ fn misses(seen: &Observation) -> u64 {
     ["refills", "large_allocs", "huge_allocs"].map(|name| seen.page.value(name)).iter().sum()
 }
 
-/// The rates a second between two updates of the page.
+/// Returns the rates a second between two updates of the page.
 fn rates(seen: &Observation, before: &Observation) -> String {
     let at = |seen: &Observation| seen.page.value("updated_ns");
     let seconds = at(seen).saturating_sub(at(before)) as f64 / 1e9;
@@ -101,7 +101,7 @@ fn rates(seen: &Observation, before: &Observation) -> String {
     )
 }
 
-/// The classes that hold most beside the threads that cache most.
+/// Returns the classes that hold most beside the threads that cache most.
 fn tables(seen: &Observation) -> Vec<String> {
     let mut classes = seen.page.classes.clone();
     classes.sort_by_key(|class| std::cmp::Reverse((class.live + class.cached) * class.block_bytes));
@@ -134,7 +134,7 @@ fn tables(seen: &Observation) -> Vec<String> {
     rows.map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Everything as one object.
+/// Returns everything as one JSON object.
 pub(super) fn json(seen: &Observation) -> Value {
     let values = seen.page.names.iter().map(|name| (name.clone(), seen.page.value(name).into()));
     let values: serde_json::Map<String, Value> = values.collect();

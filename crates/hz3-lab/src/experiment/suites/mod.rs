@@ -88,7 +88,8 @@ mod tests {
         }
     }
 
-    /// The judged allocator's lines for a suite whose trials all found `figures(allocator)`.
+    /// Returns the judged allocator's lines for a suite whose trials all found
+    /// `figures(allocator)`.
     fn judge(suite: Suite, names: &[&str], figures: impl Fn(usize) -> Figures) -> Vec<Line> {
         let record =
             Record::simulated(names, suite.cases(Level::Quick, None), 1, |slot| figures(slot.peer));

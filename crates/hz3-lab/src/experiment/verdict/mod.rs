@@ -52,7 +52,7 @@ pub(crate) struct Criteria {
     pub(crate) latency_limit: f64,
 }
 
-/// The default; records from before the criterion had a name have it, too.
+/// Returns the default; records from before the criterion had a name have it, too.
 fn latency_limit() -> f64 {
     1.5
 }
@@ -104,7 +104,7 @@ impl Claim {
     }
 }
 
-/// The interval of a change, or how many rounds there are when that is too few for one.
+/// Returns the interval of a change, or how many rounds there are when that is too few for one.
 fn interval(change: &Estimate, show: impl Fn(f64) -> String) -> String {
     match change.interval {
         Some(Interval { low, high }) => format!("({} to {})", show(low), show(high)),

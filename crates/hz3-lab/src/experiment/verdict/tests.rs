@@ -7,8 +7,8 @@ use crate::experiment::schedule::Slot;
 use crate::experiment::trial::Figures;
 use fastrand::Rng;
 
-/// An A/B of 15 rounds on a machine as noisy as a shared one: 3 % from trial to trial, and every
-/// round up to 10 % slower or faster altogether.
+/// Returns an A/B of 15 rounds on a machine as noisy as a shared one: 3 % from trial to trial, and
+/// every round up to 10 % slower or faster altogether.
 fn simulate(seed: u64, change: impl Fn(&mut Figures)) -> Record {
     let mut random = Rng::with_seed(seed);
     let mut cases = Level::Quick.standard_ab();

@@ -11,7 +11,7 @@ use crate::text;
 /// Axes are in MiB, so that their round values are round to people.
 const MIB: f64 = 1024.0;
 
-/// One picture for each case that idles.
+/// Draws one picture for each case that idles.
 pub(crate) fn over_time(record: &Record) -> Vec<Picture> {
     let all = 0..record.cases.len();
     all.filter_map(|case| picture(record, case)).collect()
@@ -60,17 +60,17 @@ fn picture(record: &Record, case: usize) -> Option<Picture> {
     })
 }
 
-/// When the first idle time begins; 0 where there is none.
+/// Returns when the first idle time begins; 0 where there is none.
 fn idle_start(series: &RssSeries) -> f64 {
     series.phases.iter().find(|phase| phase.name == "idle").map_or(0.0, |phase| phase.start_ms)
 }
 
-/// A tick without the noise of binary fractions.
+/// Formats a tick without the noise of binary fractions.
 fn rounded(tick: f64) -> String {
     format!("{}", (tick * 1e6).round() / 1e6 + 0.0)
 }
 
-/// One process over time, as `hz3 watch` saw it.
+/// Draws one process over time, as `hz3 watch` saw it.
 pub(crate) fn watched(rss: &[(f64, u64)], what: &str) -> Picture {
     let end = rss.iter().map(|point| point.0).fold(1.0, f64::max) / 1e3;
     let top = rss.iter().map(|point| point.1 as f64).fold(1.0, f64::max) / MIB;

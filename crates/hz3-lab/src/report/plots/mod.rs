@@ -26,7 +26,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// Horizontal rules with their values at the left, and a title above them.
+    /// Draws horizontal rules with their values at the left, and a title above them.
     fn rows(&self, svg: &mut Svg, scale: &Scale, name: impl Fn(f64) -> String, title: &str) {
         for tick in scale.ticks(6) {
             let y = scale.at(tick);
@@ -36,7 +36,7 @@ impl Frame {
         svg.text((8.0, self.top - 14.0), Anchor::Start, "soft", &titled(title, scale));
     }
 
-    /// Values below, with a title at their right end.
+    /// Draws an axis with its values below, and a title at its right end.
     fn columns(&self, svg: &mut Svg, ticks: &[(f64, String)], title: &str) {
         svg.line((self.left, self.bottom), (self.right, self.bottom), "axis");
         for (x, name) in ticks {
@@ -47,7 +47,8 @@ impl Frame {
     }
 }
 
-/// The names of all allocators with their colours, in rows; returns the height that they took.
+/// Writes the names of all allocators with their colours, in rows. Returns the height that they
+/// take.
 fn legend(svg: &mut Svg, record: &Record, top: f64) -> f64 {
     const ROW: f64 = 24.0;
     const LEFT: f64 = 8.0;
@@ -66,7 +67,7 @@ fn legend(svg: &mut Svg, record: &Record, top: f64) -> f64 {
     y + ROW - top
 }
 
-/// A curve with the series' mark on it in a few places, which differ from series to series.
+/// Draws a curve with the series' mark on it in a few places, which differ from series to series.
 fn marked_curve(svg: &mut Svg, points: &[(f64, f64)], index: usize, tip: &str) {
     const MARKS: usize = 5;
     svg.curve(points, &stroke(index), tip);
@@ -77,12 +78,12 @@ fn marked_curve(svg: &mut Svg, points: &[(f64, f64)], index: usize, tip: &str) {
     }
 }
 
-/// The title of an axis, which says when the axis is logarithmic.
+/// Returns the title of an axis, which says when the axis is logarithmic.
 fn titled(title: &str, scale: &Scale) -> String {
     if scale.is_logarithmic() { format!("{title} (logarithmic)") } else { title.to_owned() }
 }
 
-/// A name that is good in a file name.
+/// Turns a name into one that is good in a file name.
 fn slug(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")

@@ -13,7 +13,7 @@ const BAR: f64 = 16.0;
 const GAP: f64 = 12.0;
 const LEFT: f64 = 150.0;
 
-/// One picture of all speed cases and their geometric mean.
+/// Draws one picture of all speed cases and their geometric mean.
 pub(crate) fn bars(record: &Record, analysis: &Analysis) -> Option<Picture> {
     let groups = groups(record, analysis);
     if groups.is_empty() {
@@ -74,12 +74,12 @@ fn groups(record: &Record, analysis: &Analysis) -> Vec<Group> {
     groups
 }
 
-/// The ends of the interval, or the value twice where there is none.
+/// Returns the ends of the interval, or the value twice where there is none.
 fn ends(estimate: &Estimate) -> (f64, f64) {
     estimate.interval.map_or((estimate.value, estimate.value), |i| (i.low, i.high))
 }
 
-/// A name that fits left of the axis.
+/// Shortens a name so that it fits left of the axis.
 fn short(name: &str) -> String {
     const FITS: usize = 16;
     if name.chars().count() <= FITS {

@@ -11,7 +11,7 @@ use crate::text;
 /// Axes are in MiB, so that their round values are round to people.
 const MIB: f64 = 1024.0;
 
-/// The geometric mean of the speeds against the idle memory of the first case that idles.
+/// Draws the geometric mean of the speeds against the idle memory of the first case that idles.
 pub(crate) fn scatter(record: &Record, analysis: &Analysis) -> Option<Picture> {
     let idles = |case: &usize| analysis.cells[*case].iter().any(|cell| cell.idle_rss_kb.is_some());
     let case = (0..record.cases.len()).find(idles)?;
