@@ -165,34 +165,10 @@ impl Record {
             writeln!(out, "# missing {}: {}", missing.name, missing.remedy)?;
         }
         let mut writer = csv::Writer::from_writer(out);
-        writer.write_record([
-            "round",
-            "case",
-            "allocator",
-            "speed_per_s",
-            "wall_s",
-            "cpu_s",
-            "faults",
-            "peak_rss_kb",
-            "mean_rss_kb",
-            "idle_rss_kb",
-            "worst_idle_rss_kb",
-            "idle_ends_kb",
-            "start_rss_kb",
-            "floor_kb",
-            "harness_kb",
-            "peak_cgroup_kb",
-            "idle_cgroup_kb",
-            "growth_kb",
-            "madvise_calls",
-            "malloc_p999_ns",
-            "free_p999_ns",
-            "load_average",
-            "others_cpu_s",
-            "steal_s",
-            "cpu_stall_s",
-            "error",
-        ])?;
+        let figures = COLUMNS.iter().map(|(name, _)| *name);
+        writer.write_record(
+            ["round", "case", "allocator"].into_iter().chain(figures).chain(["error"]),
+        )?;
         for trial in &self.trials {
             writer.write_record(self.row(trial))?;
         }
@@ -201,51 +177,54 @@ impl Record {
     }
 
     fn row(&self, trial: &Trial) -> Vec<String> {
-        let known = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
         let slot = &trial.slot;
-        let place = [
+        let mut row = vec![
             slot.round.to_string(),
             self.cases[slot.case].name.clone(),
             self.peers[slot.peer].name.clone(),
         ];
-        let nothing = Figures::default();
-        let (figures, error) = match &trial.result {
-            Ok(figures) => (figures, ""),
-            Err(error) => (&nothing, error.as_str()),
-        };
-        let load = figures.load.unwrap_or_default();
-        let idle_ends: Vec<String> = figures.idle_ends_kb.iter().map(f64::to_string).collect();
-        let found = error.is_empty();
-        let always = |value: String| if found { value } else { String::new() };
-        place
-            .into_iter()
-            .chain([
-                known(figures.speed),
-                always(figures.wall_s.to_string()),
-                always(figures.cpu_s.to_string()),
-                always(figures.faults.to_string()),
-                always(figures.peak_rss_kb.to_string()),
-                known(figures.mean_rss_kb),
-                known(figures.idle_rss_kb),
-                known(figures.worst_idle_rss_kb),
-                idle_ends.join(" "),
-                known(figures.start_rss_kb),
-                known(figures.floor_kb),
-                known(figures.harness_kb),
-                known(figures.peak_cgroup_kb),
-                known(figures.idle_cgroup_kb),
-                known(figures.growth_kb),
-                known(figures.madvise_calls),
-                known(figures.malloc_p999_ns),
-                known(figures.free_p999_ns),
-                known(load.average),
-                known(load.others_cpu_s),
-                known(load.steal_s),
-                known(load.cpu_stall_s),
-                error.to_owned(),
-            ])
-            .collect()
+        let figures = trial.result.as_ref();
+        row.extend(COLUMNS.iter().map(|(_, show)| figures.map_or_else(|_| String::new(), show)));
+        row.push(figures.err().cloned().unwrap_or_default());
+        row
     }
+}
+
+/// The name of a column, and its value for a trial.
+type Column = (&'static str, fn(&Figures) -> String);
+
+/// The columns of figures in the CSV file. They are empty for a trial that failed.
+const COLUMNS: [Column; 22] = [
+    ("speed_per_s", |found| known(found.speed)),
+    ("wall_s", |found| found.wall_s.to_string()),
+    ("cpu_s", |found| found.cpu_s.to_string()),
+    ("faults", |found| found.faults.to_string()),
+    ("peak_rss_kb", |found| found.peak_rss_kb.to_string()),
+    ("mean_rss_kb", |found| known(found.mean_rss_kb)),
+    ("idle_rss_kb", |found| known(found.idle_rss_kb)),
+    ("worst_idle_rss_kb", |found| known(found.worst_idle_rss_kb)),
+    ("idle_ends_kb", |found| {
+        let ends: Vec<String> = found.idle_ends_kb.iter().map(f64::to_string).collect();
+        ends.join(" ")
+    }),
+    ("start_rss_kb", |found| known(found.start_rss_kb)),
+    ("floor_kb", |found| known(found.floor_kb)),
+    ("harness_kb", |found| known(found.harness_kb)),
+    ("peak_cgroup_kb", |found| known(found.peak_cgroup_kb)),
+    ("idle_cgroup_kb", |found| known(found.idle_cgroup_kb)),
+    ("growth_kb", |found| known(found.growth_kb)),
+    ("madvise_calls", |found| known(found.madvise_calls)),
+    ("malloc_p999_ns", |found| known(found.malloc_p999_ns)),
+    ("free_p999_ns", |found| known(found.free_p999_ns)),
+    ("load_average", |found| known(found.load.and_then(|load| load.average))),
+    ("others_cpu_s", |found| known(found.load.and_then(|load| load.others_cpu_s))),
+    ("steal_s", |found| known(found.load.and_then(|load| load.steal_s))),
+    ("cpu_stall_s", |found| known(found.load.and_then(|load| load.cpu_stall_s))),
+];
+
+/// Formats a figure that may not have been measured.
+fn known(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
