@@ -32,9 +32,9 @@ pub(crate) struct Limits {
     pub(crate) session: Option<Duration>,
 }
 
-/// Narrow intervals are looked for only after these numbers of rounds. A test after every round
-/// would often stop at an interval that is narrow by chance.
-const LOOK_EVERY: u32 = 10;
+/// The intervals are tested only at every tenth round. A test after every round would often
+/// stop at an interval that is narrow by chance.
+const TEST_EVERY: u32 = 10;
 
 /// Rounds end when every interval of a speed is narrower than this, from low to high.
 const NARROW: f64 = 1.02;
@@ -62,7 +62,7 @@ pub(crate) fn run(
         let begins = i > 0 && todo[i - 1].round != slot.round;
         let late = limits.session.is_some_and(|limit| began.elapsed() >= limit);
         if begins
-            && (late || slot.round.is_multiple_of(LOOK_EVERY) && is_settled(record, &todo[i..]))
+            && (late || slot.round.is_multiple_of(TEST_EVERY) && is_settled(record, &todo[i..]))
         {
             break;
         }

@@ -66,7 +66,7 @@ pub(crate) struct Figures {
     /// Page faults.
     pub(crate) faults: u64,
     /// Largest resident set of the whole process, as [`Outcome::peak_rss_kb`] says, and the mean of
-    /// the looks.
+    /// the samples.
     pub(crate) peak_rss_kb: f64,
     pub(crate) mean_rss_kb: Option<f64>,
     /// Resident set in KiB: at the end of the last idle time; the largest end; all ends in order;
@@ -254,12 +254,13 @@ impl Runner<'_> {
 /// Returns whether the command mapped the library. A command that ended before it could be sampled
 /// counts as having mapped it.
 fn is_served(outcome: &Outcome) -> bool {
-    const LOOKS: usize = 5;
+    /// With fewer samples the command may have ended before the library was seen.
+    const ENOUGH_SAMPLES: usize = 5;
     let seen = &outcome.series;
-    seen.library_mapped.unwrap_or(seen.samples.len() < LOOKS)
+    seen.library_mapped.unwrap_or(seen.samples.len() < ENOUGH_SAMPLES)
 }
 
-/// The instructions that callgrind counted.
+/// Returns the instructions that callgrind counted.
 fn instructions(outcome: &mut Outcome) -> Result<f64> {
     let output = outcome.output.as_mut().ok_or_else(|| Failure::new("no output was kept"))?;
     let text = output.stderr.text(usize::MAX)?;
@@ -268,7 +269,7 @@ fn instructions(outcome: &mut Outcome) -> Result<f64> {
     })
 }
 
-/// The sum in callgrind's last lines: `==1== Collected : 123`.
+/// Returns the sum in callgrind's last lines: `==1== Collected : 123`.
 fn collected(text: &str) -> Option<f64> {
     let line = text.lines().rev().find(|line| line.contains("Collected :"))?;
     line.rsplit(' ').next()?.parse().ok().filter(|count| *count > 0.0)
@@ -302,42 +303,25 @@ fn add_report(
     peer: &Peer,
     detailed: bool,
 ) -> Result<()> {
-    let output = outcome.output.as_mut().ok_or_else(|| Failure::new("no output was kept"))?;
-    let text = output.stdout.text(usize::MAX)?;
-    let report: BenchReport = serde_json::from_str(&text).map_err(|e| {
-        Failure::io(format!("understand the benchmark's output `{}`", text.trim()), e)
-    })?;
-    if !peer.is_origin(&report.allocator) {
-        return Err(Failure::new(format!("malloc came from {}", report.allocator)));
-    }
+    let report = read_report(outcome, peer)?;
     figures.speed = Some(report.ops_per_s);
     figures.operations = Some(report.operations);
-    // The benchmark's phases are on the system's monotonic clock; the samples start at 0.
+    figures.start_rss_kb = report.details.start_rss_kb;
+    figures.floor_kb = report.details.floor_kb;
+    figures.harness_kb = report.details.harness_kb;
+    figures.malloc_p999_ns = report.malloc_ns["p999"].as_f64();
+    figures.free_p999_ns = report.free_ns["p999"].as_f64();
+    // The report is on the system's monotonic clock; the samples start at 0.
     let shifted = |phase: Phase| Phase {
         start_ms: phase.start_ms - outcome.started_ms,
         end_ms: phase.end_ms - outcome.started_ms,
         name: phase.name,
     };
-    // The memory of the latency pass is left out of the picture.
+    let phases: Vec<Phase> = report.details.phases.into_iter().map(shifted).collect();
+    // The memory of the latency pass, which comes last, is left out of the picture.
     let until = report.measured_until_ms - outcome.started_ms;
     outcome.series.samples.retain(|sample| sample.until_ms <= until);
-    let rss: Vec<f64> = outcome.series.samples.iter().map(|s| s.rss_kb as f64).collect();
-    figures.mean_rss_kb = stats::mean(&rss);
-    let phases: Vec<Phase> = report.details.phases.into_iter().map(shifted).collect();
-    let ends = idle_ends(&phases, &outcome.series.samples);
-    let idle: Vec<f64> = ends.iter().map(|sample| sample.rss_kb as f64).collect();
-    figures.idle_rss_kb = idle.last().copied();
-    figures.worst_idle_rss_kb = idle.iter().copied().reduce(f64::max);
-    figures.start_rss_kb = report.details.start_rss_kb;
-    figures.floor_kb = report.details.floor_kb;
-    figures.harness_kb = report.details.harness_kb;
-    let charges = outcome.series.samples.iter().filter_map(|sample| sample.cgroup_kb);
-    figures.peak_cgroup_kb = charges.max().map(|kb| kb as f64);
-    figures.idle_cgroup_kb = ends.last().and_then(|sample| Some(sample.cgroup_kb? as f64));
-    figures.idle_ends_kb = idle;
-    figures.growth_kb = stats::trend::slope(figures.later_idle_ends_kb());
-    figures.malloc_p999_ns = report.malloc_ns["p999"].as_f64();
-    figures.free_p999_ns = report.free_ns["p999"].as_f64();
+    add_memory(figures, &phases, &outcome.series.samples);
     if detailed {
         figures.latency = Some(LatencyCurves {
             malloc_ns: report.malloc_ns,
@@ -350,15 +334,42 @@ fn add_report(
     Ok(())
 }
 
+/// Reads what the benchmark printed, and checks that it ran on the peer.
+fn read_report(outcome: &mut Outcome, peer: &Peer) -> Result<BenchReport> {
+    let output = outcome.output.as_mut().ok_or_else(|| Failure::new("no output was kept"))?;
+    let text = output.stdout.text(usize::MAX)?;
+    let report: BenchReport = serde_json::from_str(&text).map_err(|e| {
+        Failure::io(format!("understand the benchmark's output `{}`", text.trim()), e)
+    })?;
+    if !peer.is_origin(&report.allocator) {
+        return Err(Failure::new(format!("malloc came from {}", report.allocator)));
+    }
+    Ok(report)
+}
+
+fn add_memory(figures: &mut Figures, phases: &[Phase], samples: &[Sample]) {
+    let rss: Vec<f64> = samples.iter().map(|sample| sample.rss_kb as f64).collect();
+    figures.mean_rss_kb = stats::mean(&rss);
+    let charges = samples.iter().filter_map(|sample| sample.cgroup_kb);
+    figures.peak_cgroup_kb = charges.max().map(|kb| kb as f64);
+    let ends = idle_ends(phases, samples);
+    figures.idle_cgroup_kb = ends.last().and_then(|sample| Some(sample.cgroup_kb? as f64));
+    let idle: Vec<f64> = ends.iter().map(|sample| sample.rss_kb as f64).collect();
+    figures.idle_rss_kb = idle.last().copied();
+    figures.worst_idle_rss_kb = idle.iter().copied().reduce(f64::max);
+    figures.idle_ends_kb = idle;
+    figures.growth_kb = stats::trend::slope(figures.later_idle_ends_kb());
+}
+
 /// Finds the last sample of each idle phase that began and ended within the phase.
 fn idle_ends<'a>(phases: &[Phase], samples: &'a [Sample]) -> Vec<&'a Sample> {
     let idle = phases.iter().filter(|phase| phase.name == "idle");
-    let last_look = |phase: &Phase| {
+    let last_sample = |phase: &Phase| {
         let inside =
             |sample: &&Sample| phase.start_ms <= sample.t_ms && sample.until_ms <= phase.end_ms;
         samples.iter().rfind(inside)
     };
-    idle.filter_map(last_look).collect()
+    idle.filter_map(last_sample).collect()
 }
 
 /// Thins a series to this many points, evenly spread.
@@ -378,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn the_idle_figure_is_the_last_look_of_each_idle_phase() {
+    fn the_idle_figure_is_the_last_sample_of_each_idle_phase() {
         let phase =
             |name: &str, start_ms, end_ms| Phase { name: name.to_owned(), start_ms, end_ms };
         let phases =
@@ -392,7 +403,7 @@ mod tests {
         ];
         let ends: Vec<u64> = idle_ends(&phases, &samples).iter().map(|s| s.rss_kb).collect();
         assert_eq!(ends, [4, 6]);
-        // A look that ends later may have seen what came after the phase.
+        // A sample that ends later may have seen what came after the phase.
         let late = Sample { until_ms: 401.0, ..sample(395.0, 8) };
         let ends: Vec<u64> = idle_ends(&phases, &[samples.to_vec(), vec![late]].concat())
             .iter()
