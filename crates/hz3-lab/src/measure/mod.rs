@@ -7,7 +7,6 @@ pub(crate) mod job;
 pub(crate) mod listening;
 #[path = "../../../hz3/src/stats/open_metrics.rs"]
 pub(crate) mod open_metrics;
-pub(crate) mod page;
 #[path = "../../../hz3/src/stats/page_layout.rs"]
 pub(crate) mod page_layout;
 mod relay;
@@ -15,6 +14,7 @@ pub(crate) mod sample;
 pub(crate) mod sampler;
 pub(crate) mod series_csv;
 pub(crate) mod signals;
+pub(crate) mod stats_page;
 pub(crate) mod stdin;
 pub(crate) mod summary;
 pub(crate) mod tree;

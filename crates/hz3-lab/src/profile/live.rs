@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Result};
 use crate::measure::page::{NO_PAGE, RemotePage};
+use crate::measure::stats_page::{NO_PAGE, RemotePage};
 use crate::measure::page_layout::answer;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -13,7 +13,7 @@ pub(crate) const VERSION: u32 = 1;
 /// The name of the mapping, which `/proc/PID/maps` shows as `[anon:hz3-stats]`.
 pub(crate) const MAPPING: &CStr = c"hz3-stats";
 /// The largest page that a reader must expect, in bytes.
-pub(crate) const LARGEST: u64 = 64 * 1024;
+pub(crate) const MAX_BYTES: u64 = 64 * 1024;
 
 /// A row of the classes: block bytes, slabs, blocks live or cached, cached blocks.
 pub(crate) type ClassRow<Long> = [Long; 4];

@@ -346,7 +346,7 @@ fn add(word: &AtomicU64, value: u64) {
 }
 
 // The names fit, so a full page is no case: the tests count them.
-const _: () = assert!(size_of::<Page>() as u64 <= page_layout::LARGEST / 4);
+const _: () = assert!(size_of::<Page>() as u64 <= page_layout::MAX_BYTES / 4);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ mod why;
 
 use crate::cli::{LookArgs, SetArgs, TopArgs};
 use crate::failure::{Failure, Result};
-use crate::measure::page::RemotePage;
+use crate::measure::stats_page::RemotePage;
 use crate::text::out;
 use observation::Observation;
 

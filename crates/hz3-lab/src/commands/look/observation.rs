@@ -1,7 +1,7 @@
 //! One look at a running process: its page, its entries in `/proc`, its control group.
 
 use crate::failure::Result;
-use crate::measure::page::{RemotePage, Snapshot, ended};
+use crate::measure::stats_page::{RemotePage, Snapshot, ended};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

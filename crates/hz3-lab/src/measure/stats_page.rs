@@ -74,7 +74,7 @@ impl RemotePage {
         };
         let places = || maps.lines().filter_map(Place::parse);
         let named = places().filter(|place| place.is_named);
-        let small = places().filter(|place| place.bytes <= layout::LARGEST);
+        let small = places().filter(|place| place.bytes <= layout::MAX_BYTES);
         let Some(place) = named.chain(small).find(|place| is_page(place.start)) else {
             let what = format!("process {pid} shows no statistics of hz3");
             let remedy = "it runs on another allocator, or has not allocated much yet";
@@ -90,7 +90,7 @@ impl RemotePage {
     pub(crate) fn read(&self) -> Result<Snapshot> {
         for _ in 0..COPIES {
             let head = self.bytes(0, size_of::<Head>())?;
-            let bytes = u64::from(word(&head, offset_of!(Head, bytes))).min(layout::LARGEST);
+            let bytes = u64::from(word(&head, offset_of!(Head, bytes))).min(layout::MAX_BYTES);
             let page = self.bytes(0, usize::try_from(bytes).unwrap_or(0))?;
             let after = self.bytes(0, size_of::<Head>())?;
             let sequence = word(&after, offset_of!(Head, sequence));
@@ -108,14 +108,15 @@ impl RemotePage {
         Err(Failure::new(format!("process {}: the page changes while it is read", self.pid)))
     }
 
-    /// Asks the process to bring all figures up to date, and waits for the answer at most so long.
-    /// Returns whether it came. A process answers at its next tick or slow path, so one that
-    /// neither allocates nor has memory to give back does not answer.
+    /// Asks the process to bring all figures up to date, and waits for the answer for at most
+    /// `patience`. Returns whether it came. A process answers at its next tick or slow path, so one
+    /// that neither allocates nor has memory to give back does not answer.
     pub(crate) fn ask(&self, patience: Duration) -> Result<bool> {
         self.request("", patience)
     }
 
-    /// Has the process set an option, `name=value`, and waits for the answer at most so long.
+    /// Makes the process set an option, `name=value`, and waits for the answer for at most
+    /// `patience`.
     ///
     /// # Errors
     /// The process refused, or did not answer.
@@ -148,7 +149,7 @@ impl RemotePage {
         }
     }
 
-    /// Has the process obey a command, `name=value`, and returns its answer, one of [`answer`].
+    /// Sends the process a command, `name=value`, and returns its answer, one of [`answer`].
     /// Returns `None` if it does not answer in time; it then obeys later, unless the command is
     /// withdrawn.
     pub(crate) fn order(&self, command: &str, patience: Duration) -> Result<Option<u32>> {
@@ -235,7 +236,7 @@ impl RemotePage {
     }
 }
 
-/// The failure of a process that ended.
+/// Returns the failure of a process that ended.
 pub(crate) fn ended(pid: i32) -> Failure {
     Failure::usage(format!("process {pid} has ended"))
 }
@@ -361,7 +362,7 @@ mod tests {
     use super::{Place, parse};
 
     #[test]
-    fn only_small_private_anonymous_memory_is_looked_at() {
+    fn only_small_private_anonymous_memory_is_searched() {
         let bytes = |line| Place::parse(line).map(|place| (place.bytes, place.is_named));
         assert_eq!(bytes("7f00-9f00 rw-p 00000000 00:00 0"), Some((0x2000, false)));
         assert_eq!(bytes("7f00-9f00 rw-p 00000000 00:00 0 [anon:hz3-stats]"), Some((0x2000, true)));
