@@ -20,7 +20,7 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::signal::action_of;
-use super::{existing_heap, profile, shut};
+use super::{existing_heap, maps, profile, shut};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::os::linux::Linux;
@@ -299,7 +299,7 @@ fn print_stack(what: &str, thread: u32, stack: impl Iterator<Item = usize>, befo
     line.print();
     for (at, address) in stack.enumerate() {
         let mut line = FixedBuffer::<512>::new();
-        let _ = profile::describe(address, if at == 0 { before } else { 1 }, &mut line);
+        let _ = maps::describe_code(address, if at == 0 { before } else { 1 }, &mut line);
         line.print();
     }
 }

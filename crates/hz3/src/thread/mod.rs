@@ -15,6 +15,7 @@ mod file;
 mod fork;
 mod guard;
 pub(crate) mod limit;
+mod maps;
 mod metrics;
 mod page;
 mod pressure;

@@ -7,14 +7,13 @@
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 
-use super::{existing_heap, file, heap, process, report, shut, signal};
+use super::{existing_heap, file, heap, maps, process, report, shut, signal};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::options::{Config, ControlError, ProcessPath, ReportPath, write_bytes};
 use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::profiler::pprof::sample_type::{INUSE_OBJECTS, INUSE_SPACE};
-use crate::profiler::pprof::{Encoder, Mapping};
 use crate::profiler::snapshot::Snapshot;
 
 /// Why no profile was written.
@@ -28,9 +27,7 @@ pub enum ProfileError {
     File(&'static str),
 }
 
-/// The most mappings with code that a profile names; code in others has no mapping.
-const MAPPINGS: usize = 256;
-/// Sites and frames of a site in the report of live blocks.
+/// How many sites the report of live blocks at exit names, and how many frames of each.
 const LEAKING_SITES: usize = 20;
 const LEAKING_FRAMES: usize = 8;
 
@@ -57,7 +54,7 @@ pub(super) fn prepare(heap: &Heap<Linux>) {
     let profile = heap.profile();
     if !profile.is_on() {
         profile.seed(Linux.now_ns() ^ (core::ptr::from_ref(profile).addr() as u64).rotate_left(32));
-        let (start, end) = own_library();
+        let (start, end) = maps::own_library();
         profile.set_own_code(start, end);
     }
 }
@@ -136,7 +133,7 @@ fn write_from(heap: &Heap<Linux>, path: &CStr) -> Result<(), ProfileError> {
     let mut snapshot = heap.profile_snapshot().ok_or(ProfileError::Unavailable)?;
     let written = report::replace(path, |file| {
         let mut sink = |bytes: &[u8]| file::write_all(file, bytes);
-        snapshot.write(&mut sink, file::unix_time_ns(), add_mappings)
+        snapshot.write(&mut sink, file::unix_time_ns(), maps::add_mappings)
     });
     snapshot.release(heap.os());
     written.map_err(ProfileError::File)
@@ -231,29 +228,10 @@ fn print_live(snapshot: &Snapshot) {
         // Writing to a `FixedBuffer` never fails.
         let _ = writeln!(text, "hz3: live at exit: about {bytes:.0} bytes in {objects:.0} blocks");
         for address in snapshot.stack(next.1).take(LEAKING_FRAMES) {
-            let _ = describe(address, 1, &mut text);
+            let _ = maps::describe_code(address, 1, &mut text);
         }
         text.print();
     }
-}
-
-/// Writes the file and the offset of an address's code, as `addr2line` takes them. The code begins
-/// `before` bytes before the address: a return address lies behind its call.
-pub(super) fn describe(address: usize, before: usize, out: &mut dyn Write) -> core::fmt::Result {
-    let mut written = Ok(());
-    let mut is_known = false;
-    file::each_line(c"/proc/self/maps", |line| {
-        if let Some(line) = MapsLine::parse(line)
-            && (line.start..line.end).contains(&address)
-        {
-            is_known = true;
-            let offset = address - line.start + line.offset - before;
-            written = write!(out, "hz3:   {address:#x} ")
-                .and_then(|()| write_bytes(out, line.name))
-                .and_then(|()| writeln!(out, "+{offset:#x}"));
-        }
-    });
-    if is_known { written } else { writeln!(out, "hz3:   {address:#x}") }
 }
 
 /// Installs the handler of the signal that asks for a dump, if one is configured and the program
@@ -273,157 +251,5 @@ pub(super) fn handle_signal() {
 extern "C" fn ask(_signal: c_int) {
     if let Some(heap) = existing_heap() {
         heap.profile().ask_for_dump();
-    }
-}
-
-/// A line of `/proc/self/maps`: `start-end rwxp offset device inode name`.
-struct MapsLine<'a> {
-    start: usize,
-    end: usize,
-    offset: usize,
-    is_code: bool,
-    name: &'a [u8],
-}
-
-impl<'a> MapsLine<'a> {
-    fn parse(line: &'a [u8]) -> Option<MapsLine<'a>> {
-        let mut fields = line.splitn(6, |&byte| byte == b' ');
-        let mut range = fields.next()?.split(|&byte| byte == b'-');
-        let (start, end) = (hexadecimal(range.next()?)?, hexadecimal(range.next()?)?);
-        let is_code = fields.next()?.get(2) == Some(&b'x');
-        let offset = hexadecimal(fields.next()?)?;
-        let name = fields.nth(2).unwrap_or_default().trim_ascii_start();
-        Some(MapsLine { start, end, offset, is_code, name })
-    }
-}
-
-fn hexadecimal(text: &[u8]) -> Option<usize> {
-    usize::from_str_radix(core::str::from_utf8(text).ok()?, 16).ok()
-}
-
-/// Adds the mappings with code to a profile; returns a function that finds the number of an
-/// address's mapping, 0 if it has none.
-fn add_mappings(encoder: &mut Encoder<'_>) -> impl Fn(usize) -> u64 + use<> {
-    let mut ranges = [(0, 0); MAPPINGS];
-    let mut count = 0;
-    // The start of the file that the latest lines map.
-    let (mut header, mut header_name, mut header_len) = (0, [0; 256], 0);
-    file::each_line(c"/proc/self/maps", |line| {
-        let Some(line) = MapsLine::parse(line) else { return };
-        let name = line.name.get(..256).unwrap_or(line.name);
-        if line.offset == 0 {
-            header = line.start;
-            header_len = name.len();
-            header_name[..header_len].copy_from_slice(name);
-        }
-        if !line.is_code || count == MAPPINGS {
-            return;
-        }
-        let mut build_id = FixedBuffer::<128>::new();
-        if !name.is_empty() && name == &header_name[..header_len] {
-            write_build_id(header, &mut build_id);
-        }
-        encoder.mapping(Mapping {
-            start: line.start as u64,
-            end: line.end as u64,
-            offset: line.offset as u64,
-            name: line.name,
-            build_id: build_id.as_bytes(),
-        });
-        ranges[count] = (line.start, line.end);
-        count += 1;
-    });
-    move |address| {
-        let is_in = |&(start, end): &(usize, usize)| (start..end).contains(&address);
-        ranges[..count].iter().position(is_in).map_or(0, |at| at as u64 + 1)
-    }
-}
-
-/// Writes the build id of the ELF file that is mapped at `start`, in hexadecimal digits; nothing if
-/// it has none. The mapping may vanish meanwhile.
-fn write_build_id(start: usize, out: &mut FixedBuffer<128>) {
-    const NOTE: u32 = 4;
-    const BUILD_ID: u32 = 3;
-    let word = |bytes: &[u8], at: usize| {
-        bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map_or(0, u32::from_le_bytes)
-    };
-    let mut header = [0; 64];
-    if !file::read_own_memory(start, &mut header) || !header.starts_with(b"\x7fELF") {
-        return;
-    }
-    let (headers, entry, count) = (word(&header, 32) as usize, header[54], header[56]);
-    for index in 0..usize::from(count.min(32)) {
-        let mut segment = [0; 56];
-        let at = start + headers + index * usize::from(entry);
-        if !file::read_own_memory(at, &mut segment) || word(&segment, 0) != NOTE {
-            continue;
-        }
-        // The first mapping of a file starts with the first address of its segments.
-        let (notes, bytes) = (word(&segment, 8) as usize, word(&segment, 32) as usize);
-        let mut note = [0; 256];
-        let note = &mut note[..bytes.min(256)];
-        if !file::read_own_memory(start + notes, note) {
-            continue;
-        }
-        let mut at = 0;
-        while at + 12 <= note.len() {
-            let (name, value) = (word(note, at) as usize, word(note, at + 4) as usize);
-            let first = at + 12 + name.next_multiple_of(4);
-            if word(note, at + 8) == BUILD_ID
-                && let Some(id) = note.get(first..first + value)
-            {
-                for byte in id {
-                    // Writing to a `FixedBuffer` never fails.
-                    let _ = write!(out, "{byte:02x}");
-                }
-                return;
-            }
-            at = first.saturating_add(value.next_multiple_of(4));
-        }
-    }
-}
-
-/// Returns the addresses of the shared library that contains hz3; an empty range if that is the
-/// program itself, whose frames all count.
-fn own_library() -> (usize, usize) {
-    let own = own_library as *const () as usize;
-    let mut name = [0; 256];
-    let mut len = 0;
-    file::each_line(c"/proc/self/maps", |line| {
-        if let Some(line) = MapsLine::parse(line)
-            && (line.start..line.end).contains(&own)
-        {
-            len = line.name.len().min(256);
-            name[..len].copy_from_slice(&line.name[..len]);
-        }
-    });
-    let mut program = [0; 256];
-    if len == 0 || file::read_link(c"/proc/self/exe", &mut program) == &name[..len] {
-        return (0, 0);
-    }
-    let mut range = (usize::MAX, 0);
-    file::each_line(c"/proc/self/maps", |line| {
-        if let Some(line) = MapsLine::parse(line)
-            && line.name == &name[..len]
-        {
-            range = (range.0.min(line.start), range.1.max(line.end));
-        }
-    });
-    range
-}
-
-#[cfg(test)]
-mod tests {
-    use super::MapsLine;
-
-    #[test]
-    fn a_line_of_maps_has_six_fields_and_a_name_with_spaces() {
-        let line = b"7f00a000-7f00b000 r-xp 00002000 fe:00 1234      /lib/a b.so";
-        let parsed = MapsLine::parse(line).expect("a line");
-        assert_eq!((parsed.start, parsed.end, parsed.offset), (0x7f00_a000, 0x7f00_b000, 0x2000));
-        assert!(parsed.is_code && parsed.name == b"/lib/a b.so");
-        let line = b"7f00a000-7f00b000 rw-p 00000000 00:00 0 ";
-        assert!(MapsLine::parse(line).is_some_and(|line| !line.is_code && line.name.is_empty()));
-        assert!(MapsLine::parse(b"").is_none());
     }
 }
