@@ -20,7 +20,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-use super::table::{Zeroed, cut};
+use super::table::{FreshMemory, Zeroed};
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN};
 use crate::os::lock::Lock;
 use crate::os::{Os, Refused, Span, rank, thread};
@@ -97,7 +97,8 @@ pub(crate) struct PlaceRecord {
     next: AtomicU32,
 }
 
-impl Zeroed for PlaceRecord {}
+// SAFETY: it consists of atomics.
+unsafe impl Zeroed for PlaceRecord {}
 
 /// The queue of free places.
 #[derive(Debug)]
@@ -198,7 +199,9 @@ impl Guards {
             unsafe { os.unmap(Span { start, bytes }) };
             return Err(Refused);
         };
-        let records = cut::<PlaceRecord>(&mut records.as_ptr(), PLACES);
+        // SAFETY: a fresh mapping of that length, which is never unmapped.
+        let mut memory = unsafe { FreshMemory::new(records, record_bytes) };
+        let records = memory.cut::<PlaceRecord>(PLACES);
         self.records.store(records.as_mut_ptr(), Ordering::Relaxed);
         self.page.store(page, Ordering::Relaxed);
         self.stride.store(stride, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use super::pprof::sample_type::{
     ALLOC_OBJECTS, ALLOC_SPACE, INUSE_OBJECTS, INUSE_SPACE, LIFETIME, PINNED_SPACE,
 };
 use super::pprof::{BUFFER_BYTES, Encoder, VALUES};
-use super::table::{Site, cut};
+use super::table::{FreshMemory, Site};
 use crate::os::{Os, Span};
 
 /// The sums of one site, in the order of the sample types of [`super::pprof`].
@@ -46,14 +46,15 @@ impl Snapshot {
             + BUFFER_BYTES;
         let bytes = bytes.next_multiple_of(os.page_size());
         let start: NonNull<u8> = os.map(bytes, os.page_size())?;
-        let mut rest = start.as_ptr();
+        // SAFETY: a fresh mapping of that length. `release` unmaps it together with the parts.
+        let mut rest = unsafe { FreshMemory::new(start, bytes) };
         let snapshot = Snapshot {
             mapping: Span { start, bytes },
-            values: cut(&mut rest, sites),
-            sites: cut(&mut rest, sites),
-            addresses: cut(&mut rest, addresses),
-            frames: cut(&mut rest, frames),
-            buffer: cut(&mut rest, BUFFER_BYTES),
+            values: rest.cut(sites),
+            sites: rest.cut(sites),
+            addresses: rest.cut(addresses),
+            frames: rest.cut(frames),
+            buffer: rest.cut(BUFFER_BYTES),
             rate: profile.rate(),
         };
         let table = profile.lock();

@@ -5,6 +5,8 @@
 //! until one is freed. If the sites are full, further stacks count for the site
 //! [`OTHER_SITE`].
 
+use core::ptr::NonNull;
+
 use crate::os::{Os, Refused};
 
 /// The most frames of a stack, innermost first.
@@ -164,13 +166,14 @@ impl Table {
             + (ALL_FRAMES + SITE_SLOTS + ADDRESS_SLOTS) * size_of::<u32>();
         let start =
             os.map(bytes.next_multiple_of(os.page_size()), os.page_size()).ok_or(Refused)?;
-        let mut rest = start.as_ptr();
-        self.records = cut(&mut rest, RECORDS);
-        self.sites = cut(&mut rest, SITES);
-        self.addresses = cut(&mut rest, ADDRESSES);
-        self.frames = cut(&mut rest, ALL_FRAMES);
-        self.site_slots = cut(&mut rest, SITE_SLOTS);
-        self.address_slots = cut(&mut rest, ADDRESS_SLOTS);
+        // SAFETY: a fresh mapping of at least that length, which is never unmapped.
+        let mut rest = unsafe { FreshMemory::new(start, bytes) };
+        self.records = rest.cut(RECORDS);
+        self.sites = rest.cut(SITES);
+        self.addresses = rest.cut(ADDRESSES);
+        self.frames = rest.cut(ALL_FRAMES);
+        self.site_slots = rest.cut(SITE_SLOTS);
+        self.address_slots = rest.cut(ADDRESS_SLOTS);
         Ok(())
     }
 
@@ -373,23 +376,53 @@ impl Table {
     }
 }
 
-/// Cuts `count` entries off the start of a fresh mapping.
-pub(super) fn cut<T: Zeroed>(rest: &mut *mut u8, count: usize) -> &'static mut [T] {
-    let start: *mut T = rest.cast();
-    *rest = rest.wrapping_add(count * size_of::<T>());
-    // SAFETY: the callers mapped room for all parts and cut each once, those of the strictest
-    // alignment first. The mapping is zero, which is a valid `T`, and outlives the parts.
-    unsafe { core::slice::from_raw_parts_mut(start, count) }
+/// Zeroed memory from which tables are cut, those of the strictest alignment first.
+pub(super) struct FreshMemory {
+    start: *mut u8,
+    bytes: usize,
+}
+
+impl FreshMemory {
+    /// Takes `bytes` bytes from `start` on.
+    ///
+    /// # Safety
+    /// The bytes are zero and the caller's alone, and stay mapped as long as a table is used.
+    pub(super) unsafe fn new(start: NonNull<u8>, bytes: usize) -> FreshMemory {
+        FreshMemory { start: start.as_ptr(), bytes }
+    }
+
+    /// Cuts a table of `count` entries off the start.
+    ///
+    /// # Panics
+    /// If the rest is too short, or does not start at a multiple of the alignment.
+    pub(super) fn cut<T: Zeroed>(&mut self, count: usize) -> &'static mut [T] {
+        let (start, bytes) = (self.start.cast::<T>(), count * size_of::<T>());
+        assert!(bytes <= self.bytes && start.is_aligned(), "a table does not fit");
+        self.start = self.start.wrapping_add(bytes);
+        self.bytes -= bytes;
+        // SAFETY: by the contract of `new` these bytes are zero, which is a valid `T`, and only
+        // this table has them.
+        unsafe { core::slice::from_raw_parts_mut(start, count) }
+    }
 }
 
 /// A type of which all zeros is a valid value.
-pub(super) trait Zeroed {}
-impl Zeroed for Record {}
-impl Zeroed for Site {}
-impl Zeroed for usize {}
-impl Zeroed for u32 {}
-impl Zeroed for u8 {}
-impl<const N: usize> Zeroed for [f64; N] {}
+///
+/// # Safety
+/// That is so.
+pub(super) unsafe trait Zeroed {}
+// SAFETY: it consists of numbers and a `bool`.
+unsafe impl Zeroed for Record {}
+// SAFETY: it consists of numbers.
+unsafe impl Zeroed for Site {}
+// SAFETY: a number.
+unsafe impl Zeroed for usize {}
+// SAFETY: a number.
+unsafe impl Zeroed for u32 {}
+// SAFETY: a number.
+unsafe impl Zeroed for u8 {}
+// SAFETY: numbers.
+unsafe impl<const N: usize> Zeroed for [f64; N] {}
 
 const _: () = assert!(size_of::<Record>().is_multiple_of(8) && size_of::<Site>().is_multiple_of(8));
 
