@@ -13,7 +13,7 @@
 
 extern int hz3_set(const char *, const char *) __attribute__((weak));
 
-/* The head of the page: see crates/hz3/src/thread/page.rs. */
+/* The head of the page: see crates/hz3/src/thread/stats_page.rs. */
 struct head {
     char magic[8];
     uint32_t version, bytes, sequence, pid, names_at, name_bytes, values_at, values, classes_at,

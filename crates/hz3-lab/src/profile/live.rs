@@ -1,9 +1,8 @@
 //! The heap profile of a running process, which the process itself writes into a file.
 
 use crate::failure::{Failure, Result};
-use crate::measure::page::{NO_PAGE, RemotePage};
-use crate::measure::stats_page::{NO_PAGE, RemotePage};
 use crate::measure::page_layout::answer;
+use crate::measure::stats_page::{NO_PAGE, RemotePage};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};

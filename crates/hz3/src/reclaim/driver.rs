@@ -74,7 +74,7 @@ pub(crate) struct Driver {
     /// How often the reclaimer must at least run while slow paths do, in milliseconds; 0 for never.
     look_ms: AtomicU32,
     /// Whether a slow path found the statistics page due for an update.
-    is_page_due: AtomicBool,
+    is_stats_page_due: AtomicBool,
 }
 
 /// One run of the reclaimer's thread.
@@ -99,7 +99,7 @@ impl Driver {
             last_tick: AtomicU64::new(0),
             next_tick: AtomicU64::new(0),
             look_ms: AtomicU32::new(0),
-            is_page_due: AtomicBool::new(false),
+            is_stats_page_due: AtomicBool::new(false),
         }
     }
 
@@ -117,8 +117,9 @@ impl Driver {
 
     /// Returns whether the caller must update the statistics page, once every tick at most.
     #[inline]
-    pub(crate) fn take_page_due(&self) -> bool {
-        self.is_page_due.load(Ordering::Relaxed) && self.is_page_due.swap(false, Ordering::Relaxed)
+    pub(crate) fn take_stats_page_due(&self) -> bool {
+        self.is_stats_page_due.load(Ordering::Relaxed)
+            && self.is_stats_page_due.swap(false, Ordering::Relaxed)
     }
 
     /// Returns the milliseconds between two ticks.
@@ -166,7 +167,7 @@ impl Driver {
             if self.first_state.load(Ordering::Relaxed) == OFF {
                 self.state.store(OFF, Ordering::Relaxed);
             }
-            self.is_page_due.store(true, Ordering::Relaxed);
+            self.is_stats_page_due.store(true, Ordering::Relaxed);
         }
         moved
     }

@@ -17,7 +17,6 @@ mod guard;
 pub(crate) mod limit;
 mod maps;
 mod metrics;
-mod page;
 mod pressure;
 mod process;
 pub(crate) mod profile;
@@ -25,6 +24,7 @@ mod reclaimer;
 mod report;
 mod shut;
 mod signal;
+mod stats_page;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use super::{guard, page, pressure, process, profile, tls};
+use super::{guard, pressure, process, profile, stats_page, tls};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::Os;
@@ -23,8 +23,8 @@ pub(super) fn poll(heap: &'static Heap<Linux>) {
     unsafe { heap.after_slow_path(front) };
     profile::poll(heap);
     guard::poll(heap);
-    if heap.driver().take_page_due() {
-        update_page(heap);
+    if heap.driver().take_stats_page_due() {
+        update_stats_page(heap);
     }
     #[cfg(feature = "check")]
     super::check::after_slow_path(heap);
@@ -40,8 +40,8 @@ pub(super) fn poll_kept(heap: &'static Heap<Linux>, cache: &ThreadCache) {
 
 #[cold]
 #[inline(never)]
-fn update_page(heap: &'static Heap<Linux>) {
-    page::update(heap, false);
+fn update_stats_page(heap: &'static Heap<Linux>) {
+    stats_page::update(heap, false);
 }
 
 #[cold]
@@ -86,7 +86,7 @@ fn work(heap: &'static Heap<Linux>, number: u32) {
         profile::poll(heap);
         guard::poll(heap);
         pressure::follow(heap);
-        page::update(heap, !goes_on);
+        stats_page::update(heap, !goes_on);
         if !goes_on {
             return;
         }

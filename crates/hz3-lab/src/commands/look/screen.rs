@@ -3,9 +3,8 @@
 use super::observation::Observation;
 use super::view;
 use crate::failure::{Failure, Result};
-use crate::measure::page::RemotePage;
-use crate::measure::stats_page::RemotePage;
 use crate::measure::signals::Interruption;
+use crate::measure::stats_page::RemotePage;
 use crate::text::out;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};

@@ -45,7 +45,7 @@ type Request = page_layout::Request<AtomicU32, [AtomicU8; COMMAND_BYTES]>;
 
 /// The page. All zeros are valid.
 #[repr(C)]
-pub(crate) struct Page {
+pub(crate) struct StatsPage {
     head: Head<AtomicU32, AtomicU64>,
     request: Request,
     values: [AtomicU64; VALUES],
@@ -56,7 +56,7 @@ pub(crate) struct Page {
 
 /// The page of this process; null until the first update, which comes with the first tick.
 #[unsafe(export_name = "hz3_statistics_page")]
-pub(crate) static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
+pub(crate) static PAGE: AtomicPtr<StatsPage> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Held while a thread writes the page. No thread waits for it.
 static WRITING: AtomicBool = AtomicBool::new(false);
@@ -92,12 +92,12 @@ pub(super) fn update(heap: &'static Heap<Linux>, rests: bool) {
     WRITING.store(false, Ordering::Release);
 }
 
-/// In a forked child: the thread that may have been writing is not in this process.
+/// In a forked child: forgets the thread that may have been writing.
 pub(super) fn forget_other_threads() {
     WRITING.store(false, Ordering::Relaxed);
 }
 
-fn existing() -> Option<&'static Page> {
+fn existing() -> Option<&'static StatsPage> {
     // Acquire pairs with the release store in `create`.
     let page = PAGE.load(Ordering::Acquire);
     // SAFETY: the pointer is null or leads to the page that `create` mapped, which stays.
@@ -106,9 +106,9 @@ fn existing() -> Option<&'static Page> {
 
 /// Maps the page. The caller holds [`WRITING`].
 #[cold]
-fn create() -> Option<&'static Page> {
-    let bytes = size_of::<Page>().next_multiple_of(Linux.page_size());
-    let place: NonNull<Page> = Linux.map_apart(bytes, MAPPING)?.cast();
+fn create() -> Option<&'static StatsPage> {
+    let bytes = size_of::<StatsPage>().next_multiple_of(Linux.page_size());
+    let place: NonNull<StatsPage> = Linux.map_apart(bytes, MAPPING)?.cast();
     // SAFETY: a fresh mapping of that size, page-aligned, which is never unmapped; all zeros are a
     // valid page.
     let page = unsafe { place.as_ref() };
@@ -118,7 +118,7 @@ fn create() -> Option<&'static Page> {
     Some(page)
 }
 
-impl Page {
+impl StatsPage {
     /// Writes the head, the names and the sizes of the classes.
     fn describe(&self, bytes: usize) {
         let head = &self.head;
@@ -127,17 +127,17 @@ impl Page {
         for (place, value) in [
             (&head.version, VERSION as usize),
             (&head.bytes, bytes),
-            (&head.names_at, core::mem::offset_of!(Page, names)),
+            (&head.names_at, core::mem::offset_of!(StatsPage, names)),
             (&head.name_bytes, names.at),
-            (&head.values_at, core::mem::offset_of!(Page, values)),
+            (&head.values_at, core::mem::offset_of!(StatsPage, values)),
             (&head.values, names.count),
-            (&head.classes_at, core::mem::offset_of!(Page, classes)),
+            (&head.classes_at, core::mem::offset_of!(StatsPage, classes)),
             (&head.classes, CLASSES),
             (&head.class_words, self.classes[0].len()),
-            (&head.threads_at, core::mem::offset_of!(Page, threads)),
+            (&head.threads_at, core::mem::offset_of!(StatsPage, threads)),
             (&head.threads, THREADS),
             (&head.thread_words, self.threads[0].len()),
-            (&head.request_at, core::mem::offset_of!(Page, request)),
+            (&head.request_at, core::mem::offset_of!(StatsPage, request)),
             (&head.command_bytes, COMMAND_BYTES),
         ] {
             place.store(to_u32(value), Ordering::Relaxed);
@@ -286,13 +286,13 @@ fn values(stats: &Stats, extra: &Extra, mut each: impl FnMut(&'static str, u64))
 
 /// Writes the list of names.
 struct Names<'a> {
-    page: &'a Page,
+    page: &'a StatsPage,
     at: usize,
     count: usize,
 }
 
 impl Names<'_> {
-    /// Adds a name, unless the page is full.
+    /// Adds a name, unless the page is full, which a test rules out.
     fn add(&mut self, name: &str) {
         let end = self.at + name.len() + 1;
         if end > NAME_BYTES || self.count == VALUES {
@@ -307,7 +307,7 @@ impl Names<'_> {
 
 /// Fills the tables of classes and threads.
 struct Rows<'a> {
-    page: &'a Page,
+    page: &'a StatsPage,
     threads: usize,
 }
 
@@ -345,12 +345,12 @@ fn add(word: &AtomicU64, value: u64) {
     set(word, get(word) + value);
 }
 
-// The names fit, so a full page is no case: the tests count them.
-const _: () = assert!(size_of::<Page>() as u64 <= page_layout::MAX_BYTES / 4);
+// A reader copies at most `MAX_BYTES`. This leaves room for what later versions add.
+const _: () = assert!(size_of::<StatsPage>() as u64 <= page_layout::MAX_BYTES / 4);
 
 #[cfg(test)]
 mod tests {
-    use super::{Extra, NAME_BYTES, Page, VALUES, values};
+    use super::{Extra, NAME_BYTES, StatsPage, VALUES, values};
     use crate::stats::Stats;
 
     #[test]
@@ -361,6 +361,6 @@ mod tests {
             bytes += name.len() + 1;
         });
         assert!(count <= VALUES && bytes <= NAME_BYTES, "{count} values, {bytes} bytes of names");
-        assert!(count > 60, "{}", size_of::<Page>());
+        assert!(count > 60, "{}", size_of::<StatsPage>());
     }
 }
