@@ -4,8 +4,18 @@ use super::Finding;
 use super::source::{Tree, code, words};
 
 /// The names of policy files, wherever they are in crate hz3.
-const POLICY: [&str; 8] =
-    ["aging", "capacity", "decay", "options", "policy", "queue", "scan", "stats"];
+const POLICY: [&str; 10] = [
+    "ageing",
+    "capacity",
+    "options",
+    "policy",
+    "prefault_policy",
+    "queue",
+    "slack",
+    "stats",
+    "tick",
+    "trim",
+];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -12,7 +12,7 @@
 //!
 //! Nothing here is called from the hot path.
 
-mod aging;
+mod ageing;
 pub(crate) mod driver;
 #[cfg(feature = "experiments")]
 mod experiments;

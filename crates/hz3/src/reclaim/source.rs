@@ -279,7 +279,7 @@ impl<O: Os> HoleSource<'_, O> {
     /// Returns whether slabs wait for another ageing.
     pub(super) fn are_ageing(&self) -> bool {
         let segments = self.0.segments;
-        (0..segments.segment_count()).any(|segment| segments.has_aging_slabs(segment))
+        (0..segments.segment_count()).any(|segment| segments.has_ageing_slabs(segment))
     }
 
     /// Returns the chunks below the frontier.

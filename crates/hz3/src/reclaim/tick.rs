@@ -10,7 +10,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::aging::Aging;
+use super::ageing::Ageing;
 use super::pass::Scope;
 use super::source::Layers;
 use super::{Next, Reclaim};
@@ -30,7 +30,7 @@ pub(super) struct Ticks {
 
 #[derive(Debug)]
 pub(super) struct Pace {
-    aging: Aging,
+    ageing: Ageing,
     /// Free dirty pages that the last ageing left.
     left_dirty: u64,
     /// Free dirty pages that cannot be given back and are no reason for another tick.
@@ -42,7 +42,7 @@ impl Ticks {
     /// Takes the time between two ticks while there is work, in milliseconds.
     pub(super) const fn new(tick_ms: u64) -> Ticks {
         Ticks {
-            pace: Lock::new(Pace { aging: Aging::new(tick_ms), left_dirty: 0, stuck_dirty: 0 }),
+            pace: Lock::new(Pace { ageing: Ageing::new(tick_ms), left_dirty: 0, stuck_dirty: 0 }),
             count: AtomicU64::new(0),
             idle_class_bytes: AtomicU64::new(0),
             retired_bytes: AtomicU64::new(0),
@@ -93,18 +93,18 @@ impl Reclaim {
         let is_busy = moved.caches.is_active;
         let now_ms = layers.os().now_ms();
         self.slack.lower_after_quiet(now_ms);
-        pace.aging.set_tick_ms(u64::from(self.driver.tick_ms()));
-        if pace.aging.tick(now_ms, layers.segments().refaulted_pages(), is_busy) {
+        pace.ageing.set_tick_ms(u64::from(self.driver.tick_ms()));
+        if pace.ageing.tick(now_ms, layers.segments().refaulted_pages(), is_busy) {
             self.age(layers, pace);
         }
         let work = is_busy || moved.stolen_bytes() > 0 || moved.transfers.is_active;
-        if work || Self::is_aging(layers, pace.stuck_dirty) { Next::Tick } else { Next::Rest }
+        if work || Self::is_ageing(layers, pace.stuck_dirty) { Next::Tick } else { Next::Rest }
     }
 
     /// Purges old pages and holes, and ages the others.
     fn age<O: Os>(&self, layers: Layers<'_, O>, pace: &mut Pace) {
         let purged = self.pass(layers, Scope::OLD_PAGES).purged_pages();
-        pace.aging.note_purge(purged);
+        pace.ageing.note_purge(purged);
         let left = layers.segments().dirty_pages();
         let is_stuck = purged == 0 && left == pace.left_dirty;
         pace.stuck_dirty = if is_stuck { left } else { 0 };
@@ -113,7 +113,7 @@ impl Reclaim {
     }
 
     /// Returns whether free pages or holes wait for an ageing. Stuck pages do not count.
-    fn is_aging<O: Os>(layers: Layers<'_, O>, stuck_dirty: u64) -> bool {
+    fn is_ageing<O: Os>(layers: Layers<'_, O>, stuck_dirty: u64) -> bool {
         layers.segments().dirty_pages() > stuck_dirty || layers.holes().are_ageing()
     }
 
@@ -121,6 +121,6 @@ impl Reclaim {
     pub(super) fn is_settled<O: Os>(&self, layers: Layers<'_, O>) -> bool {
         let stuck = self.ticks.pace.try_lock().map_or(0, |pace| pace.stuck_dirty);
         let has_blocks = |cache: &ThreadCache| cache.is_active() || cache.cached_bytes() > 0;
-        !layers.registry.iter().any(has_blocks) && !Self::is_aging(layers, stuck)
+        !layers.registry.iter().any(has_blocks) && !Self::is_ageing(layers, stuck)
     }
 }

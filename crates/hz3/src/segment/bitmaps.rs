@@ -256,7 +256,7 @@ impl Tables {
     }
 
     /// Returns whether slabs of a segment had traffic and are not quiet yet.
-    pub(super) fn has_aging_slabs(&self, segment: usize) -> bool {
+    pub(super) fn has_ageing_slabs(&self, segment: usize) -> bool {
         let meta = self.segment(segment);
         meta.traffic.load(Ordering::Relaxed) | meta.previous_traffic.load(Ordering::Relaxed) != 0
     }

@@ -85,7 +85,7 @@ impl<O: Os> Segments<O> {
     }
 
     /// Returns whether slabs of a segment had traffic and are not quiet yet.
-    pub(crate) fn has_aging_slabs(&self, segment: usize) -> bool {
-        self.tables().has_aging_slabs(segment)
+    pub(crate) fn has_ageing_slabs(&self, segment: usize) -> bool {
+        self.tables().has_ageing_slabs(segment)
     }
 }

@@ -152,8 +152,8 @@ fn a_slab_that_had_traffic_is_quiet_after_two_ageings() {
     let segments = fake_segments(2);
     let run = segments.take(SizeClass::of_size(64).slab_pages(), Fit::Chunks).expect("room");
     segments.tables().note_traffic(run.start.chunk());
-    assert!(segments.has_aging_slabs(0));
+    assert!(segments.has_ageing_slabs(0));
     assert_eq!(segments.age_slabs(0).count(), 0);
     assert_eq!(segments.age_slabs(0).collect::<Vec<_>>(), [run.start.chunk()]);
-    assert!(!segments.has_aging_slabs(0));
+    assert!(!segments.has_ageing_slabs(0));
 }
