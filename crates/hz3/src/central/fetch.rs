@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use super::bin::BinView;
 use super::blocks::Blocks;
 use super::slab::Slab;
-use super::{Central, policy};
+use super::{Central, prefault_policy};
 use crate::base::size_class::SizeClass;
 use crate::base::sync::Slot;
 use crate::base::units::to_u64;
@@ -69,7 +69,7 @@ impl Central {
     fn open_slab<O: Os>(&self, segments: &Segments<O>, shard: usize, class: SizeClass) -> bool {
         let Some(run) = segments.take(class.slab_pages(), Fit::Chunks) else { return false };
         let bin = self.bin(shard, class);
-        let should_prefault = policy::should_prefault(class, || bin.state.lock().slabs());
+        let should_prefault = prefault_policy::should_prefault(class, || bin.state.lock().slabs());
         let prefaulted = should_prefault && segments.prefault(run);
         let first = Blocks::lay(segments.tables(), run, class, shard_id(shard));
         let mut state = bin.state.lock();

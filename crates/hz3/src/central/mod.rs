@@ -35,7 +35,7 @@ mod fetch;
 mod grouping;
 pub(crate) mod holes;
 mod pinned;
-mod policy;
+mod prefault_policy;
 mod put;
 pub(crate) mod slab;
 mod utilization;
