@@ -32,7 +32,8 @@ impl ThreadCache {
         overages: u32,
         most: u32,
     ) -> Decayed {
-        decay(&mut Owned { cache: self, cold: self.cold.lock(), below }, overages, most)
+        // SAFETY: the caller owns the cache.
+        decay(&mut unsafe { Owned::lock(self, below) }, overages, most)
     }
 
     /// S64: puts up to `most` blocks back into their slabs, smallest classes first. Returns how
@@ -41,7 +42,8 @@ impl ThreadCache {
     /// # Safety
     /// The caller owns the cache.
     pub(crate) unsafe fn dump<O: Os>(&self, below: Below<'_, O>, most: u32) -> u64 {
-        dump(&mut Owned { cache: self, cold: self.cold.lock(), below }, most)
+        // SAFETY: the caller owns the cache.
+        dump(&mut unsafe { Owned::lock(self, below) }, most)
     }
 }
 

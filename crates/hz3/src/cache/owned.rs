@@ -12,14 +12,22 @@ use crate::base::size_class::SizeClass;
 use crate::os::lock::Guard;
 use crate::os::{Os, rank};
 
-/// A cache, locked by its owner.
+/// A cache that its owner has locked, by [`Owned::lock`].
 pub(super) struct Owned<'a, O> {
     pub(super) cache: &'a ThreadCache,
     pub(super) cold: Guard<'a, ColdState, { rank::CACHE }>,
     pub(super) below: Below<'a, O>,
 }
 
-impl<O: Os> Owned<'_, O> {
+impl<'a, O: Os> Owned<'a, O> {
+    /// Locks a cache.
+    ///
+    /// # Safety
+    /// The calling thread owns the cache, or no thread does.
+    pub(super) unsafe fn lock(cache: &'a ThreadCache, below: Below<'a, O>) -> Owned<'a, O> {
+        Owned { cache, cold: cache.cold.lock(), below }
+    }
+
     /// Returns half of a class's capacity, in blocks; at least 1.
     fn half(&self, class: SizeClass) -> usize {
         self.cold.capacity.half(class)
@@ -117,7 +125,8 @@ impl<O: Os> Owned<'_, O> {
         for slot in &batch[..count] {
             check_block(self.below, class, slot.load(Ordering::Relaxed));
         }
-        stack.raise_top(count);
+        // SAFETY: this thread owns the cache and holds its lock; the fetch filled these slots.
+        unsafe { stack.raise_top(count) };
     }
 
     /// Passes the `count` oldest blocks of a class to central, or all if there are fewer.

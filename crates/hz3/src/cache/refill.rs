@@ -37,7 +37,8 @@ impl ThreadCache {
         below: Below<'_, O>,
         class: SizeClass,
     ) -> Option<*mut u8> {
-        let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
+        // SAFETY: the caller owns the cache.
+        let mut owned = unsafe { Owned::lock(self, below) };
         let stack = self.stack(class);
         stack.undo_pop();
         owned.disarm(class);
@@ -79,7 +80,8 @@ impl ThreadCache {
         class: SizeClass,
         block: *mut u8,
     ) -> Result<(), AlreadyCached> {
-        let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
+        // SAFETY: the caller owns the cache.
+        let mut owned = unsafe { Owned::lock(self, below) };
         let stack = self.stack(class);
         // SAFETY: this thread owns the cache and holds its lock.
         if unsafe { stack.is_among_two_newest(block) } {
@@ -105,7 +107,8 @@ impl ThreadCache {
     /// # Safety
     /// The caller owns the cache, or no thread does.
     pub(crate) unsafe fn drain<O: Os>(&self, below: Below<'_, O>) {
-        let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
+        // SAFETY: the caller owns the cache, or no thread does.
+        let mut owned = unsafe { Owned::lock(self, below) };
         for class in SizeClass::all() {
             if self.stack(class).len() > 0 {
                 owned.flush(class, usize::MAX);
@@ -262,7 +265,8 @@ impl ThreadCache {
     /// The caller owns the cache.
     pub(crate) unsafe fn shrink_to_initial<O: Os>(&self, below: Below<'_, O>) {
         self.steal_runs(below);
-        let mut owned = Owned { cache: self, cold: self.cold.lock(), below };
+        // SAFETY: the caller owns the cache.
+        let mut owned = unsafe { Owned::lock(self, below) };
         if core::mem::replace(&mut owned.cold.only_frees, true) {
             // No class has grown since the last call.
             return;

@@ -271,7 +271,8 @@ impl Stack {
         // SAFETY: the caller's promise.
         let Some(slot) = unsafe { self.room() }.first() else { return false };
         slot.store(block, Ordering::Relaxed);
-        self.raise_top(1);
+        // SAFETY: the caller's promise; the slot is filled.
+        unsafe { self.raise_top(1) };
         true
     }
 
@@ -325,11 +326,14 @@ impl Stack {
 
     /// Owner, under the lock: raises `top` after the caller filled `count` slots of
     /// [`Stack::room`].
-    pub(crate) fn raise_top(&self, count: usize) {
+    ///
+    /// # Safety
+    /// The caller is the owner, holds the lock, and has filled that many slots.
+    pub(crate) unsafe fn raise_top(&self, count: usize) {
         let top = self.top.load(Ordering::Relaxed);
         // Release pairs with the acquire loads of `top` in `claim` and `settle`.
         self.top.store(top.wrapping_add(count), Ordering::Release);
-        // SAFETY: the caller is the owner and holds the lock.
+        // SAFETY: the caller's promise.
         unsafe { self.reload_newest() };
     }
 
@@ -346,7 +350,7 @@ impl Stack {
     /// A barrier on all threads must run between this and [`Stack::settle`].
     pub(crate) fn claim(&self) -> Claim {
         let start = self.base.load(Ordering::Relaxed);
-        // Acquire pairs with the release store of `top` in `push`.
+        // Acquire pairs with the release stores of `top` in `push` and `raise_top`.
         let seen = self.top.load(Ordering::Acquire);
         if seen.addr() > start.addr() {
             self.set_base(seen);
@@ -359,7 +363,8 @@ impl Stack {
     pub(crate) fn settle(&self, claim: Claim) -> Batch {
         // `claim` set `base` to the `top` that it saw, unless the stack was empty.
         let seen = self.base.load(Ordering::Relaxed);
-        // Acquire pairs with the release store of `top` in `push`.
+        // Acquire pairs with the release stores of `top` in `push`, `raise_top`, `pop` and
+        // `undo_pop`.
         let now = self.top.load(Ordering::Acquire);
         let end = if now.addr() < seen.addr() { now } else { seen };
         if end.addr() <= claim.start.addr() {
