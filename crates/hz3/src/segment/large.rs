@@ -8,8 +8,8 @@
 use core::ptr::NonNull;
 
 use super::Segments;
-use super::arena::{Arena, PAGE_COST};
-use super::pages::{Alignment, Fit, PageHeap};
+use super::arena::PAGE_COST;
+use super::pages::{Alignment, Fit};
 use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, to_u64, to_usize};
 use crate::os::{Os, Refused, Span};
 
@@ -236,9 +236,8 @@ impl<O: Os> Segments<O> {
                 return false;
             }
             let mut growth = self.growth.lock();
-            let frontier = self.arena.frontier();
-            let tail = PageHeap::tail(self.tables(), frontier, Arena::<O>::first_page());
-            if run.end() + tail != frontier {
+            let tail = self.tail();
+            if run.end() + tail != self.arena.frontier() {
                 return false;
             }
             let missing = Pages::new(more.get().saturating_sub(tail.get()).max(1));

@@ -227,11 +227,7 @@ impl<O: Os> Segments<O> {
             Fit::Chunks => Pages::new(CHUNK_PAGES),
             Fit::Aligned(align) => align.pages,
         };
-        let frontier = self.arena.frontier();
-        let tail = {
-            let _pages = self.pages.lock();
-            PageHeap::tail(self.tables(), frontier, Arena::<O>::first_page())
-        };
+        let tail = self.tail();
         let needed = (pages + slack).get().saturating_sub(tail.get()).max(1);
         let new = self.grow(&mut growth, Pages::new(needed))?;
         let mut heap = self.pages.lock();
@@ -246,6 +242,13 @@ impl<O: Os> Segments<O> {
         heap.give(self.tables(), more, Pages::ZERO, self.arena.frontier());
         self.take_free(&mut heap, pages, fit)
     }
+    /// Returns the number of free pages right below the frontier. The caller holds the lock
+    /// `growth`, so the frontier stays.
+    fn tail(&self) -> Pages {
+        let _pages = self.pages.lock();
+        PageHeap::tail(self.tables(), self.arena.frontier(), Arena::<O>::first_page())
+    }
+
 
     /// Commits at least `pages` more pages. The new run is clean and belongs to the caller.
     fn grow(&self, growth: &mut Growth, pages: Pages) -> Option<Run> {
