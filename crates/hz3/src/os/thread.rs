@@ -113,7 +113,8 @@ pub(crate) fn sleep(word: &AtomicU32, value: u32, ms: u32) -> bool {
     }
     // A filter of system calls refuses the futex, so the thread cannot be woken early.
     // SAFETY: the time is valid; the remaining time is not asked for.
-    unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) == 0 || errno::get() == libc::EINTR }
+    let slept = unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) } == 0;
+    slept || errno::get() == libc::EINTR
 }
 
 /// Makes a system call with valid arguments and ignores its result.
