@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::Path;
 
 /// The most bytes of a profile, unpacked. A file of a few KiB can hold terabytes of zeros.
-const MOST_BYTES: u64 = 1 << 30;
+const MAX_BYTES: u64 = 1 << 30;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How the text forms begin that jemalloc, gperftools and Go's `debug=1` write.
 const TEXT_FORMS: [&[u8]; 3] = [b"heap profile:", b"heap_v2/", b"--- "];
@@ -36,8 +36,8 @@ fn unpacked(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
         return Ok(bytes);
     }
     let mut plain = Vec::new();
-    MultiGzDecoder::new(bytes.as_slice()).take(MOST_BYTES + 1).read_to_end(&mut plain)?;
-    if plain.len() as u64 > MOST_BYTES {
+    MultiGzDecoder::new(bytes.as_slice()).take(MAX_BYTES + 1).read_to_end(&mut plain)?;
+    if plain.len() as u64 > MAX_BYTES {
         return Err(std::io::Error::other("more than 1 GiB"));
     }
     Ok(plain)

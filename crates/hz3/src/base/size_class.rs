@@ -58,7 +58,7 @@ impl StartTest {
     /// The test of [`SizeClass::NONE`], which admits every address.
     pub(crate) const NONE: StartTest = StartTest(0);
     /// The largest product of an offset where a block starts. All other products are larger.
-    const MOST: u64 = i32::MAX as u64;
+    const MAX_PRODUCT: u64 = i32::MAX as u64;
 
     const fn new(block_bytes: usize, slab_chunks: u32) -> StartTest {
         let lowest_bit = block_bytes & block_bytes.wrapping_neg();
@@ -76,7 +76,7 @@ impl StartTest {
         const { assert!(CHUNK_BYTES == 1 << u16::BITS) }
         #[expect(clippy::cast_possible_truncation, reason = "the offset in the chunk")]
         let offset = u64::from(address as u16);
-        offset.wrapping_mul(self.0) <= Self::MOST
+        offset.wrapping_mul(self.0) <= Self::MAX_PRODUCT
     }
 }
 

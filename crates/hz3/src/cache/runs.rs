@@ -10,7 +10,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::base::units::{PageIndex, Pages, Run, to_u64, to_usize};
-use crate::segment::length_bin::{BINS, LONGEST, length_bin};
+use crate::segment::length_bin::{BINS, MAX_BINNED, length_bin};
 
 /// Slots of a bin.
 const WAYS: usize = 2;
@@ -78,7 +78,7 @@ impl RunCache {
 
     /// Sets the limit of the bytes held; more than [`LONGEST`] counts as that.
     pub(crate) fn set_limit(&self, bytes: usize) {
-        let pages = Pages::containing(bytes).map_or(LONGEST, |pages| pages.min(LONGEST));
+        let pages = Pages::containing(bytes).map_or(MAX_BINNED, |pages| pages.min(MAX_BINNED));
         self.most.store(pages.get(), Ordering::Relaxed);
     }
 
@@ -237,7 +237,7 @@ impl RunCache {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, RunCache, length_bin};
+    use super::{MAX_BINNED, RunCache, length_bin};
     use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run};
     use std::vec::Vec;
 
@@ -277,7 +277,7 @@ mod tests {
         let refused = || panic!("claimed a run without room for it");
         assert!(!put_if(run(300, 16), &refused), "both slots are full");
         assert!(!put_if(run(300, 70), &refused), "more than the limit");
-        assert!(!put_if(run(300, 2 * LONGEST.get()), &refused), "too long");
+        assert!(!put_if(run(300, 2 * MAX_BINNED.get()), &refused), "too long");
         let mut evicted = Vec::new();
         cache.put(run(300, 101), |run| evicted.push(run));
         assert_eq!(evicted, [run(300, 101)], "a run above the limit evicts no other");

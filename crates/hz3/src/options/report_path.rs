@@ -6,11 +6,11 @@ use core::fmt::Write;
 use crate::base::fixed_buffer::FixedBuffer;
 
 /// The longest path that is accepted, in bytes.
-const LONGEST: usize = 255;
+const MAX_PATH: usize = 255;
 
-/// The longest path of a process, in bytes: each `%p` becomes at most ten digits. There is
-/// room for a suffix.
-const LONGEST_OF_PROCESS: usize = 5 * LONGEST + 32;
+/// The longest path of a process, in bytes: each `%p` becomes at most ten digits. There is room for
+/// a suffix.
+const MAX_PROCESS_PATH: usize = 5 * MAX_PATH + 32;
 
 /// The absolute path of a file that hz3 writes, of at most 255 bytes.
 ///
@@ -19,7 +19,7 @@ const LONGEST_OF_PROCESS: usize = 5 * LONGEST + 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportPath {
     /// The path, followed by at least one NUL.
-    bytes: [u8; LONGEST + 1],
+    bytes: [u8; MAX_PATH + 1],
 }
 
 impl ReportPath {
@@ -38,10 +38,10 @@ impl ReportPath {
 
     /// Returns the path as [`ReportPath::new`] does; the bytes need not be UTF-8.
     pub(super) const fn from_bytes(path: &[u8]) -> Option<ReportPath> {
-        if path.is_empty() || path[0] != b'/' || path.len() > LONGEST {
+        if path.is_empty() || path[0] != b'/' || path.len() > MAX_PATH {
             return None;
         }
-        let mut bytes = [0; LONGEST + 1];
+        let mut bytes = [0; MAX_PATH + 1];
         let mut at = 0;
         while at < path.len() {
             if path[at] == 0 {
@@ -84,7 +84,7 @@ impl ReportPath {
 /// The path of a file that one process writes.
 #[derive(Debug)]
 pub(crate) struct ProcessPath {
-    path: FixedBuffer<LONGEST_OF_PROCESS>,
+    path: FixedBuffer<MAX_PROCESS_PATH>,
     /// Whether it has the number of the process.
     has_number: bool,
 }
@@ -112,7 +112,7 @@ impl ProcessPath {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, ReportPath};
+    use super::{MAX_PATH, ReportPath};
     use std::string::String;
 
     #[test]
@@ -126,12 +126,12 @@ mod tests {
             let path = ReportPath::new(path).expect("a path").of_process(u32::MAX, is_forked);
             assert_eq!(path.as_c_str().to_str(), Ok(expected));
         }
-        let longest = String::from("/") + &"%p".repeat(LONGEST / 2);
+        let longest = String::from("/") + &"%p".repeat(MAX_PATH / 2);
         let path = ReportPath::new(&longest).expect("a path").of_process(u32::MAX, true);
         let path = path.beside(u32::MAX);
         assert_eq!(
             path.as_c_str().to_bytes().len(),
-            1 + LONGEST / 2 * 10 + ".4294967295.tmp".len()
+            1 + MAX_PATH / 2 * 10 + ".4294967295.tmp".len()
         );
     }
 
@@ -140,7 +140,7 @@ mod tests {
         for wrong in ["", "relative", "./x", "/a\0b"] {
             assert_eq!(ReportPath::new(wrong), None, "{wrong:?}");
         }
-        let longest = String::from("/") + &"a".repeat(LONGEST - 1);
+        let longest = String::from("/") + &"a".repeat(MAX_PATH - 1);
         let path = ReportPath::new(&longest).expect("the longest");
         assert_eq!(path.as_c_str().to_bytes(), longest.as_bytes());
         assert_eq!(ReportPath::new(&(longest + "a")), None);

@@ -21,18 +21,18 @@ mod kept {
     use crate::os::static_tls::static_tls;
 
     /// The most locks that a thread may hold at once.
-    const MOST: usize = 16;
+    const MAX_HELD: usize = 16;
 
     /// The ranks and the addresses of the locks, in the order in which the thread took them. All
     /// zeros if it holds none.
     pub(in crate::os) struct List {
         count: usize,
-        locks: [(u8, usize); MOST],
+        locks: [(u8, usize); MAX_HELD],
     }
 
     static_tls! {
         /// The list of each thread.
-        struct Lists: [List; 1] = [List { count: 0, locks: [(0, 0); MOST] }];
+        struct Lists: [List; 1] = [List { count: 0, locks: [(0, 0); MAX_HELD] }];
         "__hz3_lock_list", ".tbss.hz3_lock_list,\"awT\",%nobits",
         [".zero {bytes}"], []
     }

@@ -28,7 +28,7 @@ use crate::os::{Os, Refused, Span, rank, thread};
 /// Places of the mapping. Each has at most two mappings of the kernel's, of 65,530 by default.
 const PLACES: usize = 1024;
 /// The most places that are live at once; further samples are ordinary blocks.
-const MOST_LIVE: usize = 768;
+const MAX_LIVE: usize = 768;
 /// The frames of a stack that a record keeps, innermost first.
 const KEPT_FRAMES: usize = 32;
 /// The value of the bytes between a block and the ends of its pages.
@@ -427,7 +427,7 @@ impl Guards {
     /// Takes a free place, the one that is free for the longest time.
     fn take(&self) -> Option<Place> {
         let mut queue = self.queue.lock();
-        if queue.live >= MOST_LIVE {
+        if queue.live >= MAX_LIVE {
             return None;
         }
         let place = if queue.fresh < PLACES {

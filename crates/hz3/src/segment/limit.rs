@@ -17,10 +17,10 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::options::{Config, Limit, LimitMode};
 
-/// The heap is near its limit when less than this part of the limit is left: an eighth.
-const NEAR_PART: u64 = 8;
-/// After a release, pressure rises again when this part of the limit more is held: a 64th.
-const GRAIN_PART: u64 = 64;
+/// The heap is near its limit when less than an eighth of the limit is left.
+const NEAR_DIVISOR: u64 = 8;
+/// After a release, pressure rises again when a 64th of the limit more is held.
+const STEP_DIVISOR: u64 = 64;
 
 /// The limit and the state of the pressure.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl MemoryLimit {
     /// once.
     pub(crate) fn is_near(&self, held: u64) -> bool {
         let soft = self.soft.load(Ordering::Relaxed);
-        soft < u64::MAX && held >= soft - soft / NEAR_PART
+        soft < u64::MAX && held >= soft - soft / NEAR_DIVISOR
     }
 
     /// Returns whether the heap may hold `held` bytes, and raises the pressure if they are near the
@@ -140,8 +140,8 @@ impl MemoryLimit {
     /// Pressure rises next when a grain more than `held` is held, but not before the limit is near.
     fn set_next_pressure(&self, held: u64) {
         let soft = self.soft.load(Ordering::Relaxed);
-        let near = soft - soft / NEAR_PART;
-        let next = near.max(held.saturating_add(soft / GRAIN_PART));
+        let near = soft - soft / NEAR_DIVISOR;
+        let next = near.max(held.saturating_add(soft / STEP_DIVISOR));
         self.next_pressure.store(next, Ordering::Relaxed);
     }
 }

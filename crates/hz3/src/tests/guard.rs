@@ -14,7 +14,7 @@ use crate::options::Config;
 use crate::os::fake::Fake;
 use crate::profiler::guards::{Kind, Misuse};
 
-const MOST_LIVE: usize = 768;
+const MAX_LIVE: usize = 768;
 const PLACES: usize = 1024;
 
 fn guarded_heap() -> Heap<Fake> {
@@ -76,16 +76,16 @@ fn live_guards_are_bounded_and_a_freed_place_waits() {
         return;
     }
     let heap = guarded_heap();
-    let mut blocks: Vec<_> = (0..MOST_LIVE).map(|_| allocate(&heap, 100, 16)).collect();
+    let mut blocks: Vec<_> = (0..MAX_LIVE).map(|_| allocate(&heap, 100, 16)).collect();
     assert!(blocks.iter().all(|&block| is_guarded(&heap, block)));
     let ordinary = allocate(&heap, 100, 16);
     assert!(!is_guarded(&heap, ordinary), "more live guards than the bound");
     let place = |block: &NonNull<u8>| heap.profile().guards().place_of(block.addr().get());
     let places: BTreeSet<_> = blocks.iter().map(place).collect();
-    assert_eq!(places.len(), MOST_LIVE);
+    assert_eq!(places.len(), MAX_LIVE);
     let first = blocks.remove(0);
     free(&heap, first);
-    for _ in 0..PLACES - MOST_LIVE {
+    for _ in 0..PLACES - MAX_LIVE {
         let next = allocate(&heap, 100, 16);
         assert!(is_guarded(&heap, next) && place(&next) != place(&first), "used at once");
         free(&heap, next);

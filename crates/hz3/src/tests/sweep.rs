@@ -20,7 +20,7 @@ const MEMORY: usize = 64 * SEGMENT_BYTES;
 const HUGE: usize = 9 * SEGMENT_BYTES;
 const MIB: usize = 1 << 20;
 /// No scenario makes as many calls that can be refused.
-const MOST_CALLS: usize = 200;
+const MAX_CALLS: usize = 200;
 
 fn allocate(size: usize) -> Op {
     Op::Allocate { thread: 0, size }
@@ -158,13 +158,13 @@ fn sweep(name: &str, ops: &[Op], config: &Config) {
     let (refused, clean) = run(ops, config, Refusals::None);
     assert!(!refused);
     for refusals in [Refusals::Once, Refusals::From] {
-        let ends = (1..MOST_CALLS).find(|&nth| {
+        let ends = (1..MAX_CALLS).find(|&nth| {
             std::println!("{name}: {:?}", refusals(nth));
             let (refused, mappings) = run(ops, config, refusals(nth));
             assert!(mappings <= clean + 1, "{mappings} mappings are left, else {clean}");
             !refused
         });
-        assert!(ends.is_some_and(|calls| calls > 1), "{name}: no call, or more than {MOST_CALLS}");
+        assert!(ends.is_some_and(|calls| calls > 1), "{name}: no call, or more than {MAX_CALLS}");
     }
 }
 
@@ -193,7 +193,7 @@ fn the_refusal_of_every_call_near_the_limit() {
 #[test]
 fn a_heap_that_cannot_be_made_leaves_nothing_behind() {
     for refusals in [Refusals::Once, Refusals::From] {
-        let made = (1..MOST_CALLS).find(|&nth| {
+        let made = (1..MAX_CALLS).find(|&nth| {
             let os = Fake::new(PAGE_BYTES, 2, MEMORY);
             let mapped = os.mapped();
             os.refuse(refusals(nth));

@@ -14,7 +14,7 @@ pub(super) struct Stop {
 /// Narrow intervals end the pairs only after this many, twice as many, and so on. A test after
 /// every pair would often stop at an interval that is narrow by chance and misses the truth.
 const LOOK_EVERY: usize = 10;
-const MOST: usize = 50;
+const MAX_PAIRS: usize = 50;
 /// The largest ratio of the ends of a narrow interval.
 const NARROW: f64 = 1.02;
 
@@ -28,7 +28,7 @@ impl Stop {
         let next_end = elapsed + elapsed / u32::try_from(pairs.max(1)).unwrap_or(u32::MAX);
         let figures =
             [rounds.ratios(|o| o.wall.as_secs_f64()), rounds.ratios(|o| o.peak_rss_kb() as f64)];
-        pairs >= MOST || pairs > 0 && next_end > self.time || are_narrow(&figures)
+        pairs >= MAX_PAIRS || pairs > 0 && next_end > self.time || are_narrow(&figures)
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
             for _ in 0..400 {
                 let mut ratios = Vec::new();
                 let mut side = || spread * (random.f64() + random.f64());
-                while ratios.len() < MOST && !are_narrow(&[ratios.clone()]) {
+                while ratios.len() < MAX_PAIRS && !are_narrow(&[ratios.clone()]) {
                     ratios.push((side() - side()).exp());
                 }
                 let interval = estimate::ratio(&ratios).and_then(|e| e.interval);

@@ -7,7 +7,7 @@ use super::plan::QueueRules;
 use crate::base::units::{Run, SEGMENT_PAGES};
 
 /// The capacity of the queue, in entries.
-pub(crate) const MOST_ENTRIES: usize = 256;
+pub(crate) const MAX_ENTRIES: usize = 256;
 
 /// A range of pages that became free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(crate) enum Queued {
 /// A ring. Its counters only rise, so that they never wrap in a process's life.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    entries: [Option<Entry>; MOST_ENTRIES],
+    entries: [Option<Entry>; MAX_ENTRIES],
     /// Entries taken out and put in so far.
     taken: usize,
     put: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) const fn new() -> Queue {
-        Queue { entries: [None; MOST_ENTRIES], taken: 0, put: 0 }
+        Queue { entries: [None; MAX_ENTRIES], taken: 0, put: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -52,11 +52,11 @@ impl Queue {
         if rules.coalesce && self.coalesce(new) {
             return Queued::Coalesced;
         }
-        let most = usize::try_from(rules.entries).unwrap_or(MOST_ENTRIES).clamp(1, MOST_ENTRIES);
+        let most = usize::try_from(rules.entries).unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
         if self.len() >= most {
             return Queued::Full;
         }
-        self.entries[self.put % MOST_ENTRIES] = Some(new);
+        self.entries[self.put % MAX_ENTRIES] = Some(new);
         self.put += 1;
         Queued::Entered
     }
@@ -67,7 +67,7 @@ impl Queue {
         if self.len() == 0 {
             return false;
         }
-        let Some(last) = &mut self.entries[(self.put - 1) % MOST_ENTRIES] else { return false };
+        let Some(last) = &mut self.entries[(self.put - 1) % MAX_ENTRIES] else { return false };
         let follows = last.run.end() == new.run.start
             && last.run.start.get() / SEGMENT_PAGES == new.run.last().get() / SEGMENT_PAGES;
         if follows {
@@ -79,7 +79,7 @@ impl Queue {
 
     /// The oldest entry.
     pub(crate) fn first(&self) -> Option<Entry> {
-        if self.len() == 0 { None } else { self.entries[self.taken % MOST_ENTRIES] }
+        if self.len() == 0 { None } else { self.entries[self.taken % MAX_ENTRIES] }
     }
 
     /// Takes the oldest entry out.
