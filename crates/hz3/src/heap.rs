@@ -143,14 +143,14 @@ impl<O: Os> Heap<O> {
 
     /// Gives everything free back because memory is short outside the heap, unless a policy decides
     /// otherwise. The front is the calling thread's.
-    pub(crate) fn relieve(&self, front: Front<'_>) {
-        self.reclaim.relieve(self.layers(front));
+    pub(crate) fn release_for_system(&self, front: Front<'_>) {
+        self.reclaim.release_for_system(self.layers(front));
         self.central.end_if_faulty();
     }
 
     /// Returns a cache for the calling thread; `None` if there is no memory for one.
     pub(crate) fn attach(&self) -> Option<&ThreadCache> {
-        self.registry.acquire(self.below())
+        self.registry.attach(self.below())
     }
 
     /// Takes back the cache of a thread that ends.
@@ -159,7 +159,7 @@ impl<O: Os> Heap<O> {
     /// The cache came from [`Heap::attach`], and its owner does not use it any more.
     pub(crate) unsafe fn detach(&self, cache: &ThreadCache) {
         // SAFETY: the caller's promise.
-        unsafe { self.registry.release(cache, self.below()) };
+        unsafe { self.registry.detach(cache, self.below()) };
         self.reclaim.thread_ended(self.below());
         self.central.end_if_faulty();
     }
@@ -499,7 +499,7 @@ impl<O: Os> Heap<O> {
     #[cfg(test)]
     pub(crate) fn validate(&self) {
         self.validate_at_work(None);
-        Central::validate_notes(&self.segments, crate::reclaim::grain(self.os()));
+        Central::validate_notes(&self.segments, crate::reclaim::system_page(self.os()));
         self.validate_statistics();
     }
 

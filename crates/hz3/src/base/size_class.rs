@@ -40,7 +40,7 @@ struct Shape {
     slab_chunks: u32,
     capacity: u32,
     /// The right shift that turns a count of free blocks into a degree from 0 to 15.
-    fullness_shift: u32,
+    emptiness_shift: u32,
     divisor: Divisor,
     starts: StartTest,
 }
@@ -223,7 +223,7 @@ impl SizeClass {
     /// 1/16.
     pub(crate) fn emptiness(self, free: u32) -> u8 {
         #[expect(clippy::cast_possible_truncation, reason = "at most 15")]
-        let degree = (free >> SHAPES[self.index()].fullness_shift) as u8;
+        let degree = (free >> SHAPES[self.index()].emptiness_shift) as u8;
         degree
     }
 
@@ -251,7 +251,7 @@ const fn shapes() -> [Shape; CLASSES] {
     let divisor = Divisor { reciprocal: 0, end: 0 };
     let starts = StartTest::NONE;
     let empty =
-        Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, fullness_shift: 0, divisor, starts };
+        Shape { block_bytes: 0, slab_chunks: 0, capacity: 0, emptiness_shift: 0, divisor, starts };
     let mut shapes = [empty; CLASSES];
     let mut class = 1;
     while class < CLASSES {
@@ -288,7 +288,7 @@ const fn shape(block: usize) -> Shape {
         slab_chunks: best_chunks,
         capacity,
         // The logarithm is at least 3, because a slab has at least eight blocks.
-        fullness_shift: capacity.ilog2() - 3,
+        emptiness_shift: capacity.ilog2() - 3,
         divisor: Divisor::new(block, capacity),
         starts: StartTest::new(block, best_chunks),
     }

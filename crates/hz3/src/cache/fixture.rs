@@ -51,7 +51,7 @@ impl Fixture {
     }
 
     pub(crate) fn cache(&self) -> &ThreadCache {
-        self.registry.acquire(self.below()).expect("a cache")
+        self.registry.attach(self.below()).expect("a cache")
     }
 
     /// Takes and frees the pages of `count` segments, which are dirty afterwards.
@@ -103,7 +103,7 @@ impl Fixture {
     /// Ends the thread that owns the cache.
     pub(crate) fn end(&self, cache: &ThreadCache) {
         // SAFETY: a test uses the cache of an ended thread no more.
-        unsafe { self.registry.release(cache, self.below()) };
+        unsafe { self.registry.detach(cache, self.below()) };
     }
 
     /// Takes `count` blocks through a cache and frees them into it. Returns the bytes that it then

@@ -188,13 +188,13 @@ mod thread_cache {
         /// Returns whether `interval` slow paths have passed since the last epoch; if so, an epoch
         /// starts now. For the owner alone.
         #[cfg(feature = "experiments")]
-        pub(crate) fn is_epoch_due(&self, slow_paths: u64, interval: u64) -> bool {
+        pub(crate) fn take_epoch_due(&self, slow_paths: u64, interval: u64) -> bool {
             Self::is_due(&self.epoch_at, slow_paths, interval)
         }
 
         /// Returns whether `interval` slow paths have passed since the last estimate; if so, counts
         /// anew. For the owner alone.
-        pub(crate) fn is_estimate_due(&self, slow_paths: u64, interval: u64) -> bool {
+        pub(crate) fn take_estimate_due(&self, slow_paths: u64, interval: u64) -> bool {
             Self::is_due(&self.estimate_at, slow_paths, interval)
         }
 
@@ -395,7 +395,7 @@ mod thread_cache {
         }
 
         /// As [`ThreadCache::is_active`], and starts a new period. For the reclaimer alone.
-        pub(crate) fn was_active(&self) -> bool {
+        pub(crate) fn take_activity(&self) -> bool {
             let now = self.slow_paths();
             let was_active = self.counts.at_last_tick.load(Ordering::Relaxed) != now;
             self.counts.at_last_tick.store(now, Ordering::Relaxed);

@@ -93,7 +93,7 @@ impl Registry {
     }
 
     /// Returns a cache for the calling thread; `None` if there is no memory for one.
-    pub(crate) fn acquire<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
+    pub(crate) fn attach<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
         let list = below.segments.os().cpu() % LISTS;
         let cache = match self.reuse(list) {
             Some(cache) => cache,
@@ -167,8 +167,8 @@ impl Registry {
     /// every class. The reclaimer empties such a cache like any idle one.
     ///
     /// # Safety
-    /// The cache came from [`Registry::acquire`] and its owner does not use it any more.
-    pub(crate) unsafe fn release<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
+    /// The cache came from [`Registry::attach`] and its owner does not use it any more.
+    pub(crate) unsafe fn detach<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
         self.in_use.fetch_sub(1, Ordering::Relaxed);
         cache.counts.owner.store(0, Ordering::Relaxed);
         let list = &self.unused[below.segments.os().cpu() % LISTS];
@@ -211,7 +211,7 @@ impl Registry {
     ) -> FromIdle {
         let mut idle = FromIdle::default();
         for cache in self.all_but(own) {
-            if cache.was_active() {
+            if cache.take_activity() {
                 idle.active += 1;
             } else if cache.cached_bytes() > 0 {
                 // Without membarrier a cache cannot be stolen, so it does not count as remaining

@@ -30,8 +30,8 @@ pub(crate) struct RunCache {
     net_put: AtomicU32,
     /// Pages stolen so far. Thieves add to it atomically.
     stolen: AtomicU32,
-    /// The limit of [`RunCache::held`], in pages.
-    most: AtomicU32,
+    /// The most pages that may be held.
+    max_pages: AtomicU32,
     /// The state of the reclaim driver at the last poll. Written by the owner alone.
     polled_state: AtomicU32,
     /// The pages held at the last poll. Written by the owner alone.
@@ -70,7 +70,7 @@ impl RunCache {
             clock_hand: AtomicUsize::new(0),
             net_put: AtomicU32::new(0),
             stolen: AtomicU32::new(0),
-            most: AtomicU32::new(0),
+            max_pages: AtomicU32::new(0),
             polled_state: AtomicU32::new(0),
             polled_held: AtomicU32::new(0),
         }
@@ -79,7 +79,7 @@ impl RunCache {
     /// Sets the limit of the bytes held; more than [`LONGEST`] counts as that.
     pub(crate) fn set_limit(&self, bytes: usize) {
         let pages = Pages::containing(bytes).map_or(MAX_BINNED, |pages| pages.min(MAX_BINNED));
-        self.most.store(pages.get(), Ordering::Relaxed);
+        self.max_pages.store(pages.get(), Ordering::Relaxed);
     }
 
     /// Returns the pages held: exact for the owner while no thief is at work, else a hint.
@@ -96,8 +96,8 @@ impl RunCache {
 
     /// Returns whether `pages` more pages, few enough for a bin, would exceed the limit.
     fn would_exceed(&self, pages: u32) -> bool {
-        let most = self.most.load(Ordering::Relaxed).cast_signed();
-        self.difference().wrapping_add_unsigned(pages) > most
+        let max_pages = self.max_pages.load(Ordering::Relaxed).cast_signed();
+        self.difference().wrapping_add_unsigned(pages) > max_pages
     }
 
     /// Returns the bytes held: exact while neither the owner nor a thief is at work, else a hint.
@@ -173,7 +173,7 @@ impl RunCache {
     /// is too long.
     pub(crate) fn put(&self, run: Run, mut evict: impl FnMut(Run)) {
         // The last bin has room for runs that are longer than the longest limit, too.
-        let fits = run.pages.get() <= self.most.load(Ordering::Relaxed);
+        let fits = run.pages.get() <= self.max_pages.load(Ordering::Relaxed);
         let Some(ways) = self.ways(length_bin(run.pages)).filter(|_| fits) else {
             evict(run);
             return;

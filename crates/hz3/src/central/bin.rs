@@ -377,7 +377,7 @@ mod tests {
         let start_of = |first: ChunkIndex| segments.arena().page_address(first.first_page());
         for _ in 0..3 * MAX_MOVES_PER_CHOICE {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-            view.enter(Blocks::lay(tables, run, class, 0));
+            view.enter(Blocks::carve(tables, run, class, 0));
         }
         // Takes all blocks, slab by slab: `take` empties one slab before it begins another.
         let slots = |count| -> Vec<Slot> { (0..count).map(|_| Slot::default()).collect() };
@@ -417,7 +417,7 @@ mod tests {
         let mut view = BinView { bin: &bin, state: &mut state, tables, class };
         let slabs = [(); 2].map(|()| {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-            Blocks::lay(tables, run, class, 0)
+            Blocks::carve(tables, run, class, 0)
         });
         let lower: Vec<Slot> = (0..class.capacity()).map(|_| Slot::default()).collect();
         let upper = [Slot::default()];

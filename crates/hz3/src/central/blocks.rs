@@ -77,8 +77,8 @@ fn equally_spaced(batch: &[Slot], step: usize, most: u32) -> u32 {
 }
 
 impl<'a> Blocks<'a> {
-    /// Makes a run a slab of `class` with all blocks free. Returns its first chunk.
-    pub(crate) fn lay(tables: &Tables, run: Run, class: SizeClass, shard: u8) -> ChunkIndex {
+    /// Carves a run into blocks of `class`, all of them free. Returns the slab's first chunk.
+    pub(crate) fn carve(tables: &Tables, run: Run, class: SizeClass, shard: u8) -> ChunkIndex {
         let first = run.start.chunk();
         Slab::write_headers(tables, run, class, shard);
         Blocks::of(tables, first, class).fill();
@@ -330,7 +330,7 @@ mod tests {
         let tables = segments.tables();
         for class in SizeClass::all().step_by(if cfg!(miri) { 17 } else { 1 }) {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-            let first = Blocks::lay(tables, run, class, 0);
+            let first = Blocks::carve(tables, run, class, 0);
             Blocks::of(tables, first, class).validate();
             let is_used = tables.bitmap(first).iter().any(|word| word.load(Ordering::Relaxed) != 0);
             assert_eq!(is_used, class.block_bytes() < 256, "{class:?}");
@@ -345,7 +345,7 @@ mod tests {
         let classes = SizeClass::all().filter(|class| class.block_bytes() >= PAGE_BYTES);
         for class in classes.step_by(if cfg!(miri) { 11 } else { 1 }) {
             let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-            let blocks = Blocks::of(tables, Blocks::lay(tables, run, class, 0), class);
+            let blocks = Blocks::of(tables, Blocks::carve(tables, run, class, 0), class);
             let out: Vec<Slot> = (0..to_usize(class.capacity())).map(|_| Slot::default()).collect();
             blocks.take(segments.arena().page_address(run.start), &out);
             for block in 0..class.capacity() {
@@ -368,7 +368,7 @@ mod tests {
     fn taken(segments: &Segments<Fake>, class: SizeClass) -> (Blocks<'_>, Vec<Slot>, usize) {
         let tables = segments.tables();
         let run = segments.take(class.slab_pages(), Fit::Chunks).expect("room");
-        let blocks = Blocks::of(tables, Blocks::lay(tables, run, class, 0), class);
+        let blocks = Blocks::of(tables, Blocks::carve(tables, run, class, 0), class);
         let start = segments.arena().page_address(run.start);
         let mut out: Vec<Slot> = (0..class.capacity()).map(|_| Slot::default()).collect();
         assert_eq!(blocks.take(start, &out), out.len());
@@ -442,13 +442,13 @@ mod tests {
         let of_chunks = |chunks| SizeClass::all().find(|class| class.slab_chunks() == chunks);
         let (long, short) = (of_chunks(8).expect("a class"), of_chunks(1).expect("a class"));
         let run = segments.take(long.slab_pages(), Fit::Chunks).expect("room");
-        let first = Blocks::lay(tables, run, long, 0);
+        let first = Blocks::carve(tables, run, long, 0);
         let slab = Slab::of(tables, first);
         let out: Vec<Slot> = (0..to_usize(long.capacity())).map(|_| Slot::default()).collect();
         Blocks::of(tables, first, long).take(segments.arena().page_address(run.start), &out);
         assert!(slab.may_have_holes());
         let (run, _) = Slab::dissolve(tables, first, long);
-        Blocks::lay(tables, Run::new(run.start, short.slab_pages()), short, 0);
+        Blocks::carve(tables, Run::new(run.start, short.slab_pages()), short, 0);
         assert!(!slab.may_have_holes());
     }
 }

@@ -71,7 +71,7 @@ impl Central {
         let bin = self.bin(shard, class);
         let should_prefault = prefault_policy::should_prefault(class, || bin.state.lock().slabs());
         let prefaulted = should_prefault && segments.prefault(run);
-        let first = Blocks::lay(segments.tables(), run, class, shard_id(shard));
+        let first = Blocks::carve(segments.tables(), run, class, shard_id(shard));
         let mut state = bin.state.lock();
         Slab::of(segments.tables(), first).mark_dirty(segments.tables(), first, class, prefaulted);
         BinView { bin, state: &mut state, tables: segments.tables(), class }.enter(first);

@@ -51,7 +51,7 @@ impl World {
     fn new() -> Arc<World> {
         let (tables, class) = (ModelTables::new(), SizeClass::of_size(BLOCK));
         let run = Run::new(PageIndex::new(CHUNK_PAGES), class.slab_pages());
-        let first = Blocks::lay(&tables, run, class, 0);
+        let first = Blocks::carve(&tables, run, class, 0);
         let contents = std::array::from_fn(|_| UnsafeCell::new(DIRTY));
         let world = World { tables, class, first, lock: Mutex::new(()), contents };
         let blocks = world.take::<USED_BLOCKS>();

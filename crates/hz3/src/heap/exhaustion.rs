@@ -73,8 +73,8 @@ impl<O: Os> Heap<O> {
     }
 
     /// Returns true once after a refusal, and again only after the limit was not near meanwhile.
-    pub(crate) fn is_first_refusal(&self) -> bool {
-        self.segments.limit().is_first_refusal()
+    pub(crate) fn take_first_refusal(&self) -> bool {
+        self.segments.limit().take_first_refusal()
     }
 
     /// Returns whether the program may make room now: it did so at its last call, or pages came

@@ -14,7 +14,7 @@ use crate::cache::ThreadCache;
 use crate::central::Central;
 use crate::central::holes::FreePages;
 use crate::os::Os;
-use crate::reclaim::grain;
+use crate::reclaim::system_page;
 use crate::stats::Stats;
 
 /// Bytes of blocks that wait in caches.
@@ -124,7 +124,7 @@ impl<O: Os> Heap<O> {
         let resident =
             |cache: &ThreadCache| to_u64(self.os().resident_bytes(cache.span(self.os())));
         SlowFigures {
-            free_pages: Central::free_pages(&self.segments, grain(self.os())),
+            free_pages: Central::free_pages(&self.segments, system_page(self.os())),
             metadata_resident: self.segments.resident_table_bytes()
                 + self.central.resident_table_bytes(self.os())
                 + self.transfers.resident_table_bytes(self.os())
@@ -140,7 +140,7 @@ impl<O: Os> Heap<O> {
         let (cached, runs) = (self.cached(parts), self.cached_runs());
         let central = self.central.slab_counts(|class, slabs, used| parts.bin(class, slabs, used));
         let free_pages = slow.free_pages;
-        let segment = self.segments.census();
+        let segment = self.segments.page_counts();
         let page = to_u64(PAGE_BYTES);
         let taken = (segment.committed - segment.free) * page + segment.huge_bytes;
         let cached = cached.within(central.used_bytes);
@@ -239,7 +239,7 @@ impl<O: Os> Heap<O> {
         );
         assert_eq!(stats.slack, stats.slack_shared + stats.slack_holes + stats.slack_clean, "I-8");
         assert_eq!(stats.dirty, stats.dirty_young + stats.dirty_old, "I-8");
-        let segment = self.segments.census();
+        let segment = self.segments.page_counts();
         let mapped = segment.committed * to_u64(PAGE_BYTES) + segment.huge_bytes;
         assert_eq!(mapped, stats.active + stats.dirty + stats.retained, "I-8");
         assert!(segment.peak_active_bytes >= stats.active, "a peak below the present");

@@ -249,7 +249,7 @@ impl Os for Fake {
     }
 
     unsafe fn purge(&self, span: Span) -> Result<(), Refused> {
-        order::may_call("madvise");
+        order::check_may_call("madvise");
         if self.fails() {
             return Err(Refused);
         }
@@ -278,7 +278,7 @@ impl Os for Fake {
     }
 
     unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {
-        order::may_call("mremap");
+        order::check_may_call("mremap");
         let target = self.map(span.bytes, self.page_size)?;
         self.change(span, State::Committed, State::Committed);
         // SAFETY: the caller owns the span; the target is a fresh mapping of the same length.
@@ -301,7 +301,7 @@ impl Os for Fake {
     }
 
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>> {
-        order::may_call("mremap");
+        order::check_may_call("mremap");
         let target = self.map(bytes, self.page_size)?;
         // SAFETY: both mappings have at least that length.
         unsafe { target.copy_from_nonoverlapping(span.start, span.bytes.min(bytes)) };

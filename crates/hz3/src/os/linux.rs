@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::syscall::syscall;
+use super::thread::CPU_WORDS;
 use super::{NotCommitted, Os, Refused, Span, errno, order};
 use crate::base::units::CHUNK_BYTES;
 
@@ -23,8 +24,6 @@ const PR_SET_VMA: usize = 0x5356_4d41;
 const PR_SET_VMA_ANON_NAME: usize = 0;
 /// How many pages one call of `mincore` asks about.
 const RESIDENCY_PAGES: usize = 1024;
-/// Words of an affinity mask of 4096 CPUs.
-const CPU_WORDS: usize = 64;
 /// The alignment of a far window, in bytes.
 const WINDOW_ALIGN: usize = 1 << 30;
 /// How many places for a far window are tried before a near one is chosen.
@@ -45,9 +44,9 @@ static RESERVED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 ///
 /// Some emulators return success for `MADV_DONTNEED` and do nothing. Without this test hz3 would
 /// treat the old contents as zero.
-static PURGES: AtomicU8 = AtomicU8::new(0);
-const PURGES_EMPTY: u8 = 1;
-const PURGES_DO_NOTHING: u8 = 2;
+static PURGE_EFFECT: AtomicU8 = AtomicU8::new(0);
+const EMPTIES: u8 = 1;
+const DOES_NOTHING: u8 = 2;
 
 impl Linux {
     /// Maps `bytes` of private anonymous memory at an address that the kernel chooses.
@@ -240,8 +239,8 @@ impl Linux {
         unsafe { Self::advise(span, libc::MADV_DONTNEED)? };
         // SAFETY: the range is still committed and the caller's.
         let is_empty = unsafe { probe.read_volatile() } == 0;
-        let found = if is_empty { PURGES_EMPTY } else { PURGES_DO_NOTHING };
-        PURGES.store(found, Ordering::Relaxed);
+        let found = if is_empty { EMPTIES } else { DOES_NOTHING };
+        PURGE_EFFECT.store(found, Ordering::Relaxed);
         if is_empty { Ok(()) } else { Err(Refused) }
     }
 
@@ -314,11 +313,11 @@ impl Os for Linux {
     }
 
     unsafe fn purge(&self, span: Span) -> Result<(), Refused> {
-        order::may_call("madvise");
-        match PURGES.load(Ordering::Relaxed) {
+        order::check_may_call("madvise");
+        match PURGE_EFFECT.load(Ordering::Relaxed) {
             // SAFETY: the caller owns the range and expects its contents to vanish.
-            PURGES_EMPTY => unsafe { Self::advise(span, libc::MADV_DONTNEED) },
-            PURGES_DO_NOTHING => Err(Refused),
+            EMPTIES => unsafe { Self::advise(span, libc::MADV_DONTNEED) },
+            DOES_NOTHING => Err(Refused),
             // SAFETY: the caller's promise is the same.
             _ => unsafe { Self::first_purge(span) },
         }
@@ -351,7 +350,7 @@ impl Os for Linux {
         // takes a part of the arena. It needs Linux 5.7; older kernels refuse and the caller
         // copies. The kernel chooses the new address: with MREMAP_FIXED a late failure would leave
         // a hole.
-        order::may_call("mremap");
+        order::check_may_call("mremap");
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
         let address: *mut c_void = span.start.as_ptr().cast();
         // With DONTUNMAP the kernel takes the fifth argument as a hint and refuses one that is not
@@ -367,7 +366,7 @@ impl Os for Linux {
     }
 
     unsafe fn resize(&self, span: Span, bytes: usize) -> Option<NonNull<u8>> {
-        order::may_call("mremap");
+        order::check_may_call("mremap");
         let address: *mut c_void = span.start.as_ptr().cast();
         // SAFETY: the span is a mapping of the caller; on failure it is unchanged.
         let moved = unsafe { libc::mremap(address, span.bytes, bytes, libc::MREMAP_MAYMOVE) };

@@ -66,7 +66,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     }
 
     pub(crate) fn lock(&self) -> Guard<'_, T, RANK> {
-        order::may_wait_for::<RANK>(self.address());
+        order::check_may_wait::<RANK>(self.address());
         held::enter::<RANK>();
         self.acquire();
         self.guard()
@@ -159,7 +159,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
                 );
             }
             futex_wait_for(&self.word, WAITED_FOR, WAIT_MS);
-            watch.look();
+            watch.check();
         }
     }
 

@@ -12,8 +12,8 @@ use unchecked as this;
 
 /// Checks the order. Called before the thread waits for a lock.
 #[inline(always)]
-pub(super) fn may_wait_for<const RANK: u8>(lock: usize) {
-    this::may_wait_for(RANK, lock);
+pub(super) fn check_may_wait<const RANK: u8>(lock: usize) {
+    this::check_may_wait(RANK, lock);
 }
 
 /// Records that the thread has taken a lock.
@@ -31,16 +31,16 @@ pub(super) fn released(lock: usize) {
 /// Checks that the thread holds no lock that an allocation may wait for. Called before a call to
 /// `what`, a function outside hz3 that may allocate.
 #[inline(always)]
-pub(crate) fn may_call(what: &str) {
-    this::may_call(what);
+pub(crate) fn check_may_call(what: &str) {
+    this::check_may_call(what);
 }
 
 #[cfg(not(any(test, feature = "check")))]
 mod unchecked {
-    pub(super) fn may_wait_for(_rank: u8, _lock: usize) {}
+    pub(super) fn check_may_wait(_rank: u8, _lock: usize) {}
     pub(super) fn taken(_rank: u8, _lock: usize) {}
     pub(super) fn released(_lock: usize) {}
-    pub(super) fn may_call(_what: &str) {}
+    pub(super) fn check_may_call(_what: &str) {}
 }
 
 #[cfg(any(test, feature = "check"))]
@@ -52,7 +52,7 @@ mod checked {
     use crate::os::lock_list::{is_outside, list};
     use crate::os::{held, rank};
 
-    pub(super) fn may_wait_for(rank: u8, lock: usize) {
+    pub(super) fn check_may_wait(rank: u8, lock: usize) {
         for &(present, other) in list().locks() {
             // Two bins are locked in the order of their shards, which is the order of their
             // addresses.
@@ -75,7 +75,7 @@ mod checked {
         }
     }
 
-    pub(super) fn may_call(what: &str) {
+    pub(super) fn check_may_call(what: &str) {
         for &(present, lock) in list().locks() {
             if !is_outside(present) {
                 report("calls", what, present, lock);
@@ -121,7 +121,7 @@ mod tests {
             }
             Ok("call") => {
                 let _bin = bin.lock();
-                super::may_call("pthread_create");
+                super::check_may_call("pthread_create");
             }
             _ => {
                 for (breach, line) in [

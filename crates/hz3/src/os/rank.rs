@@ -11,8 +11,8 @@
 
 /// Guards the creation of the heap, its configuration, and the program's function for the memory
 /// limit. A fork takes it before all others.
-pub(crate) const START: u8 = 0;
-/// Guards the pace of the ticks, of which one runs at a time. Threads only try this lock and never
+pub(crate) const CONFIG: u8 = 0;
+/// Guards the pace of the ticks. One tick runs at a time. Threads only try this lock and never
 /// wait.
 pub(crate) const AGEING: u8 = 1;
 /// Held during a purge, so that a fork waits for its end. `madvise` is called under it.
@@ -51,7 +51,7 @@ pub(crate) const GUARDS: u8 = 13;
 #[cfg(any(test, feature = "check"))]
 pub(super) fn name(rank: u8) -> &'static str {
     const NAMES: [&str; 14] = [
-        "start",
+        "configuration",
         "ageing",
         "purging",
         "profile",

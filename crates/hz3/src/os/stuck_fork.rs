@@ -114,7 +114,7 @@ impl Watch {
     /// Looks at the fork, after each sleep. Releases the locks if the forking thread was found
     /// asleep twice, at least [`WAIT_MS`] apart.
     #[cold]
-    pub(super) fn look(&mut self) {
+    pub(super) fn check(&mut self) {
         // Acquire pairs with the release store in `begin`.
         let state = STATE.load(Ordering::Acquire);
         if state & PHASE != HELD {

@@ -17,7 +17,7 @@ use super::syscall::syscall;
 /// exit handlers, which the C library runs in the last thread that ends.
 const STACK_BYTES: usize = 512 * 1024;
 /// Words of an affinity mask of 4096 CPUs.
-const CPU_WORDS: usize = 64;
+pub(super) const CPU_WORDS: usize = 64;
 /// Signals that the thread does not block. Faults, aborts and filtered system calls concern the
 /// thread that caused them; libcap also sends SIGSYS to every thread and waits for the answer.
 const OWN_SIGNALS: [c_int; 7] = [
@@ -49,7 +49,7 @@ pub(crate) fn note_cpus() {
 /// The C library allocates meanwhile and takes the lock of its list of stacks. So the caller must
 /// hold no lock of hz3, and the C library must not have called hz3.
 pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *mut c_void) -> bool {
-    super::order::may_call("pthread_create");
+    super::order::check_may_call("pthread_create");
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let place = attributes.as_mut_ptr();
     // SAFETY: initializes the attributes.
@@ -73,7 +73,7 @@ pub(crate) fn start(run: extern "C" fn(*mut c_void) -> *mut c_void, argument: *m
 
 /// Gives the calling thread ordinary priority, the CPUs of [`note_cpus`] and a name. The system may
 /// refuse each call; hz3 does not depend on them.
-pub(crate) fn settle_in(name: &core::ffi::CStr) {
+pub(crate) fn set_up(name: &core::ffi::CStr) {
     let real_time = [libc::SCHED_FIFO, libc::SCHED_RR];
     // SAFETY: the call only reads the calling thread's policy.
     if real_time.contains(&unsafe { libc::sched_getscheduler(0) }) {

@@ -71,8 +71,9 @@ pub(crate) struct Driver {
     last_tick: AtomicU64,
     /// When the next inline tick is due, in milliseconds.
     next_tick: AtomicU64,
-    /// How often the reclaimer must at least run while slow paths do, in milliseconds; 0 for never.
-    look_ms: AtomicU32,
+    /// The longest time that the reclaimer may rest while slow paths run, in milliseconds; 0 for
+    /// any.
+    max_rest_ms: AtomicU32,
     /// Whether a slow path found the statistics page due for an update.
     is_stats_page_due: AtomicBool,
 }
@@ -98,21 +99,21 @@ impl Driver {
             number: AtomicU32::new(0),
             last_tick: AtomicU64::new(0),
             next_tick: AtomicU64::new(0),
-            look_ms: AtomicU32::new(0),
+            max_rest_ms: AtomicU32::new(0),
             is_stats_page_due: AtomicBool::new(false),
         }
     }
 
-    /// Sets how often the reclaimer must at least run while slow paths do, in milliseconds; 0 for
-    /// never.
-    pub(crate) fn set_look_ms(&self, ms: u32) {
-        self.look_ms.store(ms, Ordering::Relaxed);
+    /// Sets the longest time that the reclaimer may rest while slow paths run, in milliseconds; 0
+    /// for any.
+    pub(crate) fn set_max_rest_ms(&self, ms: u32) {
+        self.max_rest_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// Returns whether the reclaimer has rested for longer than it may.
-    pub(super) fn is_look_due(&self, now_ms: impl FnOnce() -> u64) -> bool {
-        let look_ms = u64::from(self.look_ms.load(Ordering::Relaxed));
-        look_ms > 0 && now_ms() >= self.last_tick.load(Ordering::Relaxed) + look_ms
+    /// Returns whether the reclaimer has rested for longer than [`Driver::set_max_rest_ms`] allows.
+    pub(super) fn has_rested_too_long(&self, now_ms: impl FnOnce() -> u64) -> bool {
+        let max_rest_ms = u64::from(self.max_rest_ms.load(Ordering::Relaxed));
+        max_rest_ms > 0 && now_ms() >= self.last_tick.load(Ordering::Relaxed) + max_rest_ms
     }
 
     /// Returns whether the caller must update the statistics page, once every tick at most.
@@ -152,9 +153,9 @@ impl Driver {
         self.state.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the time between two ticks has passed since this last returned true. Of
-    /// several threads that ask, one gets true.
-    fn is_tick_due(&self, now: u64) -> bool {
+    /// Returns whether a tick is due, and schedules the next one. Of several threads that ask, one
+    /// gets true.
+    fn take_tick_due(&self, now: u64) -> bool {
         let due = self.next_tick.load(Ordering::Relaxed);
         let next = now + u64::from(self.tick_ms());
         let moved = now >= due
@@ -266,14 +267,14 @@ impl Reclaim {
                 }
             }
             RUNNING if may_hold(layers, OVERDUE) => self.replace_if_dead(layers.os().now_ms()),
-            OFF if layers.own().is_some_and(is_estimate_due) => {
-                // No tick is due with this policy, but the statistics page is.
-                self.driver.is_tick_due(layers.os().now_ms());
+            OFF if layers.own().is_some_and(take_estimate_due) => {
+                // With this policy no tick runs, but its time is also that of the statistics page.
+                self.driver.take_tick_due(layers.os().now_ms());
             }
             _ => {}
         }
         if let Some(experiment) = &self.experiment
-            && layers.own().is_some_and(|own| experiment.is_due(own))
+            && layers.own().is_some_and(|own| experiment.take_due(own))
         {
             experiment.tick(self, layers);
         }
@@ -337,7 +338,7 @@ impl Reclaim {
     /// one.
     #[cold]
     fn reclaim_inline<O: Os>(&self, layers: Layers<'_, O>) {
-        let is_due = layers.own().is_some_and(is_estimate_due);
+        let is_due = layers.own().is_some_and(take_estimate_due);
         if !self.wants_thread(layers) {
             self.trim_unless_experiment(layers, is_due);
             if is_due || layers.pages().releasable_bytes() >= WORTH_A_TICK {
@@ -353,7 +354,7 @@ impl Reclaim {
         let is_worth = may_hold(layers, worth)
             || (is_due
                 && (can_release(layers, WORTH_A_TICK)
-                    || self.driver.is_look_due(|| layers.os().now_ms())));
+                    || self.driver.has_rested_too_long(|| layers.os().now_ms())));
         if is_worth && self.driver.is_wanted.swap(true, Ordering::Relaxed) {
             // No thread could start it since the last slow path.
             self.trim_unless_experiment(layers, is_due);
@@ -374,7 +375,7 @@ impl Reclaim {
 
     fn tick_if_due<O: Os>(&self, layers: Layers<'_, O>) {
         // The thread that moves the deadline does the work.
-        if self.driver.is_tick_due(layers.os().now_ms()) {
+        if self.driver.take_tick_due(layers.os().now_ms()) {
             self.tick(layers);
         }
     }
@@ -410,9 +411,9 @@ impl Reclaim {
 
 /// Returns whether a thread has run enough slow paths since its last estimate.
 /// Slow paths and large frees are the clock, because every program moves it.
-fn is_estimate_due(own: &ThreadCache) -> bool {
+fn take_estimate_due(own: &ThreadCache) -> bool {
     let slow_paths = own.slow_paths() + own.large_frees();
-    own.counts.is_estimate_due(slow_paths, SLOW_PATHS_AN_ESTIMATE)
+    own.counts.take_estimate_due(slow_paths, SLOW_PATHS_AN_ESTIMATE)
 }
 
 /// Returns whether at least `bytes` could go back to the system, now or after frees that only

@@ -44,7 +44,7 @@ use slack::Slack;
 use source::Layers;
 use tick::Ticks;
 
-pub(crate) use purge::grain;
+pub(crate) use purge::system_page;
 
 /// The state and the counters of reclaim.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Reclaim {
 
     /// Gives everything free back, whatever its age, because memory is short outside the heap. A
     /// policy other than the default decides for itself.
-    pub(crate) fn relieve<O: Os>(&self, layers: Layers<'_, O>) {
+    pub(crate) fn release_for_system<O: Os>(&self, layers: Layers<'_, O>) {
         if self.driver.is_off() || self.experiment.is_some() {
             return;
         }

@@ -19,7 +19,7 @@ impl Experiment {
         None
     }
 
-    pub(super) fn is_due(&self, _own: &ThreadCache) -> bool {
+    pub(super) fn take_due(&self, _own: &ThreadCache) -> bool {
         match *self {}
     }
 

@@ -33,7 +33,7 @@ pub(super) enum HoleScope {
     /// Holes of slabs without traffic since the last ageing. The others age.
     Old,
     /// Holes of slabs in which at least one page in so many is in a hole; `None`: of all slabs.
-    AtLeast(Option<u32>),
+    OneIn(Option<u32>),
 }
 
 impl Scope {
@@ -61,7 +61,7 @@ impl Scope {
 
     /// Everything but `keep` bytes of free pages. Holes go only if `keep` is 0.
     pub(super) const fn all_but(keep: usize) -> Scope {
-        let holes = if keep == 0 { HoleScope::AtLeast(None) } else { HoleScope::Keep };
+        let holes = if keep == 0 { HoleScope::OneIn(None) } else { HoleScope::Keep };
         Scope { blocks: BlockScope::All, pages: PageScope::Beyond(keep), holes }
     }
 }
@@ -104,7 +104,7 @@ pub(super) fn run<O: Os>(layers: Layers<'_, O>, purger: &Purger, scope: Scope) -
     moved.holes = match scope.holes {
         HoleScope::Keep => Purged::default(),
         HoleScope::Old => layers.holes().purge_old(purger),
-        HoleScope::AtLeast(part) => layers.holes().purge(purger, part),
+        HoleScope::OneIn(one_in) => layers.holes().purge(purger, one_in),
     };
     moved
 }

@@ -62,7 +62,7 @@ impl Purged {
 
     /// Purges a run that [`Segments::take_dirty`] took, and puts it back.
     pub(super) fn give_taken<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
-        if let Some(whole) = os_pages(segments.os(), run)
+        if let Some(whole) = whole_system_pages(segments.os(), run)
             && self.give_back(segments, whole)
         {
             segments.mark_clean(whole);
@@ -160,9 +160,9 @@ impl Purger {
         one_in: Option<u32>,
     ) -> Purged {
         let mut done = Purged::default();
-        let grain = grain(below.segments.os());
+        let system_page = system_page(below.segments.os());
         let Some(_purging) = self.begin() else { return done };
-        if let Some(holes) = below.central.claim_holes(below.segments, chunk, grain, one_in) {
+        if let Some(holes) = below.central.claim_holes(below.segments, chunk, system_page, one_in) {
             done.give_holes(below, holes);
         }
         self.count_holes(done);
@@ -174,11 +174,11 @@ impl Purger {
     pub(crate) fn all_holes<O: Os>(&self, below: Below<'_, O>, segment: usize) -> Purged {
         let mut done = Purged::default();
         let (central, segments) = (below.central, below.segments);
-        let grain = grain(segments.os());
+        let system_page = system_page(segments.os());
         for chunk in segments.slabs_with_holes(segment) {
             let Some(_purging) = self.begin() else { break };
             segments.forget_holes(chunk);
-            let is_done = match central.claim_all_holes(segments, chunk, grain) {
+            let is_done = match central.claim_all_holes(segments, chunk, system_page) {
                 Ok(holes) => holes.is_none_or(|holes| done.give_holes(below, holes)),
                 Err(Replaced) => false,
             };
@@ -230,22 +230,22 @@ impl Purger {
     }
 }
 
-/// Returns how many of the arena's pages a system page has.
-pub(crate) fn grain(os: &impl Os) -> Pages {
+/// Returns the length of a system page, in pages of the arena.
+pub(crate) fn system_page(os: &impl Os) -> Pages {
     Pages::new(to_u32(os.page_size() / PAGE_BYTES).max(1))
 }
 
 /// Returns the part of a run that consists of whole system pages.
-fn os_pages(os: &impl Os, run: Run) -> Option<Run> {
-    let grain = grain(os);
-    let start = run.start.align_up(grain);
-    let end = PageIndex::new(run.end().get() / grain.get() * grain.get());
+fn whole_system_pages(os: &impl Os, run: Run) -> Option<Run> {
+    let system_page = system_page(os);
+    let start = run.start.align_up(system_page);
+    let end = PageIndex::new(run.end().get() / system_page.get() * system_page.get());
     (end > start).then(|| Run::new(start, end - start))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PageIndex, Pages, Purger, Run, os_pages, to_u64};
+    use super::{PageIndex, Pages, Purger, Run, to_u64, whole_system_pages};
     use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, SEGMENT_PAGES};
     use crate::cache::fixture::Fixture;
     use crate::options::Config;
@@ -257,7 +257,7 @@ mod tests {
         let os = Fake::new(4 * PAGE_BYTES, 1, 1 << 30);
         let whole = |start, pages| {
             let run = Run::new(PageIndex::new(start), Pages::new(pages));
-            os_pages(&os, run).map(|whole| (whole.start.get(), whole.pages.get()))
+            whole_system_pages(&os, run).map(|whole| (whole.start.get(), whole.pages.get()))
         };
         assert_eq!(whole(8, 8), Some((8, 8)));
         assert_eq!(whole(5, 10), Some((8, 4)));

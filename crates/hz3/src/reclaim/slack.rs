@@ -19,30 +19,30 @@ use crate::base::units::{PAGE_BYTES, to_u64};
 use crate::central::FreeBytes;
 
 /// The bound for a program without live blocks, in bytes.
-const LEAST: u64 = 4 * 1024 * 1024;
-/// The part of the live bytes that is added to the bound.
-const LIVE_PART: u64 = 4;
-/// As [`LEAST`] and [`LIVE_PART`], for a program that only frees.
-const LEAST_FREEING: u64 = 1024 * 1024;
-const LIVE_PART_FREEING: u64 = 64;
-/// A slab's holes are purged if at least one page in so many is in a hole.
-const HOLE_PART: u32 = 4;
-/// The same at the end of a phase of frees.
-const HOLE_PART_AT_END: u32 = 128;
-/// In a program that only frees, holes are scanned once this part of the bytes in use in slabs was
-/// freed; else [`LIVE_PART`] of them.
-const USED_PART_FREEING: u64 = 8;
+const MIN_BOUND: u64 = 4 * 1024 * 1024;
+/// The bound grows by one byte for so many live bytes.
+const LIVE_DIVISOR: u64 = 4;
+/// As [`MIN_BOUND`] and [`LIVE_DIVISOR`], for a program that only frees.
+const MIN_BOUND_FREEING: u64 = 1024 * 1024;
+const LIVE_DIVISOR_FREEING: u64 = 64;
+/// A slab's holes are purged if at least one of its pages in so many is in a hole.
+const HOLES_ONE_IN: u32 = 4;
+/// As [`HOLES_ONE_IN`], at the end of a phase of frees.
+const HOLES_ONE_IN_AT_END: u32 = 128;
+/// In a program that only frees, holes are scanned once an eighth of the bytes in use in slabs was
+/// freed; otherwise once one in [`LIVE_DIVISOR`] was.
+const USED_DIVISOR_FREEING: u64 = 8;
 /// Holes are not scanned if fewer bytes than this became free in slabs.
-const LEAST_SCAN: u64 = 1024 * 1024;
+const MIN_SCAN_BYTES: u64 = 1024 * 1024;
 /// A purge is premature if its pages are taken again within so many milliseconds in which the
 /// process did not run.
 /// Running time does not count: a busy program takes longer to come back to a large swing.
 const PREMATURE_MS: u64 = 1000;
-/// The part of the purged pages that must be taken again for that, and the least number of pages.
-const PREMATURE_PART: u64 = 4;
-const LEAST_PREMATURE: u64 = 256;
-/// The bound is doubled at most so many times; by then it exceeds all memory.
-const MOST: u32 = 24;
+/// For that, a quarter of the purged pages must be taken again, and at least so many pages.
+const PREMATURE_DIVISOR: u64 = 4;
+const MIN_PREMATURE_PAGES: u64 = 256;
+/// The bound is doubled at most so often; by then it exceeds all memory.
+const MAX_LEVEL: u32 = 24;
 /// The bound halves after so many milliseconds without a premature purge.
 const QUIET_MS: u64 = 5000;
 
@@ -82,8 +82,8 @@ pub(crate) struct Slack {
     free_in_slabs: AtomicU64,
     /// Pages purged by the last series of purges, less than a second apart.
     purged_pages: AtomicU64,
-    /// How many pages had been taken again when the last purge ran, and when that was.
-    retaken_before: AtomicU64,
+    /// The refaults in all when the last purge ran, and when that was.
+    refaulted_before: AtomicU64,
     purged_at: AtomicU64,
     purged_cpu: AtomicU64,
     /// When everything was last given back because slow paths took over from the reclaimer.
@@ -111,7 +111,7 @@ impl Slack {
             known_in_slabs: AtomicU64::new(0),
             free_in_slabs: AtomicU64::new(0),
             purged_pages: AtomicU64::new(0),
-            retaken_before: AtomicU64::new(0),
+            refaulted_before: AtomicU64::new(0),
             purged_at: AtomicU64::new(0),
             purged_cpu: AtomicU64::new(0),
             switched_at: AtomicU64::new(0),
@@ -142,9 +142,9 @@ impl Slack {
     fn terms(&self) -> (u64, u64) {
         let is_lowest = self.level.load(Ordering::Relaxed) == 0;
         if is_lowest && self.only_frees() {
-            (LEAST_FREEING, LIVE_PART_FREEING)
+            (MIN_BOUND_FREEING, LIVE_DIVISOR_FREEING)
         } else {
-            (LEAST, LIVE_PART)
+            (MIN_BOUND, LIVE_DIVISOR)
         }
     }
 
@@ -157,8 +157,8 @@ impl Slack {
     /// bytes.
     pub(crate) fn bound(&self, active: u64) -> u64 {
         let live = active.saturating_sub(self.free_in_slabs.load(Ordering::Relaxed));
-        let (least, part) = self.terms();
-        (least + live / part) << self.level.load(Ordering::Relaxed)
+        let (constant, divisor) = self.terms();
+        (constant + live / divisor) << self.level.load(Ordering::Relaxed)
     }
 
     /// Returns how many of `dirty` bytes of free pages a purge could give back.
@@ -189,8 +189,8 @@ impl Slack {
             self.known_in_slabs.store(freed, Ordering::Relaxed);
         }
         let new = freed.saturating_sub(known);
-        let part = if self.only_frees() { USED_PART_FREEING } else { LIVE_PART };
-        let worth = (slabs.used / part).max(LEAST_SCAN);
+        let divisor = if self.only_frees() { USED_DIVISOR_FREEING } else { LIVE_DIVISOR };
+        let worth = (slabs.used / divisor).max(MIN_SCAN_BYTES);
         if slabs.free > bound && new >= worth { new } else { 0 }
     }
 
@@ -208,9 +208,9 @@ impl Slack {
     /// Returns the part of a slab that its holes must be to be purged.
     /// Small holes cost one call for a page or two. They are purged only if the program only frees
     /// and little is left, because the rest then probably stays.
-    pub(crate) fn hole_part(&self) -> u32 {
+    pub(crate) fn holes_one_in(&self) -> u32 {
         let all = self.only_frees() && self.is_sparse.load(Ordering::Relaxed);
-        if all { HOLE_PART_AT_END } else { HOLE_PART }
+        if all { HOLES_ONE_IN_AT_END } else { HOLES_ONE_IN }
     }
 
     /// Notes what was free in slabs when holes were scanned.
@@ -219,8 +219,8 @@ impl Slack {
         self.known_in_slabs.store(slabs.free + slabs.dissolved, Ordering::Relaxed);
     }
 
-    /// Notes that `pages` pages were purged when `retaken` pages had been taken again so far.
-    pub(crate) fn note_purge(&self, time: Time, pages: u64, retaken: u64) {
+    /// Notes that `pages` pages were purged after `refaulted` refaults in all.
+    pub(crate) fn note_purge(&self, time: Time, pages: u64, refaulted: u64) {
         if pages == 0 {
             return;
         }
@@ -228,12 +228,12 @@ impl Slack {
             || self.watched.load(Ordering::Relaxed) == u64::MAX;
         let before = if is_new { 0 } else { self.purged_pages.load(Ordering::Relaxed) };
         self.purged_pages.store(before + pages, Ordering::Relaxed);
-        self.retaken_before.store(retaken, Ordering::Relaxed);
+        self.refaulted_before.store(refaulted, Ordering::Relaxed);
         self.purged_at.store(time.now_ms, Ordering::Relaxed);
         self.purged_cpu.store(time.cpu_ms, Ordering::Relaxed);
         self.purges.fetch_add(1, Ordering::Relaxed);
-        let mistake = ((before + pages) / PREMATURE_PART).max(LEAST_PREMATURE);
-        let watched = retaken + mistake;
+        let mistake = ((before + pages) / PREMATURE_DIVISOR).max(MIN_PREMATURE_PAGES);
+        let watched = refaulted + mistake;
         self.watched.store(watched, Ordering::Relaxed);
     }
 
@@ -245,29 +245,28 @@ impl Slack {
     /// Returns whether so many pages were taken again that [`Slack::raise_if_premature`] must check
     /// the time.
     #[inline]
-    pub(crate) fn has_retaken_many(&self, retaken: u64) -> bool {
-        retaken >= self.watched.load(Ordering::Relaxed)
+    pub(crate) fn has_many_refaults(&self, refaulted: u64) -> bool {
+        refaulted >= self.watched.load(Ordering::Relaxed)
     }
 
-    /// Raises the bound if the last purges were premature; `retaken` pages have been taken again so
-    /// far.
-    pub(crate) fn raise_if_premature(&self, time: Time, retaken: u64) {
+    /// Raises the bound if the last purges were premature. `refaulted` counts all refaults so far.
+    pub(crate) fn raise_if_premature(&self, time: Time, refaulted: u64) {
         if time.waited_since(self.last_purge()) > PREMATURE_MS {
             self.watched.store(u64::MAX, Ordering::Relaxed);
             return;
         }
         let purged = self.purged_pages.load(Ordering::Relaxed);
-        let pages = (retaken - self.retaken_before.load(Ordering::Relaxed)).min(purged);
-        let least = to_u64(PAGE_BYTES) * pages / LEAST;
+        let pages = (refaulted - self.refaulted_before.load(Ordering::Relaxed)).min(purged);
+        let bounds = to_u64(PAGE_BYTES) * pages / MIN_BOUND;
         // One swing counts as one premature purge, however often it is checked.
         let purges = self.purges.load(Ordering::Relaxed);
         let is_first = self.premature_purge.swap(purges, Ordering::Relaxed) != purges;
         let level = self.level.load(Ordering::Relaxed) + u32::from(is_first);
-        let level = level.max(u64::BITS - least.leading_zeros()).min(MOST);
+        let level = level.max(u64::BITS - bounds.leading_zeros()).min(MAX_LEVEL);
         self.level.store(level, Ordering::Relaxed);
         self.changed_at.store(time.now_ms, Ordering::Relaxed);
-        // The next step comes when as many pages again are taken, up to the number purged.
-        let next = if pages < purged { retaken.saturating_add(pages) } else { u64::MAX };
+        // Checks again after as many further refaults, until all purged pages are back.
+        let next = if pages < purged { refaulted.saturating_add(pages) } else { u64::MAX };
         self.watched.store(next, Ordering::Relaxed);
     }
 
@@ -290,7 +289,7 @@ pub(crate) fn kept_bytes(bound: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{FreeBytes, LEAST, LEAST_FREEING, PREMATURE_MS, QUIET_MS, Slack, Time};
+    use super::{FreeBytes, MIN_BOUND, MIN_BOUND_FREEING, PREMATURE_MS, QUIET_MS, Slack, Time};
 
     /// A time in a process that has not run.
     fn at(now_ms: u64) -> Time {
@@ -300,24 +299,24 @@ mod tests {
     #[test]
     fn the_bound_follows_the_live_bytes() {
         let slack = Slack::new();
-        assert_eq!(slack.bound(0), LEAST);
-        assert_eq!(slack.bound(400), LEAST + 100);
-        slack.note_slabs(FreeBytes { free: 300, ..FreeBytes::default() }, LEAST);
-        assert_eq!(slack.bound(400), LEAST + 25, "what is free in slabs is not live");
+        assert_eq!(slack.bound(0), MIN_BOUND);
+        assert_eq!(slack.bound(400), MIN_BOUND + 100);
+        slack.note_slabs(FreeBytes { free: 300, ..FreeBytes::default() }, MIN_BOUND);
+        assert_eq!(slack.bound(400), MIN_BOUND + 25, "what is free in slabs is not live");
     }
 
     #[test]
     fn a_program_that_only_frees_may_keep_less() {
         let slack = Slack::new();
         slack.note_takes(7);
-        assert_eq!(slack.bound(6400), LEAST + 1600);
+        assert_eq!(slack.bound(6400), MIN_BOUND + 1600);
         slack.note_takes(7);
-        assert_eq!(slack.bound(6400), LEAST_FREEING + 100);
+        assert_eq!(slack.bound(6400), MIN_BOUND_FREEING + 100);
         slack.note_purge(at(1000), 4000, 0);
         slack.raise_if_premature(at(1001), 1000);
-        assert_eq!(slack.bound(6400), (LEAST + 1600) << 1, "it wants its memory again");
+        assert_eq!(slack.bound(6400), (MIN_BOUND + 1600) << 1, "it wants its memory again");
         slack.note_takes(8);
-        assert_eq!(slack.bound(6400), (LEAST + 1600) << 1);
+        assert_eq!(slack.bound(6400), (MIN_BOUND + 1600) << 1);
     }
 
     #[test]
@@ -358,14 +357,14 @@ mod tests {
         let slack = Slack::new();
         slack.note_purge(at(1000), 3000, 50);
         slack.note_purge(at(1100), 1000, 50);
-        assert!(!slack.has_retaken_many(1049));
-        assert!(slack.has_retaken_many(1050), "a quarter of 4000 above 50");
+        assert!(!slack.has_many_refaults(1049));
+        assert!(slack.has_many_refaults(1050), "a quarter of 4000 above 50");
         slack.raise_if_premature(at(1200), 1050);
-        assert_eq!(slack.bound(0), LEAST << 1);
+        assert_eq!(slack.bound(0), MIN_BOUND << 1);
         slack.lower_after_quiet(1200 + QUIET_MS - 1);
-        assert_eq!(slack.bound(0), LEAST << 1);
+        assert_eq!(slack.bound(0), MIN_BOUND << 1);
         slack.lower_after_quiet(1200 + QUIET_MS);
-        assert_eq!(slack.bound(0), LEAST);
+        assert_eq!(slack.bound(0), MIN_BOUND);
     }
 
     #[test]
@@ -373,7 +372,7 @@ mod tests {
         let slack = Slack::new();
         slack.note_purge(Time { now_ms: 1000, cpu_ms: 100 }, 4000, 0);
         slack.raise_if_premature(Time { now_ms: 6000, cpu_ms: 4900 }, 1000);
-        assert_eq!(slack.bound(0), LEAST << 1);
+        assert_eq!(slack.bound(0), MIN_BOUND << 1);
     }
 
     #[test]
@@ -381,11 +380,11 @@ mod tests {
         let slack = Slack::new();
         let (page, all) = (4096, 1 << 18);
         slack.note_purge(at(1000), all, 0);
-        let mut retaken = 0;
-        while retaken < all {
-            retaken += 1000;
-            if slack.has_retaken_many(retaken) {
-                slack.raise_if_premature(at(1000 + PREMATURE_MS), retaken);
+        let mut refaulted = 0;
+        while refaulted < all {
+            refaulted += 1000;
+            if slack.has_many_refaults(refaulted) {
+                slack.raise_if_premature(at(1000 + PREMATURE_MS), refaulted);
             }
         }
         assert!(slack.bound(0) > all * page / 2);
@@ -396,9 +395,9 @@ mod tests {
     fn a_purge_is_not_premature_if_its_pages_are_taken_late() {
         let slack = Slack::new();
         slack.note_purge(at(1000), 4000, 0);
-        assert!(slack.has_retaken_many(1000));
+        assert!(slack.has_many_refaults(1000));
         slack.raise_if_premature(at(1001 + PREMATURE_MS), 1000);
-        assert_eq!(slack.bound(0), LEAST);
+        assert_eq!(slack.bound(0), MIN_BOUND);
     }
 
     #[test]
@@ -406,19 +405,19 @@ mod tests {
         let slack = Slack::new();
         slack.note_purge(at(1000), 100_000, 0);
         slack.note_purge(at(3000), 1000, 0);
-        for retaken in (250..100_000).step_by(250) {
-            if slack.has_retaken_many(retaken) {
-                slack.raise_if_premature(at(3100), retaken);
+        for refaulted in (250..100_000).step_by(250) {
+            if slack.has_many_refaults(refaulted) {
+                slack.raise_if_premature(at(3100), refaulted);
             }
         }
-        assert_eq!(slack.bound(0), LEAST << 1);
+        assert_eq!(slack.bound(0), MIN_BOUND << 1);
     }
 
     #[test]
     fn a_few_pages_taken_again_do_not_count() {
         let slack = Slack::new();
         slack.note_purge(at(1000), 10, 0);
-        assert!(!slack.has_retaken_many(10));
+        assert!(!slack.has_many_refaults(10));
     }
 
     #[test]

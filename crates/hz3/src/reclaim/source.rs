@@ -10,7 +10,7 @@
 //! Free pages and holes are the last two steps; they go to the system through
 //! [`super::purge::Purger`].
 
-use super::purge::{Purged, Purger, grain};
+use super::purge::{Purged, Purger, system_page};
 use crate::base::units::{ChunkIndex, to_u64};
 use crate::cache::below::Below;
 use crate::cache::registry::Registry;
@@ -187,9 +187,9 @@ impl<O: Os> Source for TransferSource<'_, O> {
         match blocks {
             BlockScope::Keep | BlockScope::Own => Released::default(),
             BlockScope::Idle => {
-                let settled = transfers.drain_unwanted(central, segments);
-                let bytes = settled.drained_bytes;
-                Released { bytes, is_active: settled.left, ..Released::default() }
+                let tick = transfers.drain_unwanted(central, segments);
+                let bytes = tick.drained_bytes;
+                Released { bytes, is_active: tick.left, ..Released::default() }
             }
             BlockScope::Surplus | BlockScope::All => {
                 let bytes = transfers.drain_all(central, segments);
@@ -242,20 +242,21 @@ impl<O: Os> PageSource<'_, O> {
 pub(super) struct HoleSource<'a, O>(Below<'a, O>);
 
 impl<O: Os> HoleSource<'_, O> {
-    /// Returns the bytes of the holes of all slabs of which they are at least `part`.
-    pub(super) fn releasable_bytes(&self, part: u32) -> u64 {
-        let grain = grain(self.0.segments.os());
-        let bytes = |chunk| Central::holes_from(self.0.segments, chunk, grain, part);
+    /// Returns the bytes of the holes of all slabs in which at least one page in `one_in` is in a
+    /// hole.
+    pub(super) fn releasable_bytes(&self, one_in: u32) -> u64 {
+        let system_page = system_page(self.0.segments.os());
+        let bytes = |chunk| Central::holes_from(self.0.segments, chunk, system_page, one_in);
         self.chunks().map(bytes).sum()
     }
 
-    /// Purges the holes of all slabs, or only of slabs of which they are at least `part`. The first
-    /// takes little time if few blocks came back since the last such purge.
-    pub(super) fn purge(&self, purger: &Purger, part: Option<u32>) -> Purged {
+    /// Purges the holes of all slabs, or only of slabs in which at least one page in `one_in` is in
+    /// a hole. The first takes little time if few blocks came back since the last such purge.
+    pub(super) fn purge(&self, purger: &Purger, one_in: Option<u32>) -> Purged {
         let mut done = Purged::default();
-        if part.is_some() {
+        if one_in.is_some() {
             for chunk in self.chunks() {
-                done.add(purger.holes(self.0, chunk, part));
+                done.add(purger.holes(self.0, chunk, one_in));
             }
         } else {
             for segment in 0..self.0.segments.segment_count() {

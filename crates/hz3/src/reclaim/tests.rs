@@ -157,7 +157,7 @@ fn holes_are_purged_only_where_they_are_a_large_part_of_a_slab() {
         (layers.holes().releasable_bytes(u32::MAX), layers.holes().releasable_bytes(4));
     assert_eq!(all - large, to_u64(PAGE_BYTES), "one page of the other slab");
     let only_large =
-        Scope { holes: HoleScope::AtLeast(Some(4)), pages: PageScope::Keep, ..Scope::IDLE };
+        Scope { holes: HoleScope::OneIn(Some(4)), pages: PageScope::Keep, ..Scope::IDLE };
     let purger = Purger::new();
     let moved = pass::run(layers, &purger, Scope { blocks: BlockScope::Keep, ..only_large });
     assert_eq!(moved.purged_pages() * to_u64(PAGE_BYTES), large);
@@ -238,10 +238,10 @@ fn two_threads(config: &Config) -> (Fixture, Reclaim) {
 fn a_thread_is_asked_for_when_it_has_rested_for_longer_than_it_may() {
     let (_fixture, reclaim) = two_threads(&Config::new());
     let driver = reclaim.driver();
-    assert!(!driver.is_look_due(|| u64::MAX), "there is nothing to look after");
-    driver.set_look_ms(100);
+    assert!(!driver.has_rested_too_long(|| u64::MAX), "there is nothing to look after");
+    driver.set_max_rest_ms(100);
     assert!(driver.begin_start(5).is_some());
-    assert!(!driver.is_look_due(|| 104) && driver.is_look_due(|| 105));
+    assert!(!driver.has_rested_too_long(|| 104) && driver.has_rested_too_long(|| 105));
 }
 
 #[test]

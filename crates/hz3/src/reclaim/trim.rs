@@ -14,9 +14,9 @@ impl Reclaim {
     /// Costs a few loads as long as there is nothing to do.
     pub(crate) fn trim<O: Os>(&self, layers: Layers<'_, O>, counts_slabs: bool) {
         let segments = layers.segments();
-        let retaken = segments.account().retaken_pages();
-        if self.slack.has_retaken_many(retaken) {
-            self.slack.raise_if_premature(Self::time(layers), retaken);
+        let refaulted = segments.account().refaulted_pages();
+        if self.slack.has_many_refaults(refaulted) {
+            self.slack.raise_if_premature(Self::time(layers), refaulted);
         }
         if counts_slabs {
             self.slack.note_takes(layers.own().map_or(0, ThreadCache::allocation_misses));
@@ -32,11 +32,11 @@ impl Reclaim {
         }
         let Some(_pace) = self.ticks.try_begin() else { return };
         // Most of the free bytes in slabs may never have been touched.
-        let part = self.slack.hole_part();
-        let in_holes = if in_slabs > 0 { layers.holes().releasable_bytes(part) } else { 0 };
+        let one_in = self.slack.holes_one_in();
+        let in_holes = if in_slabs > 0 { layers.holes().releasable_bytes(one_in) } else { 0 };
         if dirty + in_holes > bound {
             let has_holes = in_holes > bound / 2;
-            self.trim_to(layers, slack::kept_bytes(bound), has_holes.then_some(part));
+            self.trim_to(layers, slack::kept_bytes(bound), has_holes.then_some(one_in));
         }
         if in_slabs > 0 {
             self.slack.note_hole_scan(slabs());
@@ -44,22 +44,22 @@ impl Reclaim {
     }
 
     /// Purges free pages down to `kept` bytes, and the holes of slabs in which at least one page in
-    /// `part` is in a hole.
-    fn trim_to<O: Os>(&self, layers: Layers<'_, O>, kept: usize, part: Option<u32>) {
+    /// `one_in` is in a hole.
+    fn trim_to<O: Os>(&self, layers: Layers<'_, O>, kept: usize, one_in: Option<u32>) {
         let blocks = if self.slack.only_frees() { BlockScope::Surplus } else { BlockScope::Keep };
         let pages = PageScope::Beyond(kept);
         let mut purged =
             self.pass(layers, Scope { blocks, pages, holes: HoleScope::Keep }).purged_pages();
         self.slack.note_left(layers.segments().account().dirty_bytes(), to_u64(kept));
-        if part.is_some() {
+        if one_in.is_some() {
             // Blocks in caches keep holes small, so all of them go back to their slabs first.
-            let holes = HoleScope::AtLeast(part);
+            let holes = HoleScope::OneIn(one_in);
             purged += self.pass(layers, Scope { holes, ..Scope::EVERY_BLOCK }).purged_pages();
         }
         self.slack.note_purge(
             Self::time(layers),
             purged,
-            layers.segments().account().retaken_pages(),
+            layers.segments().account().refaulted_pages(),
         );
     }
 

@@ -11,8 +11,8 @@ pub(crate) struct Account {
     active: AtomicU64,
     peak_active: AtomicU64,
     dirty: AtomicU64,
-    /// Pages taken so far that had been purged before.
-    retaken: AtomicU64,
+    /// Purged pages that were taken again, at the last update.
+    refaulted: AtomicU64,
     /// Bytes of clean pages that were prefaulted.
     prefaulted: AtomicU64,
     /// Bytes of large blocks that were given back to the system at once, and the number of calls.
@@ -29,7 +29,7 @@ impl Account {
             active: AtomicU64::new(0),
             peak_active: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
-            retaken: AtomicU64::new(0),
+            refaulted: AtomicU64::new(0),
             prefaulted: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             drops: AtomicU64::new(0),
@@ -108,14 +108,14 @@ impl Account {
     }
 
     /// Returns how many purged pages had been taken again when pages were last taken or given back.
-    pub(crate) fn retaken_pages(&self) -> u64 {
-        self.retaken.load(Ordering::Relaxed)
+    pub(crate) fn refaulted_pages(&self) -> u64 {
+        self.refaulted.load(Ordering::Relaxed)
     }
 
     /// Stores the bytes in slabs, large and huge blocks, the bytes of free dirty pages, and the
     /// number of purged pages taken again so far.
-    pub(super) fn note(&self, active: u64, dirty: u64, retaken: u64) {
-        self.retaken.store(retaken, Ordering::Relaxed);
+    pub(super) fn note(&self, active: u64, dirty: u64, refaulted: u64) {
+        self.refaulted.store(refaulted, Ordering::Relaxed);
         self.active.store(active, Ordering::Relaxed);
         self.dirty.store(dirty, Ordering::Relaxed);
         // The peak is usually higher; then this call writes nothing.

@@ -116,7 +116,7 @@ impl MemoryLimit {
     }
 
     /// Returns true once after a refusal, and again only after the limit was not near meanwhile.
-    pub(crate) fn is_first_refusal(&self) -> bool {
+    pub(crate) fn take_first_refusal(&self) -> bool {
         !self.is_refusal_known.swap(true, Ordering::Relaxed)
     }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn pressure_rises_near_the_limit_and_then_once_a_grain() {
+    fn pressure_rises_near_the_limit_and_then_once_a_step() {
         let limit = memory_limit(LimitMode::Fail);
         assert!(limit.admits(5599) && !limit.take_pressure());
         assert!(limit.admits(5600) && limit.take_pressure());
@@ -222,10 +222,10 @@ mod tests {
     fn a_refusal_is_the_first_one_until_the_limit_was_not_near() {
         let limit = memory_limit(LimitMode::Fail);
         assert!(limit.admits(6400) && limit.refusals() == 0);
-        assert!(!limit.admits(6401) && limit.refusals() == 1 && limit.is_first_refusal());
+        assert!(!limit.admits(6401) && limit.refusals() == 1 && limit.take_first_refusal());
         assert!(limit.admits(6000) && !limit.admits(6401) && limit.refusals() == 2);
-        assert!(!limit.is_first_refusal(), "it was near all the time");
-        assert!(limit.admits(100) && !limit.admits(6401) && limit.is_first_refusal());
+        assert!(!limit.take_first_refusal(), "it was near all the time");
+        assert!(limit.admits(100) && !limit.admits(6401) && limit.take_first_refusal());
         let beyond = memory_limit(LimitMode::Reclaim);
         assert!(beyond.admits(6401) && beyond.refusals() == 0);
     }

@@ -285,7 +285,7 @@ impl<O: Os> Segments<O> {
         to_u64(self.arena.resident_table_bytes(&self.growth.lock()))
     }
 
-    pub(crate) fn census(&self) -> PageCounts {
+    pub(crate) fn page_counts(&self) -> PageCounts {
         let table_bytes = self.arena.table_bytes(&self.growth.lock());
         let old = |segment| u64::from(self.tables().old_pages(segment));
         let old = (0..self.segment_count()).map(old).sum();

@@ -32,13 +32,13 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Looks at the group of this process.
-    pub(super) fn look() -> Group {
-        Group::look_by(&read_start, |take| each_line(c"/proc/self/mountinfo", take))
+    /// Reads the files of this process's group.
+    pub(super) fn read() -> Group {
+        Group::read_by(&read_start, |take| each_line(c"/proc/self/mountinfo", take))
     }
 
-    /// Looks by `read`, and by `each_mount`, which passes on the lines of `/proc/self/mountinfo`.
-    fn look_by(read: &Read, each_mount: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Group {
+    /// Reads files by `read`. `each_mount` passes on the lines of `/proc/self/mountinfo`.
+    fn read_by(read: &Read, each_mount: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Group {
         let mut room = [0; 4096];
         let membership = read(c"/proc/self/cgroup", &mut room);
         let mut found = Group::default();
@@ -69,7 +69,7 @@ impl Group {
 /// If it is relative and the control group has none, writes a line to stderr.
 pub(super) fn resolve(limit: Limit) -> (Limit, Option<u64>) {
     let Limit::Cgroup { percent } = limit else { return (limit, None) };
-    let group = Group::look();
+    let group = Group::read();
     if group.limit.is_none() && group.high.is_none() {
         let percent = percent.get();
         let mut message = FixedBuffer::<128>::new();

@@ -22,21 +22,21 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
     if name == b"profile_to" {
         return profile::write_to(heap, value);
     }
-    let mut start = GLOBAL.start.lock();
-    let present = start.unwrap_or_default();
+    let mut stored = GLOBAL.config.lock();
+    let present = stored.unwrap_or_default();
     let mut config = present;
     set_live(&mut config, name, value)?;
     if config.policy != present.policy && ![config, present].iter().all(is_plain) {
         return Err(ControlError::BadValue);
     }
-    *start = Some(config);
-    drop(start);
+    *stored = Some(config);
+    drop(stored);
     if config.profile_rate != present.profile_rate {
         profile::set_rate(heap, config.profile_rate.get());
     }
     if (config.metrics, config.metrics_ms) != (present.metrics, present.metrics_ms) {
         metrics::configure(&config);
-        heap.driver().set_look_ms(metrics::period_ms());
+        heap.driver().set_max_rest_ms(metrics::period_ms());
     }
     if name.starts_with(b"limit") {
         let (limit, soft) = cgroup::resolve(config.limit);

@@ -18,7 +18,7 @@ use crate::os::{held, lock, order, stdio, stuck_fork, thread};
 
 /// Registers the fork handlers. The call may allocate.
 pub(super) fn register() {
-    order::may_call("pthread_atfork");
+    order::check_may_call("pthread_atfork");
     // SAFETY: the three handlers are functions of an object that stays loaded.
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
@@ -31,7 +31,7 @@ extern "C" fn before() {
     }
     stdio::lock_list();
     held::begin_operation();
-    GLOBAL.start.acquire();
+    GLOBAL.config.acquire();
     if let Some(heap) = existing_heap() {
         heap.acquire_all();
         stuck_fork::begin(release_heap);
@@ -89,6 +89,6 @@ fn release_heap() {
 
 /// Ends what [`before`] began beside the heap's own locks.
 fn end_fork() {
-    GLOBAL.start.release();
+    GLOBAL.config.release();
     held::end_operation();
 }

@@ -32,7 +32,7 @@ static CALLBACK: Callback = Callback {
 
 impl Callback {
     fn get(&self) -> Option<(OnLimit, *mut c_void)> {
-        let _start = GLOBAL.start.lock();
+        let _config = GLOBAL.config.lock();
         let function = self.function.load(Ordering::Relaxed);
         if function.is_null() {
             return None;
@@ -48,7 +48,7 @@ pub(crate) fn set(function: Option<OnLimit>, context: *mut c_void) {
     if shut::is_shut() {
         return;
     }
-    let _start = GLOBAL.start.lock();
+    let _config = GLOBAL.config.lock();
     let function = function.map_or(ptr::null_mut(), |function| function as *mut c_void);
     CALLBACK.function.store(function, Ordering::Relaxed);
     CALLBACK.context.store(context, Ordering::Relaxed);
@@ -81,7 +81,7 @@ fn has_asked(heap: &'static Heap<Linux>, wanted: usize) -> bool {
     if held::is_asking() || held::is_purging() || held::is_ticking() {
         return false;
     }
-    if heap.is_first_refusal() {
+    if heap.take_first_refusal() {
         profile::write_at_limit(heap);
     }
     if CALLBACK.function.load(Ordering::Relaxed).is_null() || !heap.may_ask() {

@@ -48,7 +48,10 @@ use crate::stats::{Stats, Utilization};
 struct Global {
     ready: AtomicPtr<Heap<Linux>>,
     place: UnsafeCell<MaybeUninit<Heap<Linux>>>,
-    start: Lock<Option<Config>, { rank::START }>,
+    /// The configuration; `None` before the program or the first call sets it. The lock also guards
+    /// the creation of the heap.
+    config: Lock<Option<Config>, { rank::CONFIG }>,
+    /// Whether calls are counted, so that new threads get the sentinel for that.
     counting: AtomicBool,
     exit_key: AtomicU32,
     registered: AtomicBool,
@@ -60,7 +63,7 @@ unsafe impl Sync for Global {}
 static GLOBAL: Global = Global {
     ready: AtomicPtr::new(core::ptr::null_mut()),
     place: UnsafeCell::new(MaybeUninit::uninit()),
-    start: Lock::new(None),
+    config: Lock::new(None),
     counting: AtomicBool::new(false),
     exit_key: AtomicU32::new(u32::MAX),
     registered: AtomicBool::new(false),
@@ -84,11 +87,11 @@ fn existing_heap() -> Option<&'static Heap<Linux>> {
 
 #[cold]
 fn start_heap() -> Option<&'static Heap<Linux>> {
-    let mut start = GLOBAL.start.lock();
+    let mut config = GLOBAL.config.lock();
     if let Some(heap) = existing_heap() {
         return Some(heap);
     }
-    let config = start.get_or_insert(Config::new());
+    let config = config.get_or_insert(Config::new());
     environment::read(config);
     let (limit, soft) = cgroup::resolve(config.limit);
     let heap = Heap::create(Linux, &Config { limit, ..*config }).ok()?;
@@ -101,7 +104,7 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
         guard::begin(&heap);
     }
     metrics::configure(config);
-    heap.driver().set_look_ms(metrics::period_ms());
+    heap.driver().set_max_rest_ms(metrics::period_ms());
     #[cfg(feature = "check")]
     check::configure(config);
     let mut key: libc::pthread_key_t = 0;
@@ -122,7 +125,7 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
 /// Sets the configuration of the heap; does nothing if the heap exists already.
 pub(crate) fn configure(config: &Config) {
     if existing_heap().is_none() && !shut::is_shut() {
-        GLOBAL.start.lock().get_or_insert(*config);
+        GLOBAL.config.lock().get_or_insert(*config);
     }
 }
 
@@ -164,7 +167,7 @@ fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
     tls::set(if counting { &tls::COUNTING } else { cache }, Some(cache));
     let key = GLOBAL.exit_key.load(Ordering::Relaxed);
     if key != u32::MAX {
-        order::may_call("pthread_setspecific");
+        order::check_may_call("pthread_setspecific");
         // The call may allocate, and the cache is already in place.
         // SAFETY: the key exists.
         unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(cache).cast()) };
@@ -181,12 +184,12 @@ fn register_process_hooks() {
     pin::stay_loaded();
     fork::register();
     let reports = GLOBAL
-        .start
+        .config
         .lock()
         .is_some_and(|config| config.report != Report::None || profile::is_wanted(&config));
     profile::handle_signal();
     if reports {
-        order::may_call("atexit");
+        order::check_may_call("atexit");
         // SAFETY: the handler is a function of an object that stays loaded.
         unsafe { libc::atexit(report_at_exit) };
         signal::report_at_termination();
@@ -221,7 +224,7 @@ fn report_once() {
         report::refuse();
         return;
     }
-    let Some(config) = *GLOBAL.start.lock() else { return };
+    let Some(config) = *GLOBAL.config.lock() else { return };
     if let Some(heap) = existing_heap() {
         profile::write_at_exit(heap, &config);
         report::write(heap, &stats(), &config.report);

@@ -14,19 +14,19 @@ use crate::options::Limit;
 use crate::os::Os;
 use crate::os::linux::Linux;
 
-/// Milliseconds between two looks.
-const LOOK_MS: u64 = 2000;
-/// Memory is short if tasks waited for it for this part of the time: a tenth.
-const STALLED_PART: u64 = 10;
+/// Milliseconds between two readings.
+const PERIOD_MS: u64 = 2000;
+/// Memory is short if tasks waited for it for a tenth of the time.
+const STALLED_DIVISOR: u64 = 10;
 
 /// When the next look is due, in milliseconds of the monotonic clock.
 static NEXT_MS: AtomicU64 = AtomicU64::new(0);
 /// Held while a thread looks. No thread waits for it.
 ///
-/// There may be two: a reclaimer that was silent for seconds, perhaps stopped in the middle of a
-/// look, is replaced by another one and goes on beside it until its next turn.
-static LOOKING: AtomicBool = AtomicBool::new(false);
-/// The last look. Only the thread that holds [`LOOKING`] uses it.
+/// There may be two such threads: a reclaimer that was silent for seconds, perhaps stopped in the
+/// middle of a reading, is replaced by another one and goes on beside it until its next turn.
+static READING: AtomicBool = AtomicBool::new(false);
+/// The last reading. Only the thread that holds [`READING`] uses it.
 static LAST: Last = Last { at_ms: AtomicU64::new(0), stalled_us: AtomicU64::new(0) };
 
 /// Looks if it is time. The caller holds no lock of the heap.
@@ -35,29 +35,29 @@ pub(super) fn follow(heap: &'static Heap<Linux>) {
     if now_ms < NEXT_MS.load(Ordering::Relaxed) || shut::is_shut() || !process::is_own() {
         return;
     }
-    let Some(config) = *GLOBAL.start.lock() else { return };
+    let Some(config) = *GLOBAL.config.lock() else { return };
     let follows_limit = matches!(config.limit, Limit::Cgroup { .. });
-    // Acquire pairs with the release store below: one thread looks after the other.
-    if !(follows_limit || config.pressure) || LOOKING.swap(true, Ordering::Acquire) {
+    // Acquire pairs with the release store below: one thread reads after the other.
+    if !(follows_limit || config.pressure) || READING.swap(true, Ordering::Acquire) {
         return;
     }
-    NEXT_MS.store(now_ms + LOOK_MS, Ordering::Relaxed);
-    let group = Group::look();
+    NEXT_MS.store(now_ms + PERIOD_MS, Ordering::Relaxed);
+    let group = Group::read();
     if follows_limit {
         let (limit, soft) = group.limits(config.limit);
         heap.set_limit(limit, soft);
     }
     let is_short = group.stalled_us.is_some_and(|stalled_us| LAST.is_short(now_ms, stalled_us));
     // Release pairs with the acquire swap above.
-    LOOKING.store(false, Ordering::Release);
+    READING.store(false, Ordering::Release);
     if is_short && config.pressure {
-        heap.relieve(front(heap));
+        heap.release_for_system(front(heap));
     }
 }
 
 /// In a forked child: the thread that may have been looking is not in this process.
 pub(super) fn forget_other_threads() {
-    LOOKING.store(false, Ordering::Relaxed);
+    READING.store(false, Ordering::Relaxed);
 }
 
 /// A look at the time that tasks waited for memory.
@@ -74,7 +74,7 @@ impl Last {
         let stalled =
             stalled_us.saturating_sub(self.stalled_us.swap(stalled_us, Ordering::Relaxed));
         let passed_us = now_ms.saturating_sub(before) * 1000;
-        before > 0 && stalled > 0 && stalled >= passed_us / STALLED_PART
+        before > 0 && stalled > 0 && stalled >= passed_us / STALLED_DIVISOR
     }
 }
 

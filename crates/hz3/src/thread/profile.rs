@@ -119,7 +119,7 @@ pub(super) fn set_rate(heap: &Heap<Linux>, rate: u32) {
 /// Returns where this process writes its profile, if the configuration says so.
 fn configured_path() -> Option<ProcessPath> {
     // A copy, because the file is written without the lock.
-    let path = super::GLOBAL.start.lock().and_then(|config| config.profile);
+    let path = super::GLOBAL.config.lock().and_then(|config| config.profile);
     path.map(|path| process::own_path(&path))
 }
 
@@ -237,7 +237,7 @@ fn print_live(snapshot: &Snapshot) {
 /// Installs the handler of the signal that asks for a dump, if one is configured and the program
 /// has none. Called once, with no lock held.
 pub(super) fn handle_signal() {
-    let config = *super::GLOBAL.start.lock();
+    let config = *super::GLOBAL.config.lock();
     let Some(config) = config.filter(|config| config.profile.is_some()) else { return };
     let Ok(number) = c_int::try_from(config.profile_signal.get()) else { return };
     if number == 0 {

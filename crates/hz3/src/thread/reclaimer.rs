@@ -66,7 +66,7 @@ pub(super) fn start() {
 
 /// The thread's function. It never allocates.
 extern "C" fn run(number: *mut c_void) -> *mut c_void {
-    thread::settle_in(c"hz3-reclaimer");
+    thread::set_up(c"hz3-reclaimer");
     if let (Some(heap), Ok(number)) = (super::existing_heap(), u32::try_from(number.addr())) {
         work(heap, number);
     }

@@ -92,8 +92,8 @@ impl Transfer {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a refill may find blocks here, or may have to raise the limit; a hint.
-    fn is_wanted(&self) -> bool {
+    /// Returns whether there are blocks, or a limit that the next refill may raise; a hint.
+    fn needs_visit(&self) -> bool {
         self.len() > 0 || self.overflowed.load(Ordering::Relaxed)
     }
 }
@@ -217,7 +217,7 @@ impl Transfers {
     /// Moves the blocks that came last into `out`, in order of arrival. Returns how many.
     fn take(&self, shard: usize, class: SizeClass, out: &[Slot]) -> usize {
         let cell = self.cell(shard, class);
-        if !cell.is_wanted() {
+        if !cell.needs_visit() {
             return 0;
         }
         let Some(mut state) = cell.state.try_lock() else { return 0 };
@@ -300,7 +300,7 @@ impl Transfers {
         let mut tick = TransferTick::default();
         for (shard, class) in self.indices() {
             let cell = self.cell(shard, class);
-            if !cell.is_wanted() {
+            if !cell.needs_visit() {
                 continue;
             }
             let surplus = {

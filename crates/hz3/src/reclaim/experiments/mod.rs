@@ -51,10 +51,10 @@ impl Experiment {
         })
     }
 
-    /// Returns whether the thread has run enough slow paths for an epoch.
-    pub(super) fn is_due(&self, own: &ThreadCache) -> bool {
+    /// Returns whether the thread has run enough slow paths for an epoch; if so, counts anew.
+    pub(super) fn take_due(&self, own: &ThreadCache) -> bool {
         let interval = u64::from(self.plan.interval);
-        interval > 0 && own.counts.is_epoch_due(own.slow_paths(), interval)
+        interval > 0 && own.counts.take_epoch_due(own.slow_paths(), interval)
     }
 
     /// Runs one epoch. Does nothing while another thread runs one.
@@ -79,9 +79,8 @@ impl Experiment {
         let shrinks_caches = plan.decay.is_some() || plan.dump_blocks > 0;
         let (is_active, stolen) = if shrinks_caches {
             let idle = layers.caches().release_of_idle_threads();
-            let settled =
-                layers.below.transfers.drain_unwanted(layers.central(), layers.segments());
-            (idle.is_active, idle.bytes + settled.drained_bytes)
+            let tick = layers.below.transfers.drain_unwanted(layers.central(), layers.segments());
+            (idle.is_active, idle.bytes + tick.drained_bytes)
         } else {
             (was_any_active(layers), 0)
         };
@@ -151,5 +150,5 @@ impl Experiment {
 /// Returns whether a thread ran a slow path since the last epoch, and resets the mark of every
 /// cache.
 fn was_any_active<O: Os>(layers: Layers<'_, O>) -> bool {
-    layers.registry.iter().filter(|cache| cache.was_active()).count() > 0
+    layers.registry.iter().filter(|cache| cache.take_activity()).count() > 0
 }

@@ -86,8 +86,8 @@ fn in_version_1_the_lower_of_own_and_hierarchical_limit_counts() {
     assert_eq!(limit(CONTAINER, "4:memory:/docker/4fa\n", FILES), Some(500));
 }
 
-/// Looks at a system of version 2 with these files, on which the process is in the group `/a/b`.
-fn look(files: &'static [(&CStr, &str)]) -> Group {
+/// Reads the group of a process in `/a/b`, on a system of version 2 with these files.
+fn read(files: &'static [(&CStr, &str)]) -> Group {
     let read: &super::Read = &move |path, room| {
         let own = [(c"/proc/self/cgroup", "0::/a/b\n")];
         let found = own.iter().chain(files).find(|(name, _)| *name == path);
@@ -95,14 +95,14 @@ fn look(files: &'static [(&CStr, &str)]) -> Group {
         room[..text.len()].copy_from_slice(text.as_bytes());
         &room[..text.len()]
     };
-    Group::look_by(read, |take| take(V2.as_bytes()))
+    Group::read_by(read, |take| take(V2.as_bytes()))
 }
 
 #[test]
-fn a_look_finds_both_limits_and_the_pressure() {
+fn a_reading_finds_both_limits_and_the_pressure() {
     const SYSTEM: (&CStr, &str) =
         (c"/proc/pressure/memory", "some avg10=0.00 total=77\nfull avg10=0.00 total=5\n");
-    let group = look(&[
+    let group = read(&[
         (c"/sys/fs/cgroup/a/b/memory.max", "9000\n"),
         (c"/sys/fs/cgroup/a/memory.high", "7000\n"),
         (c"/sys/fs/cgroup/a/b/memory.high", "max\n"),
@@ -118,10 +118,10 @@ fn a_look_finds_both_limits_and_the_pressure() {
     let bytes = |bytes| Limit::Bytes(core::num::NonZero::new(bytes).unwrap());
     assert_eq!(group.limits(half), (bytes(4500), Some(3500)));
     assert_eq!(group.limits(bytes(7)), (bytes(7), None), "not relative to the group");
-    let of_system = look(&[SYSTEM, (c"/sys/fs/cgroup/memory.max", "100\n")]);
+    let of_system = read(&[SYSTEM, (c"/sys/fs/cgroup/memory.max", "100\n")]);
     let expected = Group { limit: Some(100), high: None, stalled_us: Some(77) };
     assert_eq!(of_system, expected);
     assert_eq!(of_system.limits(half), (bytes(50), None));
-    assert_eq!(look(&[]), Group::default());
+    assert_eq!(read(&[]), Group::default());
     assert_eq!(Group::default().limits(half), (Limit::None, None));
 }
