@@ -1,18 +1,18 @@
-//! The heap: all layers together, and every operation that is not the hot path.
+//! The heap: all layers together, and every operation that is not the fast path.
 //!
-//! | doors | file | for |
+//! | functions | file | for |
 //! |---|---|---|
 //! | `create` | here | the first call of the process |
 //! | `attach`, `detach` | here | a thread's first call, and its end |
-//! | `allocate_miss`, `free_miss` | here | the hot path, after a miss |
+//! | `allocate_miss`, `free_miss` | here | the fast path, after a miss |
 //! | `allocate`, `allocate_aligned`, `allocate_zeroed`, `free` | here | all other requests |
 //! | `take_cached_large`, `free_to_cache` | `large` | large blocks that the thread's cache serves |
 //! | `reallocate` | `resize` | blocks that change their size |
 //! | `usable_size`, `size_without_waiting`, `utilization` | `resize` | questions about a block |
 //! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |
 //! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
-//! | `collect`, `tick`, `relieve` | here | reclaim on request |
-//! | `refusals`, `is_first_refusal`, `may_ask`, `note_asked` | `exhaustion` | the memory limit |
+//! | `collect`, `tick`, `release_for_system` | here | reclaim on request |
+//! | `refusals`, `take_first_refusal`, `may_ask`, `note_asked` | `exhaustion` | the memory limit |
 //! | `start_profile`, `stop_profile`, `profile` | `sampling` | the heap profile |
 //! | `reconfigure`, `reconfigure_limit`, `set_limit` | here | options that change later |
 //! | `stats`, `slow_figures`, `observe`, `write_experiment_lines` | `statistics` | reports |
@@ -62,7 +62,7 @@ pub(crate) struct Heap<O> {
     reclaim: Reclaim,
     counts: LargeCounts,
     exhaustion: Exhaustion,
-    /// As `exhaustion`, of the calls of the program's function at the memory limit.
+    /// The same for the program's function at the memory limit.
     asked: Exhaustion,
     profile: Profile,
 }
@@ -107,9 +107,8 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Returns the layers, for reclaim.
-    /// Every caller guarantees that the front is the calling thread's and that this thread is in no
-    /// cache operation.
+    /// Returns the layers, for reclaim. Every caller guarantees that the front is the calling
+    /// thread's and that this thread is in no cache operation.
     fn layers<'a>(&'a self, front: Front<'a>) -> Layers<'a, O> {
         // SAFETY: the callers' guarantee.
         unsafe { Layers::new(&self.registry, self.below(), front) }
@@ -124,8 +123,8 @@ impl<O: Os> Heap<O> {
         self.reclaim.driver()
     }
 
-    /// Takes the options from a changed configuration that may change in a running process.
-    /// Those of the memory limit are not among them.
+    /// Takes the options from a changed configuration that may change in a running process. Those
+    /// of the memory limit are not among them.
     pub(crate) fn reconfigure(&self, config: &Config) {
         self.reclaim.reconfigure(config);
     }
@@ -215,7 +214,7 @@ impl<O: Os> Heap<O> {
     /// Allocates `size` bytes after `hot::malloc` failed.
     ///
     /// # Safety
-    /// The cache is the calling thread's, and the hot path has just missed on it with this size.
+    /// The cache is the calling thread's, and the fast path has just missed on it with this size.
     pub(crate) unsafe fn allocate_miss(
         &self,
         cache: &ThreadCache,
@@ -227,7 +226,8 @@ impl<O: Os> Heap<O> {
         }
         let class = SizeClass::of_size(size);
         if self.profile.is_on() {
-            // The stack may be sealed and hold blocks. The request is counted, then pops again.
+            // The pop may have failed only because the stack is sealed, so this counts the request
+            // and pops again.
             cache.stack(class).undo_pop();
             // SAFETY: the caller's promise.
             return unsafe { self.allocate_small(Front::Cache(cache), class, size, MIN_ALIGN) };
@@ -240,7 +240,7 @@ impl<O: Os> Heap<O> {
     /// The cache is the calling thread's, and a pop of the class has just failed.
     unsafe fn refill(&self, cache: &ThreadCache, class: SizeClass) -> Option<NonNull<u8>> {
         let refill = || {
-            // SAFETY: the caller's promise, and below a pop that has just failed.
+            // SAFETY: the caller's promise; for `again`, its own pop has just failed.
             let block = unsafe { cache.refill(self.below(), class) };
             // The cache may have taken capacity from other classes and flushed their blocks.
             self.central.end_if_faulty();
@@ -261,8 +261,8 @@ impl<O: Os> Heap<O> {
         NonNull::new(slot[0].load(Ordering::Relaxed))
     }
 
-    /// Returns `found`, or makes room and tries `again`.
-    /// If that fails too, the block gets a run or a mapping of its own.
+    /// Returns `found`, or makes room and tries `again`. If that fails too, the block gets a run or
+    /// a mapping of its own.
     fn or_make_room(
         &self,
         front: Front<'_>,
@@ -388,8 +388,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// Empties every cache, retires every empty slab, and purges free pages until at most `keep`
-    /// bytes of them may hold memory.
-    /// Returns the bytes given back.
+    /// bytes of them may hold memory. Returns the bytes given back.
     pub(crate) fn collect(&self, front: Front<'_>, keep: usize) -> usize {
         let given_back = self.reclaim.collect(self.layers(front), keep);
         self.central.end_if_faulty();
@@ -406,8 +405,8 @@ impl<O: Os> Heap<O> {
         next
     }
 
-    /// Reclaims, or asks for the reclaimer's thread, if enough memory is free.
-    /// Call it after a slow path, with no lock held.
+    /// Reclaims, or asks for the reclaimer's thread, if enough memory is free. Call it after a slow
+    /// path, with no lock held.
     ///
     /// # Safety
     /// The front is the calling thread's.
@@ -494,8 +493,8 @@ impl<O: Os> Heap<O> {
         cache.steal(self.below())
     }
 
-    /// Checks every invariant that can be checked from inside and panics if one is broken.
-    /// No other thread may use the heap.
+    /// Checks every invariant that can be checked from inside and panics if one is broken. No other
+    /// thread may use the heap.
     #[cfg(test)]
     pub(crate) fn validate(&self) {
         self.validate_at_work(None);
@@ -504,8 +503,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// As [`Heap::validate`], while other threads use the heap: skips invariants that hold only at
-    /// rest.
-    /// The calling thread holds no lock; `own` is its cache.
+    /// rest. The calling thread holds no lock; `own` is its cache.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate_at_work(&self, own: Option<&ThreadCache>) {
         self.segments.validate();

@@ -121,8 +121,8 @@ impl Divisor {
 
 static SHAPES: [Shape; CLASSES] = SHAPE_TABLE;
 const SHAPE_TABLE: [Shape; CLASSES] = shapes();
-/// The class of each size, in 16-byte steps: the index is `(size + 15) / 16`.
-/// An entry has two bytes, because the table shares the first-level cache with the program's data.
+/// The class of each size, in 16-byte steps: the index is `(size + 15) / 16`. An entry has two
+/// bytes, because the table shares the first-level cache with the program's data.
 static CLASS_OF: [u16; MAX_SMALL / MIN_ALIGN + 1] = class_table();
 
 impl SizeClass {
@@ -137,9 +137,9 @@ impl SizeClass {
 
     /// Returns the class for `size` bytes at `align`, a power of two; `None` if no slab serves it.
     ///
-    /// Rounding the size up to a multiple of the alignment is enough. Where classes lie closer
-    /// than `align`, every multiple of `align` is itself a class; elsewhere all classes are
-    /// multiples of `align`. Slabs start at a multiple of [`CHUNK_BYTES`]. A test covers all cases.
+    /// Rounding the size up to a multiple of the alignment is enough. Where classes lie closer than
+    /// `align`, every multiple of `align` is itself a class; elsewhere all classes are multiples of
+    /// `align`. Slabs start at a multiple of [`CHUNK_BYTES`]. A test covers all cases.
     pub(crate) fn of_layout(size: usize, align: usize) -> Option<SizeClass> {
         let rounded = size.max(1).checked_next_multiple_of(align)?;
         (rounded <= MAX_SMALL).then(|| SizeClass::of_size(rounded))

@@ -123,7 +123,7 @@ impl Registry {
     /// each owner. The caller keeps two such calls apart.
     pub(crate) fn set_sealed(&self, sealed: bool) {
         self.sealed.store(sealed, Ordering::Relaxed);
-        // Pairs with the fence in `acquire`.
+        // Pairs with the fence in `attach`.
         fence(Ordering::SeqCst);
         for cache in self.iter() {
             cache.set_sealed(&mut cache.cold.lock(), sealed);
@@ -269,8 +269,8 @@ impl Registry {
     /// a breach.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn validate(&self, own: Option<&ThreadCache>) {
-        // `acquire` does not count locks, so mark the operation here: a signal handler must not
-        // wait for these locks.
+        // `Lock::acquire` does not count the locks, so this marks the operation: a signal handler
+        // must not wait for them.
         held::begin_operation();
         self.acquire_all();
         let mut granted = 0;

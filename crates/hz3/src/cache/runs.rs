@@ -15,14 +15,14 @@ use crate::segment::length_bin::{BINS, MAX_BINNED, length_bin};
 /// Slots of a bin.
 const WAYS: usize = 2;
 const SLOTS: usize = BINS * WAYS;
-/// Bins that a take looks at.
+/// Bins that a take tries.
 const BINS_TRIED: usize = 2;
 
 /// The runs. Only the owner puts and takes; any thread may steal.
 #[derive(Debug)]
 pub(crate) struct RunCache {
-    /// The slots of all bins. The row behind the last bin is never filled: with it, a take can look
-    /// at two bins wherever it starts.
+    /// The slots of all bins. The row behind the last bin stays empty, so that a take can try two
+    /// bins wherever it starts.
     slots: [[AtomicU64; WAYS]; BINS + 1],
     /// The slot at which the search for the next run to evict starts. Used by the owner alone.
     clock_hand: AtomicUsize,
@@ -76,14 +76,14 @@ impl RunCache {
         }
     }
 
-    /// Sets the limit of the bytes held; more than [`LONGEST`] counts as that.
+    /// Sets the most bytes that may be held, within [`MAX_BINNED`].
     pub(crate) fn set_limit(&self, bytes: usize) {
         let pages = Pages::containing(bytes).map_or(MAX_BINNED, |pages| pages.min(MAX_BINNED));
         self.max_pages.store(pages.get(), Ordering::Relaxed);
     }
 
-    /// Returns the pages held: exact for the owner while no thief is at work, else a hint.
-    /// It may be negative, because a count may change between the two loads.
+    /// Returns the pages held: exact for the owner while no thief is at work, else a hint. It may
+    /// be negative, because a count may change between the two loads.
     fn difference(&self) -> i32 {
         let stolen = self.stolen.load(Ordering::Relaxed);
         self.net_put.load(Ordering::Relaxed).wrapping_sub(stolen).cast_signed()
@@ -223,7 +223,7 @@ impl RunCache {
             if word == 0 {
                 continue;
             }
-            // Acquire pairs with the release store in `put`.
+            // Acquire pairs with the release store in `fill`.
             let won = slot.compare_exchange(word, 0, Ordering::Acquire, Ordering::Relaxed);
             if let Some(run) = won.ok().and_then(unpack) {
                 self.stolen.fetch_add(run.pages.get(), Ordering::Relaxed);

@@ -64,7 +64,7 @@ fn an_overflow_reports_a_double_free_of_the_newest_block() {
     assert_eq!(again, Err(AlreadyCached));
 }
 
-/// A block straight from central.
+/// Returns a block straight from central.
 fn stand_in(fixture: &Fixture) -> *mut u8 {
     let slot = [crate::base::sync::Slot::default()];
     assert_eq!(fixture.below().fetch(class(), &slot), 1);

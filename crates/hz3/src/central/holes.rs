@@ -223,7 +223,7 @@ mod tests {
 
     const SYSTEM_PAGE: Pages = Pages::new(1);
 
-    /// A class with four blocks per page.
+    /// Returns a class with four blocks per page.
     fn class() -> SizeClass {
         SizeClass::of_size(1024)
     }

@@ -4,7 +4,7 @@
 //! grows with the number of cores, and a thread that ends leaves none behind. A slab serves the
 //! shard that opened it until another shard runs out of blocks and adopts it.
 //!
-//! | doors | file | for |
+//! | functions | file | for |
 //! |---|---|---|
 //! | `shard_of_this_cpu`, `fetch`, `take` | `fetch` | transfer caches: batches out |
 //! | `put` | `put` | blocks that go back to their slabs |

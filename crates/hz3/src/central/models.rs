@@ -159,7 +159,7 @@ struct Opening {
 impl Opening {
     const CLASS: u32 = 1;
 
-    /// Opens the slab, as `Blocks::lay` and `Central::open_slab`.
+    /// Opens the slab, as `Blocks::carve` and `Central::open_slab`.
     fn open(&self) {
         self.dirty.store(0, Ordering::Relaxed);
         self.class.store(Self::CLASS, PUBLISH_CLASS);

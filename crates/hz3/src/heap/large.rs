@@ -78,8 +78,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// Frees the large block at an offset of the arena if the calling thread's cache has room for
-    /// its run.
-    /// Returns false if it did nothing; [`Heap::free_miss`] then frees the block.
+    /// its run. Returns false if it did nothing; [`Heap::free_miss`] then frees the block.
     #[inline]
     pub(crate) fn free_to_cache(&self, cache: &ThreadCache, offset: usize) -> bool {
         // No large block lies in the pages of the tables, and their records say so.

@@ -78,9 +78,8 @@ impl<O: Os> Heap<O> {
         self.segments.large_at(offset).ok().map(|run| alone(run.pages.bytes()))
     }
 
-    /// As [`Heap::usable_size`], for a call that must not wait for a lock.
-    /// Returns 0 for an address outside the arena while another thread uses the table of huge
-    /// blocks.
+    /// As [`Heap::usable_size`], for a call that must not wait for a lock. Returns 0 for an address
+    /// outside the arena while another thread uses the table of huge blocks.
     pub(crate) fn size_without_waiting(&self, address: usize) -> Option<usize> {
         if self.segments.arena().contains(address) {
             return self.usable_size(address);

@@ -209,8 +209,8 @@ impl Config {
     /// Sets where statistics are written when the process ends (`HZ3_STATS`). Default
     /// [`Report::None`].
     ///
-    /// That is at exit. After the first second it is also by a handler of SIGTERM, if the program
-    /// has none.
+    /// hz3 writes them at exit. After the first second it also handles SIGTERM, if the program does
+    /// not.
     #[must_use]
     pub const fn report(mut self, report: Report) -> Config {
         self.report = report;
@@ -256,8 +256,8 @@ impl Config {
         self
     }
 
-    /// Sets whether the memory of a whole slab is asked for at once when its bin has shown that it
-    /// fills its slabs (`HZ3_PREFAULT`). Default on.
+    /// Sets whether a whole slab is prefaulted at once, if its bin has already filled three others
+    /// (`HZ3_PREFAULT`). Default on.
     #[must_use]
     pub const fn prefault(mut self, prefault: bool) -> Config {
         self.prefault = prefault;
@@ -358,10 +358,10 @@ impl Config {
         self
     }
 
-    /// Sets whether hz3 also says on stderr what may surprise, but is no mistake (`HZ3_VERBOSE`).
-    /// Default off.
+    /// Sets whether hz3 also reports on stderr what may surprise, but is no mistake
+    /// (`HZ3_VERBOSE`). Default off.
     ///
-    /// That is at present one line if `MALLOC_CONF` is set, which hz3 does not read.
+    /// At present that is one line if `MALLOC_CONF` is set, which hz3 does not read.
     #[must_use]
     pub const fn verbose(mut self, verbose: bool) -> Config {
         self.verbose = verbose;

@@ -18,7 +18,7 @@ pub(crate) fn futex_wake_one(word: &AtomicU32) {
     futex(word, libc::FUTEX_WAKE, 1, None);
 }
 
-/// A futex call on a word of this process.
+/// Makes a futex call on a word of this process.
 #[cfg(not(miri))]
 fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::timespec>) {
     let operation = (operation | libc::FUTEX_PRIVATE_FLAG).cast_unsigned() as usize;
@@ -28,7 +28,7 @@ fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::tim
     let _ = unsafe { syscall(libc::SYS_futex, arguments) };
 }
 
-/// The same for Miri, which knows the call by the C library's function and checks the types.
+/// Makes the call under Miri, which knows only the C library's function and checks the types.
 #[cfg(miri)]
 fn futex(word: &AtomicU32, operation: c_int, value: u32, time: Option<&libc::timespec>) {
     let operation = operation | libc::FUTEX_PRIVATE_FLAG;

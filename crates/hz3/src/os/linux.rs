@@ -35,12 +35,12 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 /// many.
 static NEXT_WINDOW: AtomicUsize = AtomicUsize::new(0);
 
-/// A window that is still mapped, because the system refused to unmap it after it was found free:
-/// its address and length; 0 as a rule. Such systems filter calls; the window then keeps its place
-/// as a reservation.
+/// The address and length of a window that is still mapped, because the system refused to unmap it
+/// after it was found free; 0 if there is none. Systems that filter calls do that. The mapping then
+/// serves as a reservation.
 static RESERVED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Whether the first purge emptied its pages; 0 before it.
+/// Whether the first purge emptied its pages: [`EMPTIES`] or [`DOES_NOTHING`]; 0 before it.
 ///
 /// Some emulators return success for `MADV_DONTNEED` and do nothing. Without this test hz3 would
 /// treat the old contents as zero.
@@ -202,7 +202,7 @@ impl Linux {
         }
     }
 
-    /// Whether a range lies in [`RESERVED`].
+    /// Returns whether a range lies in [`RESERVED`].
     fn is_reserved(span: Span) -> bool {
         let [start, bytes] = [&RESERVED[0], &RESERVED[1]].map(|word| word.load(Ordering::Relaxed));
         let offset = span.start.addr().get().wrapping_sub(start);
@@ -226,7 +226,7 @@ impl Linux {
         done(unsafe { libc::madvise(span.start.as_ptr().cast(), span.bytes, advice) })
     }
 
-    /// Purges a range and records in [`PURGES`] whether that emptied it.
+    /// Purges a range and records in [`PURGE_EFFECT`] whether that emptied it.
     ///
     /// # Safety
     /// As for [`Os::purge`].

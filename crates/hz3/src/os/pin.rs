@@ -82,7 +82,7 @@ fn weak_dladdr() -> Option<Dladdr> {
     unsafe { core::mem::transmute::<usize, Option<Dladdr>>(address) }
 }
 
-/// On other targets the dynamic section is unknown.
+/// Returns null: on other targets the dynamic section is unknown.
 #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
 fn dynamic_section() -> *const Entry {
     core::ptr::null()

@@ -9,7 +9,7 @@
 //! and a run is given back under the bin's lock: so the holder of a bin waits for pages, never for
 //! growth.
 
-/// Guards the creation of the heap, its configuration, and the program's function for the memory
+/// Guards the configuration, the creation of the heap, and the program's function for the memory
 /// limit. A fork takes it before all others.
 pub(crate) const CONFIG: u8 = 0;
 /// Guards the pace of the ticks. One tick runs at a time. Threads only try this lock and never

@@ -5,17 +5,17 @@
 //! registered before hz3's take locks of other libraries. A thread that holds one of those may be
 //! in `malloc` and wait for the heap: neither thread would ever go on.
 //!
-//! So a thread that waits for a lock of the heap looks, from time to time, whether the thread that
-//! forks is asleep. If it is, the waiting thread releases the heap's locks in its place. The parent
-//! goes on as if nothing had happened. The child may have been copied in the middle of an
-//! operation, so the heap is closed there, as after a fork in a signal handler.
+//! So a thread that waits for a lock of the heap checks now and then whether the forking thread is
+//! asleep. If it is, the waiting thread releases the heap's locks in its place. The parent goes on
+//! as if nothing had happened. The child may have been copied in the middle of an operation, so the
+//! heap is closed there, as after a fork in a signal handler.
 //!
-//! The child must not take the heap for whole when it is not. While the kernel copies a process,
+//! The child must know whether its copy of the heap is whole. While the kernel copies a process,
 //! its other threads run and may write to pages that are not copied yet: the child could see an
 //! early state and late contents. The kernel holds the lock of the address space while it copies,
-//! and `mmap` waits for that lock. Therefore: first the state becomes [`BREAKING`], then one page
-//! is mapped, and only then are the locks released. A copy that began before the state changed is
-//! complete by then, and shows the heap at rest. A copy that begins later shows the new state.
+//! and `mmap` waits for that lock. So the state becomes [`BREAKING`] first, then one page is
+//! mapped, and then the locks are released. A copy that began before the state changed is complete
+//! by then, and shows the heap at rest. A copy that begins later shows the new state.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -38,7 +38,7 @@ const BREAKING: u32 = 2;
 /// Another thread released the locks.
 const BROKEN: u32 = 3;
 
-/// Milliseconds between two looks, so a fork is left alone for at least twice as long.
+/// Milliseconds between two checks. A fork is left alone for at least twice as long.
 pub(super) const WAIT_MS: u32 = 50;
 /// Milliseconds of one sleep while another thread breaks the caller's fork.
 const BREAKING_MS: u32 = 5;
@@ -60,8 +60,8 @@ pub(crate) fn begin(release: fn()) {
     FORKER.store(u32::try_from(forker).unwrap_or(0), Ordering::Relaxed);
     RELEASE.store(release as *mut (), Ordering::Relaxed);
     let number = (STATE.load(Ordering::Relaxed) & !PHASE).wrapping_add(PHASE + 1);
-    // Release pairs with the acquire load in `Watch::look`, whose thread may release the locks: all
-    // that was done under them happened before.
+    // Release pairs with the acquire load in `Watch::check`, whose thread may release the locks:
+    // all that was done under them happened before.
     STATE.store(number | HELD, Ordering::Release);
 }
 
@@ -96,13 +96,13 @@ pub(crate) fn end_in_child() -> bool {
     !matches!(state & PHASE, BREAKING | BROKEN)
 }
 
-/// The knowledge of a thread that waits for a heap lock about the fork that may hold the lock.
+/// The observations of a thread that waits for a heap lock: does the fork that may hold it go on?
 pub(super) struct Watch {
-    /// [`STATE`] at the last look.
+    /// [`STATE`] at the last check.
     state: u32,
     /// When that was first seen, in milliseconds.
     since_ms: u64,
-    /// Whether the forking thread was asleep at the last look.
+    /// Whether the forking thread was asleep at the last check.
     was_asleep: bool,
 }
 
@@ -111,8 +111,8 @@ impl Watch {
         Watch { state: NONE, since_ms: 0, was_asleep: false }
     }
 
-    /// Looks at the fork, after each sleep. Releases the locks if the forking thread was found
-    /// asleep twice, at least [`WAIT_MS`] apart.
+    /// Checks on the fork, after each sleep. Releases the locks if the forking thread was asleep at
+    /// two checks, at least [`WAIT_MS`] apart.
     #[cold]
     pub(super) fn check(&mut self) {
         // Acquire pairs with the release store in `begin`.
@@ -159,8 +159,8 @@ fn break_fork(state: u32) {
     STATE.store(number | BROKEN, Ordering::Relaxed);
 }
 
-/// Waits until the kernel copies no address space of this process, if it just does. False when the
-/// system refuses.
+/// Waits until the kernel has finished a copy of this address space that is under way. Returns
+/// false if the system refuses.
 fn wait_for_copies() -> bool {
     let (bytes, protection) = (Linux.page_size(), libc::PROT_NONE.cast_unsigned() as usize);
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS).cast_unsigned() as usize;
@@ -172,7 +172,7 @@ fn wait_for_copies() -> bool {
     true
 }
 
-/// Whether a thread of the process sleeps; `None` when /proc does not say.
+/// Returns whether a thread of the process sleeps; `None` if /proc does not say.
 fn is_asleep(thread: u32) -> Option<bool> {
     let mut path = FixedBuffer::<48>::new();
     // The number has at most ten digits, so nothing is cut off.
@@ -183,8 +183,8 @@ fn is_asleep(thread: u32) -> Option<bool> {
     state_letter(text.get(..read)?).map(|letter| letter == b'S')
 }
 
-/// The state in a line of `/proc/PID/stat`: the letter after the name, which may have any
-/// characters.
+/// Returns the state in a line of `/proc/PID/stat`: the letter after the name, which may contain
+/// any characters.
 fn state_letter(line: &[u8]) -> Option<u8> {
     let end = line.iter().rposition(|&byte| byte == b')')?;
     line.get(end + 2).copied()

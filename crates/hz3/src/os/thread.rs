@@ -1,9 +1,10 @@
-//! The reclaimer's thread: an ordinary, detached thread of the C library.
+//! Starts the reclaimer's thread, a detached thread of the C library, and sets it up.
 //!
-//! Programs rely on that: `setuid` reaches it, the hooks of MPI and RDMA libraries on `madvise` run
-//! in it, and sanitizers and debuggers know it. It disturbs the program as little as possible. It
-//! takes no signal that was sent to the process. It runs with ordinary priority on the CPUs that
-//! the process had at its start, whichever thread started it. Its name says that it belongs to hz3.
+//! Programs rely on a thread that the C library knows: `setuid` reaches it, the hooks of MPI and
+//! RDMA libraries on `madvise` run in it, and sanitizers and debuggers know it. It disturbs the
+//! program as little as possible. It takes no signal that was sent to the process. It runs with
+//! ordinary priority on the CPUs that the process had at its start, whichever thread started it.
+//! Its name says that it belongs to hz3.
 
 use core::ffi::{c_int, c_long, c_void};
 use core::mem::MaybeUninit;

@@ -28,8 +28,8 @@ pub(crate) fn weighted(weight: f64, size: usize) -> u64 {
     bytes
 }
 
-/// Returns the probability that a request which counts `counted` bytes is sampled:
-/// `1 - exp(-counted / rate)`. Both are at least 1.
+/// Returns the probability `1 - exp(-counted / rate)` that a request which counts `counted` bytes
+/// is sampled. Both are at least 1.
 pub(crate) fn sampled_share(counted: i64, rate: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let mut exponent = counted as f64 / rate as f64;

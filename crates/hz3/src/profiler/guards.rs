@@ -10,7 +10,7 @@
 //! the end of its place, chosen at random. So an access before or beyond it faults. A free closes
 //! the pages again, so a later access faults too. The other bytes of the open pages hold
 //! [`CANARY`], and the free checks them. Free places wait in a queue, so that the oldest one is
-//! used next, and at least [`PLACES`] minus [`MOST_LIVE`] places wait.
+//! used next, and at least [`PLACES`] minus [`MAX_LIVE`] places wait.
 //!
 //! A place is fresh, live or freed. The thread that allocates or frees a block writes the place's
 //! record, while the program does not have the block. The handler of the fault reads the records

@@ -63,7 +63,7 @@ pub(crate) struct Profile {
     own_code: [AtomicUsize; 2],
     /// Whether the profile was ever started.
     was_started: AtomicBool,
-    /// Whether a tracer watched the probes when a thread last looked.
+    /// Whether a tracer watched the probes at the last check.
     is_traced: AtomicBool,
     /// Whether only a tracer wants the profile.
     is_for_tracer: AtomicBool,
@@ -193,12 +193,12 @@ impl Profile {
         self.is_for_tracer.swap(false, Ordering::Relaxed).then_some(false)
     }
 
-    /// The program wants the profile itself, so it goes on without a tracer.
+    /// Keeps the profile on without a tracer, because the program wants it too.
     pub(crate) fn keep_without_tracer(&self) {
         self.is_for_tracer.store(false, Ordering::Relaxed);
     }
 
-    /// The profile could not start for a tracer.
+    /// Notes that the profile could not start for a tracer, so that the next call tries again.
     pub(crate) fn forget_tracer(&self) {
         self.is_traced.store(false, Ordering::Relaxed);
         self.is_for_tracer.store(false, Ordering::Relaxed);

@@ -113,13 +113,13 @@ mod tests {
 
     use super::*;
 
-    /// A number of `N` little-endian bytes at a place of the file.
+    /// Returns a number of `N` little-endian bytes at a place of the file.
     fn number<const N: usize>(file: &[u8], at: usize) -> usize {
         let bytes = file[at..at + N].iter().rev();
         bytes.fold(0, |number, &byte| number << 8 | usize::from(byte))
     }
 
-    /// The text up to the next zero.
+    /// Returns the text up to the next zero.
     fn text(bytes: &[u8]) -> String {
         let bytes = bytes.iter().take_while(|&&byte| byte != 0).copied();
         String::from_utf8(bytes.collect()).expect("ASCII")

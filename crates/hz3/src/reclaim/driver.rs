@@ -34,8 +34,8 @@ const WORTH_A_TICK: u64 = 8 * 1024 * 1024;
 /// If this many bytes could go back, the reclaimer is late or dead, so slow paths check on it.
 const OVERDUE: u64 = 4 * WORTH_A_TICK;
 /// How long a reclaimer may be silent while so much is free, in milliseconds, before it counts as
-/// dead.
-/// A filter of system calls may have killed it, or the process may be a child of a bare `fork`.
+/// dead. A filter of system calls may have killed it, or the process may be a child of a bare
+/// `fork`.
 const LONGEST_SILENCE_MS: u64 = 3000;
 /// Slow paths of a thread between two estimates of the memory that could be given back.
 const SLOW_PATHS_AN_ESTIMATE: u64 = 64;
@@ -148,7 +148,8 @@ impl Driver {
         self.first_state.load(Ordering::Relaxed) == OFF
     }
 
-    /// Returns what works: 0 nothing, 1 the slow paths, 2 a thread that starts, 3 the thread.
+    /// Returns what gives memory back: 0 nothing, 1 the slow paths, 2 a thread that starts, 3 the
+    /// thread.
     pub(crate) fn state(&self) -> u32 {
         self.state.load(Ordering::Relaxed)
     }
@@ -189,9 +190,8 @@ impl Driver {
         Some(self.number.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
     }
 
-    /// Ends a start that [`Driver::begin_start`] began.
-    /// If the system refused a thread, none is started again, because the next attempt would most
-    /// likely fail too.
+    /// Ends a start that [`Driver::begin_start`] began. If the system refused a thread, none is
+    /// started again, because the next attempt would most likely fail too.
     pub(crate) fn end_start(&self, has_started: bool) {
         if !has_started {
             self.may_start.store(false, Ordering::Relaxed);
@@ -207,13 +207,13 @@ impl Driver {
         (&self.number, self.tick_ms())
     }
 
-    /// Returns the work to slow paths because the thread cannot sleep and would spin.
+    /// Leaves the work to slow paths, because the thread cannot sleep and would spin.
     pub(crate) fn give_up(&self) {
         self.may_start.store(false, Ordering::Relaxed);
         self.state.store(INLINE, Ordering::Relaxed);
     }
 
-    /// Asks the reclaimer to end now.
+    /// Dismisses the reclaimer: its thread leaves at once, and the slow paths do its work.
     #[cold]
     fn end(&self) {
         self.forget_number();
@@ -252,8 +252,7 @@ impl Reclaim {
     }
 
     /// Releases memory under pressure, and otherwise reclaims or asks for a reclaimer if enough is
-    /// free.
-    /// Call it after a slow path, with no lock held.
+    /// free. Call it after a slow path, with no lock held.
     #[inline]
     pub(crate) fn after_slow_path<O: Os>(&self, layers: Layers<'_, O>) {
         if layers.segments().limit().take_pressure() {
@@ -281,9 +280,8 @@ impl Reclaim {
     }
 
     /// Returns whether [`Reclaim::after_slow_path`] is due after a large block was freed into the
-    /// calling thread's cache.
-    /// It is not due if the cache holds no more than at the last poll. But large frees also
-    /// count as the clock of estimates.
+    /// calling thread's cache. It is not due if the cache holds no more than at the last poll. But
+    /// large frees also count as the clock of estimates.
     #[inline]
     pub(crate) fn is_poll_due(&self, own: &ThreadCache) -> bool {
         let is_inline = eventcount::state_after_post(&self.driver.state) == INLINE;
@@ -292,8 +290,8 @@ impl Reclaim {
         !has_checked || own.large_frees().is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
     }
 
-    /// As [`Reclaim::after_slow_path`], for a thread that has just given its cache back.
-    /// Such a thread may hold locks of the C library, so it starts no thread.
+    /// As [`Reclaim::after_slow_path`], for a thread that has just given its cache back. Such a
+    /// thread may hold locks of the C library, so it starts no thread.
     pub(crate) fn after_thread_end<O: Os>(&self, layers: Layers<'_, O>) {
         match eventcount::state_after_post(&self.driver.state) {
             INLINE => {
@@ -409,7 +407,8 @@ impl Reclaim {
     }
 }
 
-/// Returns whether a thread has run enough slow paths since its last estimate.
+/// Returns whether a thread has run enough slow paths since its last estimate; if so, counts anew.
+///
 /// Slow paths and large frees are the clock, because every program moves it.
 fn take_estimate_due(own: &ThreadCache) -> bool {
     let slow_paths = own.slow_paths() + own.large_frees();
@@ -417,8 +416,7 @@ fn take_estimate_due(own: &ThreadCache) -> bool {
 }
 
 /// Returns whether at least `bytes` could go back to the system, now or after frees that only
-/// caches see.
-/// A hint that costs a few loads. Free bytes in slabs are not counted.
+/// caches see. A hint that costs a few loads. Free bytes in slabs are not counted.
 fn may_hold<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
     // The caches may hold as much as they were granted, but no more than is in use.
     let granted = layers.registry.granted().load(Ordering::Relaxed);
@@ -426,9 +424,8 @@ fn may_hold<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
     layers.pages().releasable_bytes() + cached >= bytes
 }
 
-/// Returns whether the layers could release at least `bytes`.
-/// All of that is dirty or in use, so a small heap needs two loads. Otherwise it takes time in
-/// proportion to the number of caches.
+/// Returns whether the layers could release at least `bytes`. All of that is dirty or in use, so a
+/// small heap needs two loads. Otherwise it takes time in proportion to the number of caches.
 fn can_release<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
     let dirty = layers.pages().releasable_bytes();
     let in_use = || {

@@ -3,14 +3,14 @@
 //! | file | its part |
 //! |---|---|
 //! | [`driver`] | when: a state machine, entered after a slow path and by the reclaimer's thread |
-//! | [`tick`] | which memory one tick takes, at [`aging`]'s pace |
+//! | [`tick`] | which memory one tick takes, at [`ageing`]'s pace |
 //! | [`trim`] | how much may stay free in a process without a reclaimer, by [`slack`]'s bound |
 //! | [`pass`] | in which order: one function for every reclaim, limited by a scope |
 //! | [`source`] | which memory each layer can release, and the only way to take it |
 //! | [`purge`] | the system call |
 //! | [`experiments`] | other policies, to compare with; left out without the feature of that name |
 //!
-//! Nothing here is called from the hot path.
+//! Nothing here is called from the fast path.
 
 mod ageing;
 pub(crate) mod driver;
@@ -87,8 +87,8 @@ impl Reclaim {
         self.driver.reconfigure(config);
     }
 
-    /// Gives everything back until at most `keep` bytes of free pages may hold memory.
-    /// Holes are purged only if `keep` is 0. Returns the bytes given back.
+    /// Gives everything back until at most `keep` bytes of free pages may hold memory. Holes are
+    /// purged only if `keep` is 0. Returns the bytes given back.
     pub(crate) fn collect<O: Os>(&self, layers: Layers<'_, O>, keep: usize) -> usize {
         let pages = self.pass(layers, Scope::all_but(keep)).purged_pages();
         usize::try_from(pages).unwrap_or(usize::MAX) * PAGE_BYTES
@@ -112,8 +112,8 @@ impl Reclaim {
         segments.limit().note_release(segments.held_bytes());
     }
 
-    /// Makes every free page available because memory is exhausted.
-    /// If there is a memory limit, free pages go to the system, because the limit counts them.
+    /// Makes every free page available because memory is exhausted. If there is a memory limit,
+    /// free pages go to the system, because the limit counts them.
     pub(crate) fn make_room<O: Os>(&self, layers: Layers<'_, O>) {
         if layers.segments().limit().bytes().is_some() {
             self.release_under_pressure(layers);

@@ -43,9 +43,8 @@ impl Scope {
     /// The first half of an ageing: pages that were already free at the last one.
     pub(super) const OLD_PAGES: Scope =
         Scope { blocks: BlockScope::Keep, pages: PageScope::Old, holes: HoleScope::Keep };
-    /// The second half of an ageing.
-    /// It is a scope of its own because a slab that is retired here brings young pages, which must
-    /// not count among those that the first half left.
+    /// The second half of an ageing. It is a scope of its own because a slab that is retired here
+    /// brings young pages, which must not count among those that the first half left.
     pub(super) const OLD_HOLES: Scope =
         Scope { blocks: BlockScope::Keep, pages: PageScope::Keep, holes: HoleScope::Old };
     /// Memory is exhausted. The process needs the pages itself, so none goes to the system.
@@ -59,7 +58,7 @@ impl Scope {
     pub(super) const PRESSURE: Scope =
         Scope { blocks: BlockScope::All, pages: PageScope::Beyond(0), holes: HoleScope::Keep };
 
-    /// Everything but `keep` bytes of free pages. Holes go only if `keep` is 0.
+    /// Returns everything but `keep` bytes of free pages. Holes go only if `keep` is 0.
     pub(super) const fn all_but(keep: usize) -> Scope {
         let holes = if keep == 0 { HoleScope::OneIn(None) } else { HoleScope::Keep };
         Scope { blocks: BlockScope::All, pages: PageScope::Beyond(keep), holes }

@@ -72,9 +72,8 @@ impl Purged {
         segments.put_back(run);
     }
 
-    /// Gives back the table entries of pages inside a run that belongs to the caller.
-    /// They are written before they are read: when the run is put back, and when its pages are
-    /// taken.
+    /// Gives back the table entries of pages inside a run that belongs to the caller. They are
+    /// written before they are read: when the run is put back, and when its pages are taken.
     fn give_tables_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
         for part in segments.arena().tables_of(run).into_iter().flatten() {
             self.calls += 1;
@@ -101,8 +100,8 @@ impl Purged {
     fn give_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) -> bool {
         self.calls += 1;
         segments.split_units(run);
-        // SAFETY: I-3: the run is off the free map or its blocks are claimed, so it belongs to
-        // this call alone.
+        // SAFETY: I-3: the run is off the free map or its blocks are claimed, so it belongs to this
+        // call alone.
         let result = unsafe { segments.os().purge(segments.span(run)) };
         if result == Err(Refused) {
             self.refused += 1;
@@ -124,8 +123,8 @@ impl Purger {
         }
     }
 
-    /// Purges free pages in address order until at most `keep` bytes of them may hold memory.
-    /// A range that the system refuses stays dirty and is not tried again in this pass.
+    /// Purges free pages in address order until at most `keep` bytes of them may hold memory. A
+    /// range that the system refuses stays dirty and is not tried again in this pass.
     pub(crate) fn free_pages<O: Os>(
         &self,
         segments: &Segments<O>,
@@ -152,7 +151,7 @@ impl Purger {
     }
 
     /// Purges the holes of the slab that starts at `chunk`, if at least one page in `one_in` is in
-    /// a hole; `None` asks for no part.
+    /// a hole; `None`: whatever part of it they are.
     pub(crate) fn holes<O: Os>(
         &self,
         below: Below<'_, O>,

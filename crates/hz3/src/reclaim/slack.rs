@@ -11,7 +11,8 @@
 //! faults. The bound adapts as in the ski-rental problem: a purge is *premature* if the program
 //! takes a quarter of the purged pages again within a second of its waiting time. Then the bound
 //! doubles, or rises to what was taken again, so a program pays for one or two swings. The bound
-//! halves after every five seconds without a premature purge.
+//! halves after every five seconds without a premature purge. A *refault* is a purged page that the
+//! program takes again.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -35,8 +36,8 @@ const USED_DIVISOR_FREEING: u64 = 8;
 /// Holes are not scanned if fewer bytes than this became free in slabs.
 const MIN_SCAN_BYTES: u64 = 1024 * 1024;
 /// A purge is premature if its pages are taken again within so many milliseconds in which the
-/// process did not run.
-/// Running time does not count: a busy program takes longer to come back to a large swing.
+/// process did not run. Running time does not count, because a busy program takes longer to come
+/// back to a large swing.
 const PREMATURE_MS: u64 = 1000;
 /// For that, a quarter of the purged pages must be taken again, and at least so many pages.
 const PREMATURE_DIVISOR: u64 = 4;
@@ -71,7 +72,8 @@ impl Time {
 pub(crate) struct Slack {
     /// How often the bound is doubled.
     level: AtomicU32,
-    /// The last purges are premature once this many pages were taken again.
+    /// How many refaults in all make the last purges premature; `u64::MAX` if they cannot be any
+    /// more.
     watched: AtomicU64,
     /// Bytes of free pages that the last purge could not give back, and never more than are dirty.
     /// The system refused them, or they are parts of larger system pages.
@@ -135,8 +137,8 @@ impl Slack {
         may
     }
 
-    /// Returns the constant term of the bound, in bytes, and the part of the live bytes that is
-    /// added.
+    /// Returns the constant term of the bound, in bytes, and the divisor of the live bytes.
+    ///
     /// After a premature purge the program counts as one that also allocates, even while it only
     /// frees.
     fn terms(&self) -> (u64, u64) {
@@ -175,11 +177,9 @@ impl Slack {
         self.stuck.store(dirty.saturating_sub(kept), Ordering::Relaxed);
     }
 
-    /// Notes what is free in slabs.
-    /// Returns how many bytes became free there since the last scan of holes, or 0 if they do not
-    /// justify another scan.
-    /// The threshold is a part of the bytes in use: the fewer blocks are in use, the more whole
-    /// pages each further free yields.
+    /// Notes what is free in slabs. Returns how many bytes became free there since the last scan of
+    /// holes, or 0 if they do not justify another scan. The threshold is a part of the bytes in
+    /// use: the fewer blocks are in use, the more whole pages each further free yields.
     pub(crate) fn note_slabs(&self, slabs: FreeBytes, bound: u64) -> u64 {
         self.free_in_slabs.store(slabs.free, Ordering::Relaxed);
         self.is_sparse.store(slabs.used <= slabs.free / 3, Ordering::Relaxed);
@@ -205,7 +205,8 @@ impl Slack {
         self.only_frees.load(Ordering::Relaxed)
     }
 
-    /// Returns the part of a slab that its holes must be to be purged.
+    /// Returns one page in how many of a slab must be in a hole, so that its holes are purged.
+    ///
     /// Small holes cost one call for a page or two. They are purged only if the program only frees
     /// and little is left, because the rest then probably stays.
     pub(crate) fn holes_one_in(&self) -> u32 {
@@ -242,7 +243,7 @@ impl Slack {
         Time { now_ms, cpu_ms: self.purged_cpu.load(Ordering::Relaxed) }
     }
 
-    /// Returns whether so many pages were taken again that [`Slack::raise_if_premature`] must check
+    /// Returns whether there were so many refaults that [`Slack::raise_if_premature`] must check
     /// the time.
     #[inline]
     pub(crate) fn has_many_refaults(&self, refaulted: u64) -> bool {
@@ -291,7 +292,7 @@ pub(crate) fn kept_bytes(bound: u64) -> usize {
 mod tests {
     use super::{FreeBytes, MIN_BOUND, MIN_BOUND_FREEING, PREMATURE_MS, QUIET_MS, Slack, Time};
 
-    /// A time in a process that has not run.
+    /// Returns a time in a process that has not run.
     fn at(now_ms: u64) -> Time {
         Time { now_ms, cpu_ms: 0 }
     }

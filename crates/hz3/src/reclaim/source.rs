@@ -82,7 +82,7 @@ impl<'a, O: Os> Layers<'a, O> {
         Layers { registry, below, front }
     }
 
-    /// The calling thread's cache, if it has one.
+    /// Returns the calling thread's cache, if it has one.
     pub(super) fn own(self) -> Option<&'a ThreadCache> {
         self.front.cache()
     }
@@ -99,7 +99,7 @@ impl<'a, O: Os> Layers<'a, O> {
         self.below.segments.os()
     }
 
-    /// The sources of blocks, in the order of a pass.
+    /// Returns the sources of blocks, in the order of a pass.
     pub(super) fn caches(self) -> CacheSource<'a, O> {
         CacheSource(self)
     }
@@ -125,8 +125,8 @@ impl<'a, O: Os> Layers<'a, O> {
 pub(super) struct CacheSource<'a, O>(Layers<'a, O>);
 
 impl<O: Os> CacheSource<'_, O> {
-    /// Empties the caches of threads without a slow path since the last tick.
-    /// The calling thread is active, so its own cache is not one of them.
+    /// Empties the caches of threads without a slow path since the last tick. The calling thread is
+    /// active, so its own cache is not one of them.
     #[cfg(feature = "experiments")]
     pub(super) fn release_of_idle_threads(&self) -> Released {
         let Layers { registry, below, .. } = self.0;

@@ -226,7 +226,7 @@ fn sources_release_as_much_as_they_announce() {
     assert!(layers.pages().releasable_bytes() > 0);
 }
 
-/// A fixture whose process has two threads, and the reclaim of a configuration.
+/// Returns a fixture whose process has two threads, and the reclaim of a configuration.
 fn two_threads(config: &Config) -> (Fixture, Reclaim) {
     let fixture = Fixture::new(config);
     fixture.cache();

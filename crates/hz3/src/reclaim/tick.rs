@@ -5,7 +5,7 @@
 //! |---|---|
 //! | caches | those without a slow path since the last tick; of others, the classes without one |
 //! | slabs | all empty ones |
-//! | pages | old ones (see [`super::aging`]) |
+//! | pages | old ones (see [`super::ageing`]) |
 //! | holes | those of slabs without traffic since the last ageing |
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -33,8 +33,8 @@ pub(super) struct Pace {
     ageing: Ageing,
     /// Free dirty pages that the last ageing left.
     left_dirty: u64,
-    /// Free dirty pages that cannot be given back and are no reason for another tick.
-    /// The system refused them, or they are parts of larger system pages.
+    /// Free dirty pages that cannot be given back and are no reason for another tick. The system
+    /// refused them, or they are parts of larger system pages.
     stuck_dirty: u64,
 }
 

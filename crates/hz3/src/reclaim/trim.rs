@@ -10,8 +10,8 @@ use crate::cache::ThreadCache;
 use crate::os::Os;
 
 impl Reclaim {
-    /// Keeps free memory within the bound; with `counts_slabs`, also what is free in slabs.
-    /// Costs a few loads as long as there is nothing to do.
+    /// Keeps free memory within the bound; with `counts_slabs`, also what is free in slabs. Costs a
+    /// few loads as long as there is nothing to do.
     pub(crate) fn trim<O: Os>(&self, layers: Layers<'_, O>, counts_slabs: bool) {
         let segments = layers.segments();
         let refaulted = segments.account().refaulted_pages();
@@ -63,9 +63,9 @@ impl Reclaim {
         );
     }
 
-    /// Gives everything free back because the reclaimer leaves and slow paths take over.
-    /// The process has only one thread left. If this happened within the last second already, it
-    /// only trims.
+    /// Gives everything free back, because the reclaimer leaves and slow paths take over. The
+    /// process has only one thread left. If the last such switch was less than a second ago, only
+    /// trims.
     pub(super) fn switch_to_inline<O: Os>(&self, layers: Layers<'_, O>) {
         if self.slack.may_switch(layers.os().now_ms()) {
             self.collect(layers, 0);

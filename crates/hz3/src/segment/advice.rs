@@ -24,10 +24,9 @@ const FIRST_ADVISED: u32 = if cfg!(test) { 1 } else { 4 } * SEGMENT_PAGES;
 
 impl<O: Os> Segments<O> {
     /// Adapts a run of free pages that is to be purged, so that it covers whole units. The result
-    /// lies in `within`.
-    /// It is longer than the run if that completes units. It is shorter if the rest of a free
-    /// advised unit is not of this age.
-    /// Returns `None` if nothing is left of the run.
+    /// lies in `within`. It is longer than the run if that completes units. It is shorter if the
+    /// rest of a free advised unit is not of this age. Returns `None` if nothing is left of the
+    /// run.
     pub(super) fn whole_units(&self, run: Run, within: Run, age: Age) -> Option<Run> {
         if !self.huge_pages.load(Ordering::Relaxed) {
             return Some(run);

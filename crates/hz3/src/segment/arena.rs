@@ -19,9 +19,9 @@ use crate::os::{NotCommitted, Os, Refused, Span};
 
 /// The largest arena, in bytes: 1 TiB.
 const LARGEST_ARENA: usize = 1 << 40;
-/// The arena is this many times the memory that the process could ever use.
-/// The rest is room for gaps between blocks and for blocks that are never touched. It costs four
-/// bytes of the class map for each chunk: 128 KiB for each GiB, mapped and not touched.
+/// The arena is this many times the memory that the process could ever use. The rest is room for
+/// gaps between blocks and for blocks that are never touched. It costs four bytes of the class map
+/// for each chunk: 128 KiB for each GiB, mapped and not touched.
 const ARENA_PER_MEMORY: usize = 2;
 /// The smallest arena that hz3 accepts, in bytes.
 const SMALLEST_ARENA: usize = 4 * SEGMENT_BYTES;
@@ -53,8 +53,8 @@ pub(crate) struct Arena<O> {
     skipped: AtomicU32,
 }
 
-/// How many bytes of each table are committed. The growth lock guards it.
-/// The class map is not listed because all of it is committed.
+/// How many bytes of each table are committed. The growth lock guards it. The class map is not
+/// listed because all of it is committed.
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
     records: usize,
@@ -106,8 +106,7 @@ impl Layout {
 
 impl<O: Os> Arena<O> {
     /// Reserves an arena of `wanted` bytes. The default is a multiple of the memory that the
-    /// process could ever use.
-    /// If the system refuses, smaller arenas are tried.
+    /// process could ever use. If the system refuses, smaller arenas are tried.
     ///
     /// # Errors
     /// Returns `os` to the caller if the system refuses even the smallest arena.
@@ -268,9 +267,8 @@ impl<O: Os> Arena<O> {
     }
 
     /// Commits at least `pages` more pages and returns them; they are clean and belong to the
-    /// caller.
-    /// More pages are committed than requested, in proportion to what is committed, if the arena
-    /// has room.
+    /// caller. More pages are committed than requested, in proportion to what is committed, if the
+    /// arena has room.
     pub(crate) fn grow(&self, growth: &mut Growth, pages: Pages) -> Result<Run, Refused> {
         let needed = pages.get().next_multiple_of(CHUNK_PAGES);
         let mut skip = SMALLEST_GROWTH;
@@ -297,9 +295,8 @@ impl<O: Os> Arena<O> {
     }
 
     /// Returns how many pages to commit at `start` if `needed` are needed: a step in proportion to
-    /// the arena.
-    /// The step ends at a segment border if a whole segment lies below it, so that segments are
-    /// committed as a whole.
+    /// the arena. The step ends at a segment border if a whole segment lies below it, so that
+    /// segments are committed as a whole.
     fn generous(start: PageIndex, needed: u32) -> u32 {
         let step = (start.get() >> GROWTH_SHIFT).clamp(SMALLEST_GROWTH, LARGEST_GROWTH);
         let end = start.get() + needed.max(step);

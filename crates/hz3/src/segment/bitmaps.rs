@@ -106,8 +106,7 @@ impl Tables {
     }
 
     /// Marks the pages of a run free. The first `touched` pages become dirty, and the others keep
-    /// their dirty bits.
-    /// Returns how many of the pages are dirty now.
+    /// their dirty bits. Returns how many of the pages are dirty now.
     pub(super) fn mark_free(&self, run: Run, touched: Pages) -> u32 {
         self.set_dirty(Run::new(run.start, touched));
         let mut dirty = 0;
@@ -240,9 +239,8 @@ impl Tables {
         (word, 1 << (chunk.get() % u64::BITS))
     }
 
-    /// Ages the slabs of a segment.
-    /// Returns the chunks of the slabs that have become quiet: they had traffic before the last
-    /// ageing and none since.
+    /// Ages the slabs of a segment. Returns the chunks of the slabs that have become quiet: they
+    /// had traffic before the last ageing and none since.
     pub(super) fn age_slabs(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<> {
         let meta = self.segment(segment);
         let mut quiet = 0;

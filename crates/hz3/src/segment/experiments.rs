@@ -1,4 +1,4 @@
-//! The doors of the free pages that only the experiments use: ranges by age, and epochs without a
+//! Functions on free pages that only the experiments use: ranges by age, and epochs without a
 //! change of a segment.
 
 use super::Segments;
@@ -18,8 +18,8 @@ impl<O: Os> Segments<O> {
         self.tables().next_free_dirty(start, end, within.pages, age)
     }
 
-    /// Claims the next range of young pages at or after `from`, at most `limit` pages of it.
-    /// The pages are old from now on, until they are taken.
+    /// Claims the next range of young pages at or after `from`, at most `limit` pages of it. The
+    /// pages are old from now on, until they are taken.
     pub(crate) fn claim_young(&self, from: PageIndex, limit: Pages) -> Option<Run> {
         let frontier = self.arena.frontier();
         let from = from.max(Arena::<O>::first_page());

@@ -50,8 +50,8 @@ impl<O: Os> Segments<O> {
         self.note(&self.pages.lock());
     }
 
-    /// Turns a mapping of the caller's into a huge block of `bytes`.
-    /// Returns `None` if that is not possible; the mapping is then unchanged.
+    /// Turns a mapping of the caller's into a huge block of `bytes`. Returns `None` if that is not
+    /// possible; the mapping is then unchanged.
     pub(super) fn adopt_huge(&self, mapping: Span, bytes: usize) -> Option<NonNull<u8>> {
         if !self.register_huge(mapping) {
             return None;
@@ -84,9 +84,8 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// Returns whether an address lies in a huge block.
-    /// Takes time in proportion to the number of huge blocks, so call it only for addresses that
-    /// are no block of hz3's.
+    /// Returns whether an address lies in a huge block. Takes time in proportion to the number of
+    /// huge blocks, so call it only for addresses that are no block of hz3's.
     #[cold]
     pub(crate) fn is_in_huge(&self, address: usize) -> bool {
         self.huge.lock().covers(address)
@@ -103,8 +102,8 @@ impl<O: Os> Segments<O> {
         true
     }
 
-    /// Changes the length of a huge block, which may move it. Shrinking always succeeds.
-    /// Returns `None` if a longer block does not fit; the block is then unchanged.
+    /// Changes the length of a huge block, which may move it. Shrinking always succeeds. Returns
+    /// `None` if a longer block does not fit; the block is then unchanged.
     pub(crate) fn resize_huge(&self, block: NonNull<u8>, bytes: usize) -> Option<NonNull<u8>> {
         let address = block.addr().get();
         let present = self.huge_at(address)?;

@@ -11,6 +11,7 @@ use crate::base::units::{PageIndex, Pages, Run, SEGMENT_PAGES, to_usize};
 
 /// Pages of a unit, which is as long as a huge page of 2 MiB.
 const UNIT_PAGES: u32 = 512;
+
 /// Returns the units that lie wholly in a run, as a run.
 pub(super) fn units_inside(run: Run) -> Option<Run> {
     let start = run.start.align_up(Pages::new(UNIT_PAGES));
@@ -67,9 +68,8 @@ impl Tables {
         }
     }
 
-    /// Marks the rest of the advised units dirty that `run` covers in part (I-9).
-    /// Call it for pages that were free and are about to be touched. Returns how many pages became
-    /// dirty.
+    /// Marks the rest of the advised units dirty that `run` covers in part (I-9). Call it for pages
+    /// that were free and are about to be touched. Returns how many pages became dirty.
     pub(super) fn mark_units_dirty(&self, run: Run) -> u32 {
         units_cut(run)
             .filter(|&unit| self.is_advised(unit))

@@ -13,14 +13,14 @@ use super::pages::{Alignment, Fit};
 use crate::base::units::{PAGE_BYTES, PageIndex, Pages, Run, SEGMENT_PAGES, to_u64, to_usize};
 use crate::os::{Os, Refused, Span};
 
-/// Blocks from this length on, 256 KiB, leave the arena if they cannot grow in place.
-/// Their page tables move, and the block then grows as a mapping of its own. Shorter blocks are
-/// copied, because a run of the arena is reused faster than a mapping.
+/// Blocks from this length on, 256 KiB, leave the arena if they cannot grow in place. Their page
+/// tables move, and the block then grows as a mapping of its own. Shorter blocks are copied,
+/// because a run of the arena is reused faster than a mapping.
 const MOVE_OUT_PAGES: Pages = Pages::new(64);
 
-/// The longest block for which the arena grows: 32 MiB.
-/// Longer blocks are mappings of their own, unless the system refuses one. A mapping costs nothing
-/// for pages that are not touched; the tables of a run cost 40 us a GiB.
+/// The longest block for which the arena grows: 32 MiB. Longer blocks are mappings of their own,
+/// unless the system refuses one. A mapping costs nothing for pages that are not touched; the
+/// tables of a run cost 40 us a GiB.
 pub(super) const LONGEST_RUN: Pages = Pages::new(8 * SEGMENT_PAGES);
 /// From this many pages on, 1 MiB, hz3 asks the system how much of a block is resident before it
 /// writes zeros to all of it.
@@ -51,9 +51,9 @@ impl<O: Os> Segments<O> {
         Some(self.register_large(run))
     }
 
-    /// As [`Segments::allocate_large`], of any length, but only from free pages.
-    /// For a process with a limit on address space: there may be no mapping for a long block
-    /// although the arena has room for it.
+    /// As [`Segments::allocate_large`], of any length, but only from free pages. For a process with
+    /// a limit on address space: there may be no mapping for a long block although the arena has
+    /// room for it.
     pub(crate) fn allocate_long(&self, bytes: usize, align: usize) -> Option<LargeBlock> {
         if bytes.checked_add(align)? > self.arena.bytes() {
             return None;
@@ -86,8 +86,8 @@ impl<O: Os> Segments<O> {
         self.give(block.run, block.run.pages);
     }
 
-    /// Turns a run that is the caller's since [`Segments::claim_run`] into a block again.
-    /// Its record still holds the length.
+    /// Turns a run that is the caller's since [`Segments::claim_run`] into a block again. Its
+    /// record still holds the length.
     #[inline]
     pub(crate) fn register_again(&self, run: Run) -> LargeBlock {
         let record = self.tables().record(run.start);
@@ -114,8 +114,8 @@ impl<O: Os> Segments<O> {
         let mut from = block.run.start;
         while let Some(dirty) = self.tables().next_dirty_range(block.run, from) {
             let span = self.arena.span(dirty);
-            // SAFETY: I-3: the run was just taken and is the caller's alone, so its committed
-            // pages may be written.
+            // SAFETY: I-3: the run was just taken and is the caller's alone, so its committed pages
+            // may be written.
             unsafe { span.start.write_bytes(0, span.bytes) };
             from = dirty.end();
             if from == block.run.end() {
@@ -124,8 +124,8 @@ impl<O: Os> Segments<O> {
         }
     }
 
-    /// Gives the memory of a run of the caller's back to the system.
-    /// Returns whether the run reads as zero now. If not, its contents are undefined.
+    /// Gives the memory of a run of the caller's back to the system. Returns whether the run reads
+    /// as zero now. If not, its contents are undefined.
     fn purge_contents(&self, run: Run) -> bool {
         let span = self.arena.span(run);
         if !(span.start.addr().get() | span.bytes).is_multiple_of(self.os().page_size()) {
@@ -143,9 +143,8 @@ impl<O: Os> Segments<O> {
     }
 
     /// Gives the memory of a run of the caller's back if less than a quarter of it is resident.
-    /// That costs less than to write all of it, and holds less memory.
-    /// Returns whether the run reads as zero now. If not, the contents of its dirty pages are
-    /// undefined.
+    /// That costs less than to write all of it, and holds less memory. Returns whether the run
+    /// reads as zero now. If not, the contents of its dirty pages are undefined.
     fn purge_if_sparse(&self, run: Run) -> bool {
         // Touching a page again is a fault, which costs as much as writing four pages.
         self.os().resident_bytes(self.arena.span(run)) < run.pages.bytes() / 4
@@ -204,8 +203,8 @@ impl<O: Os> Segments<O> {
         number.map(|number| (run, number)).ok_or(NotABlock::NoBlockStart)
     }
 
-    /// Changes the length of a block to `bytes`, in place or by moving it.
-    /// Returns `None` if there is no memory; the block is then unchanged.
+    /// Changes the length of a block to `bytes`, in place or by moving it. Returns `None` if there
+    /// is no memory; the block is then unchanged.
     pub(crate) fn resize_large(&self, run: Run, bytes: usize) -> Option<NonNull<u8>> {
         let pages = Pages::containing(bytes)?;
         if pages <= run.pages {

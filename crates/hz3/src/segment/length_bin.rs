@@ -13,7 +13,7 @@ const SHORTEST_SHIFT: u32 = 3;
 const STEPS_SHIFT: u32 = 3;
 pub(crate) const BINS: usize = to_usize((MAX_BINNED_SHIFT - SHORTEST_SHIFT) << STEPS_SHIFT) + 1;
 
-/// Returns the bin of a run's length. That of a run longer than [`LONGEST`] is [`BINS`] or more.
+/// Returns the bin of a run's length. That of a run longer than [`MAX_BINNED`] is [`BINS`] or more.
 #[inline]
 pub(crate) fn length_bin(pages: Pages) -> u32 {
     // The lowest bin is for all runs that are shorter than its doubling too.

@@ -5,8 +5,8 @@
 //! checks them here. A cache hit does not.
 //!
 //! ```text
-//!   held:   0 ---------------- near (7/8) ------------- limit
-//!           nothing happens     pressure, now and again  pressure; the mode refuses or not
+//!   held:   0 ----------------- near (7/8) ----------------- limit -----------------
+//!            nothing happens     pressure, once each 64th     the mode refuses or admits
 //! ```
 //!
 //! In order: a request for pages raises the pressure. After the slow path, when no lock is held,
@@ -37,7 +37,7 @@ pub(crate) struct MemoryLimit {
     releases: AtomicU64,
     /// Requests that were refused.
     refusals: AtomicU64,
-    /// Whether [`MemoryLimit::is_first_refusal`] returned true since the limit was last not near.
+    /// Whether [`MemoryLimit::take_first_refusal`] returned true since the limit was last not near.
     is_refusal_known: AtomicBool,
 }
 
@@ -137,7 +137,7 @@ impl MemoryLimit {
         self.releases.load(Ordering::Relaxed)
     }
 
-    /// Pressure rises next when a grain more than `held` is held, but not before the limit is near.
+    /// Sets when pressure rises next: when a step more than `held` is held, and the limit is near.
     fn set_next_pressure(&self, held: u64) {
         let soft = self.soft.load(Ordering::Relaxed);
         let near = soft - soft / NEAR_DIVISOR;

@@ -46,9 +46,8 @@ fn chunk_list(chunks: u32) -> usize {
     LENGTH_LISTS + to_usize(chunks.min(MAX_SLAB_CHUNKS + 1) - 1)
 }
 
-/// The state of the lists that is not in the tables.
-/// Every method takes the tables of the arena that the runs are in, and needs the lock of the page
-/// heap.
+/// The state of the lists that is not in the tables. Every method takes the tables of the arena
+/// that the runs are in, and needs the lock of the page heap.
 #[derive(Debug)]
 pub(super) struct Lists {
     /// One bit for each list: the list has runs.

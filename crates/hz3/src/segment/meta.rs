@@ -11,9 +11,11 @@ use crate::base::units::{CHUNK_PAGES, SEGMENT_PAGES};
 pub(super) const SEGMENT_WORDS: usize = bits::words_for(SEGMENT_PAGES as usize);
 
 /// The metadata of one segment.
+///
 /// The dirty bit of a free page means that it may hold memory. The dirty bit of a page in a run
-/// means that it did when the run was taken.
-/// The old bit of a free dirty page means that it was already free and dirty at the last ageing.
+/// means that it did when the run was taken. The old bit of a free dirty page means that it was
+/// already free and dirty at the last ageing.
+///
 /// The lock of the page heap guards the three bitmaps and the counts. The three words about slabs
 /// are atomics of their own.
 #[derive(Debug)]

@@ -4,14 +4,14 @@
 //! A freed run is reused without a system call. `reclaim::purge` gives its memory back to the
 //! system.
 //!
-//! | doors | file | for |
+//! | functions | file | for |
 //! |---|---|---|
 //! | `take`, `give`, `prefault` | here, `prefault` | slabs |
 //! | `allocate_large`, `claim_large`, `resize_large` | `large` | blocks that are runs |
 //! | `allocate_huge`, `free_huge`, `resize_huge`, `huge_at` | `huge` | blocks that are mappings |
 //! | `take_dirty`, `put_back`, `mark_clean`, `age`, `age_slabs` | `purgeable` | reclaim |
 //! | `limit`, `held_bytes` | `limit` | the driver of reclaim |
-//! | `account`, `census`, `class_at`, `class_map` | here, `account` | hints and statistics |
+//! | `account`, `page_counts`, `class_at`, `class_map` | here, `account` | hints and statistics |
 //! | `tables`: records of each chunk | `tables` | the slab headers of central |
 //! | `acquire_all`, `release_all` | here | fork |
 //!
@@ -121,7 +121,7 @@ impl<O: Os> Segments<O> {
         self.tables().class(ChunkIndex::of_offset(offset))
     }
 
-    /// Returns the class map, for the hot path of free.
+    /// Returns the class map, for the fast path of free.
     pub(crate) fn class_map(&self) -> NonNull<ClassEntry> {
         self.tables().class_map()
     }
@@ -138,9 +138,8 @@ impl<O: Os> Segments<O> {
         self.arena.os()
     }
 
-    /// Takes a run of `pages` pages.
-    /// Returns `None` if neither the free pages nor the system can serve it, or if the memory limit
-    /// would be exceeded.
+    /// Takes a run of `pages` pages. Returns `None` if neither the free pages nor the system can
+    /// serve it, or if the memory limit would be exceeded.
     pub(crate) fn take(&self, pages: Pages, fit: Fit) -> Option<Run> {
         let free = self.take_free(&mut self.pages.lock(), pages, fit);
         free.or_else(|| self.take_growing(pages, fit))
@@ -164,8 +163,8 @@ impl<O: Os> Segments<O> {
         admitted
     }
 
-    /// Updates the account, which other threads read without the lock.
-    /// Call it after pages were taken or given back, and after a huge block was registered.
+    /// Updates the account, which other threads read without the lock. Call it after pages were
+    /// taken or given back, and after a huge block was registered.
     fn note(&self, heap: &PageHeap) {
         let dirty = heap.dirty_pages() * to_u64(PAGE_BYTES);
         self.account.note(self.active_bytes(heap), dirty, heap.refaulted_pages());
@@ -242,13 +241,13 @@ impl<O: Os> Segments<O> {
         heap.give(self.tables(), more, Pages::ZERO, self.arena.frontier());
         self.take_free(&mut heap, pages, fit)
     }
+
     /// Returns the number of free pages right below the frontier. The caller holds the lock
     /// `growth`, so the frontier stays.
     fn tail(&self) -> Pages {
         let _pages = self.pages.lock();
         PageHeap::tail(self.tables(), self.arena.frontier(), Arena::<O>::first_page())
     }
-
 
     /// Commits at least `pages` more pages. The new run is clean and belongs to the caller.
     fn grow(&self, growth: &mut Growth, pages: Pages) -> Option<Run> {

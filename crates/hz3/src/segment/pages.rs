@@ -41,8 +41,8 @@ pub(crate) enum Fit {
 pub(crate) struct Alignment {
     /// The alignment in pages, a power of two.
     pub(crate) pages: Pages,
-    /// How many pages page 0 lies above a multiple of the alignment.
-    /// The arena is aligned to a segment, so this is 0 unless the alignment exceeds a segment's.
+    /// How many pages page 0 lies above a multiple of the alignment. The arena is aligned to a
+    /// segment, so this is 0 unless the alignment exceeds a segment's.
     pub(crate) phase: Pages,
 }
 
@@ -177,8 +177,8 @@ impl PageHeap {
         self.give(tables, run, Pages::ZERO, frontier);
     }
 
-    /// Takes a run back and joins it with its free neighbours.
-    /// Its first `touched` pages are dirty now; the others are as dirty as when they were taken.
+    /// Takes a run back and joins it with its free neighbours. Its first `touched` pages are dirty
+    /// now; the others are as dirty as when they were taken.
     pub(crate) fn give(&mut self, tables: &Tables, run: Run, touched: Pages, frontier: PageIndex) {
         #[cfg(all(any(test, feature = "check"), not(loom)))]
         assert!(tables.is_all_taken(run), "I-3: {run:?} is free already, in part at least");

@@ -63,9 +63,8 @@ impl<O: Os> Segments<O> {
         self.pages.lock().dirty_pages()
     }
 
-    /// Ages the slabs of a segment.
-    /// Returns the chunks of the slabs that have become quiet: they had traffic before the last
-    /// ageing and none since.
+    /// Ages the slabs of a segment. Returns the chunks of the slabs that have become quiet: they
+    /// had traffic before the last ageing and none since.
     pub(crate) fn age_slabs(&self, segment: usize) -> impl Iterator<Item = ChunkIndex> + use<O> {
         self.tables().age_slabs(segment)
     }

@@ -53,11 +53,12 @@ const LARGE: u32 = u32::MAX;
 const SAMPLED: u32 = u32::MAX - 1;
 
 /// The record of one page. Its fields are valid only at certain pages of a run.
-/// `pages` is valid at the first page of a large block and at both ends of a free run.
-/// The links are valid at the first page of a free run (lists by length) and at its second page
-/// (lists by chunks).
-/// At the first page of a large block, `next` is [`LARGE`] or [`SAMPLED`], which are no links.
-/// `previous` is then the bin of the length, or the number of the sample.
+///
+/// - `pages` is valid at the first page of a large block and at both ends of a free run.
+/// - The links are valid at the first page of a free run (lists by length) and at its second page
+///   (lists by chunks).
+/// - At the first page of a large block, `next` is [`LARGE`] or [`SAMPLED`], which are no links.
+///   `previous` is then the bin of the length, or the number of the sample.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct PageRecord {
@@ -98,8 +99,8 @@ impl PageRecord {
         claimed.is_ok().then_some(number)
     }
 
-    /// Ends the large block that starts here. Returns false if none does, or if it is sampled.
-    /// If two threads free the same block, one of the two calls returns false.
+    /// Ends the large block that starts here. Returns false if none does, or if it is sampled. If
+    /// two threads free the same block, one of the two calls returns false.
     pub(crate) fn claim_large(&self) -> bool {
         self.next.compare_exchange(LARGE, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -136,12 +137,12 @@ impl PageRecord {
     }
 }
 
-/// The six tables. Every index given to a method must lie below the frontier.
-/// Indices come from pages that the arena handed out, or from an address of the program that was
-/// checked against the frontier.
+/// The six tables. Every index given to a method must lie below the frontier. Indices come from
+/// pages that the arena handed out, or from an address of the program that was checked against the
+/// frontier.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    /// Entries of four bytes: the hot path loads one without extending it.
+    /// Entries of four bytes: the fast path loads one without extending it.
     pub(super) class_map: NonNull<ClassEntry>,
     pub(super) records: NonNull<PageRecord>,
     pub(super) chunks: NonNull<u8>,
@@ -216,15 +217,15 @@ impl Tables {
         SizeClass::from_raw(self.class_entry(chunk).load(Ordering::Relaxed))
     }
 
-    /// As [`Tables::class`], for a caller that does not own a block of the slab.
-    /// It sees the headers that the slab's creator wrote before it published the class.
+    /// As [`Tables::class`], for a caller that does not own a block of the slab. It sees the
+    /// headers that the slab's creator wrote before it published the class.
     pub(crate) fn published_class(&self, chunk: ChunkIndex) -> SizeClass {
         SizeClass::from_raw(self.class_entry(chunk).load(OBSERVE_CLASS))
     }
 
-    /// Publishes the class of a slab's chunks, or withdraws it.
-    /// The owner of a block reads the class without ordering, because the thread that handed the
-    /// block over did so later. A scan of all chunks needs the ordering.
+    /// Publishes the class of a slab's chunks, or withdraws it. The owner of a block reads the
+    /// class without ordering, because the thread that handed the block over did so later. A scan
+    /// of all chunks needs the ordering.
     pub(crate) fn set_class(&self, first: ChunkIndex, chunks: u32, class: SizeClass) {
         for chunk in first.get()..first.get() + chunks {
             self.class_entry(ChunkIndex::new(chunk)).store(class.raw(), PUBLISH_CLASS);

@@ -1,5 +1,5 @@
-//! Tests of the segments alone: runs, large and huge blocks, the memory limit, and the doors for
-//! reclaim.
+//! Tests of the segments alone: runs, large and huge blocks, the memory limit, and the functions
+//! for reclaim.
 
 use core::cmp::Ordering;
 use core::num::NonZero;

@@ -19,7 +19,7 @@ fn heap(segments: usize) -> Heap<Fake> {
     heap_with(Fake::new(PAGE_BYTES, 1, 1 << 30), segments * SEGMENT_BYTES, &Config::new())
 }
 
-/// Allocates as a program does: the hot path, then the miss.
+/// Allocates as a program does: the fast path, then the miss.
 fn malloc(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
     let Front::Cache(cache) = front else { return heap.take(front, size) };
     let hit = pop(cache, size);

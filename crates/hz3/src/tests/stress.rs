@@ -16,9 +16,8 @@ use crate::cache::Front;
 use crate::options::{Config, Policy};
 use crate::os::linux::Linux;
 
-/// Turns of a worker in an ordinary test run.
-/// Under `ThreadSanitizer` turns take twenty times as long, and few suffice: it finds two unordered
-/// accesses however far apart they are in time.
+/// Turns of a worker in an ordinary test run. Under `ThreadSanitizer` turns take twenty times as
+/// long, and few suffice: it finds two unordered accesses however far apart they are in time.
 const SHORT: Length = Length::Turns(if cfg!(tsan) { 5 } else { 20 });
 
 /// Miri has neither mprotect nor membarrier; the loom model covers the protocol.

@@ -219,7 +219,7 @@ impl<'a, O: Os> World<'a, O> {
         self.threads[index] = own;
     }
 
-    /// The path of a program: the hot path, then its miss.
+    /// The path of a program: the fast path, then its miss.
     fn malloc(&self, front: Front<'a>, size: usize) -> Option<NonNull<u8>> {
         let Front::Cache(cache) = front else {
             return self.heap.take(front, size);

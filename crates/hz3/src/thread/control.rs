@@ -47,8 +47,8 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Returns whether the policy is `default` or `off`. The experiments have a state of their own,
-/// which is made at the start.
+/// Returns whether the policy is `default` or `off`. The others have a state of their own, which
+/// only the start of a process creates.
 fn is_plain(config: &Config) -> bool {
     matches!(config.policy, Policy::Default | Policy::Off)
 }

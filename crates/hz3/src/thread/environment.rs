@@ -68,7 +68,7 @@ fn has_raised_privileges() -> bool {
     is_raised
 }
 
-/// Miri emulates no auxiliary vector.
+/// Returns false, because Miri emulates no auxiliary vector.
 #[cfg(miri)]
 fn has_raised_privileges() -> bool {
     false

@@ -34,7 +34,7 @@ const ACTIONS: usize = 8;
 /// How long a second thread that faults waits for the end of the process, in milliseconds.
 const PATIENCE_MS: u32 = 2000;
 
-/// An action that handler function number so-and-so replaced.
+/// The action that one handler function replaced.
 struct Replaced {
     is_set: AtomicBool,
     action: UnsafeCell<MaybeUninit<libc::sigaction>>,
@@ -87,7 +87,7 @@ impl Replaced {
     }
 }
 
-/// Starts to guard sampled blocks. Says so on stderr if the system has no memory for that.
+/// Starts to guard sampled blocks. If the system has no memory for that, a line on stderr says so.
 pub(super) fn begin(heap: &Heap<Linux>) {
     profile::prepare(heap);
     if heap.start_guards().is_err() {
@@ -136,7 +136,7 @@ fn replace(present: &libc::sigaction) {
     let is_it = |known: &libc::sigaction| {
         known.sa_sigaction == present.sa_sigaction && known.sa_flags == present.sa_flags
     };
-    // An entry without an action is the first of several.
+    // The entries are filled in order, so the first empty one ends the search.
     let number = REPLACED.iter().position(|replaced| replaced.get().is_none_or(is_it));
     let Some((replaced, handler)) = number.map(|number| (&REPLACED[number], HANDLERS[number]))
     else {
@@ -145,7 +145,7 @@ fn replace(present: &libc::sigaction) {
     if replaced.get().is_none() {
         replaced.set(*present);
     }
-    // The program's mask and signal stack, but not "once only".
+    // Keeps the program's signal mask and stack. The handler must outlast one signal.
     let mut action = *present;
     action.sa_sigaction = handler as usize;
     action.sa_flags = (action.sa_flags | libc::SA_SIGINFO | libc::SA_ONSTACK) & !libc::SA_RESETHAND;

@@ -18,7 +18,7 @@ use crate::os::linux::Linux;
 /// The program's function. It gets the bytes of the request and the pointer given with it.
 pub type OnLimit = unsafe extern "C" fn(wanted: usize, context: *mut c_void);
 
-/// The function and its pointer. Both change and are read under the lock `GLOBAL.start`.
+/// The function and its pointer. Both change and are read under the lock `GLOBAL.config`.
 struct Callback {
     /// An [`OnLimit`], or null.
     function: AtomicPtr<c_void>,

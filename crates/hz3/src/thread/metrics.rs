@@ -1,9 +1,9 @@
 //! The statistics as `OpenMetrics` text in a file, for Prometheus' node exporter and what reads it.
 //!
 //! The thread that updates the statistics page writes the file, at most once in `HZ3_METRICS_MS`:
-//! the reclaimer, or a slow path where there is none. A reclaimer that rests has written it before.
-//! The text goes to a second file in the same directory, which then takes the first one's name, so
-//! that a reader sees a whole text. Nothing here allocates or takes a lock.
+//! the reclaimer, or a slow path where there is none. A reclaimer writes it once more before it
+//! rests. The text goes to a second file in the same directory, which then takes the first one's
+//! name, so that a reader sees a whole text. Nothing here allocates or takes a lock.
 
 use core::ffi::{CStr, c_int};
 use core::fmt::{self, Write};

@@ -46,6 +46,7 @@ use crate::stats::{Stats, Utilization};
 
 /// The heap of the process, which the first call that needs it creates.
 struct Global {
+    /// The heap in `place`; null before it exists.
     ready: AtomicPtr<Heap<Linux>>,
     place: UnsafeCell<MaybeUninit<Heap<Linux>>>,
     /// The configuration; `None` before the program or the first call sets it. The lock also guards
@@ -53,11 +54,13 @@ struct Global {
     config: Lock<Option<Config>, { rank::CONFIG }>,
     /// Whether calls are counted, so that new threads get the sentinel for that.
     counting: AtomicBool,
+    /// The `pthread` key whose destructor detaches a thread; `u32::MAX` if there is none.
     exit_key: AtomicU32,
+    /// Whether the process's hooks are registered.
     registered: AtomicBool,
 }
 
-// SAFETY: the lock `start` guards the only write of `place`, before `ready` is published.
+// SAFETY: the lock `config` guards the only write of `place`, before `ready` is published.
 unsafe impl Sync for Global {}
 
 static GLOBAL: Global = Global {

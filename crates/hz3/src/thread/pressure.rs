@@ -1,7 +1,7 @@
 //! Follows the limits of the control group and the pressure on memory while the process runs.
 //!
-//! The reclaimer looks every two seconds at most. Slow paths do not, because the files take more of
-//! the stack than a signal handler may have. A limit that was configured relative to the group's
+//! The reclaimer reads them every two seconds at most. Slow paths do not, because that takes more
+//! of the stack than a signal handler may have. A limit that was configured relative to the group's
 //! changes with it. If tasks waited for memory for a tenth of the time, everything that is free
 //! goes back at once, before the kernel reclaims pages in use or ends a process.
 
@@ -19,9 +19,9 @@ const PERIOD_MS: u64 = 2000;
 /// Memory is short if tasks waited for it for a tenth of the time.
 const STALLED_DIVISOR: u64 = 10;
 
-/// When the next look is due, in milliseconds of the monotonic clock.
+/// When the next reading is due, in milliseconds of the monotonic clock.
 static NEXT_MS: AtomicU64 = AtomicU64::new(0);
-/// Held while a thread looks. No thread waits for it.
+/// Held while a thread reads. No thread waits for it.
 ///
 /// There may be two such threads: a reclaimer that was silent for seconds, perhaps stopped in the
 /// middle of a reading, is replaced by another one and goes on beside it until its next turn.
@@ -29,7 +29,7 @@ static READING: AtomicBool = AtomicBool::new(false);
 /// The last reading. Only the thread that holds [`READING`] uses it.
 static LAST: Last = Last { at_ms: AtomicU64::new(0), stalled_us: AtomicU64::new(0) };
 
-/// Looks if it is time. The caller holds no lock of the heap.
+/// Reads the limits and the pressure if it is time. The caller holds no lock of the heap.
 pub(super) fn follow(heap: &'static Heap<Linux>) {
     let now_ms = Linux.now_ms();
     if now_ms < NEXT_MS.load(Ordering::Relaxed) || shut::is_shut() || !process::is_own() {
@@ -55,20 +55,20 @@ pub(super) fn follow(heap: &'static Heap<Linux>) {
     }
 }
 
-/// In a forked child: the thread that may have been looking is not in this process.
+/// In a forked child: forgets the thread that may have been reading.
 pub(super) fn forget_other_threads() {
     READING.store(false, Ordering::Relaxed);
 }
 
-/// A look at the time that tasks waited for memory.
+/// A reading of the time that tasks waited for memory.
 struct Last {
-    /// 0 before the first look.
+    /// 0 before the first reading.
     at_ms: AtomicU64,
     stalled_us: AtomicU64,
 }
 
 impl Last {
-    /// Returns whether memory was short since the last look, and notes this one.
+    /// Returns whether memory was short since the last reading, and notes this one.
     fn is_short(&self, now_ms: u64, stalled_us: u64) -> bool {
         let before = self.at_ms.swap(now_ms, Ordering::Relaxed);
         let stalled =

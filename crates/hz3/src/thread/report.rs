@@ -62,7 +62,7 @@ pub(super) fn rename(from: &CStr, to: &CStr) -> Result<(), &'static str> {
     if file::rename(from, to) { Ok(()) } else { Err(last_error()) }
 }
 
-/// Refuses a path at which there is something else than a regular file.
+/// Refuses a path at which there is something other than a regular file.
 pub(super) fn check_replaceable(path: &CStr) -> Result<(), &'static str> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     let (directory, flags) = (libc::AT_FDCWD, libc::AT_SYMLINK_NOFOLLOW);

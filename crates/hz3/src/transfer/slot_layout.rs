@@ -39,7 +39,7 @@ pub(super) const fn max_waiting(class: usize) -> usize {
 /// The slots of a shard at which class 1 has its stripes; the last entry is the number of slots.
 ///
 /// A class of longer blocks never has more stripes than one of shorter blocks. So the classes that
-/// have a stripe of this number are the lowest ones, and their stripes follow one another.
+/// have a stripe of a given number are the lowest ones, and these stripes are contiguous.
 static FIRST_SLOT: [u32; STRIPES + 1] = {
     let mut first = [0; STRIPES + 1];
     let mut stripe = 0;

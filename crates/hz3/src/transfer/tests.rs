@@ -133,7 +133,7 @@ fn put_and_take_skip_a_transfer_cache_whose_lock_is_held() {
     transfers.release_all();
     assert_eq!(transfers.take(0, class(), &batch([0; BATCH])), 4);
 }
-/// The layers below one shard's transfer caches.
+/// Returns the layers below one shard's transfer caches.
 fn layers() -> (Central, Segments<Fake>) {
     let segments = fake_segments(4);
     let one = Within::new(1).expect("in range");

@@ -27,7 +27,7 @@ impl Encoding {
     /// `DW_EH_PE_absptr`
     pub(super) const ABSOLUTE: Self = Self(0);
 
-    /// The same form, of a number that is relative to nothing.
+    /// Returns the same encoding for a number that is relative to nothing.
     pub(super) const fn plain(self) -> Self {
         Self(self.0 & 0x0f)
     }

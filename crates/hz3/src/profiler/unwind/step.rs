@@ -116,7 +116,7 @@ where
     }
 }
 
-/// The same from the tables, with all registers.
+/// As [`step`], but always reads the tables and keeps all registers.
 fn step_exactly<M, F, const N: usize>(
     process: &Process<'_, M, F, N>,
     frame: &mut Frame,

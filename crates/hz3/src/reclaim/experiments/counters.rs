@@ -17,7 +17,7 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Makes it `value` if it is less: for the most that there ever was of something.
+    /// Raises the counter to `value` if it is lower, to record a maximum.
     pub(crate) fn raise(&self, value: u64) {
         self.0.fetch_max(value, Ordering::Relaxed);
     }

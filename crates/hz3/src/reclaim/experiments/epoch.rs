@@ -16,8 +16,8 @@ pub(crate) struct Epochs {
     /// Epochs so far.
     pub(crate) number: u64,
     pub(crate) queue: Queue,
-    /// Free dirty pages that the last epoch left.
-    /// Only others justify another epoch, because a policy may leave pages for ever.
+    /// Free dirty pages that the last epoch left. Only others justify another epoch, because a
+    /// policy may leave pages for ever.
     pub(crate) left_dirty: u64,
 }
 
@@ -158,8 +158,7 @@ impl<O: Os> Step<'_, O> {
     }
 
     /// Purges the pages of an entry that are still free; none unless all are, or `check_free` is
-    /// set.
-    /// Pages that became free after this epoch's choice are young and wait for the next epoch.
+    /// set. Pages that became free after this epoch's choice are young and wait for the next epoch.
     fn purge_entry(&self, rules: &QueueRules, entry: Entry) -> Purged {
         let segments = self.below.segments;
         if !rules.check_free && segments.next_dirty(entry.run, Age::Old) != Some(entry.run) {

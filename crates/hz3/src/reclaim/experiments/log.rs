@@ -100,7 +100,7 @@ mod tests {
                        dropped dropped_pages qmax delay_stops budget_stops coalesced cancelled \
                        cancelled_pages";
 
-    /// The lines of a policy without the values.
+    /// Returns the lines of a policy without the values.
     fn names(policy: Policy) -> String {
         let mut text = String::new();
         lines(&mut text, &Stats::default(), policy).expect("a string takes it");

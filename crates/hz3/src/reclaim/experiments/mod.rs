@@ -39,7 +39,7 @@ pub(super) struct Experiment {
 }
 
 impl Experiment {
-    /// The configured experiment; `None` if the policy is none.
+    /// Returns the configured experiment; `None` if the policy is none.
     pub(super) fn of(config: &Config) -> Option<Experiment> {
         let plan = Plan::of(config.policy, &config.limits)?;
         let policy = config.policy;

@@ -73,8 +73,8 @@ const S64: QueueRules = QueueRules {
 };
 
 impl Plan {
-    /// Returns the plan of a policy of the C hz3's experiments, with the user's limits.
-    /// Returns `None` if the policy is not made of epochs.
+    /// Returns the plan of a policy of the C hz3's experiments, with the user's limits. Returns
+    /// `None` if the policy is not made of epochs.
     pub(crate) fn of(policy: Policy, limits: &Limits) -> Option<Plan> {
         let mut plan = Plan::preset(policy)?;
         plan.limit(limits);

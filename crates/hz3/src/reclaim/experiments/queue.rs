@@ -77,7 +77,7 @@ impl Queue {
         follows
     }
 
-    /// The oldest entry.
+    /// Returns the oldest entry.
     pub(crate) fn first(&self) -> Option<Entry> {
         if self.len() == 0 { None } else { self.entries[self.taken % MAX_ENTRIES] }
     }
@@ -91,7 +91,7 @@ impl Queue {
 }
 
 impl Entry {
-    /// Whether it has waited long enough.
+    /// Returns whether it has waited long enough.
     pub(crate) fn is_due(&self, rules: &QueueRules, epoch: u64, now_ms: u64) -> bool {
         epoch - self.epoch >= u64::from(rules.delay_epochs)
             && now_ms.saturating_sub(self.at_ms) >= u64::from(rules.delay_ms)

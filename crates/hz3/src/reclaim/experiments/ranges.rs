@@ -28,9 +28,9 @@ impl Budget {
 }
 
 impl Purger {
-    /// Purges the free pages of an age in a range, within a budget.
-    /// Pages that may still hold memory, because the system refused them or has larger pages,
-    /// become old, so that no queue takes them again.
+    /// Purges the free pages of an age in a range, within a budget. Pages that may still hold
+    /// memory, because the system refused them or has larger pages, become old, so that no queue
+    /// takes them again.
     pub(crate) fn range<O: Os>(
         &self,
         segments: &Segments<O>,

@@ -16,8 +16,8 @@ impl Tables {
         }
     }
 
-    /// Makes the pages of a free run old.
-    /// The bit means nothing for other pages, and a page loses it when it becomes free.
+    /// Makes the pages of a free run old. The bit means nothing for other pages, and a page loses
+    /// it when it becomes free.
     pub(crate) fn set_old(&self, run: Run) {
         for part in parts(run) {
             bits::set(&self.segment(part.segment).old, part.start, part.pages);
