@@ -33,7 +33,8 @@ pub(crate) fn are_same(a: &Path, b: &Path) -> bool {
 
 /// Writes `bytes` to `path`, by renaming a new file over it or through it.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |e: std::io::Error| Failure::io(format!("write {}", path.display()), e);
+    let failed =
+        |e: std::io::Error| Failure::io(format!("write {}", path.display()), without_path(&e));
     let written = match std::fs::symlink_metadata(path) {
         Ok(found) if is_ours(&found) => replace(path, bytes, found.permissions().mode() & 0o777),
         Ok(_) => through(path, bytes),
@@ -41,6 +42,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         Err(e) => Err(e),
     };
     written.map_err(failed)
+}
+
+/// Returns the system's error without the name of the temporary file, which `tempfile` adds.
+fn without_path(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" at path \"").next().unwrap_or_default().to_owned()
 }
 
 /// Returns whether renaming a new file over this one changes nothing but the contents.
@@ -103,6 +110,12 @@ mod tests {
         assert!(!found.is_file());
         let full = write(Path::new("/dev/full"), b"too much").unwrap_err().to_string();
         assert!(full.contains("/dev/full") && full.contains("No space"), "{full}");
+    }
+
+    #[test]
+    fn a_failure_names_the_file_of_the_user_alone() {
+        let said = write(Path::new("/proc/x.json"), b"x").unwrap_err().to_string();
+        assert!(said.contains("/proc/x.json") && !said.contains(".hz3-"), "{said}");
     }
 
     #[test]

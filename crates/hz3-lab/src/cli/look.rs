@@ -19,15 +19,16 @@ Print the statistics of a running process as OpenMetrics text, for Prometheus an
 
 pub(super) const SET: &str = "\
 Set options of a running process: tick_ms=1..60000, policy=default|off, limit=BYTES|PERCENT%|auto|0, \
-limit_mode=fail|reclaim, profile=on|off|write, profile_rate=BYTES, profile_path=PATH, metrics=PATH,
-metrics_ms=100..86400000; or purge=now, which gives all free memory back.
+limit_mode=fail|reclaim, pressure=0|1, profile=on|off|write, profile_rate=BYTES, profile_path=PATH, \
+metrics=PATH, metrics_ms=100..86400000; or purge=now, which gives all free memory back.
 profile=write replaces the file at profile_path, or HZ3_PROFILE, by the heap profile.
 
 The process sets the option at its next tick or slow path. Only its user and root may do this.";
 
 pub(super) const NOTES: &str = "\
-A process answers at its next tick or slow path. One that neither allocates nor has memory to give back does not
-answer; then the figures are those of its last tick, and their age is shown.
+A process answers at its next tick or slow path. It does not answer while its threads' caches
+serve all its calls and it has nothing to give back; then the figures are those of its last tick,
+and their age is shown.
 
 Keys of `hz3 top`: q or Ctrl-C ends.
 

@@ -45,11 +45,19 @@ pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
 fn watched(path: &Path) -> Result<Option<Vec<(f64, u64)>>> {
     let bytes =
         std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
-    let rss = std::str::from_utf8(&bytes).ok().and_then(series_csv::read_rss);
-    if rss.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Failure::new(format!("{} has no samples", path.display())));
+    let name = path.display();
+    match std::str::from_utf8(&bytes).ok().and_then(series_csv::read_rss) {
+        Some(Ok(rss)) if rss.is_empty() => Err(Failure::new(format!("{name} has no samples"))),
+        Some(Ok(rss)) => Ok(Some(rss)),
+        Some(Err(line)) => Err(Failure::new(format!("{name}: line {line} is no sample"))),
+        None if bytes.trim_ascii_start().starts_with(b"{") => Ok(None),
+        None => Err(Failure::new(format!("{name} is no file that hz3 report reads")).with_remedy(
+            format!(
+                "expected the JSON of `hz3 compare`, or a CSV of `hz3 watch` with the columns {}",
+                series_csv::columns()
+            ),
+        )),
     }
-    Ok(rss)
 }
 
 /// Writes the page of `record` to `out`; returns its pictures.

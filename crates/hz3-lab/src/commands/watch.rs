@@ -18,10 +18,14 @@ use std::time::{Duration, Instant};
 /// Watches until the end. Returns the exit code of the command.
 pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
     let library = args.lib.as_deref().map(preload::usable).transpose()?;
-    if let Some(pid) = args.pid
-        && !is_running(pid)
-    {
-        return Err(Failure::usage(format!("no process has the number {pid}")));
+    measure::needs_proc()?;
+    if let Some(pid) = args.pid {
+        if !is_running(pid) {
+            return Err(Failure::usage(format!("no process has the number {pid}")));
+        }
+        if !has_memory(pid) {
+            return Err(measure::stats_page::without_memory(pid));
+        }
     }
     let plan = Plan {
         interval: args.interval,
@@ -78,6 +82,12 @@ fn attached(args: &WatchArgs, pid: i32, plan: Plan) -> Result<u8> {
 fn is_running(pid: i32) -> bool {
     let state = procfs::process::Process::new(pid).and_then(|process| process.stat());
     state.is_ok_and(|stat| stat.state != 'Z' && stat.state != 'X')
+}
+
+/// Returns whether the process has an address space; a thread of the kernel does not.
+fn has_memory(pid: i32) -> bool {
+    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
+    stat.map_or(true, |stat| stat.vsize > 0)
 }
 
 /// Opens the output before the command starts, so that a wrong path does not cost the measurement.

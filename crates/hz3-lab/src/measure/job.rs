@@ -183,7 +183,9 @@ fn finish_relay(relay: Relay, streams: &mut Streams<'_>) -> Result<Output> {
 
 fn cannot_start(job: &Job, error: &std::io::Error) -> Failure {
     let name = job.words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-    if error.kind() == std::io::ErrorKind::NotFound {
+    if name.is_empty() {
+        Failure::new("the name of the command is empty").with_code(NOT_FOUND)
+    } else if error.kind() == std::io::ErrorKind::NotFound {
         let place = if name.contains('/') { "there is no such file" } else { "not found in PATH" };
         Failure::new(format!("{name}: {place}")).with_code(NOT_FOUND)
     } else {

@@ -20,4 +20,14 @@ pub(crate) mod summary;
 pub(crate) mod tree;
 mod wait;
 
+use crate::failure::{Failure, Result};
+
 pub(crate) use tree::adopt_orphans;
+
+/// Fails where `/proc` is not mounted: every figure of a process comes from there.
+pub(crate) fn needs_proc() -> Result<()> {
+    if std::path::Path::new("/proc/self/stat").exists() {
+        return Ok(());
+    }
+    Err(Failure::new("/proc is not mounted; hz3 reads there what a process holds"))
+}

@@ -1,6 +1,7 @@
 //! One sample of a process tree: the sums of the figures in `/proc`.
 
 use super::tree::Tree;
+use procfs::ProcError;
 use procfs::process::{MMapPath, Process};
 use serde::Serialize;
 use std::path::Path;
@@ -50,6 +51,7 @@ pub(crate) fn take(tree: &mut Tree, start: Instant, detailed: bool) -> Option<Sa
     let now_ms = || start.elapsed().as_secs_f64() * 1e3;
     let mut sum = Sample { t_ms: now_ms(), ..Sample::default() };
     let mut detail = Detail::default();
+    let mut is_readable = true;
     for pid in tree.members() {
         // A process may end between two reads. It has no memory left to count then.
         let Ok(process) = Process::new(pid) else { continue };
@@ -62,17 +64,22 @@ pub(crate) fn take(tree: &mut Tree, start: Instant, detailed: bool) -> Option<Sa
         sum.vms_kb += stat.vsize / 1024;
         sum.faults += stat.minflt + stat.majflt + stat.cminflt + stat.cmajflt;
         if detailed {
-            add_rollup(&mut detail, &process);
+            is_readable &= add_rollup(&mut detail, &process);
         }
     }
-    sum.detail = detailed.then_some(detail);
+    sum.detail = (detailed && is_readable).then_some(detail);
     sum.cgroup_kb = super::cgroup::current_kb();
     sum.until_ms = now_ms();
     (sum.processes > 0).then_some(sum)
 }
 
-fn add_rollup(detail: &mut Detail, process: &Process) {
-    let Ok(rollup) = process.smaps_rollup() else { return };
+/// Adds the figures of a process. Returns false if this program may not read them, for instance
+/// because the process belongs to another user.
+fn add_rollup(detail: &mut Detail, process: &Process) -> bool {
+    let rollup = match process.smaps_rollup() {
+        Ok(rollup) => rollup,
+        Err(error) => return !matches!(error, ProcError::PermissionDenied(_)),
+    };
     for map in &rollup.memory_map_rollup {
         let kb = |key: &str| map.extension.map.get(key).copied().unwrap_or(0) / 1024;
         detail.pss_kb += kb("Pss");
@@ -80,6 +87,7 @@ fn add_rollup(detail: &mut Detail, process: &Process) {
         detail.lazyfree_kb += kb("LazyFree");
         detail.anon_huge_kb += kb("AnonHugePages");
     }
+    true
 }
 
 /// Returns whether process `pid` has `library` mapped. `None` if the process is gone or its loader

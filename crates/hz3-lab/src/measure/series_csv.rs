@@ -51,15 +51,29 @@ impl<W: Write> SeriesWriter<W> {
 }
 
 /// Reads the resident set over time, in milliseconds and KiB; `None` if the text is no series.
-pub(crate) fn read_rss(text: &str) -> Option<Vec<(f64, u64)>> {
+///
+/// # Errors
+/// The number of the first line that is no sample.
+pub(crate) fn read_rss(text: &str) -> Option<Result<Vec<(f64, u64)>, usize>> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     if !reader.headers().ok()?.iter().eq(COLUMNS) {
         return None;
     }
+    let point = |row: csv::StringRecord| {
+        let time: f64 = row.get(0)?.parse().ok()?;
+        Some((time, row.get(1)?.parse().ok()?)).filter(|_| time.is_finite())
+    };
+    let points: Vec<_> = reader.records().map(|row| row.ok().and_then(point)).collect();
     // A watch that was killed may have left half a line at the end.
-    let point =
-        |row: csv::StringRecord| Some((row.get(0)?.parse().ok()?, row.get(1)?.parse().ok()?));
-    Some(reader.records().map_while(Result::ok).filter_map(point).collect())
+    let whole = points.len() - usize::from(points.last().is_some_and(Option::is_none));
+    let wrong = points.iter().take(whole).position(Option::is_none);
+    // The first sample is in the second line.
+    Some(wrong.map_or_else(|| Ok(points.into_iter().flatten().collect()), |row| Err(row + 2)))
+}
+
+/// Returns the names of the columns.
+pub(crate) fn columns() -> String {
+    COLUMNS.join(",")
 }
 
 #[cfg(test)]
@@ -93,8 +107,10 @@ t_ms,rss_kb,vms_kb,pss_kb,uss_kb,lazyfree_kb,anon_huge_kb,faults,processes,cgrou
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text, expected);
         let cut = &text[..text.len() - 12];
-        assert_eq!(read_rss(&text).unwrap(), [(0.0, 10), (50.0, 10)]);
-        assert!(read_rss(cut).unwrap().starts_with(&[(0.0, 10)]));
+        assert_eq!(read_rss(&text).unwrap().unwrap(), [(0.0, 10), (50.0, 10)]);
+        assert!(read_rss(cut).unwrap().unwrap().starts_with(&[(0.0, 10)]));
+        assert_eq!(read_rss(&text.replace("0.0,10", "NaN,10")), Some(Err(2)));
+        assert_eq!(read_rss(&text.replace("0.0,10", "garbage")), Some(Err(2)));
         assert_eq!(read_rss("round,case\n0,x\n"), None);
     }
 }

@@ -64,8 +64,12 @@ impl RemotePage {
     /// # Errors
     /// One line for each reason: no such process, another user's process, no page.
     pub(crate) fn find(pid: i32) -> Result<RemotePage> {
+        super::needs_proc()?;
         let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))
             .map_err(|error| refused(pid, &error))?;
+        if maps.is_empty() {
+            return Err(without_memory(pid));
+        }
         let memory = open(pid, false).map_err(|error| refused(pid, &error))?;
         let is_page = |address: u64| {
             let mut magic = layout::MAGIC.map(|_| 0);
@@ -76,9 +80,7 @@ impl RemotePage {
         let named = places().filter(|place| place.is_named);
         let small = places().filter(|place| place.bytes <= layout::MAX_BYTES);
         let Some(place) = named.chain(small).find(|place| is_page(place.start)) else {
-            let what = format!("process {pid} shows no statistics of hz3");
-            let remedy = "it runs on another allocator, or has not allocated much yet";
-            return Err(Failure::new(what).with_remedy(remedy).with_code(NO_PAGE));
+            return Err(no_page(pid, &maps));
         };
         Ok(RemotePage { pid, memory, address: place.start })
     }
@@ -123,24 +125,27 @@ impl RemotePage {
     pub(crate) fn set(&self, command: &str, patience: Duration) -> Result<()> {
         let pid = self.pid;
         let Some(answer) = self.order(command, patience)? else {
-            let remedy = "it sets the option when it next runs a slow path";
+            let remedy = "it sets the option, if the value is right, at its next slow path";
             return Err(self.silent(patience).with_remedy(remedy));
         };
         match answer {
             answer::DONE => Ok(()),
             answer::UNKNOWN_NAME => Err(Failure::usage(format!(
-                "`{command}`: no such option of a running process"
-            ))
-            .with_remedy(
-                "expected tick_ms, policy, limit, limit_mode, pressure, profile, profile_rate, \
-                 profile_path, profile_to, metrics, metrics_ms or purge",
-            )),
+                "`{command}`: the library in process {pid} has no such option"
+            ))),
             answer::BAD_VALUE => {
-                Err(Failure::usage(format!("`{command}`: the option does not take that value")))
+                let name = command.split('=').next().unwrap_or_default();
+                let option = OPTIONS.iter().find(|(known, _)| *known == name);
+                let accepted = option.map_or("another value", |(_, accepted)| accepted);
+                Err(Failure::usage(format!("`{command}`: expected {accepted}")))
             }
             answer::GARBLED => {
                 Err(Failure::new(format!("another program asked process {pid} too"))
                     .with_remedy("try again"))
+            }
+            _ if command == "profile=write" => {
+                Err(Failure::new(format!("process {pid} could not write its heap profile"))
+                    .with_remedy("it needs profile=on, and a file that it may write: profile_path"))
             }
             _ => {
                 Err(Failure::new(format!("process {pid} could not do it now"))
@@ -238,7 +243,60 @@ impl RemotePage {
 
 /// Returns the failure of a process that ended.
 pub(crate) fn ended(pid: i32) -> Failure {
+    if std::path::Path::new(&format!("/proc/{pid}")).exists() {
+        return without_memory(pid);
+    }
     Failure::usage(format!("process {pid} has ended"))
+}
+
+/// The failure of a process that has no address space.
+pub(crate) fn without_memory(pid: i32) -> Failure {
+    Failure::usage(format!("process {pid} has no memory"))
+        .with_remedy("it is a thread of the kernel, or has ended and waits for its parent")
+}
+
+/// The failure of a process without a page, whose mappings are the lines of `maps`.
+fn no_page(pid: i32, maps: &str) -> Failure {
+    let is_library = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        crate::preload::LIBRARIES.contains(&name)
+    };
+    let library = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let failure = match library.clone().find(|path| is_library(path)) {
+        Some(path) => Failure::new(format!("process {pid} shows no statistics of hz3 yet"))
+            .with_remedy(format!("it has loaded {path}, and shows them after its first tick")),
+        None => Failure::new(format!("process {pid} shows no statistics of hz3"))
+            .with_remedy("it runs on another allocator, or has not allocated much yet"),
+    };
+    failure.with_code(NO_PAGE)
+}
+
+/// The options of a running process, and what each accepts.
+const OPTIONS: [(&str, &str); 12] = [
+    ("tick_ms", "milliseconds from 1 to 60000"),
+    ("policy", "default or off"),
+    ("limit", "0, auto, 1% to 100%, or bytes, with suffix K, M, G, T or none"),
+    ("limit_mode", "fail or reclaim"),
+    ("pressure", "0 or 1"),
+    ("profile", "on, off or write"),
+    ("profile_rate", "from 1 to 4294967295 bytes, with suffix K, M, G, T or none"),
+    ("profile_path", "an absolute path of at most 255 bytes"),
+    ("profile_to", "an absolute path"),
+    ("metrics", "an absolute path of at most 255 bytes"),
+    ("metrics_ms", "milliseconds from 100 to 86400000"),
+    ("purge", "now"),
+];
+
+/// Fails if `command` is no `NAME=VALUE` of a known option. The process is not asked, because it
+/// may not answer for a long time.
+pub(crate) fn check(command: &str) -> Result<()> {
+    let Some((name, _)) = command.split_once('=') else {
+        return Err(Failure::usage(format!("`{command}`: expected NAME=VALUE")));
+    };
+    if OPTIONS.iter().any(|(known, _)| *known == name) {
+        return Ok(());
+    }
+    Err(crate::failure::unknown("option", name, OPTIONS.iter().map(|(known, _)| *known)))
 }
 
 fn open(pid: i32, writes: bool) -> io::Result<File> {
@@ -359,7 +417,42 @@ fn parse(page: &[u8]) -> Option<Snapshot> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, parse};
+    use super::{Place, RemotePage, check, no_page, parse};
+
+    #[test]
+    fn a_process_with_the_library_is_not_said_to_run_on_another_allocator() {
+        let maps = "7f00-9f00 r-xp 00000000 00:00 1    /usr/lib/libhz3.so.0\n";
+        let said = no_page(7, maps).to_string();
+        assert!(said.contains("/usr/lib/libhz3.so.0") && !said.contains("another"), "{said}");
+        let said = no_page(7, "7f00-9f00 r-xp 00000000 00:00 1    /usr/lib/libc.so.6").to_string();
+        assert!(said.contains("another allocator"), "{said}");
+    }
+
+    #[test]
+    fn a_process_that_waits_for_its_parent_is_not_said_to_run_on_another_allocator() {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        let failure = RemotePage::find(pid.as_raw_nonzero().get()).unwrap_err();
+        assert!(failure.to_string().contains("has no memory"), "{failure}");
+        assert_eq!(failure.code(), 2);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn an_unknown_option_is_told_before_the_process_is_asked() {
+        assert!(check("tick_ms=5").is_ok());
+        for (command, expected) in [
+            ("tick_m=5", "did you mean `tick_ms`"),
+            ("HZ3_TICK=5", "expected one of tick_ms, policy"),
+            ("tick_ms", "NAME=VALUE"),
+        ] {
+            let failure = check(command).unwrap_err();
+            assert_eq!(failure.code(), 2, "{failure}");
+            assert!(failure.to_string().contains(expected), "{failure}");
+        }
+    }
 
     #[test]
     fn only_small_private_anonymous_memory_is_searched() {

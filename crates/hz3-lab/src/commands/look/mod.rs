@@ -8,7 +8,7 @@ mod why;
 
 use crate::cli::{LookArgs, SetArgs, TopArgs};
 use crate::failure::{Failure, Result};
-use crate::measure::stats_page::RemotePage;
+use crate::measure::stats_page::{self, RemotePage};
 use crate::text::out;
 use observation::Observation;
 
@@ -33,10 +33,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Sets options of the process, in order, up to the first that it refuses.
 pub(crate) fn set(args: &SetArgs) -> Result<u8> {
+    args.options.iter().try_for_each(|option| stats_page::check(option))?;
     let remote = RemotePage::find(args.pid)?;
-    if let Some(wrong) = args.options.iter().find(|option| !option.contains('=')) {
-        return Err(Failure::usage(format!("`{wrong}`: expected NAME=VALUE")));
-    }
     args.options.iter().try_for_each(|option| remote.set(option, PATIENCE))?;
     Ok(0)
 }

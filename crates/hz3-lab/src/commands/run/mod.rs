@@ -60,7 +60,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     }
     if passes.signals.signal().is_some() {
         let pairs = rounds.pairs();
-        text::err::note(&format!("hz3: interrupted after {pairs} pairs of runs"))?;
+        let noun = if pairs == 1 { "pair" } else { "pairs" };
+        text::err::note(&format!("hz3: interrupted after {pairs} {noun} of runs"))?;
         return interrupted(&passes);
     }
     Ok(first.exit_code())
