@@ -24,7 +24,13 @@ pub(crate) fn unknown<'a>(
     let remedy = if let Some(name) = crate::text::nearest(word, names.clone()) {
         format!("did you mean `{name}`?")
     } else {
-        format!("expected one of {}", names.collect::<Vec<_>>().join(", "))
+        let mut listed: Vec<&str> = Vec::new();
+        names.for_each(|name| {
+            if !listed.contains(&name) {
+                listed.push(name);
+            }
+        });
+        format!("expected one of {}", listed.join(", "))
     };
     failure.with_remedy(remedy)
 }

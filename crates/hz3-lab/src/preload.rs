@@ -23,7 +23,7 @@ pub(crate) const BUILD: &str = "cargo build --release -p hz3-c";
 pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
     let exe = std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
     match named {
-        Some(path) => usable(path),
+        Some(path) => usable(path).map_err(|failure| failure.during("--lib")),
         None => find_beside(&exe),
     }
 }
@@ -49,10 +49,9 @@ fn find_beside(exe: &Path) -> Result<PathBuf> {
 /// Checks that the loader accepts `path`, and makes it absolute because the command may change its
 /// directory before it starts a child.
 pub(crate) fn usable(path: &Path) -> Result<PathBuf> {
-    let full = path.canonicalize().map_err(|e| {
-        Failure::io(format!("use the library {}", path.display()), e)
-            .with_remedy(format!("build hz3's with `{BUILD}`, or name another file"))
-    })?;
+    let full = path
+        .canonicalize()
+        .map_err(|e| Failure::io(format!("use the library {}", path.display()), e))?;
     if !is_shared_object(&full) {
         return Err(Failure::new(format!("{} is not a shared library (ELF)", full.display())));
     }

@@ -62,6 +62,21 @@ const WRONG: &[(&str, &str)] = &[
     ("compare --resume -a glibc", "cannot be used with"),
     ("ab --resume --baseline off", "cannot be used with"),
     ("report --nosuch", "--nosuch"),
+    // A negative or odd number is told with its option and what the option accepts.
+    ("bench smal", "expected one of burst-idle"),
+    ("bench mixed --threads -1", "'--threads <THREADS>': expected a whole number from 1"),
+    ("bench mixed --threads two", "expected a whole number from 1"),
+    ("compare --rounds -1", "'--rounds <N>': expected"),
+    ("compare --time -5s", "'--time <TIME>': expected"),
+    ("why -1", "'<PID>': expected a whole number from 1"),
+    ("ab --speed-go NaN", "expected a number"),
+    ("ab --speed-go inf", "expected a number"),
+    ("ab --growth-limit -1", "expected a number from 0 on"),
+    ("compare --command=", "expected a command line"),
+    ("ab --command=", "expected a command line"),
+    // Of a process: told before it is asked.
+    ("set 1 tick_m=5", "did you mean `tick_ms`"),
+    ("set 1 tick_ms", "expected NAME=VALUE"),
 ];
 
 #[test]

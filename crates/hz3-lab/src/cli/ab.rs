@@ -1,6 +1,7 @@
 //! `hz3 ab`.
 
 use super::compare::EffortArgs;
+use super::values::{command_line, finite, finite_from_0};
 use crate::experiment::trial::Measure;
 use crate::experiment::verdict::{Claim, Criteria};
 use clap::Args;
@@ -75,7 +76,7 @@ pub(crate) struct AbArgs {
     pub(crate) workloads: Vec<String>,
 
     /// A command line to measure by its wall time (several times)
-    #[arg(short, long = "command", value_name = "LINE")]
+    #[arg(short, long = "command", value_name = "LINE", value_parser = command_line)]
     pub(crate) commands: Vec<String>,
 
     #[command(flatten)]
@@ -129,26 +130,26 @@ pub(crate) struct CriteriaArgs {
     #[arg(long, value_enum, default_value = "memory")]
     pub(crate) claim: Claim,
     /// Change of speed, in per cent, that is still GO
-    #[arg(long, value_name = "PERCENT", default_value_t = -2.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", default_value_t = -2.0, value_parser = finite)]
     pub(crate) speed_go: f64,
     /// Change of speed, in per cent, below which it is NO-GO
-    #[arg(long, value_name = "PERCENT", default_value_t = -3.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", default_value_t = -3.0, value_parser = finite)]
     pub(crate) speed_no_go: f64,
     /// Change of memory that a claim of memory must reach
-    #[arg(long, value_name = "PERCENT", default_value_t = -10.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", default_value_t = -10.0, value_parser = finite)]
     pub(crate) memory_go: f64,
     /// Change of speed that a claim of speed must reach
-    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = finite)]
     pub(crate) speed_gain: f64,
     /// Change of memory that is still GO without a claim of memory
-    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = finite)]
     pub(crate) memory_limit: f64,
     /// Growth of idle memory, in KiB a cycle, that is still GO
-    #[arg(long, value_name = "KIB", default_value_t = 16.0)]
+    #[arg(long, value_name = "KIB", default_value_t = 16.0, value_parser = finite_from_0)]
     pub(crate) growth_limit: f64,
     /// With --latency: the largest ratio to the baseline of the 99.9th percentiles of malloc and of
     /// free
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.5)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.5, value_parser = finite_from_0)]
     pub(crate) latency_limit: f64,
 }
 

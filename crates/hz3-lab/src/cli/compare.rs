@@ -1,7 +1,7 @@
 //! `hz3 compare`.
 
 use super::peers::PeerArgs;
-use super::values::span;
+use super::values::{command_line, span};
 use crate::experiment::cases::{Level, Suite};
 use clap::Args;
 use std::path::PathBuf;
@@ -94,7 +94,7 @@ pub(crate) struct CompareArgs {
     pub(crate) suite: Option<Suite>,
 
     /// A command line to measure by its wall time (several times)
-    #[arg(short, long = "command", value_name = "LINE")]
+    #[arg(short, long = "command", value_name = "LINE", value_parser = command_line)]
     pub(crate) commands: Vec<String>,
 
     /// The allocator that the others are compared with [default: glibc, or the first one]

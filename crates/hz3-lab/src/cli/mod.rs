@@ -29,8 +29,9 @@ pub(crate) use watch::WatchArgs;
 use clap::{Parser, Subcommand};
 
 const NOTES: &str = "\
-Start with `hz3 demo`, or with `hz3 run -- CMD` for a program of your own. `hz3 compare` measures carefully,
-`hz3 report` draws its results, `hz3 profile` reads a heap profile, `hz3 ab` judges a change of hz3 itself.
+Start with `hz3 demo`, or with `hz3 run -- CMD` for a program of your own. `hz3 compare` measures
+carefully, `hz3 report` draws its results, `hz3 profile` reads a heap profile, `hz3 ab` judges a
+change of hz3 itself.
 
 Exit status, unless a subcommand says otherwise:
   0    done

@@ -3,12 +3,13 @@
 use super::{BenchArgs, Cli, Command};
 use crate::failure::{Failure, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{Arg, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 
 /// Parses the command line of this process. Returns `None` after printing help or the version.
 pub(crate) fn own() -> Result<Option<Cli>> {
-    match Cli::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match parsed(&words) {
         Ok(cli) => Ok(Some(cli)),
         Err(error) if !error.use_stderr() => {
             let mut text = error.render().to_string();
@@ -23,7 +24,7 @@ pub(crate) fn own() -> Result<Option<Cli>> {
         // other.
         Err(error)
             if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-                && std::env::args_os().count() > 1 =>
+                && words.len() > 1 =>
         {
             let names = workloads().join(", ");
             Err(Failure::usage(format!("a subcommand is missing; expected one of {names}")))
@@ -31,22 +32,43 @@ pub(crate) fn own() -> Result<Option<Cli>> {
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             error.exit()
         }
-        Err(error) => Err(Failure::usage(explained(&error))),
+        Err(error) => Err(Failure::usage(explained(&error, &words))),
     }
+}
+
+fn parsed(words: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = outspoken(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// Takes a negative number or time for the value of the option before it, so that the message names
+/// the option and what it accepts. Otherwise clap takes the value for an unknown option.
+fn outspoken(command: clap::Command) -> clap::Command {
+    let is_time = |arg: &Arg| {
+        arg.get_value_names().is_some_and(|names| names.iter().any(|name| name.as_str() == "TIME"))
+    };
+    let command = command.mut_args(|arg| match arg.get_action().takes_values() {
+        true if is_time(&arg) => arg.allow_hyphen_values(true),
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
+    command.mut_subcommands(outspoken)
 }
 
 /// Parses a line for `hz3 bench`, as it is given to `--workload`.
 pub(crate) fn bench(words: &[String]) -> Result<BenchArgs> {
     let line = words.join(" ");
     let all = ["hz3", "bench"].into_iter().chain(words.iter().map(String::as_str));
+    let all: Vec<OsString> = all.map(OsString::from).collect();
     let wrong = |what: String| Failure::usage(format!("the workload `{line}`: {what}"));
-    match Cli::try_parse_from(all.map(OsString::from)) {
+    match parsed(&all) {
         Ok(Cli { command: Command::Bench(bench) }) => {
             bench.workload.settled().map_err(|failure| wrong(failure.to_string()))?;
             Ok(bench)
         }
         Ok(_) => Err(wrong("it is no workload".to_owned())),
-        Err(error) => Err(wrong(explained(&error))),
+        Err(error) => Err(wrong(explained(&error, &all))),
     }
 }
 
@@ -57,20 +79,79 @@ pub(crate) fn workloads() -> Vec<String> {
     bench.into_iter().flatten().map(|workload| workload.get_name().to_owned()).collect()
 }
 
-/// Formats an error in one line, with the nearest subcommand if clap suggests none.
-fn explained(error: &clap::Error) -> String {
+/// Formats an error of these words in one line: with the range that a number must be in, and with
+/// the nearest subcommand if clap suggests none.
+fn explained(error: &clap::Error, words: &[OsString]) -> String {
     let line = one_line(&error.render().to_string());
+    let mut command = Cli::command();
+    // An argument of a command that is not built cannot be shown.
+    command.build();
+    if error.kind() == ErrorKind::ValueValidation {
+        return with_range(&line, error, &command, words);
+    }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
         return line;
     };
-    let command = Cli::command();
-    let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    if line.contains("similar") {
+        return line;
+    }
+    let is_bench = words.iter().any(|word| word == "bench");
+    let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set() && !is_bench);
     let mut names: Vec<String> = subcommands.map(|sub| sub.get_name().to_owned()).collect();
     names.extend(workloads());
     match crate::text::nearest(word, names.iter().map(String::as_str)) {
-        Some(name) if !line.contains("similar") => format!("{line}; did you mean '{name}'?"),
-        _ => line,
+        Some(name) => format!("{line}; did you mean '{name}'?"),
+        None if is_bench => format!("{line}; expected one of {}", names.join(", ")),
+        None => line,
     }
+}
+
+/// The reasons that the parsers of numbers give for a text that is no number, or too large a one.
+const NO_NUMBER: [&str; 5] = [
+    "invalid digit found in string",
+    "cannot parse integer from empty string",
+    "number too large to fit in target type",
+    "invalid float literal",
+    "cannot parse float from empty string",
+];
+
+/// Replaces what a parser says about a number by what the option accepts.
+fn with_range(
+    line: &str,
+    error: &clap::Error,
+    command: &clap::Command,
+    words: &[OsString],
+) -> String {
+    let Some((before, reason)) = line.rsplit_once(": ") else { return line.to_owned() };
+    let range = match reason.split_once(" is not in ") {
+        Some((_, range)) => Some(range.to_owned()),
+        None if NO_NUMBER.contains(&reason) => range_of(error, command, words),
+        None => return line.to_owned(),
+    };
+    match range.as_deref().and_then(|range| range.split_once("..=")) {
+        Some((from, to)) => format!("{before}: expected a whole number from {from} to {to}"),
+        None if reason.contains("float") => format!("{before}: expected a number"),
+        None => format!("{before}: expected a whole number"),
+    }
+}
+
+/// Returns the range of the argument that the error names, `1..=8`. Its parser alone knows the
+/// range, and says it about a number outside.
+fn range_of(error: &clap::Error, command: &clap::Command, words: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
+    let mut place = command;
+    let mut args: Vec<&Arg> = Vec::new();
+    for word in words.iter().skip(1) {
+        args.extend(place.get_arguments());
+        place = place.find_subcommand(word).unwrap_or(place);
+    }
+    args.extend(place.get_arguments());
+    let arg = args.into_iter().rev().find(|arg| arg.to_string() == *shown)?;
+    let value = Arg::new("value").allow_hyphen_values(true);
+    let asked = clap::Command::new("ask").arg(value.value_parser(arg.get_value_parser().clone()));
+    let refused = asked.try_get_matches_from(["ask", &i64::MIN.to_string()]).err()?;
+    let line = one_line(&refused.render().to_string());
+    line.rsplit_once(" is not in ").map(|(_, range)| range.to_owned())
 }
 
 /// Returns the text of an error without its usage, in one line.
@@ -90,13 +171,50 @@ mod tests {
     #[test]
     fn errors_are_one_line_with_the_nearest_name() {
         let error = |words: &[&str]| {
-            one_line(&Cli::try_parse_from(words).unwrap_err().render().to_string())
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            explained(&parsed(&words).unwrap_err(), &words)
         };
         let typo = error(&["hz3", "comprae"]);
         assert_eq!(typo.lines().count(), 1, "{typo}");
         assert!(typo.contains("'comprae'") && typo.contains("'compare'"), "{typo}");
         let missing = error(&["hz3", "run"]);
         assert!(missing.contains("required") && missing.contains("<CMD>"), "{missing}");
+        let workload = error(&["hz3", "bench", "smal"]);
+        assert!(workload.contains("expected one of") && workload.contains("pool"), "{workload}");
+    }
+
+    #[test]
+    fn a_wrong_number_is_told_with_its_option_and_its_range() {
+        let to_u32 = "expected a whole number from 1 to 4294967295";
+        for (line, option, expected) in [
+            ("bench mixed --threads -1", "--threads", to_u32),
+            ("bench mixed --threads two", "--threads", to_u32),
+            ("bench mixed --threads 0", "--threads", to_u32),
+            ("bench remote --percent 101", "--percent", "from 0 to 100"),
+            ("compare --rounds -1", "--rounds", to_u32),
+            ("compare --seed x", "--seed", "expected a whole number"),
+            ("compare --time -5s", "--time", "above 0"),
+            ("ab --memory-go x", "--memory-go", "expected a number"),
+            ("why -1", "<PID>", "from 1 to 2147483647"),
+            ("watch --pid abc", "--pid", "from 1 to 2147483647"),
+        ] {
+            let words = format!("hz3 {line}");
+            let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+            let said = explained(&parsed(&words).unwrap_err(), &words);
+            assert!(said.contains(option) && said.contains(expected), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn no_line_of_the_help_is_wrapped_twice() {
+        fn check(command: &clap::Command) {
+            let notes = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            for line in notes.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
     }
 
     #[test]

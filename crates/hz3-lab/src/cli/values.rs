@@ -16,6 +16,26 @@ pub(super) fn span_ms(text: &str) -> Result<Duration, String> {
     span_in(text, "ms")
 }
 
+/// Parses a command line, which must have a word.
+pub(super) fn command_line(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("expected a command line, such as 'python3 job.py'".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Parses a finite number.
+pub(super) fn finite(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a number".to_owned())
+}
+
+/// Parses a finite number that is not below 0.
+pub(super) fn finite_from_0(text: &str) -> Result<f64, String> {
+    let number = finite(text).ok().filter(|number| *number >= 0.0);
+    number.ok_or_else(|| "expected a number from 0 on".to_owned())
+}
+
 fn span_in(text: &str, default: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = if digits.len() == text.len() { default } else { &text[digits.len()..] };
@@ -33,6 +53,16 @@ fn span_in(text: &str, default: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn criteria_are_numbers() {
+        assert_eq!(finite("-2.5"), Ok(-2.5));
+        assert_eq!(finite_from_0("0"), Ok(0.0));
+        for text in ["", "NaN", "inf", "-inf", "1e400", "5%"] {
+            assert!(finite(text).is_err() && finite_from_0(text).is_err(), "{text}");
+        }
+        assert!(finite_from_0("-1").is_err());
+    }
 
     #[test]
     fn spans_have_units() {

@@ -16,10 +16,21 @@ pub(crate) fn find(stderr: &str) -> Option<&str> {
 
 /// Builds the failure for a rejected setting of `who`.
 pub(crate) fn failure(who: &str, line: &str) -> Failure {
-    let failure = Failure::usage(format!("{who}: the allocator does not accept a setting: {line}"));
-    match meant(line) {
+    let reason = reason(line);
+    let failure = Failure::usage(format!("{who}: the allocator does not accept {reason}"));
+    match meant(line).filter(|_| !reason.contains("the nearest is")) {
         Some(name) => failure.with_remedy(format!("did you mean `{name}`?")),
         None => failure,
+    }
+}
+
+/// Returns what is wrong, without what the allocator would do in a program: here nothing runs.
+fn reason(line: &str) -> &str {
+    let line = line.strip_prefix(BEGINNINGS[0]).unwrap_or(line);
+    match line.rsplit_once("; ") {
+        Some((reason, "ignored")) => reason,
+        Some((reason, end)) if end.starts_with("using ") => reason,
+        _ => line,
     }
 }
 
@@ -42,6 +53,20 @@ fn meant(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_failure_says_each_thing_once() {
+        let said = |line: &str| failure("hz3:X", line).to_string();
+        assert_eq!(
+            said("hz3: HZ3_TIC: no such option, the nearest is HZ3_TICK; ignored"),
+            "hz3:X: the allocator does not accept HZ3_TIC: no such option, the nearest is HZ3_TICK"
+        );
+        assert_eq!(
+            said("hz3: HZ3_POLICY=of: expected off or default; using default"),
+            "hz3:X: the allocator does not accept HZ3_POLICY=of: expected off or default; \
+             did you mean `off`?"
+        );
+    }
 
     #[test]
     fn the_refusal_and_what_was_meant_are_found() {

@@ -120,7 +120,9 @@ impl Candidates {
 fn named(spec: &str) -> Result<(String, PathBuf)> {
     match spec.split_once('=') {
         Some((name, path)) if !name.is_empty() && !name.contains(':') => {
-            Ok((name.to_owned(), preload::usable(Path::new(path))?))
+            let library = preload::usable(Path::new(path));
+            let library = library.map_err(|failure| failure.during(&format!("--peer {spec}")))?;
+            Ok((name.to_owned(), library))
         }
         _ => Err(Failure::usage(format!(
             "--peer {spec}: a peer is NAME=PATH, without `:` in the name"

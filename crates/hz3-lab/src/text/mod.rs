@@ -71,7 +71,7 @@ pub(crate) fn si(rate: f64) -> String {
 pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = names.map(|name| (edits(&word.to_lowercase(), &name.to_lowercase()), name));
     let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + name.chars().count() / 3).then_some(name)
+    (distance <= 1 + name.chars().count().saturating_sub(1) / 3).then_some(name)
 }
 
 /// Returns the number of letters to insert, delete, replace or swap with their neighbour.
