@@ -11,103 +11,127 @@
 use super::rank;
 use super::static_tls::static_tls;
 
-/// One lock that an allocation or a free may wait for.
-const HEAP: usize = 1;
-const HEAP_FIELD: usize = 0xffff;
-/// The lock of the purges.
-const PURGE: usize = 1 << 16;
-const PURGE_FIELD: usize = 0xf << 16;
-/// The lock of the ticks.
-const TICK: usize = 1 << 20;
-const TICK_FIELD: usize = 0xf << 20;
-/// One fork by a handler that interrupted an operation.
-const BLIND_FORK: usize = 1 << 24;
-const BLIND_FORK_FIELD: usize = 0xf << 24;
+/// One of the counts: some bits of the variable.
+#[derive(Clone, Copy)]
+struct Count {
+    /// The amount that one event adds to the variable.
+    one: usize,
+    mask: usize,
+}
 
-/// One call of the program's function before the memory limit makes an allocation fail.
-const ASKING: usize = 1 << 28;
-const ASKING_FIELD: usize = 0xf << 28;
+impl Count {
+    /// The count in `bits` bits from bit `first` on.
+    const fn at(first: u32, bits: u32) -> Count {
+        Count { one: 1 << first, mask: ((1 << bits) - 1) << first }
+    }
 
-const fn weight(rank: u8) -> usize {
-    match rank {
-        rank::AGEING => TICK,
-        rank::PURGING => PURGE,
-        _ => HEAP,
+    const fn of_lock(rank: u8) -> Count {
+        match rank {
+            rank::AGEING => TICKS,
+            rank::PURGING => PURGES,
+            _ => OPERATIONS,
+        }
+    }
+
+    #[inline(always)]
+    fn add(self) {
+        Variable::add_to_first(self.one);
+    }
+
+    #[inline(always)]
+    fn subtract(self) {
+        Variable::add_to_first(self.one.wrapping_neg());
+    }
+
+    #[inline(always)]
+    fn is_above_0(self) -> bool {
+        Variable::first() & self.mask != 0
     }
 }
+
+/// The locks that an allocation or a free may wait for, and operations without a lock.
+const OPERATIONS: Count = Count::at(0, 16);
+/// The lock of the purges.
+const PURGES: Count = Count::at(16, 4);
+/// The lock of the ticks.
+const TICKS: Count = Count::at(20, 4);
+/// Forks by a handler that interrupted an operation.
+const BLIND_FORKS: Count = Count::at(24, 4);
+/// Calls of the program's function before the memory limit makes an allocation fail.
+const ASKINGS: Count = Count::at(28, 4);
 
 /// Counts a lock of this rank. Called before the lock is taken.
 #[inline(always)]
 pub(super) fn enter<const RANK: u8>() {
-    Counts::add_to_first(const { weight(RANK) });
+    const { Count::of_lock(RANK) }.add();
 }
 
 /// Undoes [`enter`]. Called after the lock was released.
 #[inline(always)]
 pub(super) fn leave<const RANK: u8>() {
-    Counts::add_to_first(const { weight(RANK).wrapping_neg() });
+    const { Count::of_lock(RANK) }.subtract();
 }
 
 /// Returns whether the calling thread is inside an operation of the heap.
 #[inline(always)]
 pub(crate) fn is_inside() -> bool {
-    Counts::first() & HEAP_FIELD != 0
+    OPERATIONS.is_above_0()
 }
 
 /// Counts an operation without a lock of its own: a fork between its handlers, or the end of the
 /// process.
 pub(crate) fn begin_operation() {
-    Counts::add_to_first(HEAP);
+    OPERATIONS.add();
 }
 
 /// Undoes [`begin_operation`].
 pub(crate) fn end_operation() {
-    Counts::add_to_first(HEAP.wrapping_neg());
+    OPERATIONS.subtract();
 }
 
 /// Returns whether the calling thread holds the lock of the purges.
 pub(crate) fn is_purging() -> bool {
-    Counts::first() & PURGE_FIELD != 0
+    PURGES.is_above_0()
 }
 
 /// Returns whether the calling thread holds the lock of the ticks.
 pub(crate) fn is_ticking() -> bool {
-    Counts::first() & TICK_FIELD != 0
+    TICKS.is_above_0()
 }
 
 /// Counts a fork that takes no locks, because its thread may already hold some.
 pub(crate) fn begin_blind_fork() {
-    Counts::add_to_first(BLIND_FORK);
+    BLIND_FORKS.add();
 }
 
 /// Undoes [`begin_blind_fork`] if the latest fork called it; returns whether it did.
 pub(crate) fn end_blind_fork() -> bool {
-    let was_blind = Counts::first() & BLIND_FORK_FIELD != 0;
+    let was_blind = BLIND_FORKS.is_above_0();
     if was_blind {
-        Counts::add_to_first(BLIND_FORK.wrapping_neg());
+        BLIND_FORKS.subtract();
     }
     was_blind
 }
 
 /// Notes that the program's function runs that may free memory at the memory limit.
 pub(crate) fn begin_asking() {
-    Counts::add_to_first(ASKING);
+    ASKINGS.add();
 }
 
 /// Undoes [`begin_asking`].
 pub(crate) fn end_asking() {
-    Counts::add_to_first(ASKING.wrapping_neg());
+    ASKINGS.subtract();
 }
 
 /// Returns whether the calling thread is inside that function.
 pub(crate) fn is_asking() -> bool {
-    Counts::first() & ASKING_FIELD != 0
+    ASKINGS.is_above_0()
 }
 
 static_tls! {
     /// The counts in the static TLS block. A signal handler restores them before it returns, so an
     /// addition need not be one instruction.
-    struct Counts: [usize; 1] = [0];
+    struct Variable: [usize; 1] = [0];
     "__hz3_locks_held", ".tbss.hz3_held,\"awT\",%nobits",
     [".zero {bytes}"], [first, add_to_first]
 }
