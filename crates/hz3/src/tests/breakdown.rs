@@ -4,9 +4,9 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::program::Program;
-use super::world::heap_over;
+use super::world::fake_heap;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
-use crate::cache::{Front, ThreadCache};
+use crate::cache::Front;
 use crate::heap::Heap;
 use crate::os::fake::Fake;
 
@@ -18,25 +18,18 @@ const LARGE: usize = SEGMENT_BYTES + PAGE_BYTES;
 const BLOCKS: usize = if cfg!(miri) { SEGMENT_BYTES / 4 } else { 2 * SEGMENT_BYTES } / BLOCK;
 
 fn heap() -> Heap<Fake> {
-    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES)
-}
-
-fn allocate(heap: &Heap<Fake>, cache: &ThreadCache, size: usize) -> NonNull<u8> {
-    heap.take(Front::Cache(cache), size).expect("room")
-}
-
-fn free(heap: &Heap<Fake>, cache: &ThreadCache, block: NonNull<u8>) {
-    assert_eq!(heap.give(Front::Cache(cache), block.as_ptr()), Ok(()));
+    fake_heap(8)
 }
 
 #[test]
 fn free_parts_of_slabs_are_shared_pages_holes_or_clean() {
     let heap = heap();
     let cache = heap.attach().expect("a cache");
-    let blocks: Vec<NonNull<u8>> = (0..BLOCKS).map(|_| allocate(&heap, cache, BLOCK)).collect();
+    let front = Front::Cache(cache);
+    let blocks: Vec<NonNull<u8>> = (0..BLOCKS).map(|_| heap.take_block(front, BLOCK)).collect();
     // One block in sixteen stays: the first of every fourth page.
     let stays = |block: &NonNull<u8>| block.addr().get().is_multiple_of(4 * PAGE_BYTES);
-    blocks.iter().filter(|block| !stays(block)).for_each(|&block| free(&heap, cache, block));
+    blocks.iter().filter(|block| !stays(block)).for_each(|&block| heap.give_block(front, block));
     heap.steal_from(cache).expect("nobody uses the cache");
     let live = to_u64(blocks.iter().filter(|block| stays(block)).count());
     assert_eq!(live, to_u64(BLOCKS) / 16);
@@ -58,9 +51,9 @@ fn free_parts_of_slabs_are_shared_pages_holes_or_clean() {
 #[test]
 fn cached_blocks_belong_to_running_threads_until_a_tick_has_passed() {
     let heap = heap();
-    let cache = heap.attach().expect("a cache");
-    let block = allocate(&heap, cache, BLOCK);
-    free(&heap, cache, block);
+    let front = Front::Cache(heap.attach().expect("a cache"));
+    let block = heap.take_block(front, BLOCK);
+    heap.give_block(front, block);
     let stats = heap.stats();
     assert!(stats.cached_running >= to_u64(BLOCK));
     assert_eq!(stats.cached_running, stats.cached);
@@ -75,11 +68,11 @@ fn cached_blocks_belong_to_running_threads_until_a_tick_has_passed() {
 #[test]
 fn free_pages_are_young_then_old_then_gone() {
     let heap = heap();
-    let cache = heap.attach().expect("a cache");
-    let block = allocate(&heap, cache, LARGE);
+    let front = Front::Cache(heap.attach().expect("a cache"));
+    let block = heap.take_block(front, LARGE);
     let large = heap.stats();
     assert_eq!((large.large, large.huge), (to_u64(LARGE), 0));
-    free(&heap, cache, block);
+    heap.give_block(front, block);
     let ages = || {
         let stats = heap.stats();
         (stats.dirty_young, stats.dirty_old)
@@ -94,23 +87,23 @@ fn free_pages_are_young_then_old_then_gone() {
 #[test]
 fn the_peak_stays_and_counts_no_page_twice() {
     let heap = heap();
-    let cache = heap.attach().expect("a cache");
+    let front = Front::Cache(heap.attach().expect("a cache"));
     let before = heap.stats().active;
-    let blocks = [(); 3].map(|()| allocate(&heap, cache, LARGE));
+    let blocks = [(); 3].map(|()| heap.take_block(front, LARGE));
     let peak = before + 3 * to_u64(LARGE);
     assert_eq!(heap.stats().peak_active, peak);
     for block in blocks {
-        free(&heap, cache, block);
+        heap.give_block(front, block);
     }
     heap.collect(Front::Direct, 0);
-    let block = allocate(&heap, cache, LARGE);
+    let block = heap.take_block(front, LARGE);
     assert_eq!(heap.stats().peak_active, peak);
-    free(&heap, cache, block);
+    heap.give_block(front, block);
     // More than the arena holds is a mapping of its own.
-    let huge = allocate(&heap, cache, 9 * SEGMENT_BYTES);
+    let huge = heap.take_block(front, 9 * SEGMENT_BYTES);
     let stats = heap.stats();
     assert_eq!((stats.huge, stats.large), (9 * to_u64(SEGMENT_BYTES), 9 * to_u64(SEGMENT_BYTES)));
     assert_eq!(stats.peak_active, before + 9 * to_u64(SEGMENT_BYTES));
-    free(&heap, cache, huge);
+    heap.give_block(front, huge);
     assert_eq!(heap.stats().huge, 0);
 }

@@ -4,8 +4,8 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::program::Program;
-use super::world::heap_over;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
+use super::world::fake_heap;
+use crate::base::units::{SEGMENT_BYTES, to_u64};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
@@ -17,15 +17,16 @@ const BLOCKS: usize = SEGMENT_BYTES / BLOCK;
 /// A heap with free pages, a segment's, and with holes: of another segment's blocks one in sixteen
 /// is left.
 fn heap() -> Heap<Fake> {
-    let heap = heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES);
-    let allocate = |size| heap.take(Front::Direct, size).expect("room");
-    let free = |block: NonNull<u8>| {
-        assert_eq!(heap.give(Front::Direct, block.as_ptr()), Ok(()));
-    };
+    let heap = fake_heap(8);
+    let allocate = |size| heap.take_block(Front::Direct, size);
     let large = allocate(SEGMENT_BYTES);
     let blocks: Vec<_> = (0..BLOCKS).map(|_| allocate(BLOCK)).collect();
     let goes = |block: &NonNull<u8>| !block.addr().get().is_multiple_of(16 * BLOCK);
-    blocks.into_iter().filter(goes).chain([large]).for_each(free);
+    blocks
+        .into_iter()
+        .filter(goes)
+        .chain([large])
+        .for_each(|block| heap.give_block(Front::Direct, block));
     heap
 }
 
@@ -40,8 +41,8 @@ fn tick(heap: &Heap<Fake>) -> (bool, bool) {
 /// A slow path of the thread: a class that it has not used yet.
 fn work(heap: &Heap<Fake>, cache: &ThreadCache, turn: usize) {
     let front = Front::Cache(cache);
-    let block = heap.take(front, 16 * (1 + turn)).expect("room");
-    assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+    let block = heap.take_block(front, 16 * (1 + turn));
+    heap.give_block(front, block);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::program::{Program, fill};
-use super::world::heap_over;
+use super::world::fake_heap;
 use crate::base::size_class::SizeClass;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
+use crate::base::units::PAGE_BYTES;
 use crate::cache::Front;
 use crate::heap::Heap;
 use crate::os::fake::Fake;
@@ -15,18 +15,18 @@ use crate::os::fake::Fake;
 const SIZE: usize = 1024;
 
 fn heap() -> Heap<Fake> {
-    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 16 * SEGMENT_BYTES)
+    fake_heap(16)
 }
 
 fn allocate(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> NonNull<u8> {
-    let block = heap.take(front, size).expect("room");
+    let block = heap.take_block(front, size);
     fill(block, 1, size);
     block
 }
 
 fn free(heap: &Heap<Fake>, front: Front<'_>, blocks: &[NonNull<u8>]) {
-    for block in blocks {
-        assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+    for &block in blocks {
+        heap.give_block(front, block);
     }
 }
 

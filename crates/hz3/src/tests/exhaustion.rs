@@ -4,30 +4,22 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::program::Program;
-use super::world::heap_over;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
+use super::world::fake_heap;
+use crate::base::units::PAGE_BYTES;
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
 
 fn heap() -> Heap<Fake> {
-    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 4 * SEGMENT_BYTES)
-}
-
-fn allocate(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
-    heap.take(front, size)
-}
-
-fn free(heap: &Heap<Fake>, front: Front<'_>, block: NonNull<u8>) {
-    assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+    fake_heap(4)
 }
 
 /// Puts some blocks into a cache.
 fn fill(heap: &Heap<Fake>, cache: &ThreadCache) {
     let front = Front::Cache(cache);
-    let blocks = [100, 1000, 100_000].map(|size| allocate(heap, front, size).expect("room"));
+    let blocks = [100, 1000, 100_000].map(|size| heap.take_block(front, size));
     for block in blocks {
-        free(heap, front, block);
+        heap.give_block(front, block);
     }
     assert!(cache.cached_bytes() > 100_000);
 }
@@ -38,17 +30,17 @@ fn a_failing_malloc_empties_the_caches_of_others_once() {
     let cache = heap.attach().expect("a cache");
     fill(&heap, cache);
     heap.os().exhaust(true);
-    assert!(allocate(&heap, Front::Direct, 1 << 40).is_none());
+    assert!(heap.take(Front::Direct, 1 << 40).is_none());
     assert_eq!(cache.cached_bytes(), 0, "the first failure takes what there is");
     fill(&heap, cache);
     let kept = cache.cached_bytes();
     for _ in 0..100 {
-        assert!(allocate(&heap, Front::Direct, 1 << 40).is_none());
+        assert!(heap.take(Front::Direct, 1 << 40).is_none());
     }
     assert_eq!(cache.cached_bytes(), kept, "nothing came back since the first failure");
-    let block = allocate(&heap, Front::Direct, 200_000).expect("there are pages");
-    free(&heap, Front::Direct, block);
-    assert!(allocate(&heap, Front::Direct, 1 << 40).is_none());
+    let block = heap.take(Front::Direct, 200_000).expect("there are pages");
+    heap.give_block(Front::Direct, block);
+    assert!(heap.take(Front::Direct, 1 << 40).is_none());
     assert_eq!(cache.cached_bytes(), 0, "pages came back, so it may be worth it");
     heap.validate();
 }
@@ -57,8 +49,8 @@ fn a_failing_malloc_empties_the_caches_of_others_once() {
 fn pages_that_make_no_slab_serve_small_blocks() {
     let heap = heap();
     let mut blocks: Vec<NonNull<u8>> = Vec::new();
-    let keep = |size| allocate(&heap, Front::Direct, size);
-    blocks.push(keep(100_000).expect("room"));
+    let keep = |size| heap.take(Front::Direct, size);
+    blocks.push(heap.take_block(Front::Direct, 100_000));
     heap.os().exhaust(true);
     blocks.extend(core::iter::from_fn(|| keep(40_000)));
     let stats = heap.stats();
@@ -70,28 +62,28 @@ fn pages_that_make_no_slab_serve_small_blocks() {
     assert!(keep(40).is_none());
     heap.validate();
     for block in blocks {
-        free(&heap, Front::Direct, block);
+        heap.give_block(Front::Direct, block);
     }
     heap.validate();
 }
 
 #[test]
 fn free_pages_serve_long_blocks_if_no_mapping_is_available() {
-    let heap = heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 24 * SEGMENT_BYTES);
-    let take = |size| allocate(&heap, Front::Direct, size);
-    let blocks: Vec<_> = (0..64).map(|_| take(1 << 20).expect("room")).collect();
+    let heap = fake_heap(24);
+    let take = |size| heap.take(Front::Direct, size);
+    let blocks: Vec<_> = (0..64).map(|_| heap.take_block(Front::Direct, 1 << 20)).collect();
     for block in blocks {
-        free(&heap, Front::Direct, block);
+        heap.give_block(Front::Direct, block);
     }
     heap.os().exhaust(true);
     let long = take(40 << 20).expect("there are as many pages in a row");
     assert_eq!(heap.usable_size(long.addr().get()), Some(40 << 20));
     assert!(take(40 << 20).is_none() && take(1 << 40).is_none() && take(usize::MAX / 2).is_none());
     let shrunk = heap.change(Front::Direct, long, 33 << 20);
-    free(&heap, Front::Direct, shrunk.expect("shrinking never fails"));
+    heap.give_block(Front::Direct, shrunk.expect("shrinking never fails"));
     let aligned = heap.take_aligned(Front::Direct, 1 << 20, 40 << 20);
     let aligned = aligned.expect("with its alignment there is room");
     assert!(aligned.addr().get().is_multiple_of(1 << 20));
-    free(&heap, Front::Direct, aligned);
+    heap.give_block(Front::Direct, aligned);
     heap.validate();
 }

@@ -4,9 +4,8 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::program::Program;
-use super::world::heap_over;
+use super::world::fake_heap;
 use crate::base::size_class::SizeClass;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
@@ -19,16 +18,16 @@ const STEADY: usize = 64;
 const BLOCKS: usize = 3000;
 
 fn heap() -> Heap<Fake> {
-    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 8 * SEGMENT_BYTES)
+    fake_heap(8)
 }
 
 /// Allocates blocks of a size and frees them: slow paths on the way up and on the way down.
 fn burst(heap: &Heap<Fake>, cache: &ThreadCache, size: usize) {
     let front = Front::Cache(cache);
-    let take = |_| heap.take(front, size).expect("room");
+    let take = |_| heap.take_block(front, size);
     let blocks: Vec<NonNull<u8>> = (0..BLOCKS).map(take).collect();
     for block in blocks {
-        assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+        heap.give_block(front, block);
     }
 }
 
@@ -52,9 +51,9 @@ fn leave_burst_class(heap: &Heap<Fake>, cache: &ThreadCache) {
 /// The room of the burst's class once a block of it was allocated, which is then freed.
 fn room_after_return(heap: &Heap<Fake>, cache: &ThreadCache) -> usize {
     let front = Front::Cache(cache);
-    let block = heap.take(front, BURST).expect("room");
+    let block = heap.take_block(front, BURST);
     let room = room(cache, BURST);
-    assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+    heap.give_block(front, block);
     room
 }
 
@@ -123,13 +122,13 @@ fn frees_beyond_the_halved_capacity_do_not_raise_it() {
     let heap = heap();
     let cache = heap.attach().expect("a cache");
     let front = Front::Cache(cache);
-    let take = |_| heap.take(front, BURST).expect("room");
+    let take = |_| heap.take_block(front, BURST);
     let kept: Vec<NonNull<u8>> = (0..BLOCKS).map(take).collect();
     burst(&heap, cache, BURST);
     let most = room(cache, BURST);
     leave_burst_class(&heap, cache);
     for block in kept {
-        assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+        heap.give_block(front, block);
         assert!(held(cache, BURST) <= most);
     }
     assert_eq!(room(cache, BURST), most / 2, "only running full is no reason to grow");

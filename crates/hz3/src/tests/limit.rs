@@ -1,11 +1,10 @@
 //! Behaviour near the memory limit, and at it.
 
 use core::num::NonZero;
-use core::ptr::NonNull;
 
 use super::program::Program;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
-use crate::cache::Front;
+use crate::cache::Front::{self, Direct};
 use crate::heap::Heap;
 use crate::options::{Config, Limit, LimitMode};
 use crate::os::fake::Fake;
@@ -24,38 +23,26 @@ fn limited(mode: LimitMode) -> Heap<Fake> {
     heap(LIMITED, mode)
 }
 
-fn allocate(heap: &Heap<Fake>, size: usize) -> Option<NonNull<u8>> {
-    heap.take(Front::Direct, size)
-}
-
-fn free(heap: &Heap<Fake>, block: NonNull<u8>) {
-    assert_eq!(heap.give(Front::Direct, block.as_ptr()), Ok(()));
-}
-
-fn resize(heap: &Heap<Fake>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
-    heap.change(Front::Direct, block, size)
-}
-
 #[test]
 fn free_memory_goes_back_before_an_allocation_fails() {
     let heap = limited(LimitMode::Fail);
-    let first = allocate(&heap, 8 * MIB).expect("room");
-    let small = allocate(&heap, 100).expect("room");
-    free(&heap, first);
+    let first = heap.take_block(Direct, 8 * MIB);
+    let small = heap.take_block(Direct, 100);
+    heap.give_block(Direct, first);
     assert_eq!(heap.stats().dirty, to_u64(8 * MIB));
-    let second = allocate(&heap, 12 * MIB).expect("room once the free pages are back");
+    let second = heap.take(Direct, 12 * MIB).expect("room once the free pages are back");
     assert!(heap.stats().purged_bytes >= to_u64(8 * MIB) && heap.stats().held <= to_u64(LIMIT));
 
-    assert!(allocate(&heap, 4 * MIB).is_none());
-    assert!(resize(&heap, second, 17 * MIB).is_none(), "growth in place, moved or outside");
+    assert!(heap.take(Direct, 4 * MIB).is_none());
+    assert!(heap.change(Direct, second, 17 * MIB).is_none(), "growth in place, moved or outside");
     assert_eq!(heap.usable_size(second.addr().get()), Some(12 * MIB), "it is what it was");
-    assert!(allocate(&heap, 17 * MIB).is_none());
+    assert!(heap.take(Direct, 17 * MIB).is_none());
     let committed = heap.stats().committed;
     let again = if cfg!(miri) { 3 } else { 100 };
-    assert!((0..again).all(|_| allocate(&heap, 4 * MIB).is_none()));
+    assert!((0..again).all(|_| heap.take(Direct, 4 * MIB).is_none()));
     assert_eq!(heap.stats().committed, committed, "refusals commit nothing");
-    free(&heap, second);
-    free(&heap, small);
+    heap.give_block(Direct, second);
+    heap.give_block(Direct, small);
     heap.validate();
 }
 
@@ -64,79 +51,79 @@ fn small_blocks_end_at_the_limit_too() {
     let heap = limited(LimitMode::Fail);
     let mut blocks = std::vec::Vec::new();
     let size = if cfg!(miri) { 30_000 } else { 1000 };
-    while let Some(block) = allocate(&heap, size) {
+    while let Some(block) = heap.take(Direct, size) {
         blocks.push(block);
     }
     let stats = heap.stats();
     assert!(stats.allocated > to_u64(LIMIT) * 9 / 10 && stats.held <= to_u64(LIMIT), "{stats}");
     for block in blocks {
-        free(&heap, block);
+        heap.give_block(Direct, block);
     }
-    allocate(&heap, 8 * MIB).expect("room again");
+    heap.take(Direct, 8 * MIB).expect("room again");
     heap.validate();
 }
 
 #[test]
 fn a_huge_block_grows_up_to_the_limit() {
     let heap = limited(LimitMode::Fail);
-    let block = allocate(&heap, 5 * MIB).expect("room");
-    let wall = allocate(&heap, MIB).expect("room");
-    let moved = resize(&heap, block, 8 * MIB).expect("room");
+    let block = heap.take_block(Direct, 5 * MIB);
+    let wall = heap.take_block(Direct, MIB);
+    let moved = heap.change(Direct, block, 8 * MIB).expect("room");
     assert_eq!(heap.stats().huge, to_u64(8 * MIB), "it moved out of the arena");
-    assert!(resize(&heap, moved, 16 * MIB).is_none());
-    let dirty = allocate(&heap, 6 * MIB).expect("room");
-    free(&heap, dirty);
-    resize(&heap, moved, 12 * MIB).expect("room once the free pages are back");
-    free(&heap, wall);
+    assert!(heap.change(Direct, moved, 16 * MIB).is_none());
+    let dirty = heap.take_block(Direct, 6 * MIB);
+    heap.give_block(Direct, dirty);
+    heap.change(Direct, moved, 12 * MIB).expect("room once the free pages are back");
+    heap.give_block(Direct, wall);
     assert!(heap.stats().held <= to_u64(LIMIT));
 }
 
 #[test]
 fn beyond_the_limit_allocation_may_go_on() {
     let heap = limited(LimitMode::Reclaim);
-    let first = allocate(&heap, 12 * MIB).expect("room");
-    let freed = allocate(&heap, 3 * MIB).expect("room");
-    free(&heap, freed);
-    let second = allocate(&heap, 12 * MIB).expect("no refusal");
+    let first = heap.take_block(Direct, 12 * MIB);
+    let freed = heap.take_block(Direct, 3 * MIB);
+    heap.give_block(Direct, freed);
+    let second = heap.take(Direct, 12 * MIB).expect("no refusal");
     assert!(heap.stats().held > to_u64(LIMIT));
-    heap.poll(Front::Direct);
+    heap.poll(Direct);
     let stats = heap.stats();
     assert_eq!((stats.dirty, stats.reliefs), (0, 1));
-    heap.poll(Front::Direct);
+    heap.poll(Direct);
     assert_eq!(heap.stats().reliefs, 1, "not again before more is held");
-    free(&heap, first);
-    free(&heap, second);
+    heap.give_block(Direct, first);
+    heap.give_block(Direct, second);
 }
 
 #[test]
 fn near_the_limit_a_tick_leaves_nothing_free() {
     for (limit, left) in [(LIMITED, 0), (Limit::None, to_u64(2 * MIB))] {
         let heap = heap(limit, LimitMode::Fail);
-        let kept = allocate(&heap, 13 * MIB).expect("room");
-        let freed = allocate(&heap, 2 * MIB).expect("room");
-        free(&heap, freed);
-        heap.one_tick(Front::Direct);
+        let kept = heap.take_block(Direct, 13 * MIB);
+        let freed = heap.take_block(Direct, 2 * MIB);
+        heap.give_block(Direct, freed);
+        heap.one_tick(Direct);
         assert_eq!(heap.stats().dirty, left, "{limit:?}");
-        free(&heap, kept);
+        heap.give_block(Direct, kept);
     }
 }
 
 #[test]
 fn the_program_is_asked_again_once_it_helped_or_memory_came_back() {
     let heap = limited(LimitMode::Fail);
-    let first = allocate(&heap, 8 * MIB).expect("room");
+    let first = heap.take_block(Direct, 8 * MIB);
     assert!(heap.refusals() == 0 && heap.may_ask());
-    assert!(allocate(&heap, 12 * MIB).is_none() && heap.refusals() > 0);
+    assert!(heap.take(Direct, 12 * MIB).is_none() && heap.refusals() > 0);
     heap.note_asked(true);
     assert!(heap.may_ask());
     heap.note_asked(false);
     let refusals = heap.refusals();
-    assert!(allocate(&heap, 12 * MIB).is_none() && heap.refusals() > refusals);
+    assert!(heap.take(Direct, 12 * MIB).is_none() && heap.refusals() > refusals);
     assert!(!heap.may_ask(), "nothing came back");
-    free(&heap, first);
+    heap.give_block(Direct, first);
     assert!(heap.may_ask());
     let refusals = heap.refusals();
-    assert!(allocate(&heap, usize::MAX / 2).is_none());
+    assert!(heap.take(Direct, usize::MAX / 2).is_none());
     assert_eq!(heap.refusals(), refusals, "the limit is not the reason");
 }
 
@@ -146,7 +133,7 @@ fn memory_that_a_thread_frees_right_after_a_failure_serves_it() {
     let heap = limited(LimitMode::Fail);
     let front = Front::Cache(heap.attach().expect("a cache"));
     let take = |size| heap.take(front, size);
-    let give = |block: NonNull<u8>| assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
+    let give = |block| heap.give_block(front, block);
     // Clean runs that fit a slab better than the memory that is freed below.
     let mut held: std::vec::Vec<_> = (0..64).map(|_| take(MIB / 8).expect("room")).collect();
     for at in (0..32).rev() {

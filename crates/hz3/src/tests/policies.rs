@@ -89,12 +89,12 @@ impl Fixture {
     }
 
     fn runs(&self, count: usize, bytes: usize) -> Vec<NonNull<u8>> {
-        let run = || self.heap.take(Front::Direct, bytes).expect("memory");
+        let run = || self.heap.take_block(Front::Direct, bytes);
         (0..count).map(|_| run()).collect()
     }
 
     fn free(&self, block: NonNull<u8>) {
-        self.heap.give(Front::Direct, block.as_ptr()).expect("a block of the heap");
+        self.heap.give_block(Front::Direct, block);
     }
 
     fn epochs(&self, count: usize) -> Stats {
@@ -261,7 +261,7 @@ fn a_refused_purge_is_not_tried_again_until_the_pages_were_in_use() {
     let heap = heap_with(Fake::new(4096, 1, 64 * SEGMENT_BYTES), ARENA, &config);
     let take = || heap.take(Front::Direct, RUN).expect("memory");
     let free = |block: NonNull<u8>| {
-        heap.give(Front::Direct, block.as_ptr()).expect("a block of the heap");
+        heap.give_block(Front::Direct, block);
     };
     free(take());
     heap.os().exhaust(true);
@@ -326,7 +326,7 @@ fn an_unused_cache_shrinks_and_a_dump_stays_in_its_budget() {
         let blocks: Vec<_> =
             (0..300).map(|_| fixture.heap.take(front, 64).expect("memory")).collect();
         for block in blocks {
-            fixture.heap.give(front, block.as_ptr()).expect("a block of the heap");
+            fixture.heap.give_block(front, block);
         }
         front
     };
@@ -367,7 +367,7 @@ fn a_cache_starts_with_the_length_that_it_was_given() {
         let block = heap.take(front, 64).expect("memory");
         // The first miss fetches half of what the class may have.
         assert_eq!(cache.cached_bytes(), 64 * (u64::from(length) / 2 - 1), "{length}");
-        heap.give(front, block.as_ptr()).expect("a block of the heap");
+        heap.give_block(front, block);
         heap.end(cache);
     }
 }

@@ -26,10 +26,6 @@ fn malloc(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> Option<NonNull<u8
     hit.map_or_else(|| heap.take_after_miss(cache, size), NonNull::new)
 }
 
-fn free(heap: &Heap<Fake>, front: Front<'_>, block: NonNull<u8>) {
-    assert_eq!(heap.give(front, block.as_ptr()), Ok(()));
-}
-
 /// Returns the estimates of all sites together: objects and bytes.
 fn total(heap: &Heap<Fake>) -> (f64, f64) {
     let table = heap.profile().lock();
@@ -50,7 +46,7 @@ fn estimates_of_recycled_blocks(front: Front<'_>, heap: &Heap<Fake>) {
         let before = total(heap);
         for _ in 0..count {
             let block = malloc(heap, front, size).expect("room");
-            free(heap, front, block);
+            heap.give_block(front, block);
         }
         let after = total(heap);
         let objects = after.0 - before.0;
@@ -111,9 +107,9 @@ fn live_blocks_of_mixed_sizes_are_estimated_by_size() {
     let sampled = heap.profile().lock().live().count();
     let large = malloc(&heap, front, 1 << 20).expect("room");
     assert_eq!(heap.profile().lock().live().count(), sampled, "the profile is off");
-    free(&heap, front, large);
+    heap.give_block(front, large);
     for block in blocks {
-        free(&heap, front, block);
+        heap.give_block(front, block);
     }
     assert_eq!(heap.profile().lock().live().count(), 0, "samples are followed after a stop");
 }
@@ -127,7 +123,7 @@ fn pinned_bytes_are_those_of_the_pages_of_the_survivors() {
     let blocks: Vec<_> = (0..800).map(|_| malloc(&heap, front, SIZE).expect("room")).collect();
     let mut survivors = 0;
     for (at, &block) in blocks.iter().enumerate() {
-        if at % 7 < 5 { free(&heap, front, block) } else { survivors += 1 }
+        if at % 7 < 5 { heap.give_block(front, block) } else { survivors += 1 }
     }
     heap.collect(front, 0);
     let (mut pages, mut twins) = (BTreeSet::new(), 0);
@@ -161,7 +157,7 @@ fn a_sample_without_memory_is_an_ordinary_block() {
     heap.os().exhaust(false);
     assert!(ordinary > 0, "every block was sampled until memory ended");
     for block in blocks {
-        free(&heap, front, block);
+        heap.give_block(front, block);
     }
 }
 

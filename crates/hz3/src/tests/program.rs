@@ -14,12 +14,22 @@ use crate::reclaim::Next;
 /// The heap's functions for a program.
 pub(super) trait Program {
     fn take(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>>;
+    /// Takes a block for which there is memory.
+    #[track_caller]
+    fn take_block(&self, front: Front<'_>, size: usize) -> NonNull<u8> {
+        self.take(front, size).expect("room")
+    }
     fn take_after_miss(&self, cache: &ThreadCache, size: usize) -> Option<NonNull<u8>>;
     fn take_aligned(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>>;
     fn take_zeroed(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>>;
     /// Returns `None` if there is no memory; the block is then unchanged.
     fn change(&self, front: Front<'_>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>>;
     fn give(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign>;
+    /// Gives a block of the heap's back.
+    #[track_caller]
+    fn give_block(&self, front: Front<'_>, block: NonNull<u8>) {
+        assert_eq!(self.give(front, block.as_ptr()), Ok(()));
+    }
     fn give_after_miss(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign>;
     fn end(&self, cache: &ThreadCache);
     fn one_tick(&self, front: Front<'_>) -> Next;

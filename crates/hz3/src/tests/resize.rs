@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use super::program::{Program, contents, fill};
 use crate::base::size_class::MAX_SMALL;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
-use crate::cache::Front;
+use crate::cache::Front::Direct;
 use crate::heap::Heap;
 use crate::options::{Config, Limit};
 use crate::os::fake::Fake;
@@ -21,17 +21,9 @@ fn heap(limit: Limit) -> Heap<Fake> {
 }
 
 fn allocate(heap: &Heap<Fake>, size: usize) -> NonNull<u8> {
-    let block = heap.take(Front::Direct, size).expect("a block");
+    let block = heap.take_block(Direct, size);
     fill(block, 7, size);
     block
-}
-
-fn resize(heap: &Heap<Fake>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
-    heap.change(Front::Direct, block, size)
-}
-
-fn free(heap: &Heap<Fake>, block: NonNull<u8>) {
-    assert_eq!(heap.give(Front::Direct, block.as_ptr()), Ok(()));
 }
 
 /// A small block, a run of the arena, and a mapping outside of it.
@@ -48,11 +40,11 @@ fn shrink_each(heap: &Heap<Fake>, prepare: impl Fn(&Heap<Fake>), restore: impl F
             }
             let block = allocate(heap, size);
             prepare(heap);
-            let kept = resize(heap, block, smaller).expect("shrinking never fails");
+            let kept = heap.change(Direct, block, smaller).expect("shrinking never fails");
             restore(heap);
             let bytes = contents(kept, smaller);
             assert!(bytes.iter().all(|&byte| byte == 7), "{size} to {smaller}");
-            free(heap, kept);
+            heap.give_block(Direct, kept);
         }
     }
     heap.validate();
@@ -75,9 +67,9 @@ fn shrinking_succeeds_at_the_limit() {
 fn the_tail_cut_off_a_mapping_goes_back() {
     let heap = heap(Limit::None);
     let block = allocate(&heap, sizes()[2]);
-    let kept = resize(&heap, block, MIB).expect("shrinking never fails");
+    let kept = heap.change(Direct, block, MIB).expect("shrinking never fails");
     assert_eq!(heap.stats().huge, MIB as u64, "nothing was copied into the arena");
-    free(&heap, kept);
+    heap.give_block(Direct, kept);
     assert_eq!(heap.stats().huge, 0);
     heap.validate();
 }

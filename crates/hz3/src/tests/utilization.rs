@@ -4,24 +4,16 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 use super::program::{Program, within};
-use super::world::heap_over;
+use super::world::fake_heap;
 use crate::base::size_class::SizeClass;
-use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
-use crate::cache::Front;
+use crate::base::units::SEGMENT_BYTES;
+use crate::cache::Front::{self, Direct};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
 use crate::stats::Utilization;
 
 fn heap() -> Heap<Fake> {
-    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), 16 * SEGMENT_BYTES)
-}
-
-fn allocate(heap: &Heap<Fake>, size: usize) -> NonNull<u8> {
-    heap.take(Front::Direct, size).expect("room")
-}
-
-fn free(heap: &Heap<Fake>, block: NonNull<u8>) {
-    assert_eq!(heap.give(Front::Direct, block.as_ptr()), Ok(()));
+    fake_heap(16)
 }
 
 fn of(heap: &Heap<Fake>, block: NonNull<u8>) -> Option<(usize, usize, usize)> {
@@ -36,14 +28,14 @@ fn the_blocks_of_a_slab_are_counted_in_every_pattern() {
         let class = SizeClass::of_size(size);
         let (bytes, capacity) = (class.block_bytes(), class.capacity() as usize);
         // Without a cache a thread takes the blocks of one slab before it opens the next.
-        let blocks: Vec<_> = (0..=capacity).map(|_| allocate(&heap, size)).collect();
+        let blocks: Vec<_> = (0..=capacity).map(|_| heap.take_block(Direct, size)).collect();
         let (last, slab) = blocks.split_last().expect("blocks");
         assert_eq!(of(&heap, slab[0]), Some((bytes, capacity, capacity)), "full");
         assert_eq!(of(&heap, *last), Some((bytes, capacity, 1)), "the first of another slab");
         let (kept, freed): (Vec<_>, Vec<_>) =
             slab.iter().enumerate().partition(|(at, _)| at % 3 == 0);
         for (_, block) in &freed {
-            free(&heap, **block);
+            heap.give_block(Direct, **block);
         }
         for (_, block) in &kept {
             assert_eq!(of(&heap, **block), Some((bytes, capacity, kept.len())));
@@ -57,9 +49,9 @@ fn the_blocks_of_a_slab_are_counted_in_every_pattern() {
 fn blocks_in_caches_count_as_used() {
     let heap = heap();
     let front = Front::Cache(heap.attach().expect("a cache"));
-    let blocks = [(); 10].map(|()| heap.take(front, 1000).expect("room"));
+    let blocks = [(); 10].map(|()| heap.take_block(front, 1000));
     let (cached, held) = (blocks[0], blocks[9]);
-    assert_eq!(heap.give(front, cached.as_ptr()), Ok(()));
+    heap.give_block(front, cached);
     let (_, capacity, used) = of(&heap, held).expect("a block");
     assert!((10..capacity).contains(&used), "{used} blocks are out of the slab");
     assert_eq!(of(&heap, cached), of(&heap, held), "nothing tells it from one in use");
@@ -70,19 +62,19 @@ fn blocks_in_caches_count_as_used() {
 #[test]
 fn other_blocks_are_alone_and_other_addresses_are_none() {
     let heap = heap();
-    let first = allocate(&heap, 16);
+    let first = heap.take_block(Direct, 16);
     for (size, held) in [(32_769, 36_864), (3 << 20, 3 << 20), (48 << 20, 48 << 20)] {
-        let block = allocate(&heap, size);
+        let block = heap.take_block(Direct, size);
         assert_eq!(of(&heap, block), Some((held, 1, 1)));
         assert_eq!(of(&heap, within(block, 4096)), None, "inside a block");
-        free(&heap, block);
+        heap.give_block(Direct, block);
         assert_eq!(of(&heap, block), None, "{size} bytes, freed");
     }
     heap.start_profile(1).expect("memory");
-    let sample = allocate(&heap, 16);
+    let sample = heap.take_block(Direct, 16);
     assert_eq!(of(&heap, sample), Some((4096, 1, 1)), "a sample has a page of its own");
     heap.start_guards().expect("memory");
-    let guarded = allocate(&heap, 100);
+    let guarded = heap.take_block(Direct, 100);
     assert_eq!(of(&heap, guarded), Some((100, 1, 1)));
     assert_eq!(of(&heap, within(guarded, 1)), None);
     let mine = [0u8; 64];

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::program::{Program, contents, fill, pop, push, within};
-use crate::base::units::to_u64;
+use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
 use crate::cache::{Front, ThreadCache};
 use crate::heap::Heap;
 use crate::options::Config;
 use crate::os::Os;
+use crate::os::fake::Fake;
 use crate::reclaim::Next;
 
 /// Bytes at either end of a block that carry its stamp.
@@ -101,6 +102,11 @@ pub(super) struct World<'a, O> {
 /// A heap with its default configuration, but for the size of the arena, and with huge pages.
 pub(super) fn heap_over<O: Os>(os: O, arena_bytes: usize) -> Heap<O> {
     heap_with(os, arena_bytes, &Config::new().huge_pages(true))
+}
+
+/// As [`heap_over`], over a fake system with one CPU and 1 GiB.
+pub(super) fn fake_heap(segments: usize) -> Heap<Fake> {
+    heap_over(Fake::new(PAGE_BYTES, 1, 1 << 30), segments * SEGMENT_BYTES)
 }
 
 /// A heap with this configuration, but for the size of the arena.
