@@ -1,6 +1,6 @@
 //! `hz3 ab`.
 
-use super::compare::EffortArgs;
+use super::effort::EffortArgs;
 use super::values::{command_line, finite, finite_from_0};
 use crate::experiment::trial::Measure;
 use crate::experiment::verdict::{Claim, Criteria};

@@ -1,11 +1,11 @@
 //! `hz3 compare`.
 
+use super::effort::EffortArgs;
 use super::peers::PeerArgs;
-use super::values::{command_line, span};
-use crate::experiment::cases::{Level, Suite};
+use super::values::command_line;
+use crate::experiment::cases::Suite;
 use clap::Args;
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub(super) const LONG: &str = "\
 Compare allocators on workloads. Every round runs all workloads on all allocators in a new random order. \
@@ -119,59 +119,4 @@ pub(crate) struct CompareArgs {
     /// Print the analysis as one JSON object instead of the tables
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// How much to measure; several subcommands take this.
-#[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
-pub(crate) struct EffortArgs {
-    /// A few minutes
-    #[arg(long, group = "level")]
-    pub(crate) quick: bool,
-    /// Half an hour
-    #[arg(long, group = "level")]
-    pub(crate) normal: bool,
-    /// An afternoon
-    #[arg(long, group = "level")]
-    pub(crate) thorough: bool,
-
-    /// Rounds, in place of the level's number. Cases that judge growth run once, because their
-    /// cycles are the repetitions
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) rounds: Option<u32>,
-
-    /// Seed of the random order
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-
-    /// Start no further round after this time; the results so far count
-    #[arg(long, value_name = "TIME", value_parser = span)]
-    pub(crate) time: Option<Duration>,
-
-    /// Overwrite the files of --out
-    #[arg(long)]
-    pub(crate) force: bool,
-
-    /// Time after which a trial is killed and counts as failed
-    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = span)]
-    pub(crate) limit: Duration,
-}
-
-impl EffortArgs {
-    /// Returns the level that was chosen.
-    pub(crate) fn level(&self) -> Option<Level> {
-        match (self.quick, self.normal, self.thorough) {
-            (true, ..) => Some(Level::Quick),
-            (_, true, _) => Some(Level::Normal),
-            (.., true) => Some(Level::Thorough),
-            _ => None,
-        }
-    }
-}
-
-impl crate::experiment::session::Limits {
-    /// As they were given on the command line.
-    pub(crate) fn of(effort: &EffortArgs) -> Self {
-        Self { trial: effort.limit, session: effort.time }
-    }
 }

@@ -1,18 +1,15 @@
 //! `hz3 demo`: memory that was freed, in the situations where allocators keep it.
 
-use super::compare::{may_write_results, tables};
-use super::report;
+use super::compare::tables;
+use super::{plan, report};
 use crate::cli::DemoArgs;
 use crate::experiment::analysis::Analysis;
 use crate::experiment::cases::{Case, Level};
-use crate::experiment::record::{FORMAT, Record, own_command};
+use crate::experiment::record::Record;
 use crate::experiment::session::{self, Ended, Limits};
-use crate::experiment::trial::Measure;
 use crate::failure::{Failure, Result};
-use crate::measure::signals::Interruption;
 use crate::peers::{Candidates, Missing};
-use crate::{measure, preload, text};
-use hz3_tools::machine::Machine;
+use crate::{preload, text};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,14 +17,13 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(60);
 /// Seconds of one round of one allocator, on 2 cores.
 const SECONDS_EACH: f64 = 5.5;
+
 /// Measures, prints, and writes the page.
 pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
     let out = place(args);
     let results = out.with_extension("json");
-    may_write_results(&results, args.force)?;
-    let mut record = plan(args)?;
-    measure::adopt_orphans()?;
-    let signals = Interruption::watch()?;
+    plan::may_write_results(&results, args.force)?;
+    let mut record = planned(args)?;
     let names: Vec<&str> = record.peers.iter().map(|peer| peer.name.as_str()).collect();
     text::err::note(&format!(
         "hz3: comparing {}: a burst of memory that is freed, in three situations, and two loops for \
@@ -37,12 +33,12 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
     ))?;
     offer(&record.missing)?;
     let limits = Limits { trial: LIMIT, session: None };
-    let ended = session::run(&mut record, &results, limits, &signals)?;
+    let ended = session::run(&mut record, &results, limits)?;
     report::write(&record, &out)?;
     let tables = tables(&record, &Analysis::of(&record));
     text::out::line(&format!("{tables}\nthe page with the pictures: {}", out.display()))?;
-    if ended == Ended::Interrupted {
-        return Ok(signals.exit_code().unwrap_or(1));
+    if let Ended::Interrupted(code) = ended {
+        return Ok(code);
     }
     Ok(u8::from(record.failures().next().is_some()))
 }
@@ -70,7 +66,7 @@ fn offer(missing: &[Missing]) -> Result<()> {
     text::err::note(&format!("hz3: for more to compare with, type: {INSTALL}{packages}"))
 }
 
-fn plan(args: &DemoArgs) -> Result<Record> {
+fn planned(args: &DemoArgs) -> Result<Record> {
     if args.allocators.is_empty() {
         preload::find(None)?;
     }
@@ -81,22 +77,8 @@ fn plan(args: &DemoArgs) -> Result<Record> {
             .with_remedy("`hz3 peers` says how to get allocators"));
     }
     let base = selection.peers.iter().position(|peer| peer.name == "glibc").unwrap_or(0);
-    Ok(Record {
-        format: FORMAT,
-        machine: Machine::here(),
-        command: Some(own_command()),
-        level: Level::Quick,
-        rounds: args.rounds,
-        seed: 1,
-        measure: Measure::Time,
-        latency: false,
-        suite: None,
-        base,
-        peers: selection.peers,
-        missing: selection.missing,
-        cases: cases(args.rounds),
-        trials: Vec::new(),
-    })
+    let plan = Record::new(Level::Quick, cases(args.rounds), selection.peers);
+    Ok(Record { base, missing: selection.missing, ..plan })
 }
 
 fn cases(rounds: u32) -> Vec<Case> {

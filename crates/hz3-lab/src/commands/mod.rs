@@ -8,6 +8,7 @@ mod library;
 mod look;
 mod pages;
 mod peers;
+mod plan;
 mod profile;
 mod report;
 mod run;

@@ -44,7 +44,7 @@ pub(crate) struct Record {
 }
 
 /// The format that this program writes.
-pub(crate) const FORMAT: u32 = 1;
+const FORMAT: u32 = 1;
 
 /// One trial with its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub(crate) struct Trial {
 }
 
 /// Returns the command line of this process, quoted so that a shell can run it again.
-pub(crate) fn own_command() -> String {
+fn own_command() -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+%@".contains(c);
     let quoted = |word: String| {
         let is_plain = !word.is_empty() && word.chars().all(plain);
@@ -69,6 +69,27 @@ pub(crate) fn own_command() -> String {
 }
 
 impl Record {
+    /// Plans an experiment on this machine with the defaults of everything that is not named. The
+    /// first allocator is the base.
+    pub(crate) fn new(level: Level, cases: Vec<Case>, peers: Vec<Peer>) -> Self {
+        Self {
+            format: FORMAT,
+            machine: Machine::here(),
+            command: Some(own_command()),
+            level,
+            rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
+            seed: 1,
+            measure: Measure::Time,
+            latency: false,
+            suite: None,
+            base: 0,
+            peers,
+            missing: Vec::new(),
+            cases,
+            trials: Vec::new(),
+        }
+    }
+
     /// Formats a speed figure of a case as its reader thinks of it: a command's as the time, or the
     /// instructions, of a run.
     pub(crate) fn pace(&self, case: usize, speed: f64) -> String {
@@ -243,24 +264,9 @@ impl Record {
             version: None,
             digest: None,
         };
-        let rounds = cases.iter().map(|case| case.rounds).max().unwrap_or(0);
-        let slots = super::schedule::order(&cases, names.len(), rounds, seed);
+        let plan = Self::new(Level::Quick, cases, names.iter().map(peer).collect());
+        let slots = super::schedule::order(&plan.cases, names.len(), plan.rounds, seed);
         let trial = |slot| Trial { slot, took_s: 1.0, result: Ok(figures(slot)) };
-        Self {
-            format: FORMAT,
-            machine: Machine::here(),
-            command: None,
-            level: Level::Quick,
-            rounds,
-            seed,
-            measure: Measure::Time,
-            latency: false,
-            suite: None,
-            base: 0,
-            peers: names.iter().map(peer).collect(),
-            missing: vec![],
-            trials: slots.into_iter().map(trial).collect(),
-            cases,
-        }
+        Self { seed, trials: slots.into_iter().map(trial).collect(), ..plan }
     }
 }

@@ -8,6 +8,7 @@ use super::schedule::{self, Slot};
 use super::trial::Runner;
 use crate::failure::{Failure, Result};
 use crate::files;
+use crate::measure;
 use crate::measure::signals::Interruption;
 use crate::text;
 use std::collections::HashSet;
@@ -19,8 +20,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Ended {
     /// All trials are done.
     Complete,
-    /// A signal came; the results so far are kept.
-    Interrupted,
+    /// A signal came; the results so far are kept. The code is that with which this program exits.
+    Interrupted(u8),
 }
 
 /// Time limits of a session.
@@ -40,13 +41,10 @@ const TEST_EVERY: u32 = 10;
 const NARROW: f64 = 1.02;
 
 /// Runs the trials that `record` lacks and saves to `path` after each. Warms up first if the record
-/// has no trial.
-pub(crate) fn run(
-    record: &mut Record,
-    path: &Path,
-    limits: Limits,
-    signals: &Interruption,
-) -> Result<Ended> {
+/// has no trial. From now on a signal interrupts the session and does not end this program.
+pub(crate) fn run(record: &mut Record, path: &Path, limits: Limits) -> Result<Ended> {
+    measure::adopt_orphans()?;
+    let signals = &Interruption::watch()?;
     let began = Instant::now();
     let order = schedule::order(&record.cases, record.peers.len(), record.rounds, record.seed);
     let done: HashSet<_> = record.trials.iter().map(|trial| trial.slot).collect();
@@ -72,10 +70,10 @@ pub(crate) fn run(
         let start = Instant::now();
         // The first round also takes latencies and series, which serve pictures, not verdicts.
         let result = runner.run(case, peer, slot.round == 0).map_err(|failure| failure.to_string());
-        if signals.signal().is_some() {
+        if let Some(code) = signals.exit_code() {
             progress.finish();
             record.save(path)?;
-            return Ok(Ended::Interrupted);
+            return Ok(Ended::Interrupted(code));
         }
         if let Err(reason) = &result {
             progress.line(&format!("hz3: {} on {}: {reason}", case.name, peer.name))?;

@@ -5,17 +5,14 @@ mod experiment;
 mod log;
 mod page;
 
-use super::compare::{check_cases, may_write_results};
+use super::plan;
 use crate::cli::AbArgs;
-use crate::experiment::cases::Level;
 use crate::experiment::decision::Decision;
-use crate::experiment::record::{FORMAT, Record, own_command};
+use crate::experiment::record::Record;
 use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::verdict::{Criteria, Verdict};
 use crate::failure::Result;
 use crate::files;
-use crate::measure;
-use crate::measure::signals::Interruption;
 use crate::text;
 use experiment::Experiment;
 use hz3_tools::machine::Machine;
@@ -27,7 +24,7 @@ const TRIAL_FAILED: u8 = 5;
 /// Measures, judges, and records the experiment if `--record` asks for it.
 pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     if !args.resume {
-        may_write_results(&args.out, args.effort.force)?;
+        plan::may_write_results(&args.out, args.effort.force)?;
     }
     if let Some(name) = &args.record {
         files::may_write(&args.log.join(format!("{name}.json")), args.effort.force)?;
@@ -37,12 +34,9 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
         None if args.resume => {
             (session::resume(&args.out)?, args.criteria.criteria(), args.why.clone())
         }
-        None => (plan(args)?, args.criteria.criteria(), args.why.clone()),
+        None => (planned(args)?, args.criteria.criteria(), args.why.clone()),
     };
-    measure::adopt_orphans()?;
-    let signals = Interruption::watch()?;
-    let limits = Limits::of(&args.effort);
-    let ended = session::run(&mut record, &args.out, limits, &signals)?;
+    let ended = session::run(&mut record, &args.out, Limits::of(&args.effort))?;
     let verdict = Verdict::of(&record, &criteria);
     let name = args.record.clone().unwrap_or_else(|| "unnamed".to_owned());
     let mut experiment = Experiment { name, why, criteria, verdict, record };
@@ -51,12 +45,12 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     } else {
         text::out::line(&page::terminal(&experiment))?;
     }
-    if ended == Ended::Interrupted {
+    if let Ended::Interrupted(code) = ended {
         let out = args.out.display();
         text::err::note(&format!(
             "hz3: interrupted, nothing is recorded; continue with `hz3 ab --resume --out {out}`"
         ))?;
-        return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
+        return Ok(code);
     }
     if args.record.is_some() {
         contenders::make_portable(&mut experiment.record.peers)?;
@@ -78,30 +72,15 @@ fn exit_code(experiment: &Experiment) -> u8 {
     }
 }
 
-fn plan(args: &AbArgs) -> Result<Record> {
-    let level = args.effort.level().unwrap_or(Level::Normal);
-    let mut cases = level.cases(level.standard_ab(), &args.workloads, &args.commands)?;
-    check_cases(&cases, &level.standard_ab())?;
-    if let Some(rounds) = args.effort.rounds {
-        for case in &mut cases {
-            case.rounds = rounds;
-        }
-    }
+fn planned(args: &AbArgs) -> Result<Record> {
+    let level = args.effort.level();
+    let cases = plan::cases(&args.effort, level.standard_ab(), &args.workloads, &args.commands)?;
+    let peers = contenders::both(&args.lib, &args.baseline, &args.candidate)?;
     Ok(Record {
-        format: FORMAT,
-        machine: Machine::here(),
-        command: Some(own_command()),
-        level,
-        rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
         seed: args.effort.seed,
         measure: args.measure,
         latency: args.latency,
-        suite: None,
-        base: 0,
-        peers: contenders::both(&args.lib, &args.baseline, &args.candidate)?,
-        missing: Vec::new(),
-        cases,
-        trials: Vec::new(),
+        ..Record::new(level, cases, peers)
     })
 }
 

@@ -3,22 +3,17 @@
 mod tables;
 mod targets;
 
-use crate::cli::{CompareArgs, parse};
+use super::plan;
+use crate::cli::CompareArgs;
 use crate::experiment::analysis::Analysis;
-use crate::experiment::cases::{Case, Level, Suite, What};
-use crate::experiment::record::{FORMAT, Record, own_command};
+use crate::experiment::cases::Suite;
+use crate::experiment::record::Record;
 use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::suites::Line;
-use crate::experiment::trial::Measure;
-use crate::failure::{self, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::files;
-use crate::measure;
-use crate::measure::signals::Interruption;
-
 use crate::peers::{Candidates, Peer, Selection};
 use crate::text;
-use hz3_tools::machine::Machine;
-use std::path::Path;
 
 pub(super) use tables::{all as tables, sentence};
 
@@ -32,13 +27,10 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     let mut record = if args.resume {
         session::resume(&args.out)?
     } else {
-        may_write_results(&args.out, args.effort.force)?;
-        plan(args)?
+        plan::may_write_results(&args.out, args.effort.force)?;
+        planned(args)?
     };
-    measure::adopt_orphans()?;
-    let signals = Interruption::watch()?;
-    let limits = Limits::of(&args.effort);
-    let ended = session::run(&mut record, &args.out, limits, &signals)?;
+    let ended = session::run(&mut record, &args.out, Limits::of(&args.effort))?;
     let analysis = Analysis::of(&record);
     let lines = record.suite.map(|suite| suite.lines(&record, &analysis)).unwrap_or_default();
     if args.json {
@@ -51,12 +43,12 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
         let (json, csv) = files::json_and_csv(&args.out);
         text::out::line(&format!("{out}\nresults: {} and {}", json.display(), csv.display()))?;
     }
-    if ended == Ended::Interrupted {
+    if let Ended::Interrupted(code) = ended {
         let out = args.out.display();
         text::err::note(&format!(
             "hz3: interrupted; continue with `hz3 compare --resume --out {out}`"
         ))?;
-        return Ok(signals.exit_code().unwrap_or(TRIAL_FAILED));
+        return Ok(code);
     }
     Ok(if record.failures().next().is_some() {
         TRIAL_FAILED
@@ -67,40 +59,11 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     })
 }
 
-/// Fails if `hz3 bench` does not understand a case.
-pub(super) fn check_cases(cases: &[Case], standard: &[Case]) -> Result<()> {
-    let workloads = parse::workloads();
-    let names = workloads.iter().chain(standard.iter().map(|case| &case.name)).map(String::as_str);
-    for case in cases {
-        let What::Bench(words) = &case.what else { continue };
-        let first = words.first().map_or("", String::as_str);
-        if !workloads.iter().any(|name| name == first) {
-            return Err(failure::unknown("workload", first, names));
-        }
-        parse::bench(words)?;
-    }
-    Ok(())
-}
-
-/// Fails if there are results under this name and `force` is not set.
-pub(super) fn may_write_results(out: &Path, force: bool) -> Result<()> {
-    let (json, csv) = files::json_and_csv(out);
-    files::may_write(&json, force)?;
-    files::may_write(&csv, force)
-}
-
-fn plan(args: &CompareArgs) -> Result<Record> {
-    let level = args.effort.level().unwrap_or(Level::Normal);
-    let rounds = args.effort.rounds;
-    let cases = if let Some(suite) = args.suite {
-        suite.cases(level, rounds)
-    } else {
-        let mut cases = level.cases(level.standard(), &args.workloads, &args.commands)?;
-        check_cases(&cases, &level.standard())?;
-        for case in &mut cases {
-            case.rounds = rounds.unwrap_or(case.rounds);
-        }
-        cases
+fn planned(args: &CompareArgs) -> Result<Record> {
+    let level = args.effort.level();
+    let cases = match args.suite {
+        Some(suite) => suite.cases(level, args.effort.rounds),
+        None => plan::cases(&args.effort, level.standard(), &args.workloads, &args.commands)?,
     };
     let candidates = Candidates::find(&args.peers.extra)?;
     let mut selection = candidates.select(&args.allocators)?;
@@ -115,20 +78,12 @@ fn plan(args: &CompareArgs) -> Result<Record> {
         return Err(Failure::new("no program of the suite is here").with_remedy("see --help"));
     }
     Ok(Record {
-        format: FORMAT,
-        machine: Machine::here(),
-        command: Some(own_command()),
-        level,
-        rounds: cases.iter().map(|case| case.rounds).max().unwrap_or(0),
         seed: args.effort.seed,
-        measure: Measure::Time,
         latency: args.latency,
         suite: args.suite,
         base: base(&selection.peers, args.base.as_deref())?,
-        peers: selection.peers,
         missing: selection.missing,
-        cases,
-        trials: Vec::new(),
+        ..Record::new(level, cases, selection.peers)
     })
 }
 
