@@ -1,7 +1,7 @@
 //! `hz3 peers`, and the hidden `probe` that it starts.
 
 use crate::cli::PeersArgs;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::peers::{self, Candidates, Selection};
 use crate::text;
 
@@ -9,8 +9,7 @@ use crate::text;
 pub(crate) fn run(args: &PeersArgs) -> Result<u8> {
     let Selection { peers, missing } = Candidates::find(&args.peers.extra)?.select(&args.names)?;
     if args.json {
-        let object = serde_json::json!({ "present": peers, "missing": missing });
-        text::out::line(&object.to_string())?;
+        text::out::json(&serde_json::json!({ "present": peers, "missing": missing }))?;
         return Ok(0);
     }
     let mut table = text::table::plain(&["allocator", "version", "library"], 3);
@@ -32,8 +31,6 @@ pub(crate) fn run(args: &PeersArgs) -> Result<u8> {
 
 /// Prints which allocator serves this process.
 pub(crate) fn probe() -> Result<u8> {
-    let line =
-        serde_json::to_string(&peers::report_own()).map_err(|e| Failure::io("write JSON", e))?;
-    text::out::line(&line)?;
+    text::out::json(&peers::report_own())?;
     Ok(0)
 }

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<u8> {
         files::write(flame, &profile::draw(&profile, kind, base, &title)?)?;
     }
     if args.json {
-        text::out::line(&json(args, &profile.kinds[kind], &sums))?;
+        text::out::json(&json(args, &profile.kinds[kind], &sums))?;
     } else {
         text::out::line(&table(args, &profile.kinds[kind], &sums, &title))?;
     }
@@ -128,7 +128,7 @@ fn share(value: i64, whole: i64) -> String {
     format!("{:.1}", 100.0 * value as f64 / whole as f64)
 }
 
-fn json(args: &ProfileArgs, kind: &Kind, sums: &Sums) -> String {
+fn json(args: &ProfileArgs, kind: &Kind, sums: &Sums) -> serde_json::Value {
     let shown = sums.functions.len().min(args.top);
     serde_json::json!({
         "file": args.source,
@@ -140,5 +140,4 @@ fn json(args: &ProfileArgs, kind: &Kind, sums: &Sums) -> String {
         "functions": sums.functions[..shown],
         "more_functions": sums.functions.len() - shown,
     })
-    .to_string()
 }

@@ -148,8 +148,7 @@ impl Report {
 
     fn print(&self, json: bool) -> Result<()> {
         if json {
-            let line = serde_json::to_string(self).map_err(|e| Failure::io("write JSON", e))?;
-            return text::out::line(&line);
+            return text::out::json(self);
         }
         let [table, sentence, summary] = [self.table(), self.sentence(), self.summary_line()];
         text::err::note(&format!("\n{table}\n{sentence}\n{summary}"))

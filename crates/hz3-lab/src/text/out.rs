@@ -1,6 +1,7 @@
 //! Standard output that reports its errors.
 
 use crate::failure::{BROKEN_PIPE, Failure, Result};
+use serde::Serialize;
 use std::io::{ErrorKind, Write};
 
 /// Writes `bytes`. A closed pipe ends the program quietly; a full disk is a failure.
@@ -12,6 +13,11 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
 /// Writes a line.
 pub(crate) fn line(text: &str) -> Result<()> {
     bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes a value as one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    line(&serde_json::to_string(value).map_err(|e| Failure::io("write JSON", e))?)
 }
 
 /// Returns the failure to write to the standard output.

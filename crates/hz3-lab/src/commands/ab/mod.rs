@@ -41,7 +41,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<u8> {
     let name = args.record.clone().unwrap_or_else(|| "unnamed".to_owned());
     let mut experiment = Experiment { name, why, criteria, verdict, record };
     if args.json {
-        text::out::line(&to_json(&experiment).to_string())?;
+        text::out::json(&to_json(&experiment))?;
     } else {
         text::out::line(&page::terminal(&experiment))?;
     }

@@ -75,8 +75,7 @@ impl BenchReport {
     }
 
     pub(super) fn print_json(&self) -> Result<()> {
-        let line = serde_json::to_string(self).map_err(|e| Failure::io("write JSON", e))?;
-        text::out::line(&line)
+        text::out::json(self)
     }
 
     pub(super) fn print_table(&self) -> Result<()> {

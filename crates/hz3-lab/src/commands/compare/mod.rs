@@ -34,7 +34,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     let analysis = Analysis::of(&record);
     let lines = record.suite.map(|suite| suite.lines(&record, &analysis)).unwrap_or_default();
     if args.json {
-        text::out::line(&json(&record, &analysis, &lines)?)?;
+        text::out::json(&json(&record, &analysis, &lines))?;
     } else {
         let mut out = tables::all(&record, &analysis);
         if let Some(suite) = record.suite {
@@ -104,19 +104,17 @@ fn base(peers: &[Peer], named: Option<&str>) -> Result<usize> {
 }
 
 /// The analysis as one object.
-fn json(record: &Record, analysis: &Analysis, lines: &[Line]) -> Result<String> {
-    let names = |names: Vec<&String>| serde_json::to_value(names);
-    let write = || {
-        Ok::<_, serde_json::Error>(serde_json::json!({
-            "machine": record.machine,
-            "seed": record.seed,
-            "allocators": names(record.peers.iter().map(|peer| &peer.name).collect())?,
-            "cases": names(record.cases.iter().map(|case| &case.name).collect())?,
-            "base": record.peers[record.base].name,
-            "missing": record.missing,
-            "analysis": analysis,
-            "targets": lines,
-        }))
-    };
-    write().map(|value| value.to_string()).map_err(|e| Failure::io("write JSON", e))
+fn json(record: &Record, analysis: &Analysis, lines: &[Line]) -> serde_json::Value {
+    let allocators: Vec<&String> = record.peers.iter().map(|peer| &peer.name).collect();
+    let cases: Vec<&String> = record.cases.iter().map(|case| &case.name).collect();
+    serde_json::json!({
+        "machine": record.machine,
+        "seed": record.seed,
+        "allocators": allocators,
+        "cases": cases,
+        "base": record.peers[record.base].name,
+        "missing": record.missing,
+        "analysis": analysis,
+        "targets": lines,
+    })
 }

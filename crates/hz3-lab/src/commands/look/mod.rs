@@ -7,7 +7,7 @@ mod view;
 mod why;
 
 use crate::cli::{LookArgs, SetArgs, TopArgs};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::measure::stats_page::{self, RemotePage};
 use crate::text::out;
 use observation::Observation;
@@ -20,8 +20,7 @@ pub(crate) fn top(args: &TopArgs) -> Result<u8> {
     }
     let seen = Observation::take(&remote, args.pid)?;
     if args.json {
-        let json = serde_json::to_string(&view::json(&seen));
-        out::line(&json.map_err(|error| Failure::io("write JSON", error))?)?;
+        out::json(&view::json(&seen))?;
     } else {
         out::line(&view::text(&seen, None).join("\n"))?;
     }

@@ -50,8 +50,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     if rounds.pairs() > 0 {
         let report = Report::of(args, &passes, &mut rounds, &first, counts)?;
         if args.json {
-            let line = serde_json::to_string(&report).map_err(|e| Failure::io("write JSON", e))?;
-            text::out::line(&line)?;
+            text::out::json(&report)?;
         } else {
             let load = report.machine_load.as_deref().unwrap_or_default();
             let sentences = verdict::sentences(&report);

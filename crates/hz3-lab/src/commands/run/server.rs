@@ -40,8 +40,7 @@ pub(super) fn run(args: &RunArgs, passes: &mut Passes<'_>) -> Result<u8> {
     }
     let report = Report::of(&rounds, &loads);
     if args.json {
-        let line = serde_json::to_string(&report).map_err(|e| Failure::io("write JSON", e))?;
-        text::out::line(&line)?;
+        text::out::json(&report)?;
     } else {
         text::err::note(&format!("\n{}", report.text(&rounds)))?;
     }
