@@ -25,6 +25,11 @@ pub(crate) fn create(path: &Path, force: bool) -> Result<File> {
     File::create(path).map_err(|e| Failure::io(format!("write {}", path.display()), e))
 }
 
+/// Reads a whole file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))
+}
+
 /// Returns whether both paths lead to the same file.
 pub(crate) fn are_same(a: &Path, b: &Path) -> bool {
     let identity = |path: &Path| Some(std::fs::metadata(path).ok()?).map(|f| (f.dev(), f.ino()));

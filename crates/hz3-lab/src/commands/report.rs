@@ -43,8 +43,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
 
 /// Reads the resident set over time if the file is a CSV of `hz3 watch`.
 fn watched(path: &Path) -> Result<Option<Vec<(f64, u64)>>> {
-    let bytes =
-        std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
+    let bytes = files::read(path)?;
     let name = path.display();
     match std::str::from_utf8(&bytes).ok().and_then(series_csv::read_rss) {
         Some(Ok(rss)) if rss.is_empty() => Err(Failure::new(format!("{name} has no samples"))),

@@ -105,9 +105,7 @@ impl Record {
 
     /// Reads a record.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
-        let record: Self = serde_json::from_str(&text)
+        let record: Self = serde_json::from_slice(&files::read(path)?)
             .map_err(|e| Failure::io(format!("understand {}", path.display()), e))?;
         if record.format != FORMAT {
             let format = record.format;

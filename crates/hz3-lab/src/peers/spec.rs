@@ -3,6 +3,7 @@
 use super::known::{self, KNOWN};
 use super::{Missing, Peer, probe};
 use crate::failure::{self, Failure, Result, WRONG_USAGE};
+use crate::files;
 use crate::preload;
 use std::path::{Path, PathBuf};
 
@@ -164,9 +165,7 @@ pub(crate) fn settings(text: &str) -> Result<Vec<(String, String)>> {
 
 /// Returns the FNV-1a hash of a file. It tells builds apart and is no protection against forgery.
 pub(crate) fn digest(path: &Path) -> Result<String> {
-    let bytes =
-        std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    let hash = files::read(path)?.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     Ok(format!("{hash:016x}"))

@@ -2,6 +2,7 @@
 
 use super::proto::Profile;
 use crate::failure::{Failure, Result};
+use crate::files;
 use flate2::read::MultiGzDecoder;
 use prost::Message;
 use std::collections::HashSet;
@@ -17,8 +18,8 @@ const TEXT_FORMS: [&[u8]; 3] = [b"heap profile:", b"heap_v2/", b"--- "];
 /// Reads the profile, gzipped or plain.
 pub(super) fn read(path: &Path) -> Result<Profile> {
     let name = path.display();
-    let bytes = std::fs::read(path).map_err(|e| Failure::io(format!("read {name}"), e))?;
-    let bytes = unpacked(bytes).map_err(|e| Failure::io(format!("unpack {name}"), e))?;
+    let bytes =
+        unpacked(files::read(path)?).map_err(|e| Failure::io(format!("unpack {name}"), e))?;
     if TEXT_FORMS.iter().any(|form| bytes.starts_with(form)) {
         return Err(Failure::new(format!("{name} is a profile in a text form"))
             .with_remedy("`jeprof` or `pprof -proto` read it"));

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Reads a recorded experiment.
 pub(super) fn read(path: &Path) -> Result<Experiment> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
-    serde_json::from_str(&text)
+    serde_json::from_slice(&files::read(path)?)
         .map_err(|e| Failure::io(format!("understand {} as an experiment", path.display()), e))
 }
 
