@@ -255,14 +255,8 @@ impl Record {
         seed: u64,
         mut figures: impl FnMut(Slot) -> Figures,
     ) -> Self {
-        let peer = |name: &&str| Peer {
-            name: (*name).to_owned(),
-            library: None,
-            environment: vec![],
-            version: None,
-            digest: None,
-        };
-        let plan = Self::new(Level::Quick, cases, names.iter().map(peer).collect());
+        let peers = names.iter().map(|name| Peer::new(name, None)).collect();
+        let plan = Self::new(Level::Quick, cases, peers);
         let slots = super::schedule::order(&plan.cases, names.len(), plan.rounds, seed);
         let trial = |slot| Trial { slot, took_s: 1.0, result: Ok(figures(slot)) };
         Self { seed, trials: slots.into_iter().map(trial).collect(), ..plan }

@@ -37,10 +37,15 @@ pub(crate) struct Missing {
 }
 
 impl Peer {
+    /// Describes an allocator without settings, whose version and digest are not known yet.
+    pub(crate) fn new(name: &str, library: Option<PathBuf>) -> Self {
+        let name = name.to_owned();
+        Self { name, library, environment: Vec::new(), version: None, digest: None }
+    }
+
     /// Describes hz3 in this library without settings.
     pub(crate) fn hz3(library: PathBuf) -> Self {
-        let name = "hz3".to_owned();
-        Self { name, library: Some(library), environment: Vec::new(), version: None, digest: None }
+        Self::new("hz3", Some(library))
     }
 
     /// Returns the changes to the environment that make a command use this allocator.
@@ -70,13 +75,8 @@ mod tests {
     use super::*;
 
     fn peer(library: Option<&str>) -> Peer {
-        Peer {
-            name: "x".to_owned(),
-            library: library.map(PathBuf::from),
-            environment: vec![("A".to_owned(), "1".to_owned())],
-            version: None,
-            digest: None,
-        }
+        let environment = vec![("A".to_owned(), "1".to_owned())];
+        Peer { environment, ..Peer::new("x", library.map(PathBuf::from)) }
     }
 
     #[test]

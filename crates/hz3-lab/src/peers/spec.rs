@@ -91,8 +91,7 @@ impl Candidates {
             return Err(self.unknown(name));
         };
         let digest = library.as_deref().map(digest).transpose()?;
-        let library = library.clone();
-        let mut peer = Peer { name: full.to_owned(), library, environment, version: None, digest };
+        let mut peer = Peer { environment, digest, ..Peer::new(full, library.clone()) };
         match probe(&peer) {
             Ok(probed) if peer.is_origin(&probed.origin) => {
                 peer.version = probed.version;

@@ -45,13 +45,7 @@ fn libraries_of(named: &[PathBuf]) -> Result<[PathBuf; 2]> {
 }
 
 fn contender(index: usize, library: &Path, environment: Vec<(String, String)>) -> Result<Peer> {
-    let mut peer = Peer {
-        name: NAMES[index].to_owned(),
-        library: None,
-        environment,
-        version: None,
-        digest: None,
-    };
+    let mut peer = Peer { environment, ..Peer::new(NAMES[index], None) };
     identify(&mut peer, library.to_owned())?;
     Ok(peer)
 }

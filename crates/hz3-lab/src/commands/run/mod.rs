@@ -69,9 +69,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
 /// Fails if the library rejects the settings in the environment, because the figures would be those
 /// of other settings. The runs themselves show any other fault of the library.
 fn check_settings(library: &Path) -> Result<()> {
-    let name = preload::name(library);
-    let library = Some(library.to_owned());
-    let peer = Peer { name, library, environment: vec![], version: None, digest: None };
+    let peer = Peer::new(&preload::name(library), Some(library.to_owned()));
     match peers::probe(&peer) {
         Err(failure) if failure.code() == WRONG_USAGE => Err(failure),
         _ => Ok(()),
