@@ -4,6 +4,7 @@ use crate::experiment::analysis::{Analysis, Cell, Relation, ratios, rounds_neede
 use crate::experiment::record::Record;
 use crate::stats::estimate::{self, FEWEST, Interval};
 use crate::text;
+use comfy_table::Table;
 use std::fmt::Write;
 
 /// Formats all tables of a record.
@@ -70,33 +71,41 @@ fn ratio(cell: &Cell) -> String {
 }
 
 fn memory(record: &Record, analysis: &Analysis) -> String {
-    let heads: Vec<&str> =
-        std::iter::once("case").chain(record.peers.iter().map(|peer| peer.name.as_str())).collect();
-    let mut table = text::table::plain(&heads, 1);
-    for (case, cells) in record.cases.iter().zip(&analysis.cells) {
-        let figures = cells.iter().map(|cell| {
-            let peak = cell.peak_rss_kb.map_or("-".to_owned(), text::kib);
-            cell.idle_rss_kb
-                .map_or_else(|| peak.clone(), |idle| format!("{peak} / {}", text::kib(idle)))
-        });
-        table.add_row(std::iter::once(case.name.clone()).chain(figures).collect::<Vec<_>>());
-    }
-    table.trim_fmt()
+    let figure = |cell: &Cell| {
+        let peak = cell.peak_rss_kb.map_or("-".to_owned(), text::kib);
+        match cell.idle_rss_kb {
+            Some(idle) => format!("{peak} / {}", text::kib(idle)),
+            None => peak,
+        }
+    };
+    by_case(record, analysis, |_| true, figure).trim_fmt()
 }
 
 fn latency(record: &Record, analysis: &Analysis) -> String {
-    let heads: Vec<&str> =
-        std::iter::once("case").chain(record.peers.iter().map(|peer| peer.name.as_str())).collect();
+    let word = |ns: Option<f64>| ns.map_or("-".to_owned(), text::nanoseconds);
+    let figure =
+        |cell: &Cell| format!("{} / {}", word(cell.malloc_p999_ns), word(cell.free_p999_ns));
+    by_case(record, analysis, |cell| cell.malloc_p999_ns.is_some(), figure).trim_fmt()
+}
+
+/// Makes a table of one row a case and one column an allocator. It leaves out the cases of which no
+/// allocator has the figure.
+pub(super) fn by_case(
+    record: &Record,
+    analysis: &Analysis,
+    has_figure: impl Fn(&Cell) -> bool,
+    figure: impl Fn(&Cell) -> String,
+) -> Table {
+    let names = record.peers.iter().map(|peer| peer.name.as_str());
+    let heads: Vec<&str> = std::iter::once("case").chain(names).collect();
     let mut table = text::table::plain(&heads, 1);
     for (case, cells) in record.cases.iter().zip(&analysis.cells) {
-        let word = |ns: Option<f64>| ns.map_or("-".to_owned(), text::nanoseconds);
-        let figures =
-            cells.iter().map(|c| format!("{} / {}", word(c.malloc_p999_ns), word(c.free_p999_ns)));
-        if cells.iter().any(|cell| cell.malloc_p999_ns.is_some()) {
+        if cells.iter().any(&has_figure) {
+            let figures = cells.iter().map(&figure);
             table.add_row(std::iter::once(case.name.clone()).chain(figures).collect::<Vec<_>>());
         }
     }
-    table.trim_fmt()
+    table
 }
 
 /// Summarises hz3, or the first allocator that is not the base, in sentences.

@@ -1,6 +1,7 @@
 //! The targets of a suite, each with the measured figure.
 
-use crate::experiment::analysis::Analysis;
+use super::tables::by_case;
+use crate::experiment::analysis::{Analysis, Cell};
 use crate::experiment::cases::Suite;
 use crate::experiment::record::Record;
 use crate::experiment::suites::Line;
@@ -46,17 +47,9 @@ fn sentence(lines: &[Line]) -> String {
 
 /// Returns one row per case that idles; `None` if no charge could be read.
 fn charges(record: &Record, analysis: &Analysis) -> Option<String> {
-    let heads: Vec<&str> =
-        std::iter::once("case").chain(record.peers.iter().map(|peer| peer.name.as_str())).collect();
-    let mut table = text::table::plain(&heads, 1);
-    for (case, cells) in record.cases.iter().zip(&analysis.cells) {
-        let charge = |kb: Option<f64>| kb.map_or("-".to_owned(), text::kib);
-        let figures = cells.iter().map(|cell| {
-            format!("{} / {}", charge(cell.peak_cgroup_kb), charge(cell.idle_cgroup_kb))
-        });
-        if cells.iter().any(|cell| cell.idle_cgroup_kb.is_some()) {
-            table.add_row(std::iter::once(case.name.clone()).chain(figures).collect::<Vec<_>>());
-        }
-    }
+    let charge = |kb: Option<f64>| kb.map_or("-".to_owned(), text::kib);
+    let figure =
+        |cell: &Cell| format!("{} / {}", charge(cell.peak_cgroup_kb), charge(cell.idle_cgroup_kb));
+    let table = by_case(record, analysis, |cell| cell.idle_cgroup_kb.is_some(), figure);
     (!table.is_empty()).then(|| table.trim_fmt())
 }
