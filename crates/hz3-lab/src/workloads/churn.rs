@@ -2,13 +2,12 @@
 //! exits?
 
 use super::Work;
-use super::support::block::Fault;
 use super::support::heap::Heap;
+use super::support::lanes::Lanes;
 use super::support::random::Random;
-use super::support::short_thread;
 use super::support::sizes::Sizes;
-use super::support::slots::{Slots, Turn};
-use super::support::threads::{self, Share, Totals};
+use super::support::slots::Turn;
+use super::support::threads::Totals;
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -36,36 +35,16 @@ pub(crate) struct Churn {
     seed: u32,
 }
 
-impl Churn {
-    fn life<H: Heap>(
-        &self,
-        heap: &mut H,
-        slots: &mut Slots,
-        random: &mut Random,
-    ) -> Result<u64, Fault> {
-        let mut operations = 0;
-        for _ in 0..self.ops {
-            operations += slots.step(heap, random, self.sizes, Turn::Toggle)?;
-        }
-        Ok(operations + slots.clear(heap)?)
-    }
-}
-
 impl Work for Churn {
     const TIGHT: bool = true;
 
     fn pass<H: Heap>(&self) -> Result<Totals> {
-        let slots = (0..self.threads).map(|_| Slots::new(self.slots));
-        let lanes = slots.collect::<Result<Vec<_>>>()?;
-        let (mut totals, threads) = threads::run(lanes, |index, heap: &mut H, mut slots, _| {
-            let mut random = Random::for_thread(self.seed, index);
-            let mut operations = 0;
-            for _ in 0..self.generations {
-                operations += short_thread::run(|| self.life(heap, &mut slots, &mut random))??;
-            }
-            Ok(Share { operations, special: self.generations.into(), end: None })
+        let &Self { threads: count, generations, slots, seed, .. } = self;
+        let lanes = Lanes { count, generations, slots, seed };
+        let (mut totals, threads) = lanes.run(|heap: &mut H, slots, random| {
+            let turns = slots.turns(heap, random, (self.sizes, Turn::Toggle), self.ops)?;
+            Ok(turns + slots.clear(heap)?)
         })?;
-        totals.note("threads_created", threads);
         totals.note("threads_per_s", threads as f64 / totals.elapsed.as_secs_f64().max(1e-9));
         Ok(totals)
     }

@@ -4,13 +4,12 @@
 //! thread of the lane continues with the same set, so it frees blocks that ended threads allocated.
 
 use super::Work;
-use super::support::block::Fault;
 use super::support::heap::Heap;
+use super::support::lanes::Lanes;
 use super::support::random::Random;
-use super::support::short_thread;
 use super::support::sizes::Sizes;
-use super::support::slots::{Slots, Turn};
-use super::support::threads::{self, Share, Totals};
+use super::support::slots::Turn;
+use super::support::threads::Totals;
 use crate::failure::Result;
 use clap::Args;
 use serde::Serialize;
@@ -42,24 +41,11 @@ impl Work for Larson {
     const TIGHT: bool = true;
 
     fn pass<H: Heap>(&self) -> Result<Totals> {
-        let slots = (0..self.threads).map(|_| Slots::new(self.slots));
-        let lanes = slots.collect::<Result<Vec<_>>>()?;
-        let (mut totals, threads) = threads::run(lanes, |index, heap: &mut H, mut slots, _| {
-            let mut random = Random::for_thread(self.seed, index);
-            let mut operations = 0;
-            for _ in 0..self.generations {
-                operations += short_thread::run(|| -> Result<u64, Fault> {
-                    let mut operations = 0;
-                    for _ in 0..self.replacements {
-                        operations += slots.step(heap, &mut random, self.sizes, Turn::Replace)?;
-                    }
-                    Ok(operations)
-                })??;
-            }
-            operations += slots.clear(heap)?;
-            Ok(Share { operations, special: self.generations.into(), end: None })
+        let &Self { threads: count, generations, slots, seed, .. } = self;
+        let lanes = Lanes { count, generations, slots, seed };
+        let (totals, _) = lanes.run(|heap: &mut H, slots, random| {
+            slots.turns(heap, random, (self.sizes, Turn::Replace), self.replacements)
         })?;
-        totals.note("threads_created", threads);
         Ok(totals)
     }
 

@@ -51,19 +51,12 @@ struct Turns {
 
 impl Turns {
     fn run<H: Heap>(&self, sizes: Sizes) -> Result<Totals> {
-        let slots = (0..self.threads).map(|_| Slots::new(self.slots));
-        let (totals, _) = threads::run(
-            slots.collect::<Result<Vec<_>>>()?,
-            |index, heap: &mut H, mut slots, _| {
-                let mut random = Random::for_thread(self.seed, index);
-                let mut operations = 0;
-                for _ in 0..self.ops {
-                    operations += slots.step(heap, &mut random, sizes, self.turn)?;
-                }
-                operations += slots.clear(heap)?;
-                Ok(Share { operations, ..Share::default() })
-            },
-        )?;
+        let slots = Slots::of_threads(self.threads, self.slots)?;
+        let (totals, _) = threads::run(slots, |index, heap: &mut H, mut slots, _| {
+            let mut random = Random::for_thread(self.seed, index);
+            let turns = slots.turns(heap, &mut random, (sizes, self.turn), self.ops)?;
+            Ok(Share { operations: turns + slots.clear(heap)?, ..Share::default() })
+        })?;
         Ok(totals)
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod block;
 pub(crate) mod floor;
 pub(crate) mod heap;
 pub(crate) mod histogram;
+pub(crate) mod lanes;
 pub(crate) mod mapped;
 pub(crate) mod phases;
 pub(crate) mod random;

@@ -25,14 +25,35 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// Maps the slots of several threads.
+    pub(crate) fn of_threads(threads: u32, len: u32) -> failure::Result<Vec<Self>> {
+        (0..threads).map(|_| Self::new(len)).collect()
+    }
+
     /// Maps `len` empty slots.
-    pub(crate) fn new(len: u32) -> failure::Result<Self> {
+    fn new(len: u32) -> failure::Result<Self> {
         Ok(Self { slots: Mapped::new(len as usize, || None)?, len })
+    }
+
+    /// Does so many turns. Returns the number of operations.
+    #[inline]
+    pub(crate) fn turns<H: Heap>(
+        &mut self,
+        heap: &mut H,
+        random: &mut Random,
+        (sizes, turn): (Sizes, Turn),
+        count: u64,
+    ) -> Result<u64, Fault> {
+        let mut operations = 0;
+        for _ in 0..count {
+            operations += self.turn(heap, random, sizes, turn)?;
+        }
+        Ok(operations)
     }
 
     /// Draws a slot, and a size if needed, and does the turn. Returns the number of operations.
     #[inline]
-    pub(crate) fn step<H: Heap>(
+    fn turn<H: Heap>(
         &mut self,
         heap: &mut H,
         random: &mut Random,
@@ -81,10 +102,7 @@ mod tests {
             let mut slots = Slots::new(10).unwrap();
             let mut random = Random::for_thread(3, 0);
             let sizes = Sizes::Uniform { min: 16, max: 64 };
-            let mut operations = 0;
-            for _ in 0..1001 {
-                operations += slots.step(&mut Plain, &mut random, sizes, turn).unwrap();
-            }
+            let operations = slots.turns(&mut Plain, &mut random, (sizes, turn), 1001).unwrap();
             let left = slots.slots.iter().filter(|slot| slot.is_some()).count() as u64;
             assert_eq!(slots.clear(&mut Plain), Ok(left));
             // Every block was allocated once and freed once.
