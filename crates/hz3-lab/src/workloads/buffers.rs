@@ -2,7 +2,7 @@
 
 use super::Work;
 use super::support::barrier::AbortableBarrier;
-use super::support::block::{Block, Fault};
+use super::support::block::Fault;
 use super::support::heap::Heap;
 use super::support::random::Random;
 use super::support::ring::{Putter, Ring, Taker};
@@ -49,12 +49,8 @@ impl Buffers {
         for _ in 0..self.count {
             let mut block = heap.allocate(self.sizes.draw(&mut random))?;
             block.stamp_pages(0);
-            while let Err(back) = onward.put(block) {
-                block = back;
-                if barrier.is_aborted() {
-                    return heap.release(block);
-                }
-                std::thread::yield_now();
+            if let Err(block) = onward.wait_and_put(block, barrier) {
+                return heap.release(block);
             }
         }
         Ok(())
@@ -69,13 +65,7 @@ impl Buffers {
     ) -> Result<u64, Fault> {
         let mut bytes = 0;
         for _ in 0..self.count {
-            let block: Block = loop {
-                match incoming.take() {
-                    Some(block) => break block,
-                    None if barrier.is_aborted() => return Err(Fault::Abandoned),
-                    None => std::thread::yield_now(),
-                }
-            };
+            let block = incoming.wait_and_take(barrier)?;
             block.check_pages()?;
             bytes += block.size() as u64;
             heap.release(block)?;

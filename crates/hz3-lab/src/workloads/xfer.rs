@@ -46,14 +46,10 @@ impl Xfer {
         barrier: &AbortableBarrier,
     ) -> Result<u64, Fault> {
         for done in 0..self.blocks {
-            let mut block = heap.allocate(self.sizes.draw(&mut random))?;
-            while let Err(back) = onward.put(block) {
-                block = back;
-                if barrier.is_aborted() {
-                    heap.release(block)?;
-                    return Ok(done);
-                }
-                std::thread::yield_now();
+            let block = heap.allocate(self.sizes.draw(&mut random))?;
+            if let Err(block) = onward.wait_and_put(block, barrier) {
+                heap.release(block)?;
+                return Ok(done);
             }
         }
         Ok(self.blocks)
@@ -66,14 +62,7 @@ impl Xfer {
         barrier: &AbortableBarrier,
     ) -> Result<u64, Fault> {
         for _ in 0..self.blocks {
-            let block = loop {
-                match incoming.take() {
-                    Some(block) => break block,
-                    None if barrier.is_aborted() => return Err(Fault::Abandoned),
-                    None => std::thread::yield_now(),
-                }
-            };
-            heap.release(block)?;
+            heap.release(incoming.wait_and_take(barrier)?)?;
         }
         Ok(self.blocks)
     }

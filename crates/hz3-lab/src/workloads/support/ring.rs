@@ -1,6 +1,7 @@
 //! A bounded queue of blocks from one producing to one consuming thread.
 
-use super::block::Block;
+use super::barrier::AbortableBarrier;
+use super::block::{Block, Fault};
 use super::mapped::Mapped;
 use crate::failure;
 use std::cell::UnsafeCell;
@@ -63,6 +64,23 @@ impl Putter<'_> {
         ring.put.0.store(put.wrapping_add(1), Ordering::Release);
         Ok(())
     }
+
+    /// Puts a block as soon as there is room. Hands it back if the workload is aborted first.
+    #[inline]
+    pub(crate) fn wait_and_put(
+        &mut self,
+        mut block: Block,
+        barrier: &AbortableBarrier,
+    ) -> Result<(), Block> {
+        while let Err(back) = self.put(block) {
+            if barrier.is_aborted() {
+                return Err(back);
+            }
+            block = back;
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
 }
 
 impl Taker<'_> {
@@ -81,6 +99,18 @@ impl Taker<'_> {
         // Release pairs with the acquire in `put`.
         ring.taken.0.store(taken.wrapping_add(1), Ordering::Release);
         block
+    }
+
+    /// Takes the oldest block as soon as there is one. Fails if the workload is aborted first.
+    #[inline]
+    pub(crate) fn wait_and_take(&mut self, barrier: &AbortableBarrier) -> Result<Block, Fault> {
+        loop {
+            match self.take() {
+                Some(block) => return Ok(block),
+                None if barrier.is_aborted() => return Err(Fault::Abandoned),
+                None => std::thread::yield_now(),
+            }
+        }
     }
 }
 
