@@ -5,7 +5,7 @@ mod common;
 use common::{hz3, stderr, stdout, wait_until};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 fn rows(path: &Path) -> Vec<csv::StringRecord> {
     let mut reader = csv::Reader::from_path(path).expect("the CSV exists");
@@ -62,23 +62,30 @@ fn the_command_keeps_its_streams_and_json_has_the_summary() {
     assert!(directory.path().join("hz3-watch.csv").is_file());
 }
 
+/// A process that sleeps, and a watch of it that has written three samples to `file`.
+fn watched(file: &Path) -> [Child; 2] {
+    let sleeper = Command::new("sleep").arg("600").spawn().expect("a process");
+    let mut watch = hz3();
+    watch.args(["watch", "--interval", "10", "--pid", &sleeper.id().to_string(), "--out"]);
+    let watch = watch.arg(file).stderr(Stdio::piped()).spawn().expect("hz3 starts");
+    // The samples are there while the watch goes on.
+    wait_until("three samples", || {
+        std::fs::read_to_string(file).unwrap_or_default().lines().count() > 3
+    });
+    [sleeper, watch]
+}
+
+fn kill(mut child: Child) {
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
 #[test]
 fn a_running_process_is_watched_until_it_ends() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("out.csv");
-    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-    let mut watch = hz3()
-        .args(["watch", "--interval", "10", "--pid", &child.id().to_string(), "--out"])
-        .arg(&file)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // The samples are there while the watch goes on.
-    wait_until("three samples", || {
-        std::fs::read_to_string(&file).unwrap_or_default().lines().count() > 3
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let [sleeper, mut watch] = watched(&file);
+    kill(sleeper);
     assert_eq!(watch.wait().unwrap().code(), Some(0));
     assert!(!rows(&file).is_empty());
 }
@@ -87,19 +94,9 @@ fn a_running_process_is_watched_until_it_ends() {
 fn a_watch_that_is_killed_leaves_its_samples() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("out.csv");
-    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-    let mut watch = hz3()
-        .args(["watch", "--interval", "10", "--pid", &child.id().to_string(), "--out"])
-        .arg(&file)
-        .spawn()
-        .unwrap();
-    wait_until("three samples", || {
-        std::fs::read_to_string(&file).unwrap_or_default().lines().count() > 3
-    });
-    watch.kill().unwrap();
-    watch.wait().unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let [sleeper, watch] = watched(&file);
+    kill(watch);
+    kill(sleeper);
     assert!(rows(&file).len() >= 3);
 }
 

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{hz3, library, stand_in, stderr, stdout};
+use std::process::Stdio;
 
 /// The words after `hz3`, and the text that the line must contain.
 const WRONG: &[(&str, &str)] = &[
@@ -144,13 +145,20 @@ fn results_are_not_overwritten_without_force() {
     }
 }
 
+/// A disk without room.
+fn full() -> Stdio {
+    std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device").into()
+}
+
+/// A pipe whose reader has gone.
+fn unread() -> Stdio {
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    writer.into()
+}
+
 #[test]
 fn output_of_a_command_that_cannot_be_passed_on_ends_the_run() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let full = std::process::Stdio::from(full);
-    for (out, code, lines) in [(writer.into(), 141, 0), (full, 125, 1)] {
+    for (out, code, lines) in [(unread(), 141, 0), (full(), 125, 1)] {
         let output = hz3()
             .args(["run", "--lib"])
             .arg(stand_in())
@@ -166,7 +174,6 @@ fn output_of_a_command_that_cannot_be_passed_on_ends_the_run() {
 
 #[test]
 fn a_full_disk_and_a_reader_who_has_gone_end_hz3_with_their_codes() {
-    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = hz3().arg("--help").stdout(full()).output().unwrap();
     assert_eq!(output.status.code(), Some(125));
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
@@ -176,9 +183,7 @@ fn a_full_disk_and_a_reader_who_has_gone_end_hz3_with_their_codes() {
     assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
 
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = hz3().arg("peers").stdout(writer).output().unwrap();
+    let output = hz3().arg("peers").stdout(unread()).output().unwrap();
     assert_eq!(output.status.code(), Some(141));
     assert_eq!(stderr(&output), "");
 
@@ -190,9 +195,7 @@ fn a_full_disk_and_a_reader_who_has_gone_end_hz3_with_their_codes() {
     };
     let status = command().stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(125));
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let status = command().stderr(writer).status().unwrap();
+    let status = command().stderr(unread()).status().unwrap();
     assert_eq!(status.code(), Some(141));
     let status = hz3().arg("comprae").stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(2));
