@@ -1,11 +1,13 @@
 //! The file of metrics that the library writes while a program runs.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::process::Stdio;
+use std::time::Duration;
+
+use hz3_tools::{Group, wait_until};
 
 use crate::harness::{Link, command, preloaded, program, run};
 
@@ -15,29 +17,17 @@ fn place(name: &str) -> PathBuf {
     Path::new(&directory).join(name)
 }
 
-/// A program that has written its file and runs until it is dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(path: &Path, mode: &str, period_ms: &str) -> Running {
-        let mut command = preloaded(program("metrics.c", Link::None));
-        command.arg(path).arg(mode).env("HZ3_METRICS", path).env("HZ3_METRICS_MS", period_ms);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let mut line = String::new();
-        let output = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(output).read_line(&mut line).expect("a line");
-        let running = Running(child);
-        assert_eq!(line, "ready\n");
-        running
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Starts a program that has then written its file and runs until it is dropped.
+fn start(path: &Path, mode: &str, period_ms: &str) -> Group {
+    let mut command = preloaded(program("metrics.c", Link::None));
+    command.arg(path).arg(mode).env("HZ3_METRICS", path).env("HZ3_METRICS_MS", period_ms);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = Group::start(&mut command).expect("the program starts");
+    let mut line = String::new();
+    let output = running.child().stdout.as_mut().expect("a pipe");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    assert_eq!(line, "ready\n");
+    running
 }
 
 /// Returns the names and types of a text, in its order, and checks its form.
@@ -61,7 +51,7 @@ const ALL: &str = include_str!("../../../../contrib/metrics.txt");
 #[test]
 fn the_file_is_whole_and_has_the_names_that_the_tool_prints() {
     let path = place("works.prom");
-    let _running = Running::start(&path, "works", "100");
+    let _running = start(&path, "works", "100");
     for _ in 0..1000 {
         let text = fs::read_to_string(&path).expect("a file");
         assert!(!types(&text).is_empty());
@@ -78,17 +68,14 @@ fn the_file_is_whole_and_has_the_names_that_the_tool_prints() {
 #[test]
 fn a_reclaimer_that_rests_has_written_what_it_did() {
     let path = place("rests.prom");
-    let _running = Running::start(&path, "rests", "86400000");
-    let start = Instant::now();
-    loop {
-        let text = fs::read_to_string(&path).expect("a file");
-        if value(&text, "hz3_dirty_bytes") == 0 && value(&text, "hz3_large_bytes") < 24 << 20 {
-            return;
-        }
-        // A minute is a hang, on the slowest machine.
-        assert!(start.elapsed() < Duration::from_secs(60), "{text}");
-        thread::sleep(Duration::from_millis(5));
-    }
+    let _running = start(&path, "rests", "86400000");
+    let mut text = String::new();
+    // A minute is a hang, on the slowest machine.
+    let has_rested = wait_until(Duration::from_secs(60), || {
+        text = fs::read_to_string(&path).expect("a file");
+        value(&text, "hz3_dirty_bytes") == 0 && value(&text, "hz3_large_bytes") < 24 << 20
+    });
+    assert!(has_rested, "{text}");
 }
 
 #[test]
