@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Link, command, preloaded, program, run, with_own_mounts};
+use crate::harness::{Link, command, on_hz3, program, run, with_own_mounts};
 
 /// The id of the user `nobody`.
 const NOBODY: u32 = 65534;
@@ -53,5 +53,5 @@ fn the_environment_is_found_without_proc() {
 
 #[test]
 fn zeroed_memory_is_zero_where_purges_do_nothing() {
-    run(&mut preloaded(program("purge_ignored.c", Link::None))).expect_ok();
+    run(&mut on_hz3("purge_ignored.c")).expect_ok();
 }

@@ -1,10 +1,10 @@
 //! When memory is exhausted: NULL with ENOMEM, an intact heap, and memory that comes back.
 
-use crate::harness::{Link, preloaded, program, run};
+use crate::harness::{Link, on_hz3, preloaded, program, run};
 
 #[test]
 fn malloc_fails_at_a_data_limit_of_the_program() {
-    run(preloaded(program("exhaustion.c", Link::None)).arg("data")).expect_ok();
+    run(on_hz3("exhaustion.c").arg("data")).expect_ok();
 }
 
 /// Runs the program under a limit that a shell sets; `bytes` in KiB.

@@ -1,10 +1,10 @@
 //! Processes that start and end in other ways than by fork, while threads are in malloc.
 
-use crate::harness::{Link, preloaded, program, run};
+use crate::harness::{on_hz3, run};
 
 #[track_caller]
 fn prints(how: &str, expected: &str) {
-    run(preloaded(program("fork_siblings.c", Link::None)).arg(how)).expect_output(expected);
+    run(on_hz3("fork_siblings.c").arg(how)).expect_output(expected);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Forks of a process with threads.
 
 use crate::harness::{
-    Link, command, helper_library, preloaded, program, program_with_library, run, shared_library,
+    Link, command, helper_library, on_hz3, preloaded, program, program_with_library, run,
+    shared_library,
 };
 
 #[test]
 fn two_hundred_children_of_a_busy_process_work() {
-    run(&mut preloaded(program("fork_threads.c", Link::None))).expect_ok();
+    run(&mut on_hz3("fork_threads.c")).expect_ok();
 }
 
 #[test]

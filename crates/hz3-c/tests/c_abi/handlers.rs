@@ -1,11 +1,11 @@
 //! Signal handlers that interrupt malloc or free, and allocate, fork or exit.
 
-use crate::harness::{Link, preloaded, program, run};
+use crate::harness::{on_hz3, run};
 
 /// A crash reporter runs in the thread in which hz3 found a fault and which holds its locks.
 #[track_caller]
 fn reports(what: &str) {
-    let outcome = run(preloaded(program("handlers.c", Link::None)).args(["abort", what]));
+    let outcome = run(on_hz3("handlers.c").args(["abort", what]));
     assert_eq!(outcome.status.code(), Some(3), "{what}: {outcome}");
     assert_eq!(outcome.stdout, "reported\n", "{what}: {outcome}");
     assert!(outcome.stderr.starts_with("hz3: double free"), "{outcome}");
@@ -33,7 +33,7 @@ fn a_handler_of_sigabrt_may_exit() {
 
 #[track_caller]
 fn passes(arguments: [&str; 2]) {
-    run(preloaded(program("handlers.c", Link::None)).args(arguments)).expect_ok();
+    run(on_hz3("handlers.c").args(arguments)).expect_ok();
 }
 
 #[test]

@@ -186,6 +186,11 @@ pub(crate) fn preloaded(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// Returns a command that runs the C program `tests/c/<source>` on hz3 by `LD_PRELOAD`.
+pub(crate) fn on_hz3(source: &str) -> Command {
+    preloaded(program(source, Link::None))
+}
+
 /// Returns a command that runs a shell script with private mounts. `LIBRARY` is the library's path.
 pub(crate) fn with_own_mounts(script: &str) -> Command {
     let own = |flags: &[&str]| {

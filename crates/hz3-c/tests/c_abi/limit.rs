@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::harness::{Link, Outcome, preloaded, program, run, with_own_mounts};
+use crate::harness::{Link, Outcome, on_hz3, preloaded, program, run, with_own_mounts};
 
 #[test]
 fn malloc_fails_at_the_limit() {
@@ -16,14 +16,14 @@ fn malloc_fails_at_the_limit() {
 
 #[test]
 fn malloc_succeeds_beyond_the_limit_in_the_mode_reclaim() {
-    let mut command = preloaded(program("threads.c", Link::None));
+    let mut command = on_hz3("threads.c");
     command.env("HZ3_LIMIT", "1M").env("HZ3_LIMIT_MODE", "reclaim").arg("remote");
     run(&mut command).expect_ok();
 }
 
 /// Returns the command of the program that sets a function for the limit, of 64 MiB.
 fn on_limit(mode: &str) -> Command {
-    let mut command = preloaded(program("on_limit.c", Link::None));
+    let mut command = on_hz3("on_limit.c");
     command.arg(mode).env("HZ3_LIMIT", "64M").env("HZ3_BACKGROUND", "0");
     command
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hz3_tools::{Group, wait_until};
 
-use crate::harness::{Link, command, preloaded, program, run};
+use crate::harness::{command, on_hz3, run};
 
 fn place(name: &str) -> PathBuf {
     let directory = format!("{}/metrics-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
@@ -19,7 +19,7 @@ fn place(name: &str) -> PathBuf {
 
 /// Starts a program that has then written its file and runs until it is dropped.
 fn start(path: &Path, mode: &str, period_ms: &str) -> Group {
-    let mut command = preloaded(program("metrics.c", Link::None));
+    let mut command = on_hz3("metrics.c");
     command.arg(path).arg(mode).env("HZ3_METRICS", path).env("HZ3_METRICS_MS", period_ms);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut running = Group::start(&mut command).expect("the program starts");
@@ -81,7 +81,7 @@ fn a_reclaimer_that_rests_has_written_what_it_did() {
 #[test]
 fn a_forked_child_writes_a_file_of_its_own_with_a_label() {
     let path = place("forks.prom");
-    let mut command = preloaded(program("metrics.c", Link::None));
+    let mut command = on_hz3("metrics.c");
     let outcome = run(command.arg(&path).arg("forks").env("HZ3_METRICS", &path));
     assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome}");
     let child = outcome.stdout.trim();
@@ -105,7 +105,7 @@ fn only_regular_files_are_replaced_and_one_line_says_why_not() {
         (Path::new("/dev/null"), "it is not a regular file"),
         (Path::new("/nonexistent/x.prom"), "its directory does not exist"),
     ] {
-        let mut command = preloaded(program("metrics.c", Link::None));
+        let mut command = on_hz3("metrics.c");
         command.args(["-", "fails"]).env("HZ3_METRICS", path).env("HZ3_METRICS_MS", "100");
         let outcome = run(command.env("HZ3_TICK", "1"));
         assert!(outcome.status.success(), "{outcome}");

@@ -1,11 +1,11 @@
 //! Misuse ends the program, with one line that names the address and the reason.
 
-use crate::harness::{Link, preloaded, program, run};
+use crate::harness::{on_hz3, run};
 
 /// Runs misuse.c with the argument `abuse`; the line must name the address and contain `reason`.
 #[track_caller]
 fn dies_of(abuse: &str, reason: &str) {
-    let outcome = run(preloaded(program("misuse.c", Link::None)).arg(abuse));
+    let outcome = run(on_hz3("misuse.c").arg(abuse));
     assert_eq!(outcome.signal(), Some(libc::SIGABRT), "{abuse}: {outcome}");
     let address = outcome.stdout.trim();
     assert!(address.starts_with("0x"), "{abuse}: {outcome}");
@@ -64,7 +64,7 @@ fn freeing_an_address_that_no_allocator_returns_is_detected() {
 /// SIGABRT may wait for threads that need the same locks.
 #[test]
 fn a_handler_of_sigabrt_may_wait_for_other_threads() {
-    let outcome = run(preloaded(program("misuse.c", Link::None)).arg("double-flushed"));
+    let outcome = run(on_hz3("misuse.c").arg("double-flushed"));
     assert_eq!(outcome.status.code(), Some(7), "{outcome}");
     assert!(outcome.stderr.starts_with("hz3: double free: 208 bytes"), "{outcome}");
 }
@@ -73,7 +73,7 @@ fn a_handler_of_sigabrt_may_wait_for_other_threads() {
 /// thread itself cannot run it.
 #[test]
 fn a_handler_of_sigabrt_runs_if_the_reclaimer_finds_the_fault() {
-    let outcome = run(preloaded(program("misuse.c", Link::None)).arg("double-stolen-leave"));
+    let outcome = run(on_hz3("misuse.c").arg("double-stolen-leave"));
     assert_eq!(outcome.status.code(), Some(7), "{outcome}");
     assert!(outcome.stderr.starts_with("hz3: double free"), "{outcome}");
     dies_of("double-stolen-stay", "double free");

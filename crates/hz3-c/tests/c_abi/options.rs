@@ -1,11 +1,11 @@
 //! An invalid option in the environment causes one line that names it, and nothing else.
 
-use crate::harness::{Link, command, preloaded, program, run, shared_library};
+use crate::harness::{Link, command, on_hz3, preloaded, program, run, shared_library};
 
 /// Asserts that the program works and that hz3 writes one line that contains all of `words`.
 #[track_caller]
 fn complains(variable: &str, value: &str, words: &[&str]) {
-    let mut command = preloaded(program("options.c", Link::None));
+    let mut command = on_hz3("options.c");
     let outcome = run(command.env(variable, value));
     assert!(outcome.status.success() && outcome.stdout == "ok\n", "{outcome}");
     assert_eq!(outcome.stderr.lines().count(), 1, "{variable}={value}: {outcome}");
@@ -83,13 +83,13 @@ fn valid_values_cause_no_message() {
         ("hz3_count", "anything"),
     ];
     for (name, value) in good {
-        run(preloaded(program("options.c", Link::None)).env(name, value)).expect_ok();
+        run(on_hz3("options.c").env(name, value)).expect_ok();
     }
 }
 
 #[test]
 fn each_invalid_option_causes_its_own_line() {
-    let mut command = preloaded(program("options.c", Link::None));
+    let mut command = on_hz3("options.c");
     let outcome =
         run(command.env("HZ3_COUNT", "no").env("HZ3_NONSENSE", "1").env("HZ3_SHARDS", "1"));
     assert!(outcome.status.success() && outcome.stdout == "ok\n", "{outcome}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{Link, preloaded, program, run};
+use crate::harness::{on_hz3, run};
 
 fn file(name: &str) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("hz3-profile-{}", std::process::id()));
@@ -26,14 +26,14 @@ fn holds(path: &PathBuf, texts: &[&str]) {
 #[test]
 fn a_profile_is_switched_and_written_beside_threads_forks_and_signals() {
     let path = file("switched");
-    run(preloaded(program("profile.c", Link::None)).arg(&path)).expect_ok();
+    run(on_hz3("profile.c").arg(&path)).expect_ok();
     holds(&path, &["inuse_space", "pinned_space", "lifetime", "libc.so"]);
 }
 
 #[test]
 fn the_environment_starts_a_profile_that_a_signal_and_the_exit_write() {
     let path = file("environment");
-    let mut command = preloaded(program("profile.c", Link::None));
+    let mut command = on_hz3("profile.c");
     command.arg(&path).arg("12").env("HZ3_PROFILE", &path);
     command.env("HZ3_PROFILE_RATE", "4K").env("HZ3_PROFILE_SIGNAL", "12");
     run(&mut command).expect_ok();
@@ -42,7 +42,7 @@ fn the_environment_starts_a_profile_that_a_signal_and_the_exit_write() {
 
 /// Runs a program that forks, and returns the numbers of both processes.
 fn forks(path: &str) -> [u32; 2] {
-    let mut command = preloaded(program("profile.c", Link::None));
+    let mut command = on_hz3("profile.c");
     command.arg(path).arg("fork").env("HZ3_PROFILE", path).env("HZ3_PROFILE_RATE", "4K");
     let outcome = run(&mut command);
     assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome}");
@@ -68,7 +68,7 @@ fn a_forked_child_does_not_overwrite_its_parents_profile() {
 
 #[test]
 fn live_blocks_are_listed_at_exit_on_request() {
-    let mut command = preloaded(program("options.c", Link::None));
+    let mut command = on_hz3("options.c");
     let outcome = run(command.env("HZ3_PROFILE_LEAKS", "1").env("HZ3_PROFILE_RATE", "1"));
     assert!(outcome.status.success(), "{outcome}");
     assert!(outcome.stderr.contains("hz3: live at exit: about "), "{outcome}");

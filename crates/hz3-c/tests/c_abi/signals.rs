@@ -1,10 +1,10 @@
 //! Signals that interrupt an allocation, and the small stacks of their handlers.
 
-use crate::harness::{Link, preloaded, program, run};
+use crate::harness::{on_hz3, run};
 
 #[test]
 fn timers_at_a_high_rate_do_not_disturb_allocations() {
-    run(&mut preloaded(program("signals.c", Link::None))).expect_ok();
+    run(&mut on_hz3("signals.c")).expect_ok();
 }
 
 /// A handler on an alternate stack of 8 KiB may allocate, as under glibc. With AVX-512 the kernel's
@@ -13,5 +13,5 @@ fn timers_at_a_high_rate_do_not_disturb_allocations() {
 fn calls_fit_into_the_stack_of_a_handler() {
     // Code that checks itself takes more.
     let limit = if cfg!(feature = "check") { "32768" } else { "4096" };
-    run(preloaded(program("stack_depth.c", Link::None)).arg(limit)).expect_ok();
+    run(on_hz3("stack_depth.c").arg(limit)).expect_ok();
 }

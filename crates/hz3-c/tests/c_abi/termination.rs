@@ -3,10 +3,10 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::harness::{Link, Outcome, preloaded, program, run};
+use crate::harness::{Outcome, on_hz3, run};
 
 fn reporting(case: &str) -> Command {
-    let mut command = preloaded(program("termination.c", Link::None));
+    let mut command = on_hz3("termination.c");
     command.arg(case).env("HZ3_STATS", "json");
     command
 }

@@ -1,9 +1,9 @@
 //! Threads that start and end.
 
-use crate::harness::{Link, preloaded, program, run};
+use crate::harness::{on_hz3, run};
 
 fn run_with(way: &str) {
-    run(preloaded(program("threads.c", Link::None)).arg(way)).expect_ok();
+    run(on_hz3("threads.c").arg(way)).expect_ok();
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_process_ends_with_its_last_thread_after_main() {
 
 #[test]
 fn no_call_is_a_cancellation_point() {
-    let mut command = preloaded(program("cancellation.c", Link::None));
+    let mut command = on_hz3("cancellation.c");
     let outcome = run(&mut command);
     assert!(outcome.status.success() && outcome.stdout == "ok\n", "{outcome}");
 }
