@@ -44,12 +44,7 @@ pub(crate) fn run(minutes: u32, seed: u64, only: Option<&str>, checked: bool) ->
     if policies.is_empty() {
         return Err(Failure::new(format!("there is no such policy; there are {POLICIES:?}")));
     }
-    let library = if checked {
-        shell::checked_library()?
-    } else {
-        shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
-        shell::target().join("release/libhz3.so")
-    };
+    let library = if checked { shell::checked_library()? } else { shell::library()? };
     let program = compile()?;
     let share = u64::from(minutes) * 60 / policies.len() as u64 / 2;
     let mut table = Vec::new();

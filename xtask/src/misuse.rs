@@ -60,9 +60,8 @@ struct Allocator {
 
 /// Runs all cases and writes the page. Fails when one of the allocators is not installed.
 pub(crate) fn run() -> Result {
-    shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
+    let hz3 = shell::library()?;
     let program = compile()?;
-    let hz3 = shell::target().join("release/libhz3.so");
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let mut allocators = vec![Allocator { name: "hz3", version, preload: Some(hz3) }];
     for (name, package, library) in OTHERS {

@@ -51,6 +51,12 @@ pub(crate) fn quick_release(command: &mut Command, directory: &str) {
         .env("CARGO_TARGET_DIR", target().join(directory));
 }
 
+/// Builds `libhz3.so` as it is shipped, and returns its path.
+pub(crate) fn library() -> Result<PathBuf> {
+    run(&mut cargo(&["build", "--release", "--package", "hz3-c"]))?;
+    Ok(target().join("release/libhz3.so"))
+}
+
 /// Builds `libhz3-check.so`, the library that checks itself, and returns its path.
 pub(crate) fn checked_library() -> Result<PathBuf> {
     let build = ["build", "--profile", "checked", "--package", "hz3-c", "--features", "check"];

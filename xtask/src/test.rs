@@ -150,7 +150,7 @@ fn build(suites: &[&Suite]) -> Result {
     };
     thread::scope(|scope| {
         scope.spawn(|| tests(&debug));
-        shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
+        shell::library()?;
         tests(&release);
         Ok(())
     })

@@ -8,7 +8,7 @@ mod head;
 mod measure;
 mod median;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hz3_programs::packages;
 use hz3_tools::load::{self, Meter};
@@ -22,7 +22,7 @@ use measure::{COLUMNS, Programs, Row, line};
 pub(crate) fn run(repetitions: u32, library: Option<&Path>, csv: Option<&Path>) -> Result {
     let subject = match library {
         Some(path) => std::fs::canonicalize(path)?,
-        None => built()?,
+        None => shell::library()?,
     };
     let tcmalloc = packages::find("tcmalloc")?.path();
     let programs = Programs::compile(&shell::target().join("cost"))?;
@@ -53,11 +53,6 @@ pub(crate) fn run(repetitions: u32, library: Option<&Path>, csv: Option<&Path>) 
     } else {
         Err(Failure::new(format!("missed: {}", missed.join("; "))))
     }
-}
-
-fn built() -> Result<PathBuf> {
-    shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
-    Ok(shell::target().join("release/libhz3.so"))
 }
 
 const METADATA_NAME: &str = "metadata of 1 GiB in 64-byte blocks";

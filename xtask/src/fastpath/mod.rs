@@ -10,7 +10,7 @@ mod golden;
 mod path;
 mod profile;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hz3_programs::packages;
 use hz3_tools::{Failure, Result};
@@ -29,7 +29,7 @@ const GOLDEN: &str = "crates/hz3-c/fastpath.golden.toml";
 
 /// Measures, prints a table, and compares with the golden file or (`bless`: the reason) adds to it.
 pub(crate) fn run(library: Option<&Path>, bless: Option<&str>) -> Result {
-    let subject = library.map_or_else(built, |path| Ok(path.to_owned()))?;
+    let subject = library.map_or_else(shell::library, |path| Ok(path.to_owned()))?;
     let Measured { figure, faults } = measure(&subject)?;
     if !faults.is_empty() {
         return Err(Failure::new(faults.join("\n")).during("on the hit path"));
@@ -57,11 +57,6 @@ pub(crate) fn run(library: Option<&Path>, bless: Option<&str>) -> Result {
 struct Measured {
     figure: Figure,
     faults: Vec<String>,
-}
-
-fn built() -> Result<PathBuf> {
-    shell::run(&mut shell::cargo(&["build", "--release", "--package", "hz3-c"]))?;
-    Ok(shell::target().join("release/libhz3.so"))
 }
 
 fn measure(subject: &Path) -> Result<Measured> {
