@@ -5,10 +5,9 @@
 //! Under `libhz3.so` a program's threads come and go, it forks, and its madvise fails at random
 //! (`crates/hz3-c/tests/c/attack.c`).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use hz3_programs::packages;
 use hz3_tools::{Failure, Result};
 
 use crate::shell;
@@ -45,7 +44,8 @@ pub(crate) fn run(minutes: u32, seed: u64, only: Option<&str>, checked: bool) ->
         return Err(Failure::new(format!("there is no such policy; there are {POLICIES:?}")));
     }
     let library = if checked { shell::checked_library()? } else { shell::library()? };
-    let program = compile()?;
+    let program = shell::target().join("release/attack");
+    shell::compile("crates/hz3-c/tests/c/attack.c", &["-O2", "-pthread"], &program)?;
     let share = u64::from(minutes) * 60 / policies.len() as u64 / 2;
     let mut table = Vec::new();
     for policy in policies {
@@ -103,14 +103,4 @@ fn process(
     }
     command.env("LD_PRELOAD", library);
     command
-}
-
-fn compile() -> Result<PathBuf> {
-    let program = shell::target().join("release/attack");
-    let mut compiler = shell::program(packages::find("gcc")?.path());
-    // Without -fno-builtin gcc may remove an allocation.
-    compiler.args(["-O2", "-fno-builtin", "-pthread", "-o"]).arg(&program);
-    compiler.arg(shell::root().join("crates/hz3-c/tests/c/attack.c"));
-    shell::run(&mut compiler)?;
-    Ok(program)
 }

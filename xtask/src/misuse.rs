@@ -15,6 +15,18 @@ use crate::shell;
 
 const PAGE: &str = "docs/misuse.md";
 const SOURCE: &str = "crates/hz3-c/tests/c/misuse.c";
+/// The operators of C++ are there on every allocator.
+const FLAGS: [&str; 9] = [
+    "-std=gnu11",
+    "-O1",
+    "-pthread",
+    "-w",
+    "-DANY_ALLOCATOR",
+    "-DDYNAMIC",
+    "-Icrates/hz3-c/include",
+    "-Wl,--no-as-needed",
+    "-lstdc++",
+];
 /// Seconds after which a process counts as hanging.
 const PATIENCE: &str = "20";
 /// Status of `timeout` when it had to kill.
@@ -61,7 +73,8 @@ struct Allocator {
 /// Runs all cases and writes the page. Fails when one of the allocators is not installed.
 pub(crate) fn run() -> Result {
     let hz3 = shell::library()?;
-    let program = compile()?;
+    let program = shell::target().join("misuse");
+    shell::compile(SOURCE, &FLAGS, &program)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let mut allocators = vec![Allocator { name: "hz3", version, preload: Some(hz3) }];
     for (name, package, library) in OTHERS {
@@ -71,27 +84,6 @@ pub(crate) fn run() -> Result {
     fs::write(shell::root().join(PAGE), page)?;
     println!("wrote {PAGE}");
     Ok(())
-}
-
-fn compile() -> Result<PathBuf> {
-    let program = shell::target().join("misuse");
-    let mut compiler = shell::program("gcc");
-    compiler
-        .args([
-            "-std=gnu11",
-            "-O1",
-            "-pthread",
-            "-fno-builtin",
-            "-DANY_ALLOCATOR",
-            "-DDYNAMIC",
-            "-w",
-        ])
-        .args(["-I", "crates/hz3-c/include", SOURCE, "-o"])
-        .arg(&program)
-        // The operators of C++ are there on every allocator.
-        .args(["-Wl,--no-as-needed", "-lstdc++"]);
-    shell::run(&mut compiler)?;
-    Ok(program)
 }
 
 fn installed(name: &'static str, package: &str, library: Option<&str>) -> Result<Allocator> {

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
+use hz3_programs::packages;
 use hz3_tools::{Failure, Result, line};
 pub(crate) use hz3_tools::{capture, succeeded};
 
@@ -68,6 +69,14 @@ pub(crate) fn checked_library() -> Result<PathBuf> {
     std::fs::copy(&built, &fresh)?;
     std::fs::rename(&fresh, &library)?;
     Ok(library)
+}
+
+/// Compiles a C program of the repository with gcc.
+pub(crate) fn compile(source: &str, flags: &[&str], program: &Path) -> Result {
+    let mut compiler = self::program(packages::find("gcc")?.path());
+    // Without -fno-builtin gcc may remove an allocation.
+    compiler.args(flags).args(["-fno-builtin", "-o"]).arg(program).arg(source);
+    capture(&mut compiler).map(drop)
 }
 
 /// Says what is run, runs it, fails when it fails.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use hz3_programs::packages;
 use hz3_tools::{Failure, Result};
 
 use super::median::median;
@@ -17,14 +16,8 @@ impl Programs {
     pub(super) fn compile(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         for name in ["slots", "threads", "idle", "metadata"] {
-            let source = shell::root().join("xtask/cost").join(name).with_extension("c");
-            let mut compiler = shell::program(packages::find("gcc")?.path());
-            // Without -fno-builtin gcc may remove an allocation.
-            compiler
-                .args(["-O2", "-fno-builtin", "-pthread", "-o"])
-                .arg(folder.join(name))
-                .arg(source);
-            shell::capture(&mut compiler)?;
+            let source = format!("xtask/cost/{name}.c");
+            shell::compile(&source, &["-O2", "-pthread"], &folder.join(name))?;
         }
         Ok(Self(folder.to_owned()))
     }

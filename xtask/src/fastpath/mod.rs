@@ -12,7 +12,6 @@ mod profile;
 
 use std::path::Path;
 
-use hz3_programs::packages;
 use hz3_tools::{Failure, Result};
 
 use crate::shell;
@@ -63,10 +62,7 @@ fn measure(subject: &Path) -> Result<Measured> {
     let folder = shell::target().join("fastpath");
     std::fs::create_dir_all(&folder)?;
     let program = folder.join("pair");
-    let source = shell::root().join("xtask/cost/pair.c");
-    let mut compiler = shell::program(packages::find("gcc")?.path());
-    // Without -fno-builtin gcc removes the pairs.
-    shell::capture(compiler.args(["-O1", "-fno-builtin", "-o"]).arg(&program).arg(source))?;
+    shell::compile("xtask/cost/pair.c", &["-O1"], &program)?;
     let symbols = path::Symbols::read(subject)?;
     let (mut figure, mut faults) = (Figure::default(), Vec::new());
     println!(
