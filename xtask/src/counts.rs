@@ -55,6 +55,13 @@ impl Counts {
     }
 }
 
+/// Returns the names of the tests that a command would run. The arguments of `command` end with
+/// those for the harness.
+pub(crate) fn names(command: &mut Command) -> Result<Vec<String>> {
+    let listed = shell::capture(command.args(["--list", "--format", "terse"]))?;
+    Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
 /// Runs a command that runs tests, and counts them.
 pub(crate) fn count(command: &mut Command) -> Result<(Counts, ExitStatus)> {
     let mut counts = Counts::default();

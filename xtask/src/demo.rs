@@ -3,7 +3,7 @@
 
 use hz3_tools::Result;
 
-use crate::shell;
+use crate::{setup, shell};
 
 /// The allocators that Debian 12 packages.
 const PEERS: [&str; 3] = ["libjemalloc2", "libtcmalloc-minimal4", "libmimalloc2.0"];
@@ -13,9 +13,7 @@ const PEERS: [&str; 3] = ["libjemalloc2", "libtcmalloc-minimal4", "libmimalloc2.
 pub(crate) fn run(with_peers: bool) -> Result {
     println!("Building hz3 takes a few minutes; the comparison then says how long it takes.");
     if with_peers {
-        let mut install = shell::program("apt-get");
-        install.args(["install", "-y", "-q"]).args(PEERS).env("DEBIAN_FRONTEND", "noninteractive");
-        shell::run(&mut install)?;
+        setup::apt(&[&["install", "-y", "-q"][..], &PEERS].concat())?;
     }
     for package in ["hz3-c", "hz3-lab"] {
         shell::run(&mut shell::cargo(&["build", "--release", "--package", package]))?;

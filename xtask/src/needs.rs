@@ -8,7 +8,7 @@ use std::process::Command;
 use hz3_programs::packages;
 use hz3_tools::{Failure, Result};
 
-use crate::shell;
+use crate::counts;
 
 /// Tests that need programs.
 struct Need {
@@ -53,8 +53,8 @@ const NEEDS: &[Need] = &[
 /// The tests of a package that cannot run here, with the packages of Debian that they lack.
 pub(crate) type Lacking = BTreeMap<String, Vec<String>>;
 
-/// Returns which tests of a package cannot run here; `list` is the command that lists all of them.
-pub(crate) fn lacking(package: &str, list: impl FnOnce() -> Command) -> Result<Lacking> {
+/// Returns which tests of a package cannot run here; `run` is the command that runs all of them.
+pub(crate) fn lacking(package: &str, run: impl FnOnce() -> Command) -> Result<Lacking> {
     let is_missing = |name: &&str| packages::find(name).is_err();
     let unmet: Vec<&Need> = NEEDS
         .iter()
@@ -63,17 +63,16 @@ pub(crate) fn lacking(package: &str, list: impl FnOnce() -> Command) -> Result<L
     if unmet.is_empty() {
         return Ok(Lacking::new());
     }
-    let listed = shell::capture(&mut list())?;
-    let tests: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let tests = counts::names(&mut run())?;
     let mut lacking = Lacking::new();
     for need in unmet {
-        let concerned: Vec<&&str> =
+        let concerned: Vec<&String> =
             tests.iter().filter(|test| test.starts_with(need.tests)).collect();
         if concerned.is_empty() {
             return Err(Failure::new(format!("{package} has no test {} (needs.rs)", need.tests)));
         }
         for test in concerned {
-            let packages = lacking.entry((*test).to_owned()).or_default();
+            let packages = lacking.entry(test.to_owned()).or_default();
             for tool in need.tools.iter().filter(|tool| is_missing(tool)) {
                 let package = package_of(tool);
                 if !packages.contains(&package) {
@@ -93,32 +92,21 @@ fn package_of(tool: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The sources of a package's tests.
-    fn sources(folder: &std::path::Path, text: &mut String, files: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sources(&path, text, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
-                text.push_str(&std::fs::read_to_string(path).unwrap());
-            }
-        }
-    }
+    use crate::check::source::Tree;
 
     #[test]
     fn every_need_names_tests_and_tools_that_exist() {
+        let tree = Tree::read().unwrap();
         for need in NEEDS {
-            let (mut text, mut files) = (String::new(), Vec::new());
-            let package = shell::root().join("crates").join(need.package);
-            for folder in ["src", "tests"] {
-                sources(&package.join(folder), &mut text, &mut files);
-            }
+            let folders = ["src", "tests"].map(|part| format!("crates/{}/{part}/", need.package));
+            let sources = || folders.iter().flat_map(|folder| tree.rust_below(folder));
             let (path, function) = need.tests.rsplit_once("::").unwrap_or(("", need.tests));
             let module = path.rsplit("::").next().unwrap_or_default();
-            assert!(module.is_empty() || files.contains(&module.to_owned()), "{}", need.tests);
-            assert!(text.contains(&format!("\nfn {function}")), "{}", need.tests);
+            let is_module = |file: &str| file.ends_with(&format!("/{module}.rs"));
+            let has_module = module.is_empty() || sources().any(|(file, ..)| is_module(file));
+            assert!(has_module, "{}", need.tests);
+            let function = format!("\nfn {function}");
+            assert!(sources().any(|(.., text)| text.contains(&function)), "{}", need.tests);
             for tool in need.tools {
                 assert!(packages::TOOLS.iter().any(|known| known.name == *tool), "{tool}");
             }
@@ -127,8 +115,9 @@ mod tests {
 
     #[test]
     fn every_program_that_the_real_programs_run_is_needed_by_them() {
-        let (mut text, mut files) = (String::new(), Vec::new());
-        sources(&shell::root().join("crates/hz3-programs/tests"), &mut text, &mut files);
+        let tree = Tree::read().unwrap();
+        let tests = tree.rust_below("crates/hz3-programs/tests/");
+        let text: String = tests.map(|(.., text)| text).collect();
         let asked = text.split("run(\"").chain(text.split("find(\"")).skip(1);
         for name in asked.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name) {
             let known = packages::TOOLS.iter().any(|tool| tool.name == name);

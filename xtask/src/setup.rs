@@ -65,7 +65,8 @@ pub(crate) fn debian() -> Result {
     Err(Failure::new(format!("installed, but their files are not there: {}", still.join(" "))))
 }
 
-fn apt(arguments: &[&str]) -> Result {
+/// Runs apt-get, which asks no questions.
+pub(crate) fn apt(arguments: &[&str]) -> Result {
     let mut command = shell::program("apt-get");
     shell::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }

@@ -79,6 +79,14 @@ pub(crate) fn compile(source: &str, flags: &[&str], program: &Path) -> Result {
     capture(&mut compiler).map(drop)
 }
 
+/// Makes `directory` exist and hold nothing.
+pub(crate) fn empty(directory: &Path) -> Result {
+    if directory.exists() {
+        std::fs::remove_dir_all(directory)?;
+    }
+    Ok(std::fs::create_dir_all(directory)?)
+}
+
 /// Says what is run, runs it, fails when it fails.
 pub(crate) fn run(command: &mut Command) -> Result {
     announce(command);

@@ -60,9 +60,7 @@ fn without_compiler() -> Result {
         return Err(Failure::new(format!("crate hz3 depends on {guilty}, which compiles C")));
     }
     let folder = shell::target().join("no-compiler");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
+    shell::empty(&folder)?;
     let bin = folder.join("bin");
     fs::create_dir_all(&bin)?;
     let shim = bin.join("cc");

@@ -75,7 +75,7 @@ impl Suite {
     fn lacking(&self) -> Result<Lacking> {
         needs::lacking(self.package, || {
             let mut command = self.command();
-            command.args(["--", "--list", "--format", "terse"]);
+            command.arg("--");
             command
         })
     }

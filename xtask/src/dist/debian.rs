@@ -75,7 +75,7 @@ pub(super) fn packages(
     let mut made = Vec::new();
     for package in &PACKAGES {
         let root = scratch.join(package.name);
-        super::empty(&root)?;
+        shell::empty(&root)?;
         for file in files.iter().filter(|file| owner(file) == Some(package.name)) {
             taken += 1;
             copy(&tree.join(file), &root.join(place(file, triplet, package.name)))?;

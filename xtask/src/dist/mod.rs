@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &DistArgs) -> Result {
         let platform = Platform::named(name)?;
         let built = build::build(platform)?;
         let stage = shell::target().join("dist-stage").join(platform.triple);
-        empty(&stage)?;
+        shell::empty(&stage)?;
         let name = format!("hz3-{}-{}", build::VERSION, platform.triple);
         layout::lay_out(platform, &built, &stage.join(&name))?;
         made.push(archive::pack(&stage, &name, &out)?);
@@ -104,14 +104,5 @@ pub(crate) fn install(arguments: &InstallArgs) -> Result {
     if plain {
         println!("run ldconfig once, so that programs linked with -lhz3 find the library");
     }
-    Ok(())
-}
-
-/// Makes `directory` exist and hold nothing.
-fn empty(directory: &Path) -> Result {
-    if directory.exists() {
-        fs::remove_dir_all(directory)?;
-    }
-    fs::create_dir_all(directory)?;
     Ok(())
 }

@@ -17,9 +17,9 @@ pub(super) fn same_elsewhere(targets: &[String], deb: bool, made: &[PathBuf]) ->
         ));
     }
     let clone = shell::target().join("dist-verify/a-directory-with-a-longer-name");
-    super::empty(&clone)?;
+    shell::empty(&clone)?;
     let out = clone.with_file_name("packages");
-    super::empty(&out)?;
+    shell::empty(&out)?;
     shell::run(shell::program("git").args(["clone", "--quiet", "."]).arg(&clone))?;
     let mut command = shell::cargo(&["xtask", "dist", "--out"]);
     // A build directory of its own, and of another name.
@@ -55,7 +55,7 @@ mod tests {
     fn one_byte_makes_a_difference() {
         let folder = shell::target().join("verify-test");
         let other = folder.join("other");
-        super::super::empty(&other).unwrap();
+        shell::empty(&other).unwrap();
         let files = [folder.join("one"), folder.join("two")];
         for (file, there) in files.iter().zip(["same", "othes"]) {
             fs::write(file, if there == "same" { "same" } else { "other" }).unwrap();

@@ -7,7 +7,7 @@ use std::thread;
 use hz3_tools::{Failure, Result};
 
 use super::cargo;
-use crate::{counts, setup, shell};
+use crate::{counts, setup};
 
 /// Parts of the tests for each of Miri's processes: several, as some tests take a hundred times as
 /// long as others, and few, as the start of each takes seconds.
@@ -48,9 +48,8 @@ pub(crate) fn miri(extent: Extent, tree_borrows: bool, filter: Option<&str>) -> 
         command.args(words).env("MIRIFLAGS", &flags);
         command
     };
-    let listed = shell::capture(harness(&["--list", "--format", "terse"]).args(filter))?;
-    let all = listed.lines().filter_map(|line| line.strip_suffix(": test"));
-    let tests: Vec<&str> = all.filter(|test| extent.includes(test)).collect();
+    let mut tests = counts::names(harness(&[]).args(filter))?;
+    tests.retain(|test| extent.includes(test));
     if extent == Extent::Short {
         println!("{} of the tests; without --short Miri runs all", tests.len());
     }
@@ -65,7 +64,7 @@ pub(crate) fn miri(extent: Extent, tree_borrows: bool, filter: Option<&str>) -> 
                 return Ok(done);
             }
             // Dealt out in turn: tests of one module take about the same time.
-            let names: Vec<&str> = tests.iter().copied().skip(part).step_by(parts).collect();
+            let names = tests.iter().skip(part).step_by(parts);
             let words = ["--exact", "-Zunstable-options", "--report-time"];
             let counts = counts::some(harness(&words).args(names))?;
             // A test that is ignored under Miri gives the reason in its source.
