@@ -23,6 +23,7 @@
 
 pub mod input;
 pub mod packages;
+mod place;
 mod port;
 mod preload;
 mod process;

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use hz3_tools::{Failure, Group, Result, Signal, wait_until};
 
-use crate::Site;
+use crate::place::Place;
 
 /// No program here needs a tenth of this, even on a busy machine: reaching it means a hang.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// A program about to be started in a [`Site`].
+/// A program about to be started in a [`Site`](crate::Site).
 #[derive(Debug)]
 pub struct Run<'site> {
-    site: &'site Site,
+    place: &'site Place,
     command: Command,
     name: String,
     logs: PathBuf,
@@ -42,8 +42,8 @@ impl Output {
 }
 
 impl<'site> Run<'site> {
-    pub(crate) fn new(site: &'site Site, command: Command, name: String, logs: PathBuf) -> Self {
-        Self { site, command, name, logs }
+    pub(crate) fn new(place: &'site Place, command: Command, name: String, logs: PathBuf) -> Self {
+        Self { place, command, name, logs }
     }
 
     /// Adds one argument.
@@ -72,7 +72,7 @@ impl<'site> Run<'site> {
     /// # Errors
     /// When the file can't be opened.
     pub fn stdin(mut self, file: &str) -> Result<Self> {
-        self.command.stdin(File::open(self.site.path(file))?);
+        self.command.stdin(File::open(self.place.directory().join(file))?);
         Ok(self)
     }
 
@@ -95,14 +95,14 @@ impl<'site> Run<'site> {
         self.command.stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
         let group = Group::start(&mut self.command)
             .map_err(|error| Failure::from(error).during(&self.name))?;
-        Ok(Process { site: self.site, group, name: self.name, stdout, stderr })
+        Ok(Process { place: self.place, group, name: self.name, stdout, stderr })
     }
 }
 
 /// A running program. Dropped before its end, it is killed with all that it started.
 #[derive(Debug)]
 pub struct Process<'site> {
-    site: &'site Site,
+    place: &'site Place,
     group: Group,
     name: String,
     stdout: PathBuf,
@@ -148,7 +148,7 @@ impl Process<'_> {
     /// # Errors
     /// When the program fails, hangs, or complains in a line that begins with `hz3:`.
     pub fn finish(mut self) -> Result<Output> {
-        let Some(status) = self.group.wait(DEADLINE, |id| self.site.note_mapping(id))? else {
+        let Some(status) = self.group.wait(DEADLINE, |id| self.place.note_mapping(id))? else {
             return Err(self.complaint(&format!("still running after {DEADLINE:?}")));
         };
         if !status.success() {
@@ -162,7 +162,7 @@ impl Process<'_> {
     }
 
     fn poll(&mut self) -> Result<Option<ExitStatus>> {
-        self.site.note_mapping(self.group.id());
+        self.place.note_mapping(self.group.id());
         Ok(self.group.poll()?)
     }
 
@@ -172,7 +172,7 @@ impl Process<'_> {
         Failure::new(format!(
             "{} [{}]: {what}\n--- end of stdout\n{}\n--- end of stderr\n{}",
             self.name,
-            self.site.allocator(),
+            self.place.allocator(),
             tail(&self.stdout),
             tail(&self.stderr),
         ))

@@ -6,17 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
+use crate::place::Place;
 use crate::preload::serving_processes;
 use crate::{Failure, Preload, Result, Run, packages};
 
 /// Where one run happens. Both runs of a comparison see the same path.
 #[derive(Debug)]
 pub struct Site {
-    work: PathBuf,
+    place: Place,
     logs: PathBuf,
-    preload: Option<&'static Preload>,
     started: Cell<u32>,
-    mapped: Cell<bool>,
 }
 
 /// Runs `work` on the system's allocator and on the library under test; what it returns must be
@@ -63,13 +62,11 @@ impl Site {
             fs::remove_dir_all(&home)?;
         }
         let site = Self {
-            work: home.join("work"),
+            place: Place::new(home.join("work"), preload),
             logs: home.join("logs"),
-            preload,
             started: Cell::new(0),
-            mapped: Cell::new(false),
         };
-        fs::create_dir_all(&site.work)?;
+        fs::create_dir_all(site.place.directory())?;
         fs::create_dir_all(&site.logs)?;
         let result = work(&site)
             .map_err(|failure| failure.during(&format!("{name} (kept: {})", home.display())))?;
@@ -79,7 +76,7 @@ impl Site {
 
     /// Returns the path of a file in the working directory.
     pub fn path(&self, file: &str) -> PathBuf {
-        self.work.join(file)
+        self.place.directory().join(file)
     }
 
     /// Writes an input file, with the directories above it.
@@ -112,41 +109,25 @@ impl Site {
 
     /// Returns any program, to be run here: in the working directory, with a clean environment.
     pub fn run_path(&self, program: &Path) -> Run<'_> {
+        let directory = self.place.directory();
         let mut command = Command::new(program);
         command
-            .current_dir(&self.work)
+            .current_dir(directory)
             .stdin(Stdio::null())
             .env_clear()
             .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
-            .env("HOME", &self.work)
-            .env("TMPDIR", &self.work)
+            .env("HOME", directory)
+            .env("TMPDIR", directory)
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC");
-        if let Some(preload) = self.preload {
+        if let Some(preload) = self.place.preload() {
             command.env("LD_PRELOAD", preload.library());
             command.envs(preload.statistics_variable(&self.statistics()));
         }
         let number = self.started.replace(self.started.get() + 1);
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let logs = self.logs.join(format!("{number:03}-{name}"));
-        Run::new(self, command, name, logs)
-    }
-
-    /// Returns which allocator runs here, for messages.
-    pub(crate) fn allocator(&self) -> String {
-        self.preload.map_or_else(
-            || "on the system's allocator".into(),
-            |preload| format!("on {}", preload.library().display()),
-        )
-    }
-
-    /// Remembers when a process of this site is seen with the library in its address space.
-    pub(crate) fn note_mapping(&self, pid: u32) {
-        if let Some(preload) = self.preload
-            && !self.mapped.get()
-        {
-            self.mapped.set(preload.is_mapped_in(pid));
-        }
+        Run::new(&self.place, command, name, logs)
     }
 
     /// Fails unless the process has the library in its address space now (if this site has one).
@@ -154,7 +135,7 @@ impl Site {
     /// # Errors
     /// When the library is not there.
     pub fn prove_mapped(&self, pid: u32) -> Result {
-        match self.preload {
+        match self.place.preload() {
             Some(preload) if !preload.is_mapped_in(pid) => Err(Failure::new(format!(
                 "{} is not in the address space of process {pid}",
                 preload.library().display()
@@ -171,7 +152,7 @@ impl Site {
     fn prove_served(&self, preload: &Preload, processes: usize) -> Result {
         if !preload.reports() {
             // Seen by sampling: enough for a library that is only a stand-in.
-            return if self.mapped.get() {
+            return if self.place.was_mapped() {
                 Ok(())
             } else {
                 Err(Failure::new("no process was seen with the library in its address space"))

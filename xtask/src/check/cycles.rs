@@ -34,10 +34,6 @@ const ACCEPTED: &[(&[&str], &str)] = &[
         ],
         "`Reclaim` holds the state of its parts, and the parts are methods of `Reclaim`",
     ),
-    (
-        &["crates/hz3-programs/src/process.rs", "crates/hz3-programs/src/site.rs"],
-        "a site starts its programs, and a program finds its files in its site",
-    ),
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
