@@ -12,22 +12,23 @@
 //! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |
 //! | `driver`, `reclaimer_turn` | here | the reclaimer's thread |
 //! | `collect`, `tick`, `release_for_system` | here | reclaim on request |
-//! | `refusals`, `take_first_refusal`, `may_ask`, `note_asked` | `exhaustion` | the memory limit |
+//! | `refusals`, `take_first_refusal`, `may_ask`, `note_asked` | `retry` | the memory limit |
 //! | `start_profile`, `stop_profile`, `profile` | `sampling` | the heap profile |
 //! | `reconfigure`, `reconfigure_limit`, `set_limit` | here | options that change later |
 //! | `stats`, `slow_figures`, `observe`, `write_experiment_lines` | `statistics` | reports |
 //! | `acquire_all`, `release_all`, `abandon_other_threads` | here | fork |
 //!
-//! When memory is exhausted, `exhaustion` empties caches and tries once more.
+//! When memory is exhausted, `retry` empties caches and tries once more.
 
 mod exhaustion;
 mod large;
 mod resize;
+mod retry;
 mod sampling;
 pub(crate) mod statistics;
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 use crate::cache::below::Below;
@@ -46,11 +47,18 @@ use crate::segment::Segments;
 use crate::transfer::Transfers;
 
 use exhaustion::Exhaustion;
-use large::{Fresh, LargeCounts};
 
 /// The address is not one that hz3 manages. The call has changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign;
+
+/// Events of blocks that do not come from slabs, except those that a cache counts.
+#[derive(Debug, Default)]
+struct LargeCounts {
+    large_allocs: AtomicU64,
+    large_frees: AtomicU64,
+    huge_allocs: AtomicU64,
+}
 
 /// One heap over one operating system.
 #[derive(Debug)]
@@ -169,7 +177,7 @@ impl<O: Os> Heap<O> {
     /// The front is the calling thread's.
     pub(crate) unsafe fn allocate(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
         if size > MAX_SMALL {
-            return self.allocate_large(front, size, MIN_ALIGN).map(|(block, _)| block);
+            return self.allocate_large(front, size, MIN_ALIGN);
         }
         // SAFETY: the caller's promise.
         unsafe { self.allocate_small(front, SizeClass::of_size(size), size, MIN_ALIGN) }
@@ -222,7 +230,7 @@ impl<O: Os> Heap<O> {
     ) -> Option<NonNull<u8>> {
         if size > MAX_SMALL {
             let front = Front::Cache(cache);
-            return self.allocate_large(front, size, MIN_ALIGN).map(|(block, _)| block);
+            return self.allocate_large(front, size, MIN_ALIGN);
         }
         let class = SizeClass::of_size(size);
         if self.profile.is_on() {
@@ -287,7 +295,7 @@ impl<O: Os> Heap<O> {
         match SizeClass::of_layout(size, align) {
             // SAFETY: the caller's promise.
             Some(class) => unsafe { self.allocate_small(front, class, size, align) },
-            None => self.allocate_large(front, size.max(1), align).map(|(block, _)| block),
+            None => self.allocate_large(front, size.max(1), align),
         }
     }
 
@@ -308,13 +316,7 @@ impl<O: Os> Heap<O> {
             unsafe { block.write_bytes(0, size) };
             return Some(block);
         }
-        let (block, fresh) = self.allocate_large(front, size.max(1), align)?;
-        match fresh {
-            Fresh::Zero => {}
-            Fresh::Large(block) => self.segments.zero_large(block),
-            Fresh::Used(block) => self.segments.zero_used(block, size.max(1)),
-        }
-        Some(block)
+        self.allocate_large_zeroed(front, size.max(1), align)
     }
 
     /// Frees a block after `hot::free` failed.

@@ -4,21 +4,14 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::Heap;
+use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, Pages, Run};
 use crate::cache::{Counts, Front, ThreadCache};
 use crate::os::Os;
 use crate::segment::large::{LargeBlock, NotABlock};
 
-/// Events of blocks that do not come from slabs, except those that a cache counts.
-#[derive(Debug, Default)]
-pub(super) struct LargeCounts {
-    pub(super) large_allocs: AtomicU64,
-    pub(super) large_frees: AtomicU64,
-    pub(super) huge_allocs: AtomicU64,
-}
-
 /// The contents of a fresh block.
-pub(super) enum Fresh {
+enum Fresh {
     /// Every byte is zero.
     Zero,
     /// A run, in which only clean pages are zero.
@@ -32,19 +25,36 @@ fn count(counter: &AtomicU64) {
 }
 
 impl<O: Os> Heap<O> {
-    /// Allocates a run of pages, or a mapping of its own if the arena has no room. Also returns
-    /// what is known of its contents.
+    /// Allocates a run of pages, or a mapping of its own if the arena has no room.
     pub(super) fn allocate_large(
         &self,
         front: Front<'_>,
         size: usize,
         align: usize,
-    ) -> Option<(NonNull<u8>, Fresh)> {
-        let found = self.find_large(front, size, align)?;
-        self.note_large(front, found.0, size);
-        Some(found)
+    ) -> Option<NonNull<u8>> {
+        let (block, _) = self.find_large(front, size, align)?;
+        self.note_large(front, block, size);
+        Some(block)
     }
 
+    /// As [`Heap::allocate_large`], and the block reads as zero. Clean pages are not written.
+    pub(super) fn allocate_large_zeroed(
+        &self,
+        front: Front<'_>,
+        size: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        let (block, fresh) = self.find_large(front, size, align)?;
+        self.note_large(front, block, size);
+        match fresh {
+            Fresh::Zero => {}
+            Fresh::Large(block) => self.segments.zero_large(block),
+            Fresh::Used(block) => self.segments.zero_used(block, size),
+        }
+        Some(block)
+    }
+
+    /// Returns a block with what is known of its contents.
     fn find_large(
         &self,
         front: Front<'_>,
@@ -102,7 +112,7 @@ impl<O: Os> Heap<O> {
         Some(self.segments.register_again(run))
     }
 
-    pub(super) fn try_large(&self, size: usize, align: usize) -> Option<(NonNull<u8>, Fresh)> {
+    fn try_large(&self, size: usize, align: usize) -> Option<(NonNull<u8>, Fresh)> {
         if let Some(block) = self.segments.allocate_large(size, align) {
             count(&self.counts.large_allocs);
             return Some((block.start, Fresh::Large(block)));
@@ -114,6 +124,15 @@ impl<O: Os> Heap<O> {
         let block = self.segments.allocate_long(size, align)?;
         count(&self.counts.large_allocs);
         Some((block.start, Fresh::Large(block)))
+    }
+
+    /// Gives a small block a run or a mapping of its own, if no slab of its class can be made.
+    #[cold]
+    pub(super) fn allocate_without_slab(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        // An aligned request comes with a class whose blocks all have the alignment.
+        let bytes = class.block_bytes();
+        let align = 1 << bytes.trailing_zeros();
+        self.try_large(bytes, align).map(|(block, _)| block)
     }
 
     /// Frees the large block at `offset`, which the program no longer uses.
