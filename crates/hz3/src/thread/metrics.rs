@@ -5,13 +5,13 @@
 //! rests. The text goes to a second file in the same directory, which then takes the first one's
 //! name, so that a reader sees a whole text. Nothing here allocates or takes a lock.
 
-use core::ffi::{CStr, c_int};
+use core::ffi::c_int;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::{GLOBAL, file, process, report};
 use crate::base::fixed_buffer::FixedBuffer;
-use crate::options::{Config, ProcessPath, write_bytes};
+use crate::options::{Config, ProcessPath};
 
 /// Milliseconds between two writes; 0 if no file is configured.
 static PERIOD_MS: AtomicU32 = AtomicU32::new(0);
@@ -55,7 +55,8 @@ pub(super) fn write(fill: impl FnOnce(&mut Sink, Option<u32>)) {
     if let Err(reason) = replace_whole(&path, fill)
         && !HAS_COMPLAINED.swap(true, Ordering::Relaxed)
     {
-        complain(path.as_c_str(), reason);
+        let rest = "; wrote nothing, will try again";
+        report::complain("HZ3_METRICS", path.as_c_str(), reason, rest);
     }
 }
 
@@ -74,16 +75,6 @@ fn replace_whole(
     written.and_then(|()| report::rename(beside.as_c_str(), path.as_c_str())).inspect_err(|_| {
         file::unlink(beside.as_c_str());
     })
-}
-
-#[cold]
-fn complain(path: &CStr, reason: &str) {
-    let mut line = FixedBuffer::<512>::new();
-    // Writing to a `FixedBuffer` never fails.
-    let _ = line.write_str("hz3: HZ3_METRICS=");
-    let _ = write_bytes(&mut line, path.to_bytes());
-    let _ = writeln!(line, ": {reason}; expected a regular file; wrote nothing, will try again");
-    line.print();
 }
 
 /// The file, which takes the text a part at a time.

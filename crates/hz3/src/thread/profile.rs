@@ -10,7 +10,7 @@ use core::fmt::Write;
 use super::{existing_heap, file, heap, maps, process, report, shut, signal};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
-use crate::options::{Config, ControlError, ProcessPath, ReportPath, write_bytes};
+use crate::options::{Config, ControlError, ProcessPath, ReportPath};
 use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::profiler::pprof::sample_type::{INUSE_OBJECTS, INUSE_SPACE};
@@ -187,12 +187,7 @@ fn write_or_complain(heap: &Heap<Linux>, path: &CStr) {
         Err(ProfileError::File(reason)) => reason,
         Err(ProfileError::Unavailable) => "no memory for the profile",
     };
-    let mut line = FixedBuffer::<512>::new();
-    // Writing to a `FixedBuffer` never fails.
-    let _ = line.write_str("hz3: HZ3_PROFILE=");
-    let _ = write_bytes(&mut line, path.to_bytes());
-    let _ = writeln!(line, ": {reason}; expected a regular file; wrote no profile");
-    line.print();
+    report::complain("HZ3_PROFILE", path, reason, "; wrote no profile");
 }
 
 /// Writes what the configuration asks for at exit.

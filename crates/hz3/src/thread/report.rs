@@ -33,7 +33,8 @@ pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
     match report {
         Report::File(path) => {
             if let Err(reason) = append(path.as_c_str(), line.as_bytes()) {
-                complain(path.as_c_str(), reason);
+                let rest = " to append to; wrote nothing";
+                complain("HZ3_STATS", path.as_c_str(), reason, rest);
             }
         }
         _ => line.print(),
@@ -125,13 +126,15 @@ fn last_error() -> &'static str {
     }
 }
 
+/// Says on stderr why the file that an option names was not written. The line ends with
+/// "expected a regular file" and `rest`.
 #[cold]
-fn complain(path: &CStr, reason: &str) {
+pub(super) fn complain(option: &str, path: &CStr, reason: &str, rest: &str) {
     let mut line = FixedBuffer::<512>::new();
     // Writing to a `FixedBuffer` never fails.
-    let _ = line.write_str("hz3: HZ3_STATS=");
+    let _ = write!(line, "hz3: {option}=");
     let _ = write_bytes(&mut line, path.to_bytes());
-    let _ = writeln!(line, ": {reason}; expected a regular file to append to; wrote nothing");
+    let _ = writeln!(line, ": {reason}; expected a regular file{rest}");
     line.print();
 }
 
