@@ -348,30 +348,31 @@ fn free_emergency(block: *mut u8) -> Result<(), Foreign> {
 
 /// Allocates a block at a multiple of `align`, a power of two; returns NULL on exhaustion.
 pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
-    if shut::is_shut() {
-        return shut::aligned(align, size);
-    }
-    let Some(heap) = heap() else { return core::ptr::null_mut() };
-    let (front, refusals) = (front(heap), heap.refusals());
-    count(true);
     // SAFETY: the front is this thread's.
-    let allocate = || unsafe { heap.allocate_aligned(front, align, size) };
-    let block = limit::or_again(allocate(), heap, size, refusals, allocate);
-    reclaimer::poll(heap);
-    address(block)
+    aligned_by(align, size, |heap, front| unsafe { heap.allocate_aligned(front, align, size) })
 }
 
 /// Allocates as [`aligned`] does; the block reads as zero.
 pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
+    // SAFETY: the front is this thread's.
+    aligned_by(align, size, |heap, front| unsafe { heap.allocate_zeroed(front, align, size) })
+}
+
+/// Allocates by a function of the heap, which gets the front of this thread.
+#[inline]
+fn aligned_by(
+    align: usize,
+    size: usize,
+    allocate: impl Fn(&Heap<Linux>, Front<'static>) -> Option<NonNull<u8>>,
+) -> *mut u8 {
     if shut::is_shut() {
         return shut::aligned(align, size);
     }
     let Some(heap) = heap() else { return core::ptr::null_mut() };
     let (front, refusals) = (front(heap), heap.refusals());
     count(true);
-    // SAFETY: the front is this thread's.
-    let allocate = || unsafe { heap.allocate_zeroed(front, align, size) };
-    let block = limit::or_again(allocate(), heap, size, refusals, allocate);
+    let attempt = || allocate(heap, front);
+    let block = limit::or_again(attempt(), heap, size, refusals, attempt);
     reclaimer::poll(heap);
     address(block)
 }
