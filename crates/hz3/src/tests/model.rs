@@ -20,7 +20,7 @@ const CASES: u32 = if cfg!(miri) { 1 } else { 120 };
 const STEPS: usize = if cfg!(miri) { 24 } else { 400 };
 /// Under failures, the whole heap is validated once in so many steps, because that takes Miri
 /// seconds.
-pub(super) const VALIDATED: usize = if cfg!(miri) { 6 } else { 1 };
+const VALIDATED: usize = if cfg!(miri) { 6 } else { 1 };
 const THREADS: usize = 3;
 const ARENA_SEGMENTS: usize = if cfg!(miri) { 6 } else { 8 };
 const ARENA: usize = ARENA_SEGMENTS * SEGMENT_BYTES;
@@ -123,6 +123,25 @@ fn run_on_fake(ops: &[Op], page_size: usize) {
     world.end();
 }
 
+/// Runs the steps to their end. Before each `period`-th one, the system is told to refuse one call;
+/// `failures` says in turn which one of the next calls.
+pub(super) fn run_amid_failures(heap: &Heap<Fake>, ops: &[Op], period: usize, failures: &[usize]) {
+    let mut world = World::new(heap, THREADS);
+    world.may_fail = true;
+    let mut failures = failures.iter().cycle();
+    for (step, op) in ops.iter().enumerate() {
+        if step.is_multiple_of(period) {
+            heap.os().fail_call(*failures.next().unwrap_or(&1));
+        }
+        world.perform(op);
+        if step.is_multiple_of(VALIDATED) {
+            world.validate();
+        }
+    }
+    heap.os().exhaust(false);
+    world.end();
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -142,20 +161,7 @@ proptest! {
         failures in vec(1..24usize, 1..STEPS / 4),
     ) {
         let heap = heap_over(Fake::new(4096, 2, FAKE_LIMIT), ARENA);
-        let mut world = World::new(&heap, THREADS);
-        world.may_fail = true;
-        let mut failures = failures.into_iter().cycle();
-        for (step, op) in ops.iter().enumerate() {
-            if step % 2 == 0 {
-                heap.os().fail_call(failures.next().unwrap_or(1));
-            }
-            world.perform(op);
-            if step.is_multiple_of(VALIDATED) {
-                world.validate();
-            }
-        }
-        heap.os().exhaust(false);
-        world.end();
+        run_amid_failures(&heap, &ops, 2, &failures);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::vec::Vec;
 
-use super::model::{VALIDATED, config, op};
+use super::model::{config, op, run_amid_failures};
 use super::program::{Program, contents, fill};
-use super::world::{World, heap_with};
+use super::stress::skip_under_miri;
+use super::world::heap_with;
 use crate::base::units::SEGMENT_BYTES;
 use crate::cache::Front;
 use crate::heap::Heap;
@@ -59,20 +60,7 @@ proptest! {
         for policy in POLICIES {
             let config = Config::new().policy(policy).limits(AT_ONCE);
             let heap = heap_with(Fake::new(4096, 2, 64 * SEGMENT_BYTES), ARENA, &config);
-            let mut world = World::new(&heap, 3);
-            world.may_fail = true;
-            let mut failures = failures.iter().cycle();
-            for (step, op) in ops.iter().enumerate() {
-                if step % 3 == 0 {
-                    heap.os().fail_call(*failures.next().unwrap_or(&1));
-                }
-                world.perform(op);
-                if step.is_multiple_of(VALIDATED) {
-                    world.validate();
-                }
-            }
-            heap.os().exhaust(false);
-            world.end();
+            run_amid_failures(&heap, &ops, 3, &failures);
         }
     }
 }
@@ -107,11 +95,6 @@ impl Fixture {
 
 /// Large blocks of 16 pages, of which a test frees some.
 const RUN: usize = 16 * 4096;
-
-fn skip_under_miri() -> bool {
-    // Miri has no mprotect.
-    cfg!(miri)
-}
 
 #[test]
 fn the_scan_purges_ranges_within_its_budget_and_passes_over_short_ones() {

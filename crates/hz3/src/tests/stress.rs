@@ -21,7 +21,7 @@ use crate::os::linux::Linux;
 const SHORT: Length = Length::Turns(if cfg!(tsan) { 5 } else { 20 });
 
 /// Miri has neither mprotect nor membarrier; the loom model covers the protocol.
-fn skip_under_miri() -> bool {
+pub(super) fn skip_under_miri() -> bool {
     cfg!(miri)
 }
 
