@@ -11,6 +11,20 @@ pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32};
 /// Holds the address of a block, in a thread's cache or in a batch.
 pub(crate) type Slot = AtomicPtr<u8>;
 
+/// Makes slots that hold these addresses, for tests.
+#[cfg(test)]
+pub(crate) fn slots(addresses: impl IntoIterator<Item = usize>) -> std::vec::Vec<Slot> {
+    let slot = |address| Slot::new(core::ptr::without_provenance_mut(address));
+    addresses.into_iter().map(slot).collect()
+}
+
+/// Returns the addresses that slots hold, for tests.
+#[cfg(test)]
+pub(crate) fn addresses(slots: &[Slot]) -> std::vec::Vec<usize> {
+    let relaxed = core::sync::atomic::Ordering::Relaxed;
+    slots.iter().map(|slot| slot.load(relaxed).addr()).collect()
+}
+
 /// Orders earlier stores of this thread before its later loads: the cheap half of an asymmetric
 /// fence, whose other half is a process-wide barrier.
 ///

@@ -97,18 +97,14 @@ fn sort<const BUCKETS: usize>(part: &[Slot]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_SHIFT, LONG_PART, MAX_SORTED, Ordering, SizeClass, Slot, group};
+    use super::{CHUNK_SHIFT, LONG_PART, MAX_SORTED, SizeClass, Slot, group};
+    use crate::base::sync::{addresses, slots};
     use std::vec::Vec;
 
     /// Makes a batch of `len` blocks that lie in `chunks` chunks in turn.
     fn batch(len: usize, chunks: usize) -> Vec<Slot> {
         let address = |block: usize| ((1000 + block % chunks) << CHUNK_SHIFT) | (block * 16);
-        let slot = |block| Slot::new(core::ptr::without_provenance_mut(address(block)));
-        (0..len).map(slot).collect()
-    }
-
-    fn addresses(batch: &[Slot]) -> Vec<usize> {
-        batch.iter().map(|slot| slot.load(Ordering::Relaxed).addr()).collect()
+        slots((0..len).map(address))
     }
 
     /// Counts the blocks that lie in another chunk than the one before.

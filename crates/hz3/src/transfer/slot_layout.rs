@@ -142,16 +142,7 @@ fn copy(from: &[Slot], to: &[Slot]) {
 mod tests {
     use super::{CLASSES, NonNull, SLOTS, STRIPE, Slot, WaitingSlots, max_waiting};
     use crate::base::size_class::SizeClass;
-    use core::sync::atomic::Ordering;
-    use std::vec::Vec;
-
-    fn slots_with(numbers: impl Iterator<Item = usize>) -> Vec<Slot> {
-        numbers.map(|n| Slot::new(core::ptr::without_provenance_mut(n))).collect()
-    }
-
-    fn numbers(slots: &[Slot]) -> Vec<usize> {
-        slots.iter().map(|slot| slot.load(Ordering::Relaxed).addr()).collect()
-    }
+    use crate::base::sync::{addresses, slots};
 
     /// Returns a function from a class to its slots in a shard.
     fn slots_in<'a>(shard: &'a [Slot]) -> impl Fn(SizeClass) -> WaitingSlots<'a> {
@@ -163,13 +154,13 @@ mod tests {
 
     #[test]
     fn no_two_classes_share_a_slot_and_none_is_unused() {
-        let shard = slots_with(std::iter::repeat_n(0, SLOTS));
+        let shard = slots(std::iter::repeat_n(0, SLOTS));
         let slots_of = slots_in(&shard);
         let mut is_taken = std::vec![false; SLOTS];
         for class in SizeClass::all() {
-            let slots = slots_of(class);
+            let waiting = slots_of(class);
             for number in 0..max_waiting(class.index()) {
-                let slot = slots.range(number, 1).start;
+                let slot = waiting.range(number, 1).start;
                 assert!(!is_taken[slot], "slot {number} of {class:?}");
                 is_taken[slot] = true;
             }
@@ -180,21 +171,21 @@ mod tests {
     #[test]
     fn a_shift_moves_slots_down_across_stripes() {
         let class = SizeClass::of_size(16);
-        let shard = slots_with(std::iter::repeat_n(0, SLOTS));
-        let slots = slots_in(&shard)(class);
+        let shard = slots(std::iter::repeat_n(0, SLOTS));
+        let waiting = slots_in(&shard)(class);
         for (count, len) in [(1, 2), (1, 500), (STRIPE, 512), (STRIPE + 3, 5 * STRIPE), (300, 512)]
         {
-            slots.write(0, &slots_with(0..len));
-            slots.shift(count, len);
-            let out = slots_with(0..len - count);
-            slots.read(0, &out);
-            assert!(numbers(&out).into_iter().eq(count..len), "{len} by {count}");
+            waiting.write(0, &slots(0..len));
+            waiting.shift(count, len);
+            let out = slots(0..len - count);
+            waiting.read(0, &out);
+            assert!(addresses(&out).into_iter().eq(count..len), "{len} by {count}");
         }
     }
 
     #[test]
     fn the_first_stripes_of_all_classes_are_contiguous() {
-        let shard = slots_with(std::iter::repeat_n(0, SLOTS));
+        let shard = slots(std::iter::repeat_n(0, SLOTS));
         let slots_of = slots_in(&shard);
         let end = |class| slots_of(class).range(0, STRIPE).end;
         assert_eq!(SizeClass::all().map(end).max(), Some((CLASSES - 1) * STRIPE));
