@@ -83,5 +83,7 @@ fn put_back<O: Os>(owned: &mut Owned<'_, O>, class: SizeClass, count: usize) -> 
     // SAFETY: this thread is the owner and holds the lock, and does not push meanwhile.
     let slots = unsafe { batch.slots() };
     owned.below.put(class, slots);
+    // SAFETY: this thread is the owner and holds the lock; `put` wrote to the slots.
+    unsafe { owned.cache.stack(class).reload_newest() };
     to_u64(slots.len())
 }

@@ -135,6 +135,10 @@ impl<'a, O: Os> Owned<'a, O> {
         // SAFETY: this thread is the owner and holds the lock, and does not push meanwhile.
         let slots = unsafe { batch.slots() };
         self.below.flush(class, slots);
+        // The flush may have written other blocks to the slots, so the newest has moved. A forked
+        // child would take it for the block of an interrupted pop.
+        // SAFETY: this thread is the owner, or there is none, and the lock is held.
+        unsafe { self.cache.stack(class).reload_newest() };
         Counts::count(&self.cache.counts.flushes);
     }
 }

@@ -51,9 +51,11 @@
 //! **I-2.** In a stack, `floor <= base <= top <= limit`. Slots from `base` to `top` hold blocks and
 //! belong to the owner. Those from `top` to `limit` are room, those below `base` are dead. `base`,
 //! `gate`, `floor` and `limit` change only under the cache's lock. `gate` equals `base` or is the
-//! highest address. Two slots of padding precede every array. While there are blocks, `newest` is
-//! the slot below `top`. A sentinel's stack has no slots: `base` and `gate` are the highest address
-//! and `limit` the lowest. There are three transient exceptions:
+//! highest address. Two slots of padding precede every array. `newest` is the slot below `top`, also
+//! of an empty stack: a forked child tells by it whether a pop was interrupted. A sentinel's stack
+//! has no slots: `base` and `gate` are the highest address and `limit` the lowest. There are four
+//! transient exceptions:
+//! * While the owner moves its blocks, the ends are those of a sentinel's stack.
 //! * After a lost pop `top` is one too low until `undo_pop`.
 //! * Between `claim` and `settle` `base` is at the old top, so every pop loses.
 //! * While the slow path is armed, `limit` is a former `top`, or the floor until the first free of
@@ -292,7 +294,8 @@ impl Stack {
         let top = self.top.load(Ordering::Relaxed).wrapping_add(1);
         // Two failed pops with one undo would leave `top` too low: pushes would write to another
         // array.
-        debug_assert!(top.addr() >= self.base.load(Ordering::Relaxed).addr(), "two pops, one undo");
+        let base = self.base.load(Ordering::Relaxed);
+        debug_assert!(top.addr() >= base.addr() || base == SEALED, "two pops, one undo");
         // Release pairs with the acquire load of `top` in `settle`, as in `pop`.
         self.top.store(top, Ordering::Release);
     }
@@ -301,10 +304,17 @@ impl Stack {
     ///
     /// # Safety
     /// The caller is the owner and holds the lock, or there is no owner.
-    unsafe fn reload_newest(&self) {
-        let top = self.top.load(Ordering::Relaxed);
-        // SAFETY: I-2: below `top` there are slots or the padding.
-        self.newest.set(unsafe { read_as_owner(top.wrapping_sub(1)) });
+    pub(super) unsafe fn reload_newest(&self) {
+        loop {
+            let top = self.top.load(Ordering::Relaxed);
+            // SAFETY: I-2: below `top` there are slots or the padding.
+            self.newest.set(unsafe { read_as_owner(top.wrapping_sub(1)) });
+            light_fence();
+            // A signal handler of the owner may have popped or pushed in between.
+            if self.top.load(Ordering::Relaxed) == top {
+                return;
+            }
+        }
     }
 
     /// Returns the number of blocks: exact for the owner, a hint for other threads.
@@ -338,9 +348,15 @@ impl Stack {
     }
 
     /// Owner, under the lock: takes the `count` oldest blocks out, or all if there are fewer.
-    pub(crate) fn take_oldest(&self, count: usize) -> Batch {
+    ///
+    /// A caller that writes to the slots of the batch then calls [`Stack::reload_newest`].
+    pub(super) fn take_oldest(&self, count: usize) -> Batch {
         let start = self.base.load(Ordering::Relaxed);
-        let count = count.min(self.len());
+        // A signal handler of the owner may pop and push at any time. Once `base` is at `top` its
+        // pops lose, so the blocks that are counted stay.
+        self.set_base(self.top.load(Ordering::Relaxed));
+        light_fence();
+        let count = count.min(distance(start, self.top.load(Ordering::Relaxed)));
         self.set_base(start.wrapping_add(count));
         Batch { start, count }
     }

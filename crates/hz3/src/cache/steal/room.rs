@@ -4,7 +4,8 @@ use core::sync::atomic::Ordering;
 
 #[cfg(not(loom))]
 use super::read_as_owner;
-use super::{PADDING, Slot, Stack, distance};
+use super::{PADDING, SEALED, Slot, Stack, distance};
+use crate::base::sync::light_fence;
 
 impl Stack {
     /// Returns how many blocks fit below `limit`; fewer than granted while the slow path is armed.
@@ -117,13 +118,24 @@ impl Stack {
     /// owner and holds the lock, and no batch is in use.
     unsafe fn move_blocks(&self, target: *mut Slot) {
         let base = self.base.load(Ordering::Relaxed);
-        let count = self.len();
         if base != target {
+            // A signal handler of the owner may pop and push at any time: meanwhile both fail.
+            let gate = self.gate.load(Ordering::Relaxed);
+            let limit = self.limit.load(Ordering::Relaxed);
+            self.gate.store(SEALED, Ordering::Relaxed);
+            self.base.store(SEALED, Ordering::Relaxed);
+            self.limit.store(core::ptr::null_mut(), Ordering::Relaxed);
+            light_fence();
+            let count = distance(base, self.top.load(Ordering::Relaxed));
             // SAFETY: I-2: `count` slots from `base` exist and hold the blocks; the caller promises
             // room for as many at the target, and keeps thieves out by the lock.
             unsafe { core::ptr::copy(base, target, count) };
-            self.set_base(target);
             self.top.store(target.wrapping_add(count), Ordering::Relaxed);
+            light_fence();
+            self.base.store(target, Ordering::Relaxed);
+            let gate = if gate == SEALED { SEALED } else { target };
+            self.gate.store(gate, Ordering::Relaxed);
+            self.limit.store(limit, Ordering::Relaxed);
         }
         // SAFETY: the caller is the owner and holds the lock.
         unsafe { self.reload_newest() };
@@ -227,9 +239,20 @@ mod tests {
                     model.clear();
                 }
                 _ => {
-                    let count = model.len() / 2;
-                    let _taken = stack.take_oldest(count);
+                    let at = usize::try_from(random >> 33).expect("small");
+                    let count = at % (model.len() + 1);
+                    let batch = stack.take_oldest(count);
                     free.extend(model.drain(..count));
+                    // SAFETY: the test is the only thread.
+                    let slots = unsafe { batch.slots() };
+                    // As a flush that sorts its batch.
+                    for (low, high) in (0..count / 2).zip((0..count).rev()) {
+                        let lower = slots[low].load(Ordering::Relaxed);
+                        slots[low].store(slots[high].load(Ordering::Relaxed), Ordering::Relaxed);
+                        slots[high].store(lower, Ordering::Relaxed);
+                    }
+                    // SAFETY: as above.
+                    unsafe { stack.reload_newest() };
                 }
             }
             expect(&stack, &model);
