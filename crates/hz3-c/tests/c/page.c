@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -219,6 +220,8 @@ int main(void)
     char to[80];
     snprintf(to, sizeof to, "profile_to=%s", path);
     CHECK(command(pid, at, 98, to, 0) == 1, "a profile that ended is not written");
+    struct stat file = {0};
+    CHECK(stat(path, &file) == 0 && (file.st_mode & 0777) == 0600, "mode %o", file.st_mode);
     CHECK(unlink(path) == 0, "no %s", path);
     CHECK(command(pid, at, 99, "profile_to=here", 0) == 3, "a relative path");
     CHECK(command(pid, at, 100, "profile_to=/nonexistent/x", 0) == 3, "no directory");

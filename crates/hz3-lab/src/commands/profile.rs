@@ -6,7 +6,6 @@ use crate::profile::{self, Kind, Live, Named, Sum, Sums};
 use crate::{files, text};
 use comfy_table::CellAlignment;
 use std::fmt::Write;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Prints the functions, and draws the flame graph.
@@ -26,12 +25,16 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<u8> {
     }
     let live = pid.map(Live::take).transpose()?;
     let root = live.as_ref().map_or(Path::new("/"), Live::root);
-    let file = live.as_ref().map_or(args.source.as_path(), Live::file);
-    if let Some(save) = &args.save {
-        let profile = fs::read(file).map_err(|e| Failure::io("read the profile", e))?;
-        files::write(save, &profile)?;
+    if let (Some(save), Some(live)) = (&args.save, &live) {
+        files::write(save, live.bytes())?;
     }
-    let profile = Named::read(file, root)?;
+    let profile = match &live {
+        Some(live) => {
+            let name = format!("the profile of process {}", args.source.display());
+            Named::parse(live.bytes(), &name, root)?
+        }
+        None => Named::read(&args.source, root)?,
+    };
     let kind = profile.kind(args.sample.as_deref())?;
     let base = args.base.as_deref().map(|base| Named::read(base, root)).transpose()?;
     let name = profile.kinds[kind].name.as_str();

@@ -5,6 +5,7 @@ use crate::failure::{Failure, Result};
 use crate::files;
 use flate2::read::MultiGzDecoder;
 use prost::Message;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
@@ -15,11 +16,14 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How the text forms begin that jemalloc, gperftools and Go's `debug=1` write.
 const TEXT_FORMS: [&[u8]; 3] = [b"heap profile:", b"heap_v2/", b"--- "];
 
-/// Reads the profile, gzipped or plain.
+/// Reads the profile in a file, gzipped or plain.
 pub(super) fn read(path: &Path) -> Result<Profile> {
-    let name = path.display();
-    let bytes =
-        unpacked(files::read(path)?).map_err(|e| Failure::io(format!("unpack {name}"), e))?;
+    parse(&files::read(path)?, &path.display().to_string())
+}
+
+/// Reads a profile, gzipped or plain. Failures call it `name`.
+pub(super) fn parse(bytes: &[u8], name: &str) -> Result<Profile> {
+    let bytes = unpacked(bytes).map_err(|e| Failure::io(format!("unpack {name}"), e))?;
     if TEXT_FORMS.iter().any(|form| bytes.starts_with(form)) {
         return Err(Failure::new(format!("{name} is a profile in a text form"))
             .with_remedy("`jeprof` or `pprof -proto` read it"));
@@ -27,21 +31,21 @@ pub(super) fn read(path: &Path) -> Result<Profile> {
     let foreign = |why: String| {
         Failure::new(format!("{name} is not a pprof file, or only a part of one: {why}"))
     };
-    let profile = Profile::decode(bytes.as_slice()).map_err(|e| foreign(e.to_string()))?;
+    let profile = Profile::decode(&*bytes).map_err(|e| foreign(e.to_string()))?;
     check(&profile).map_err(|why| foreign(why.to_owned()))?;
     Ok(profile)
 }
 
-fn unpacked(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
+fn unpacked(bytes: &[u8]) -> std::io::Result<Cow<'_, [u8]>> {
     if !bytes.starts_with(&GZIP) {
-        return Ok(bytes);
+        return Ok(bytes.into());
     }
     let mut plain = Vec::new();
-    MultiGzDecoder::new(bytes.as_slice()).take(MAX_BYTES + 1).read_to_end(&mut plain)?;
+    MultiGzDecoder::new(bytes).take(MAX_BYTES + 1).read_to_end(&mut plain)?;
     if plain.len() as u64 > MAX_BYTES {
         return Err(std::io::Error::other("more than 1 GiB"));
     }
-    Ok(plain)
+    Ok(plain.into())
 }
 
 /// Checks what the other modules rely on: every number names something that exists.

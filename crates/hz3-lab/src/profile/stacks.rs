@@ -38,10 +38,18 @@ pub(crate) struct Named {
 impl Named {
     /// Reads a profile and looks its addresses up, in the program's files below `root`.
     pub(crate) fn read(path: &Path, root: &Path) -> Result<Self> {
-        let profile = file::read(path)?;
-        let prune = Prune::of(&profile)
-            .map_err(|e| Failure::new(format!("{}: the frames to drop: {e}", path.display())))?;
-        Ok(Self::of(&profile, prune.as_ref(), root))
+        Self::pruned(&file::read(path)?, &path.display().to_string(), root)
+    }
+
+    /// Names the functions of a profile as [`Self::read`] does. Failures call it `name`.
+    pub(crate) fn parse(bytes: &[u8], name: &str, root: &Path) -> Result<Self> {
+        Self::pruned(&file::parse(bytes, name)?, name, root)
+    }
+
+    fn pruned(profile: &Profile, name: &str, root: &Path) -> Result<Self> {
+        let prune = Prune::of(profile)
+            .map_err(|e| Failure::new(format!("{name}: the frames to drop: {e}")))?;
+        Ok(Self::of(profile, prune.as_ref(), root))
     }
 
     fn of(profile: &Profile, prune: Option<&Prune>, root: &Path) -> Self {

@@ -41,12 +41,12 @@ pub(super) fn each_line(path: &CStr, mut take: impl FnMut(&[u8])) {
 }
 
 fn open(path: &CStr) -> Option<c_int> {
-    open_with(path, libc::O_RDONLY | libc::O_CLOEXEC)
+    open_with(path, libc::O_RDONLY | libc::O_CLOEXEC, 0)
 }
 
-/// Opens a file; a created file gets mode 0644. Sets `errno` on failure.
-pub(super) fn open_with(path: &CStr, flags: c_int) -> Option<c_int> {
-    let (directory, mode) = (libc::AT_FDCWD, 0o644);
+/// Opens a file; a created file gets the mode, less the process's mask. Sets `errno` on failure.
+pub(super) fn open_with(path: &CStr, flags: c_int, mode: libc::mode_t) -> Option<c_int> {
+    let directory = libc::AT_FDCWD;
     // SAFETY: the path is a terminated string.
     let file = unsafe { libc::syscall(libc::SYS_openat, directory, path.as_ptr(), flags, mode) };
     c_int::try_from(file).ok().filter(|&file| file >= 0)

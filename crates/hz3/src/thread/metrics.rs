@@ -67,7 +67,7 @@ fn replace_whole(
     // A rename would replace a device or a FIFO too.
     report::check_replaceable(path.as_c_str())?;
     let beside = path.beside(process::id());
-    let written = report::replace(beside.as_c_str(), |file| {
+    let written = report::replace(beside.as_c_str(), report::FOR_ALL, |file| {
         let mut sink = Sink { file, has_failed: false, buffer: FixedBuffer::new() };
         fill(&mut sink, path.is_of_one_process().then(process::id));
         sink.end()

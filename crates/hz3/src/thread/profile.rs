@@ -15,6 +15,7 @@ use crate::os::Os;
 use crate::os::linux::Linux;
 use crate::profiler::pprof::sample_type::{INUSE_OBJECTS, INUSE_SPACE};
 use crate::profiler::snapshot::Snapshot;
+use report::{FOR_ALL, PRIVATE};
 
 /// Why no profile was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +91,19 @@ pub(super) fn command(heap: &Heap<Linux>, value: &[u8]) -> Result<(), ControlErr
         }
         b"write" => {
             let path = configured_path().ok_or(ControlError::Unavailable)?;
-            write_from(heap, path.as_c_str()).map_err(|_| ControlError::Unavailable)
+            write_from(heap, path.as_c_str(), FOR_ALL).map_err(|_| ControlError::Unavailable)
         }
         _ => Err(ControlError::BadValue),
     }
 }
 
-/// Writes the profile of a running process to the file at an absolute path.
+/// Writes the profile of a running process to the file at an absolute path. A new file is for the
+/// process's user alone, because `hz3 profile` has it written to a directory of all users.
 #[cold]
 pub(super) fn write_to(heap: &Heap<Linux>, path: &[u8]) -> Result<(), ControlError> {
     let path = core::str::from_utf8(path).ok().and_then(ReportPath::new);
     let path = path.ok_or(ControlError::BadValue)?;
-    write_from(heap, path.as_c_str()).map_err(|error| match error {
+    write_from(heap, path.as_c_str(), PRIVATE).map_err(|error| match error {
         ProfileError::Unavailable => ControlError::Unavailable,
         ProfileError::File(_) => ControlError::BadValue,
     })
@@ -126,12 +128,12 @@ fn configured_path() -> Option<ProcessPath> {
 /// Writes the profile to a file; see [`crate::profile::write_pprof`].
 pub(crate) fn write(path: &CStr) -> Result<(), ProfileError> {
     let heap = existing_heap().filter(|_| !shut::is_shut()).ok_or(ProfileError::Unavailable)?;
-    write_from(heap, path)
+    write_from(heap, path, FOR_ALL)
 }
 
-fn write_from(heap: &Heap<Linux>, path: &CStr) -> Result<(), ProfileError> {
+fn write_from(heap: &Heap<Linux>, path: &CStr, mode: libc::mode_t) -> Result<(), ProfileError> {
     let mut snapshot = heap.profile_snapshot().ok_or(ProfileError::Unavailable)?;
-    let written = report::replace(path, |file| {
+    let written = report::replace(path, mode, |file| {
         let mut sink = |bytes: &[u8]| file::write_all(file, bytes);
         snapshot.write(&mut sink, file::unix_time_ns(), maps::add_mappings)
     });
@@ -182,7 +184,7 @@ pub(super) fn write_at_limit(heap: &Heap<Linux>) {
 }
 
 fn write_or_complain(heap: &Heap<Linux>, path: &CStr) {
-    let reason = match write_from(heap, path) {
+    let reason = match write_from(heap, path, FOR_ALL) {
         Ok(()) => return,
         Err(ProfileError::File(reason)) => reason,
         Err(ProfileError::Unavailable) => "no memory for the profile",

@@ -14,6 +14,9 @@ use crate::stats::Stats;
 
 /// The most bytes of a report.
 const REPORT_BYTES: usize = 4096;
+/// Modes of new files: readable for all users, or for the process's user alone.
+pub(super) const FOR_ALL: libc::mode_t = 0o644;
+pub(super) const PRIVATE: libc::mode_t = 0o600;
 
 /// Writes the statistics where the option says; a text report also has the lines of an experiment.
 pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
@@ -43,17 +46,23 @@ pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
 
 /// Appends the text to a regular file, in one write, so that lines of two processes do not mix.
 fn append(path: &CStr, text: &[u8]) -> Result<(), &'static str> {
-    with_regular_file(path, libc::O_APPEND, |file| match usize::try_from(file::write(file, text)) {
-        Ok(written) if written == text.len() => Ok(()),
-        Ok(_) => Err("it takes only a part of the text"),
-        Err(_) => Err(last_error()),
+    with_regular_file(path, libc::O_APPEND, FOR_ALL, |file| {
+        match usize::try_from(file::write(file, text)) {
+            Ok(written) if written == text.len() => Ok(()),
+            Ok(_) => Err("it takes only a part of the text"),
+            Err(_) => Err(last_error()),
+        }
     })
 }
 
-/// Replaces the contents of a regular file, which is created if necessary. `write` returns false on
-/// an error, which `errno` names.
-pub(super) fn replace(path: &CStr, write: impl FnOnce(c_int) -> bool) -> Result<(), &'static str> {
-    with_regular_file(path, 0, |file| {
+/// Replaces the contents of a regular file, which is created with the mode if necessary. `write`
+/// returns false on an error, which `errno` names.
+pub(super) fn replace(
+    path: &CStr,
+    mode: libc::mode_t,
+    write: impl FnOnce(c_int) -> bool,
+) -> Result<(), &'static str> {
+    with_regular_file(path, 0, mode, |file| {
         if file::truncate(file) && write(file) { Ok(()) } else { Err(last_error()) }
     })
 }
@@ -83,6 +92,7 @@ pub(super) fn check_replaceable(path: &CStr) -> Result<(), &'static str> {
 fn with_regular_file(
     path: &CStr,
     flags: c_int,
+    mode: libc::mode_t,
     write: impl FnOnce(c_int) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
     // Without blocking: a FIFO without a reader must not keep the process from ending.
@@ -93,7 +103,7 @@ fn with_regular_file(
         | libc::O_NOFOLLOW
         | libc::O_NONBLOCK
         | libc::O_NOCTTY;
-    let Some(file) = file::open_with(path, flags) else { return Err(last_error()) };
+    let Some(file) = file::open_with(path, flags, mode) else { return Err(last_error()) };
     let result = check_regular(file).and_then(|()| write(file));
     file::close(file);
     result
