@@ -233,15 +233,24 @@ impl Linux {
     #[cold]
     unsafe fn first_purge(span: Span) -> Result<(), Refused> {
         let probe = span.start.as_ptr();
-        // SAFETY: the range is committed and the caller's, who expects its contents to vanish.
+        // SAFETY: the range is committed and the caller's.
+        let content = unsafe { probe.read_volatile() };
+        // SAFETY: as above, and the caller expects its contents to vanish.
         unsafe { probe.write_volatile(1) };
         // SAFETY: as above.
-        unsafe { Self::advise(span, libc::MADV_DONTNEED)? };
+        let advised = unsafe { Self::advise(span, libc::MADV_DONTNEED) };
         // SAFETY: the range is still committed and the caller's.
-        let is_empty = unsafe { probe.read_volatile() } == 0;
-        let found = if is_empty { EMPTIES } else { DOES_NOTHING };
-        PURGE_EFFECT.store(found, Ordering::Relaxed);
-        if is_empty { Ok(()) } else { Err(Refused) }
+        if advised.is_ok() && unsafe { probe.read_volatile() } == 0 {
+            PURGE_EFFECT.store(EMPTIES, Ordering::Relaxed);
+            return Ok(());
+        }
+        // The page may be a clean one, which must read as zero although the purge failed.
+        // SAFETY: as above.
+        unsafe { probe.write_volatile(content) };
+        if advised.is_ok() {
+            PURGE_EFFECT.store(DOES_NOTHING, Ordering::Relaxed);
+        }
+        Err(Refused)
     }
 
     fn membarrier(command: c_int) -> bool {
