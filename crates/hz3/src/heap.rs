@@ -330,10 +330,8 @@ impl<O: Os> Heap<O> {
         };
         let class = self.segments.class_at(offset);
         if class == SizeClass::NONE {
-            if self.free_large(front, offset).is_err() {
-                fatal("free of an address that is no block, or free already", block.addr());
-            }
-            return Ok(());
+            // Pages that the arena skipped belong to other mappings, which may be huge blocks.
+            return self.free_large(front, offset).or_else(|_| self.free_outside(front, block));
         }
         if let Err(reason) = Central::check_in_use(&self.segments, class, offset) {
             central::refuse(reason, class, block.addr());
@@ -354,7 +352,7 @@ impl<O: Os> Heap<O> {
         Ok(())
     }
 
-    /// Frees a block at an address outside the arena's committed pages.
+    /// Frees a block that is no part of the arena.
     fn free_outside(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
         if block.is_null() || self.free_guarded(front, block) {
             return Ok(());
@@ -363,6 +361,9 @@ impl<O: Os> Heap<O> {
         self.profile.leave_huge(self.os(), block.addr());
         if self.segments.free_huge(block.addr()) {
             return Ok(());
+        }
+        if self.segments.arena().offset_of(block.addr()).is_some() {
+            fatal("free of an address that is no block, or free already", block.addr());
         }
         if self.segments.arena().contains(block.addr()) {
             fatal("free of an address that was never handed out", block.addr());

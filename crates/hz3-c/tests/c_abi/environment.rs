@@ -57,3 +57,10 @@ fn zeroed_memory_is_zero_where_purges_do_nothing_or_are_refused() {
         run(on_hz3("purge_ignored.c").arg(error.to_string())).expect_ok();
     }
 }
+
+#[test]
+fn a_huge_block_in_pages_that_the_arena_skips_is_resized_and_freed() {
+    for how in [None, Some("cut"), Some("move")] {
+        run(on_hz3("skipped.c").args(how)).expect_ok();
+    }
+}

@@ -25,32 +25,40 @@ enum BlockKind {
 }
 
 impl<O: Os> Heap<O> {
-    fn kind_of(&self, address: usize) -> BlockKind {
-        let Some(offset) = self.segments.arena().offset_of(address) else {
-            match self.profile().guards().size_at(address) {
-                Ok(Some(bytes)) => return BlockKind::Guarded(bytes),
-                Err(Noted) => return BlockKind::Misused,
-                Ok(None) => {}
-            }
-            if let Some(bytes) = self.segments.huge_at(address) {
-                return BlockKind::Huge(bytes);
-            }
-            if self.segments.arena().contains(address) {
-                fatal("not a block: no memory was ever handed out there", address);
-            }
-            if self.segments.is_in_huge(address) {
-                fatal("not a block: inside one", address);
-            }
-            return BlockKind::Foreign;
-        };
+    /// Returns the kind of the block of the arena that starts at `address` or, in a slab, contains
+    /// it.
+    fn kind_in_arena(&self, address: usize) -> Option<BlockKind> {
+        let offset = self.segments.arena().offset_of(address)?;
         let class = self.segments.class_at(offset);
         if class != SizeClass::NONE {
-            return BlockKind::Small(class);
+            return Some(BlockKind::Small(class));
         }
-        match self.segments.large_at(offset) {
-            Ok(run) => BlockKind::Large(run),
-            Err(_) => fatal("not a block: inside one, or already free", address),
+        self.segments.large_at(offset).ok().map(BlockKind::Large)
+    }
+
+    fn kind_of(&self, address: usize) -> BlockKind {
+        if let Some(kind) = self.kind_in_arena(address) {
+            return kind;
         }
+        match self.profile().guards().size_at(address) {
+            Ok(Some(bytes)) => return BlockKind::Guarded(bytes),
+            Err(Noted) => return BlockKind::Misused,
+            Ok(None) => {}
+        }
+        // A huge block may lie in pages that the arena skipped.
+        if let Some(bytes) = self.segments.huge_at(address) {
+            return BlockKind::Huge(bytes);
+        }
+        if self.segments.arena().offset_of(address).is_some() {
+            fatal("not a block: inside one, or already free", address);
+        }
+        if self.segments.arena().contains(address) {
+            fatal("not a block: no memory was ever handed out there", address);
+        }
+        if self.segments.is_in_huge(address) {
+            fatal("not a block: inside one", address);
+        }
+        BlockKind::Foreign
     }
 
     /// Returns how many bytes the block at `address` holds; `None` for a foreign address.
@@ -68,28 +76,38 @@ impl<O: Os> Heap<O> {
     /// if it is free. Any address is allowed.
     pub(crate) fn utilization(&self, address: usize) -> Option<Utilization> {
         let alone = |block_bytes| Utilization { block_bytes, blocks: 1, used: 1 };
-        let Some(offset) = self.segments.arena().offset_of(address) else {
-            let guarded = self.profile().guards().live_size(address);
-            return guarded.or_else(|| self.segments.huge_at(address)).map(alone);
-        };
-        if self.segments.class_at(offset) != SizeClass::NONE {
-            return Central::utilization(&self.segments, offset);
+        match self.kind_in_arena(address) {
+            Some(BlockKind::Small(_)) => {
+                let offset = self.segments.arena().offset_of(address)?;
+                Central::utilization(&self.segments, offset)
+            }
+            Some(BlockKind::Large(run)) => Some(alone(run.pages.bytes())),
+            _ => {
+                let guarded = self.profile().guards().live_size(address);
+                guarded.or_else(|| self.segments.huge_at(address)).map(alone)
+            }
         }
-        self.segments.large_at(offset).ok().map(|run| alone(run.pages.bytes()))
     }
 
-    /// As [`Heap::usable_size`], for a call that must not wait for a lock. Returns 0 for an address
-    /// outside the arena while another thread uses the table of huge blocks.
+    /// As [`Heap::usable_size`], for a call that must not wait for a lock.
+    /// Returns 0 for an address of no block of the arena while another thread uses the table of
+    /// huge blocks.
     pub(crate) fn size_without_waiting(&self, address: usize) -> Option<usize> {
-        if self.segments.arena().contains(address) {
-            return self.usable_size(address);
+        match self.kind_in_arena(address) {
+            Some(BlockKind::Small(class)) => return Some(class.block_bytes()),
+            Some(BlockKind::Large(run)) => return Some(run.pages.bytes()),
+            _ => {}
         }
         if let Some(bytes) = self.profile().guards().size_in_place(address) {
             return Some(bytes);
         }
-        self.segments
-            .try_huge_at(address)
-            .unwrap_or_else(|_| fatal("not a block: inside one", address))
+        match self.segments.try_huge_at(address) {
+            Ok(None) if self.segments.arena().contains(address) => {
+                fatal("not a block: inside one, already free, or never handed out", address)
+            }
+            Ok(found) => found,
+            Err(_) => fatal("not a block: inside one", address),
+        }
     }
 
     /// Changes the size of a block, which may move. Returns `Ok(None)` if there is no memory; the

@@ -162,7 +162,9 @@ impl<O: Os> Heap<O> {
         let mut frames = [0; FRAMES];
         let stack = self.profile.stack(&mut frames);
         let address = block.addr().get();
-        let large = self.segments.arena().offset_of(address);
+        let offset = self.segments.arena().offset_of(address);
+        // A huge block may lie in pages that the arena skipped.
+        let large = offset.filter(|&offset| self.segments.large_at(offset).is_ok());
         let sample = Sample { size, twin: 0, is_huge: large.is_none() };
         let Some(number) = self.profile.enter(self.os(), address, sample, stack) else { return };
         if let Some(offset) = large {
