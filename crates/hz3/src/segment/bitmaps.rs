@@ -175,13 +175,22 @@ impl Tables {
         }
     }
 
-    /// Returns how many free dirty pages of a segment are old; a hint without the lock.
-    pub(super) fn old_pages(&self, segment: usize) -> u32 {
-        let meta = self.segment(segment);
-        let old = |(word, old): (usize, &AtomicU64)| {
-            (meta.free_dirty_word(word) & old.load(Ordering::Relaxed)).count_ones()
-        };
-        meta.old.iter().enumerate().map(old).sum()
+    /// Returns how many free dirty pages of the first `segments` segments are old; a hint without
+    /// the lock. The search ends once it has found `dirty` free dirty pages, which is all of them.
+    pub(super) fn old_pages(&self, segments: usize, dirty: u64) -> u64 {
+        let (mut old, mut left) = (0, dirty);
+        for segment in 0..segments {
+            if left == 0 {
+                break;
+            }
+            let meta = self.segment(segment);
+            let found = meta.free_dirty_pages.load(Ordering::Relaxed);
+            if found > 0 {
+                left = left.saturating_sub(u64::from(found));
+                old += u64::from(meta.old_pages());
+            }
+        }
+        old
     }
 
     /// Returns whether a segment has free dirty pages; a hint without the lock.

@@ -50,6 +50,14 @@ impl SegmentMeta {
         self.free[word].load(Ordering::Relaxed) & self.dirty[word].load(Ordering::Relaxed)
     }
 
+    /// Returns how many free dirty pages are old.
+    pub(super) fn old_pages(&self) -> u32 {
+        let old = |(word, old): (usize, &AtomicU64)| {
+            (self.free_dirty_word(word) & old.load(Ordering::Relaxed)).count_ones()
+        };
+        self.old.iter().enumerate().map(old).sum()
+    }
+
     pub(super) fn dirty_bits(&self, word: usize) -> u64 {
         self.dirty[word].load(Ordering::Relaxed)
     }

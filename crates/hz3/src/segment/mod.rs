@@ -286,8 +286,7 @@ impl<O: Os> Segments<O> {
 
     pub(crate) fn page_counts(&self) -> PageCounts {
         let table_bytes = self.arena.table_bytes(&self.growth.lock());
-        let old = |segment| u64::from(self.tables().old_pages(segment));
-        let old = (0..self.segment_count()).map(old).sum();
+        let old = self.tables().old_pages(self.segment_count(), self.dirty_pages());
         let pages = self.pages.lock();
         let withdrawn = pages.withdrawn_pages();
         PageCounts {

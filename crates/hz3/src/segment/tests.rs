@@ -157,3 +157,20 @@ fn a_slab_that_had_traffic_is_quiet_after_two_ageings() {
     assert_eq!(segments.age_slabs(0).collect::<Vec<_>>(), [run.start.chunk()]);
     assert!(!segments.has_ageing_slabs(0));
 }
+
+#[test]
+fn old_pages_are_counted_in_all_segments_that_have_dirty_ones() {
+    let segments = fake_segments(8);
+    let take = |pages| segments.take(Pages::new(pages), Fit::Any).expect("room");
+    let (first, untouched, last) = (take(10), take(4 * SEGMENT_PAGES), take(20));
+    for run in [first, last] {
+        segments.give(run, run.pages);
+    }
+    assert_eq!((segments.page_counts().old, segments.page_counts().dirty), (0, 30));
+    segments.age();
+    assert_eq!((segments.page_counts().old, segments.page_counts().dirty), (30, 30));
+    // Young pages behind the last old one change nothing.
+    segments.give(untouched, Pages::new(5));
+    assert_eq!((segments.page_counts().old, segments.page_counts().dirty), (30, 35));
+    segments.validate();
+}
