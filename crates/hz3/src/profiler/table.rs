@@ -23,6 +23,8 @@ const ALL_FRAMES: usize = 1 << 18;
 /// Slots of the two hash tables; each is at most half full.
 const SITE_SLOTS: usize = 2 * SITES;
 const ADDRESS_SLOTS: usize = 2 * ADDRESSES;
+/// Lists of huge blocks, by the hash of their addresses. A full table has four in each.
+const HUGE_LISTS: usize = RECORDS / 4;
 
 /// A sampled block, as the heap describes it.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,7 @@ pub(crate) struct Record {
     /// When it was allocated, in nanoseconds of the monotonic clock.
     pub(crate) born: u64,
     pub(crate) site: u32,
-    /// The next free record, or the next huge block; 0 ends either list.
+    /// The next free record, or the next huge block of the same list; 0 ends either list.
     next: u32,
     is_huge: bool,
 }
@@ -90,12 +92,13 @@ pub(crate) struct Table {
     frames: &'static mut [u32],
     site_slots: &'static mut [u32],
     address_slots: &'static mut [u32],
+    /// The first huge block of each list; 0 for none.
+    huge_lists: &'static mut [u32],
     used_records: usize,
     used_sites: usize,
     used_addresses: usize,
     used_frames: usize,
     free_record: u32,
-    first_huge: u32,
     /// Sampled requests for which there was no record.
     pub(crate) dropped: u64,
     /// The estimate of all live bytes.
@@ -116,6 +119,11 @@ fn hash(words: impl Iterator<Item = usize>) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "the low bits")]
 fn slot_of(hash: u64, mask: usize) -> usize {
     hash as usize & mask
+}
+
+/// Returns the list of the huge block at an address.
+fn huge_list_of(address: usize) -> usize {
+    slot_of(hash(core::iter::once(address)), HUGE_LISTS - 1)
 }
 
 fn as_float(value: u64) -> f64 {
@@ -141,13 +149,13 @@ impl Table {
             frames: &mut [],
             site_slots: &mut [],
             address_slots: &mut [],
+            huge_lists: &mut [],
             // Number 0 of each table is none, or the site of all others.
             used_records: 1,
             used_sites: 1,
             used_addresses: 1,
             used_frames: 0,
             free_record: 0,
-            first_huge: 0,
             dropped: 0,
             live_bytes: 0.0,
             growth: as_float(growth),
@@ -163,7 +171,7 @@ impl Table {
         let bytes = RECORDS * size_of::<Record>()
             + SITES * size_of::<Site>()
             + ADDRESSES * size_of::<usize>()
-            + (ALL_FRAMES + SITE_SLOTS + ADDRESS_SLOTS) * size_of::<u32>();
+            + (ALL_FRAMES + SITE_SLOTS + ADDRESS_SLOTS + HUGE_LISTS) * size_of::<u32>();
         let start =
             os.map(bytes.next_multiple_of(os.page_size()), os.page_size()).ok_or(Refused)?;
         // SAFETY: a fresh mapping of at least that length, which is never unmapped.
@@ -174,6 +182,7 @@ impl Table {
         self.frames = rest.cut(ALL_FRAMES);
         self.site_slots = rest.cut(SITE_SLOTS);
         self.address_slots = rest.cut(ADDRESS_SLOTS);
+        self.huge_lists = rest.cut(HUGE_LISTS);
         Ok(())
     }
 
@@ -196,11 +205,12 @@ impl Table {
             self.dropped += 1;
             return None;
         };
-        let record = &mut self.records[index(number)];
         let Sample { size, twin, is_huge } = sample;
-        *record = Record { address, size, twin, weight, born: now, site, next: 0, is_huge };
+        let next = 0;
+        self.records[index(number)] =
+            Record { address, size, twin, weight, born: now, site, next, is_huge };
         if is_huge {
-            record.next = core::mem::replace(&mut self.first_huge, number);
+            self.link_huge(number, address);
         }
         self.live_bytes += bytes;
         Some(number)
@@ -221,7 +231,7 @@ impl Table {
 
     /// Ends a live sample; returns `None` if the record has none.
     pub(crate) fn leave(&mut self, number: u32, now: u64) -> Option<Freed> {
-        let Record { address, twin, weight, born, site, size, next, is_huge } =
+        let Record { address, twin, weight, born, site, size, is_huge, .. } =
             *self.records.get(index(number))?;
         if address == 0 {
             return None;
@@ -231,7 +241,7 @@ impl Table {
         }
         self.live_bytes -= weight * as_float(size as u64);
         if is_huge {
-            self.unlink_huge(number, next);
+            self.unlink_huge(number, address);
         }
         let record = &mut self.records[index(number)];
         record.address = 0;
@@ -239,9 +249,9 @@ impl Table {
         Some(Freed { address, twin })
     }
 
-    /// Returns the record of the huge block at `address`. Takes time in proportion to their number.
+    /// Returns the record of the huge block at `address`.
     pub(crate) fn huge_at(&self, address: usize) -> Option<u32> {
-        let mut at = self.first_huge;
+        let mut at = *self.huge_lists.get(huge_list_of(address))?;
         while at != 0 {
             let record = self.records.get(index(at))?;
             if record.address == address {
@@ -252,21 +262,23 @@ impl Table {
         None
     }
 
-    /// Takes a record out of the list of huge blocks.
-    fn unlink_huge(&mut self, number: u32, next: u32) {
-        if self.first_huge == number {
-            self.first_huge = next;
-            return;
-        }
-        let mut at = self.first_huge;
-        while at != 0 {
-            let record = &mut self.records[index(at)];
-            if record.next == number {
-                record.next = next;
+    /// Puts a record at the front of the list of its address.
+    fn link_huge(&mut self, number: u32, address: usize) {
+        let first = &mut self.huge_lists[huge_list_of(address)];
+        self.records[index(number)].next = core::mem::replace(first, number);
+    }
+
+    /// Takes a record out of the list of its address.
+    fn unlink_huge(&mut self, number: u32, address: usize) {
+        let next = self.records[index(number)].next;
+        let mut link = &mut self.huge_lists[huge_list_of(address)];
+        while *link != number {
+            if *link == 0 {
                 return;
             }
-            at = record.next;
+            link = &mut self.records[index(*link)].next;
         }
+        *link = next;
     }
 
     /// Returns the address of a sample's twin; 0 if it has none.
@@ -424,12 +436,13 @@ unsafe impl Zeroed for u8 {}
 // SAFETY: numbers.
 unsafe impl<const N: usize> Zeroed for [f64; N] {}
 
+const _: () = assert!(HUGE_LISTS.is_power_of_two());
 const _: () = assert!(size_of::<Record>().is_multiple_of(8) && size_of::<Site>().is_multiple_of(8));
 
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "the values are exact")]
 mod tests {
-    use super::{OTHER_SITE, SITES, Sample, Table};
+    use super::{HUGE_LISTS, OTHER_SITE, SITES, Sample, Table, huge_list_of};
     use crate::os::fake::Fake;
 
     fn sample(size: usize, is_huge: bool) -> Sample {
@@ -455,6 +468,37 @@ mod tests {
         assert_eq!(table.enter(512, sample(1, false), 1.0, 9, &[7]), Some(second));
         assert!(table.leave(first, 9).is_some() && table.leave(third, 9).is_some());
         assert_eq!(table.live().count(), 1);
+    }
+
+    #[test]
+    fn huge_blocks_are_found_by_address_until_they_end() {
+        const BLOCKS: usize = 1000;
+        let os = Fake::new(4096, 1, 1 << 30);
+        let mut table = Table::new(0);
+        table.map(&os).expect("memory");
+        let address = |at: usize| (at + 1) * (33 << 20);
+        let mut enter =
+            |at| table.enter(address(at), sample(33 << 20, true), 1.0, 0, &[1]).expect("room");
+        let numbers: std::vec::Vec<u32> = (0..BLOCKS).map(&mut enter).collect();
+        // Oldest first. Each end must leave all others findable.
+        for ended in 0..BLOCKS {
+            assert!(table.leave(numbers[ended], 0).is_some());
+            assert_eq!(table.huge_at(address(ended)), None);
+            for at in [ended + 1, ended.midpoint(BLOCKS), BLOCKS - 1] {
+                let expected = numbers.get(at).filter(|_| at > ended).copied();
+                assert_eq!(table.huge_at(address(at)), expected, "{at} after {ended}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_of_huge_blocks_spread_over_the_lists() {
+        for stride in [33 << 20, 1 << 30, 64 << 20, (40 << 20) + 4096] {
+            let mut lengths = std::vec![0; HUGE_LISTS];
+            (1..=HUGE_LISTS).for_each(|at| lengths[huge_list_of(at * stride)] += 1);
+            let longest = lengths.iter().max().copied();
+            assert!(longest < Some(24), "{longest:?} in one list at strides of {stride}");
+        }
     }
 
     #[test]
