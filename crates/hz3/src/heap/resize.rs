@@ -13,7 +13,7 @@ use crate::profiler::guards::Noted;
 use crate::stats::Utilization;
 
 /// The kind of block at an address.
-enum BlockKind {
+pub(super) enum BlockKind {
     Small(SizeClass),
     Large(Run),
     Huge(usize),
@@ -22,6 +22,22 @@ enum BlockKind {
     /// An address beside a guarded block, or a freed one; noted as a misuse.
     Misused,
     Foreign,
+}
+
+/// The sample that a block is which will be resized.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sampled {
+    No,
+    /// A sampled small block, which may not change its length in place.
+    Twin,
+    /// A large or huge block, which is an ordinary one until its sample returns or ends.
+    Withdrawn(u32),
+}
+
+impl Sampled {
+    fn of(withdrawn: Option<u32>) -> Sampled {
+        withdrawn.map_or(Sampled::No, Sampled::Withdrawn)
+    }
 }
 
 impl<O: Os> Heap<O> {
@@ -131,30 +147,61 @@ impl<O: Os> Heap<O> {
             BlockKind::Huge(bytes) | BlockKind::Guarded(bytes) => bytes,
             BlockKind::Misused => return Ok(None),
         };
-        // For the profile a block that is resized is freed and allocated.
-        let may_stay = match kind {
-            BlockKind::Large(run) => self.end_sample_of(run),
-            BlockKind::Huge(_) => {
-                self.profile().leave_huge(self.os(), block.addr().get());
-                true
+        // For the profile a block that is resized is freed and allocated. Its sample ends only once
+        // that has succeeded.
+        let sample = match kind {
+            BlockKind::Large(run) => self.withdraw_sample_of(run),
+            BlockKind::Huge(_) => Sampled::of(self.profile().withdraw_huge(block.addr().get())),
+            _ => Sampled::No,
+        };
+        // SAFETY: the caller's promise.
+        let resized = unsafe { self.resize(front, block, &kind, present, size, sample) };
+        if let Sampled::Withdrawn(number) = sample {
+            if resized.is_some() {
+                self.profile().leave(self.os(), number);
+            } else {
+                self.return_sample(&kind, number);
             }
-            _ => true,
+        }
+        // Shrinking never fails: without memory for a copy, the block stays as it is.
+        Ok(resized.or((size <= present).then_some(block)))
+    }
+
+    /// Resizes or moves a block of `present` bytes. Returns `None` if that is not possible; the
+    /// block is then unchanged.
+    ///
+    /// # Safety
+    /// As for [`Heap::reallocate`].
+    unsafe fn resize(
+        &self,
+        front: Front<'_>,
+        block: NonNull<u8>,
+        kind: &BlockKind,
+        present: usize,
+        size: usize,
+        sample: Sampled,
+    ) -> Option<NonNull<u8>> {
+        let in_place = || {
+            // A sampled small block has its number where the length of a large one would go.
+            let resized = match sample {
+                Sampled::Twin => None,
+                _ => self.resize_pages(front, block, kind, size),
+            }?;
+            self.note_large(front, resized, size);
+            Some(resized)
         };
         if size > MAX_SMALL
-            && may_stay
-            && let Some(resized) = self.resize_pages(front, block, &kind, size)
+            && let Some(resized) = in_place()
         {
-            self.note_large(front, resized, size);
-            return Ok(Some(resized));
+            return Some(resized);
         }
         // SAFETY: the caller's promise.
         let moved = unsafe { self.move_block(front, block, present.min(size), size) };
         if moved.is_none() && size <= present {
-            // Shrinking never fails: without memory for a copy, the block gives up as many pages as
-            // it can.
-            return Ok(self.resize_pages(front, block, &kind, size).or(Some(block)));
+            // Without memory for a copy, the block gives up as many pages as it can.
+            return in_place();
         }
-        Ok(moved)
+        moved
     }
 
     /// Resizes a block of whole pages without copying, if that is possible.

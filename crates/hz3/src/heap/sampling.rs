@@ -13,6 +13,7 @@
 
 use core::ptr::NonNull;
 
+use super::resize::{BlockKind, Sampled};
 use super::{Foreign, Heap};
 use crate::base::size_class::SizeClass;
 use crate::base::units::Run;
@@ -193,20 +194,29 @@ impl<O: Os> Heap<O> {
         debug_assert!(freed.is_ok());
     }
 
-    /// Ends the sample of a large block that will be resized, and returns whether the block may
-    /// change its length in place: a sampled small block may not.
+    /// Makes a sampled large block an ordinary one, because it will be resized. Its sample stays
+    /// live. A sampled small block is left as it is.
     #[cold]
-    pub(super) fn end_sample_of(&self, run: Run) -> bool {
-        let Some(number) = self.segments.sample_of(run) else { return true };
+    pub(super) fn withdraw_sample_of(&self, run: Run) -> Sampled {
+        let Some(number) = self.segments.sample_of(run) else { return Sampled::No };
         if self.profile.lock().twin_of(number) != 0 {
-            return false;
+            return Sampled::Twin;
         }
-        if let Ok((run, number)) = self.segments.claim_sampled(run.start.offset()) {
-            self.profile.leave(self.os(), number);
-            // The block goes on as an ordinary one.
-            let _block = self.segments.register_large(run);
+        let Ok((run, number)) = self.segments.claim_sampled(run.start.offset()) else {
+            return Sampled::No;
+        };
+        let _block = self.segments.register_large(run);
+        self.profile.withdraw(number);
+        Sampled::Withdrawn(number)
+    }
+
+    /// Makes a block a sample again after its resizing failed.
+    #[cold]
+    pub(super) fn return_sample(&self, kind: &BlockKind, number: u32) {
+        self.profile.take_back(number);
+        if let BlockKind::Large(run) = kind {
+            self.segments.mark_sampled_at(run.start.offset(), number);
         }
-        true
     }
 
     /// Returns the part of a twin's pages that no block uses, in bytes, shared evenly by the blocks

@@ -287,9 +287,40 @@ impl Profile {
     /// or 0 if it has none.
     pub(crate) fn leave<O: Os>(&self, os: &O, number: u32) -> usize {
         let now = os.now_ns();
-        let Some(Freed { address, twin }) = self.table.lock().leave(number, now) else { return 0 };
-        probes::free(address);
+        let Some(freed) = self.table.lock().leave(number, now) else { return 0 };
+        let Freed { address, twin, is_reported } = freed;
+        if !is_reported {
+            probes::free(address);
+        }
         twin
+    }
+
+    /// Takes the sample of the huge block at `address` out of the list by address, if it is one, so
+    /// that another block may get the address. The sample stays live until [`Profile::leave`] ends
+    /// it or [`Profile::take_back`] takes it back. Tracers see the block freed.
+    pub(crate) fn withdraw_huge(&self, address: usize) -> Option<u32> {
+        if !self.was_started.load(Ordering::Relaxed) {
+            return None;
+        }
+        let number = self.table.lock().huge_at(address)?;
+        self.withdraw(number);
+        Some(number)
+    }
+
+    /// As [`Profile::withdraw_huge`], of any live sample.
+    pub(crate) fn withdraw(&self, number: u32) {
+        let withdrawn = self.table.lock().withdraw(number);
+        if let Some(address) = withdrawn {
+            probes::free(address);
+        }
+    }
+
+    /// Takes back a sample that was withdrawn. Tracers see its block allocated.
+    pub(crate) fn take_back(&self, number: u32) {
+        let returned = self.table.lock().put_back(number);
+        if let Some((address, size, weight)) = returned {
+            probes::alloc(address, size, estimate::weighted(weight, size));
+        }
     }
 
     /// Ends the sample of the huge block at `address`, if it is one.

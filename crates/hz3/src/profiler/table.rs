@@ -42,6 +42,8 @@ pub(crate) struct Sample {
 pub(crate) struct Freed {
     pub(crate) address: usize,
     pub(crate) twin: usize,
+    /// Whether tracers know already that the block is freed.
+    pub(crate) is_reported: bool,
 }
 
 /// A live sample, or a free record with address 0.
@@ -58,6 +60,8 @@ pub(crate) struct Record {
     /// The next free record, or the next huge block of the same list; 0 ends either list.
     next: u32,
     is_huge: bool,
+    /// Whether the block is being resized: see [`Table::withdraw`].
+    is_withdrawn: bool,
 }
 
 /// A stack, and the estimates of all its allocations so far.
@@ -206,9 +210,9 @@ impl Table {
             return None;
         };
         let Sample { size, twin, is_huge } = sample;
-        let next = 0;
+        let (next, is_withdrawn) = (0, false);
         self.records[index(number)] =
-            Record { address, size, twin, weight, born: now, site, next, is_huge };
+            Record { address, size, twin, weight, born: now, site, next, is_huge, is_withdrawn };
         if is_huge {
             self.link_huge(number, address);
         }
@@ -231,7 +235,7 @@ impl Table {
 
     /// Ends a live sample; returns `None` if the record has none.
     pub(crate) fn leave(&mut self, number: u32, now: u64) -> Option<Freed> {
-        let Record { address, twin, weight, born, site, size, is_huge, .. } =
+        let Record { address, twin, weight, born, site, size, is_huge, is_withdrawn, .. } =
             *self.records.get(index(number))?;
         if address == 0 {
             return None;
@@ -240,13 +244,37 @@ impl Table {
             site.lifetime += weight * as_float(now.saturating_sub(born));
         }
         self.live_bytes -= weight * as_float(size as u64);
-        if is_huge {
+        if is_huge && !is_withdrawn {
             self.unlink_huge(number, address);
         }
         let record = &mut self.records[index(number)];
         record.address = 0;
         record.next = core::mem::replace(&mut self.free_record, number);
-        Some(Freed { address, twin })
+        Some(Freed { address, twin, is_reported: is_withdrawn })
+    }
+
+    /// Withdraws a live sample while its block is resized: no search by address finds it. Returns
+    /// its address; `None` if the record has none.
+    pub(crate) fn withdraw(&mut self, number: u32) -> Option<usize> {
+        let record = self.records.get_mut(index(number)).filter(|record| record.address != 0)?;
+        record.is_withdrawn = true;
+        let (address, is_huge) = (record.address, record.is_huge);
+        if is_huge {
+            self.unlink_huge(number, address);
+        }
+        Some(address)
+    }
+
+    /// Puts a withdrawn sample back. Returns its address, size and weight; `None` if the record is
+    /// not withdrawn.
+    pub(crate) fn put_back(&mut self, number: u32) -> Option<(usize, usize, f64)> {
+        let record = self.records.get_mut(index(number)).filter(|record| record.is_withdrawn)?;
+        record.is_withdrawn = false;
+        let Record { address, size, weight, is_huge, .. } = *record;
+        if is_huge {
+            self.link_huge(number, address);
+        }
+        Some((address, size, weight))
     }
 
     /// Returns the record of the huge block at `address`.
@@ -423,7 +451,7 @@ impl FreshMemory {
 /// # Safety
 /// That is so.
 pub(super) unsafe trait Zeroed {}
-// SAFETY: it consists of numbers and a `bool`.
+// SAFETY: it consists of numbers and flags.
 unsafe impl Zeroed for Record {}
 // SAFETY: it consists of numbers.
 unsafe impl Zeroed for Site {}
@@ -499,6 +527,24 @@ mod tests {
             let longest = lengths.iter().max().copied();
             assert!(longest < Some(24), "{longest:?} in one list at strides of {stride}");
         }
+    }
+
+    #[test]
+    fn a_withdrawn_sample_lives_but_has_no_address() {
+        let os = Fake::new(4096, 1, 1 << 30);
+        let mut table = Table::new(0);
+        table.map(&os).expect("memory");
+        let first = table.enter(4096, sample(10, true), 2.0, 0, &[1]).expect("room");
+        assert_eq!((table.withdraw(first), table.huge_at(4096)), (Some(4096), None));
+        // Another block gets the address while the first one moves.
+        let second = table.enter(4096, sample(20, true), 1.0, 0, &[1]).expect("room");
+        assert_eq!((table.live().count(), table.huge_at(4096)), (2, Some(second)));
+        assert!(table.leave(second, 0).is_some_and(|freed| !freed.is_reported));
+        assert_eq!(table.put_back(first), Some((4096, 10, 2.0)));
+        assert_eq!((table.put_back(first), table.huge_at(4096)), (None, Some(first)));
+        table.withdraw(first);
+        assert!(table.leave(first, 0).is_some_and(|freed| freed.is_reported));
+        assert_eq!((table.live().count(), table.withdraw(first)), (0, None));
     }
 
     #[test]

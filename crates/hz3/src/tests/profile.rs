@@ -1,6 +1,7 @@
 //! The heap profile over a fake system: estimates, twins, and blocks that come and go while it is
 //! switched on and off.
 
+use core::num::NonZero;
 use core::ptr::NonNull;
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec;
@@ -12,7 +13,7 @@ use crate::base::size_class::SizeClass;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::cache::Front;
 use crate::heap::Heap;
-use crate::options::Config;
+use crate::options::{Config, Limit};
 use crate::os::fake::Fake;
 
 fn heap(segments: usize) -> Heap<Fake> {
@@ -159,6 +160,42 @@ fn a_sample_without_memory_is_an_ordinary_block() {
     for block in blocks {
         heap.give_block(front, block);
     }
+}
+
+/// A large block, a huge one, and a small one, which has a twin.
+#[test]
+fn a_sample_outlives_a_resizing_that_fails() {
+    const HUGE: usize = 40 << 20;
+    let heap = heap(16);
+    let front = Front::Cache(heap.attach().expect("a cache"));
+    heap.start_profile(1).expect("memory");
+    let sizes = [1 << 20, HUGE, 30_000];
+    let blocks = sizes.map(|size| malloc(&heap, front, size).expect("room"));
+    let live = || {
+        let table = heap.profile().lock();
+        table.live().map(|record| (record.address, record.size)).collect::<BTreeSet<_>>()
+    };
+    let before = live();
+    assert_eq!(before.len(), sizes.len(), "each block is a sample");
+    heap.set_limit(Limit::Bytes(NonZero::<u64>::MIN), None);
+    for block in blocks {
+        assert_eq!(heap.change(front, block, 2 * HUGE), None);
+    }
+    // There is no memory for a copy, and a block with a twin keeps its length.
+    assert_eq!(heap.change(front, blocks[2], 9000), Some(blocks[2]));
+    assert_eq!(live(), before);
+    assert_eq!(heap.usable_size(blocks[2].addr().get()), Some(32 << 10));
+    // A large and a huge block shrink without a copy. Each is a sample of its new size.
+    let shrunk = [0, 1].map(|at| heap.change(front, blocks[at], 9000).expect("it shrinks"));
+    let expected = shrunk.map(|block| (block.addr().get(), 9000));
+    assert!(expected.iter().all(|entry| live().contains(entry)) && live().len() == sizes.len());
+    let blocks = [shrunk[0], shrunk[1], blocks[2]];
+    heap.set_limit(Limit::None, None);
+    for block in blocks {
+        heap.give_block(front, block);
+    }
+    assert_eq!(heap.profile().lock().live().count(), 0, "a sample outlived its block");
+    heap.validate();
 }
 
 /// Threads come, go and fork, and blocks are resized, while the profile is switched.
