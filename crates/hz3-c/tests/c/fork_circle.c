@@ -2,6 +2,7 @@
  * hz3's own, the fork holds the heap's locks meanwhile.
  *
  *     fork_circle asleep    the handler sleeps until the thread has its blocks
+ *     fork_circle options   the same, and the thread first sets an option
  *     fork_circle awake     the handler takes its time, without sleeping: no reason to break the fork
  */
 #include "check.h"
@@ -12,11 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
+extern int hz3_set(const char *, const char *) __attribute__((weak));
 void fork_circle_set(void (*wait)(void));
 
 enum { FORKS = 4, BLOCKS = 200 };
 
 static sem_t forking, allocated;
+static int sets_options;
 
 /* Slow paths of all kinds: first blocks of a class, large ones, frees. */
 static void work(void)
@@ -40,6 +43,9 @@ static void *run(void *argument)
 {
     for (int i = 0; i < FORKS; i++) {
         sem_wait(&forking);
+        if (sets_options) {
+            CHECK(hz3_set("tick_ms", "125") == 0, "the option is refused");
+        }
         work();
         sem_post(&allocated);
     }
@@ -98,6 +104,7 @@ int main(int count, char **arguments)
 {
     require_hz3();
     int is_whole = count > 1 && strcmp(arguments[1], "awake") == 0;
+    sets_options = count > 1 && strcmp(arguments[1], "options") == 0;
     sem_init(&forking, 0, 0);
     sem_init(&allocated, 0, 0);
     pthread_t thread;

@@ -35,6 +35,11 @@ fn a_handler_that_waits_for_an_allocation() {
 }
 
 #[test]
+fn a_handler_that_waits_for_a_thread_that_sets_an_option() {
+    a_handler_that_waits("options");
+}
+
+#[test]
 fn a_slow_handler_leaves_the_child_whole() {
     a_handler_that_waits("awake");
 }

@@ -34,8 +34,8 @@ extern "C" fn before() {
     GLOBAL.config.acquire();
     if let Some(heap) = existing_heap() {
         heap.acquire_all();
-        stuck_fork::begin(release_heap);
     }
+    stuck_fork::begin(release_all);
 }
 
 extern "C" fn in_parent() {
@@ -43,9 +43,9 @@ extern "C" fn in_parent() {
         return;
     }
     if stuck_fork::end() {
-        release_heap();
+        release_all();
     }
-    end_fork();
+    held::end_operation();
     stdio::unlock_list();
 }
 
@@ -56,12 +56,12 @@ extern "C" fn in_child() {
     }
     if !stuck_fork::end_in_child() {
         close();
-        end_fork();
+        held::end_operation();
         stdio::reset_list();
         return;
     }
-    release_heap();
-    end_fork();
+    release_all();
+    held::end_operation();
     stdio::reset_list();
     process::note();
     stats_page::forget_other_threads();
@@ -80,15 +80,14 @@ fn close() {
     tls::set(&tls::ENDED, None);
 }
 
-/// Releases the heap's locks, perhaps in the forked child or in another thread's place.
-fn release_heap() {
+/// Releases the locks that [`before`] took, perhaps in the forked child or in another thread's
+/// place. The configuration's lock is the last one, because no thread can create a heap before.
+///
+/// If another thread does it, a second fork still waits for the end of this one: glibc's list of
+/// streams is locked until then, and musl calls the handlers under a lock of its own.
+fn release_all() {
     if let Some(heap) = existing_heap() {
         heap.release_all();
     }
-}
-
-/// Ends what [`before`] began beside the heap's own locks.
-fn end_fork() {
     GLOBAL.config.release();
-    held::end_operation();
 }
