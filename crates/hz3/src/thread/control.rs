@@ -1,6 +1,6 @@
 //! Options that can be set in a running process, and the purge on request.
 
-use super::{GLOBAL, cgroup, existing_heap, front, metrics, profile, shut};
+use super::{GLOBAL, cgroup, existing_heap, metrics, present_front, profile, shut};
 use crate::options::{Config, ControlError, Policy, set_live};
 
 /// Sets an option; see [`crate::control::set`].
@@ -13,7 +13,7 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
         if value != b"now" {
             return Err(ControlError::BadValue);
         }
-        heap.collect(front(heap), 0);
+        heap.collect(present_front(), 0);
         return Ok(());
     }
     if name == b"profile" {

@@ -162,6 +162,12 @@ fn front(heap: &'static Heap<Linux>) -> Front<'static> {
     attach(heap)
 }
 
+/// Returns the calling thread's front, and never attaches the thread. The reclaimer uses it,
+/// because a cache of its own would count it as a thread of the program.
+fn present_front() -> Front<'static> {
+    tls::own().map_or(Front::Direct, Front::Cache)
+}
+
 #[cold]
 fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
     let Some(cache) = heap.attach() else { return Front::Direct };

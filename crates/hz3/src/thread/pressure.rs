@@ -8,7 +8,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::cgroup::Group;
-use super::{GLOBAL, front, process, shut};
+use super::{GLOBAL, present_front, process, shut};
 use crate::heap::Heap;
 use crate::options::Limit;
 use crate::os::Os;
@@ -51,7 +51,7 @@ pub(super) fn follow(heap: &'static Heap<Linux>) {
     // Release pairs with the acquire swap above.
     READING.store(false, Ordering::Release);
     if is_short && config.pressure {
-        heap.release_for_system(front(heap));
+        heap.release_for_system(present_front());
     }
 }
 

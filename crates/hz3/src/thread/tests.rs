@@ -32,6 +32,16 @@ fn the_first_call_gives_a_thread_its_cache() {
 }
 
 #[test]
+fn a_purge_on_request_gives_no_thread_a_cache() {
+    in_a_thread(|| {
+        crate::thread::start();
+        tls::set(&tls::FRESH, None);
+        super::control::set(b"purge", b"now").expect("a purge");
+        assert!(tls::own().is_none(), "the reclaimer obeys such commands too");
+    });
+}
+
+#[test]
 fn a_thread_that_ends_gives_its_cache_back() {
     in_a_thread(|| {
         let threads = |minus| stats().threads - minus;
