@@ -99,6 +99,13 @@ pub(crate) fn is_ticking() -> bool {
     TICKS.is_above_0()
 }
 
+/// Returns whether the calling thread holds the lock of the purges or that of the ticks: a hook of
+/// another library allocates during a system call of theirs.
+#[inline(always)]
+pub(crate) fn is_reclaiming() -> bool {
+    Variable::first() & (PURGES.mask | TICKS.mask) != 0
+}
+
 /// Counts a fork that takes no locks, because its thread may already hold some.
 pub(crate) fn begin_blind_fork() {
     BLIND_FORKS.add();
@@ -138,16 +145,16 @@ static_tls! {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_inside, is_purging, is_ticking, rank};
+    use super::{is_inside, is_purging, is_reclaiming, is_ticking, rank};
     use crate::os::lock::Lock;
 
     #[test]
     fn a_thread_counts_the_locks_that_it_holds() {
         let (bin, purging) =
             (Lock::<_, { rank::BIN }>::new(()), Lock::<_, { rank::PURGING }>::new(()));
-        assert!(!is_inside() && !is_purging() && !is_ticking());
+        assert!(!is_inside() && !is_reclaiming() && !is_purging() && !is_ticking());
         let held = purging.lock();
-        assert!(!is_inside() && is_purging() && !is_ticking());
+        assert!(!is_inside() && is_reclaiming() && is_purging() && !is_ticking());
         let inner = bin.lock();
         assert!(is_inside());
         assert!(bin.try_lock().is_none() && is_inside(), "a failed try counts nothing");
@@ -157,6 +164,11 @@ mod tests {
         drop(inner);
         assert!(!is_inside() && is_purging());
         drop(held);
-        assert!(!is_purging());
+        assert!(!is_purging() && !is_reclaiming());
+        let held = Lock::<_, { rank::AGEING }>::new(());
+        let held = held.lock();
+        assert!(is_reclaiming() && is_ticking() && !is_purging());
+        drop(held);
+        assert!(!is_reclaiming());
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn or_again<T>(
 #[inline(never)]
 fn has_asked(heap: &'static Heap<Linux>, wanted: usize) -> bool {
     // A hook of another library may allocate during a purge, which holds its own lock.
-    if held::is_asking() || held::is_purging() || held::is_ticking() {
+    if held::is_asking() || held::is_reclaiming() {
         return false;
     }
     if heap.take_first_refusal() {

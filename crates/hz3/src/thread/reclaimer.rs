@@ -7,20 +7,24 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use super::{guard, pressure, process, profile, stats_page, tls};
-use crate::cache::{Front, ThreadCache};
+use super::{guard, present_front, pressure, process, profile, stats_page};
+use crate::cache::ThreadCache;
 use crate::heap::Heap;
 use crate::os::Os;
 use crate::os::linux::Linux;
-use crate::os::thread;
+use crate::os::{held, thread};
 use crate::reclaim::driver::Turns;
 
 /// Lets the reclaimer run or asks for its thread. Called after a slow path, with no lock held.
 #[inline]
 pub(super) fn poll(heap: &'static Heap<Linux>) {
-    let front = tls::own().map_or(Front::Direct, Front::Cache);
     // SAFETY: the front is this thread's, which has left its slow path.
-    unsafe { heap.after_slow_path(front) };
+    unsafe { heap.after_slow_path(present_front()) };
+    if held::is_reclaiming() {
+        // The rest waits for the configuration, which a fork locks before it waits for the end of a
+        // purge. The next slow path does what is due.
+        return;
+    }
     profile::poll(heap);
     guard::poll(heap);
     if heap.driver().take_stats_page_due() {
