@@ -4,7 +4,7 @@
 //!
 //! | the side that posts work | the side that leaves |
 //! |---|---|
-//! | 1. posts the work (plain stores) | 1. stores `absent` in the state |
+//! | 1. posts the work (plain stores) | 1. changes the state to `absent` |
 //! | 2. light fence (no instruction) | 2. heavy fence (membarrier) |
 //! | 3. reads the state; does the work if `absent` | 3. looks for work; stays if it finds any |
 //!
@@ -25,8 +25,8 @@ pub(crate) fn state_after_post(state: &AtomicU32) -> u32 {
 
 /// Changes the state from `present` to `absent`, unless work was posted meanwhile.
 ///
-/// Returns whether the caller must leave. It must also leave if another thread has taken its place
-/// between the two steps.
+/// Returns whether the caller must leave. It must also leave if the state is neither `present` at
+/// first nor `absent` at last: another thread has taken its place, or has switched the work off.
 ///
 /// `barrier` runs a full memory barrier on all threads and returns false if the system has none;
 /// then work may be missed until the next post. `is_quiet` returns whether there is no work.
@@ -37,10 +37,40 @@ pub(crate) fn leave(
     barrier: impl FnOnce() -> bool,
     is_quiet: impl FnOnce() -> bool,
 ) -> bool {
-    state.store(absent, Ordering::Relaxed);
+    // An exchange, because a store would undo a state that another thread has just set.
+    if state.compare_exchange(present, absent, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        return true;
+    }
     let _has_barrier = barrier();
     is_quiet()
         || state.compare_exchange(absent, present, Ordering::Relaxed, Ordering::Relaxed).is_err()
+}
+
+#[cfg(all(test, not(loom)))]
+mod cases {
+    use super::{AtomicU32, leave};
+    use core::sync::atomic::Ordering::Relaxed;
+
+    const OFF: u32 = 0;
+    const PRESENT: u32 = 1;
+    const ABSENT: u32 = 2;
+
+    #[test]
+    fn a_worker_that_leaves_does_not_undo_another_state() {
+        let state = AtomicU32::new(OFF);
+        assert!(leave(&state, PRESENT, ABSENT, || true, || false), "it was switched off before");
+        assert_eq!(state.load(Relaxed), OFF);
+        state.store(PRESENT, Relaxed);
+        let switch_off = || {
+            state.store(OFF, Relaxed);
+            true
+        };
+        assert!(leave(&state, PRESENT, ABSENT, switch_off, || false), "switched off meanwhile");
+        assert_eq!(state.load(Relaxed), OFF);
+        state.store(PRESENT, Relaxed);
+        assert!(!leave(&state, PRESENT, ABSENT, || true, || false), "there is work");
+        assert_eq!(state.load(Relaxed), PRESENT);
+    }
 }
 
 #[cfg(all(loom, test))]
@@ -59,6 +89,8 @@ mod tests {
     const ABSENT: u32 = 2;
     /// Another worker has taken the place.
     const TAKEN: u32 = 3;
+    /// Nothing is to be done any more.
+    const OFF: u32 = 4;
 
     struct World {
         state: AtomicU32,
@@ -146,5 +178,31 @@ mod tests {
     #[test]
     fn no_work_is_missed_that_two_threads_post() {
         no_work_is_missed(2);
+    }
+
+    #[test]
+    fn off_stays_off_while_a_worker_leaves() {
+        loom::model(|| {
+            let world = Arc::new(World {
+                state: AtomicU32::new(PRESENT),
+                work: [AtomicUsize::new(0), AtomicUsize::new(0)],
+                handled: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            });
+            let beside = |run: fn(&World)| {
+                let world = Arc::clone(&world);
+                loom::thread::spawn(move || run(&world))
+            };
+            let threads = [
+                beside(|world| world.post(0)),
+                beside(|world| world.state.store(OFF, Ordering::Relaxed)),
+                beside(|world| {
+                    world.worker();
+                }),
+            ];
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!(world.state.load(Ordering::Relaxed), OFF);
+        });
     }
 }

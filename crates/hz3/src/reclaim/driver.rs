@@ -55,8 +55,8 @@ const RUNNING: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Driver {
     state: AtomicU32,
-    /// The state in which a process begins, also a forked child; the policy decides it.
-    first_state: AtomicU32,
+    /// Whether the policy is `off`.
+    is_off: AtomicBool,
     tick_ms: AtomicU32,
     /// Whether a thread may be started: configured, and not refused by the system so far.
     may_start: AtomicBool,
@@ -88,10 +88,10 @@ pub(crate) struct Turns {
 
 impl Driver {
     pub(super) fn new(config: &Config) -> Driver {
-        let first_state = if config.policy == Policy::Off { OFF } else { INLINE };
+        let is_off = config.policy == Policy::Off;
         Driver {
-            state: AtomicU32::new(first_state),
-            first_state: AtomicU32::new(first_state),
+            state: AtomicU32::new(if is_off { OFF } else { INLINE }),
+            is_off: AtomicBool::new(is_off),
             tick_ms: AtomicU32::new(config.tick_ms.get()),
             may_start: AtomicBool::new(config.background != Background::Never),
             may_be_second: config.background == Background::Always,
@@ -133,19 +133,20 @@ impl Driver {
         self.tick_ms.store(config.tick_ms.get(), Ordering::Relaxed);
         self.next_tick.store(0, Ordering::Relaxed);
         if config.policy == Policy::Off {
-            self.first_state.store(OFF, Ordering::Relaxed);
+            self.is_off.store(true, Ordering::Relaxed);
+            // Nothing undoes this store, because all other changes are exchanges. Only the one
+            // below begins with `OFF`.
+            self.state.store(OFF, Ordering::Relaxed);
             self.end();
         } else {
-            self.first_state.store(INLINE, Ordering::Relaxed);
-            let (from, to) = (OFF, INLINE);
-            let _was_on =
-                self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+            self.is_off.store(false, Ordering::Relaxed);
+            self.change(OFF, INLINE);
         }
     }
 
     /// Returns whether no memory goes back by itself.
     pub(super) fn is_off(&self) -> bool {
-        self.first_state.load(Ordering::Relaxed) == OFF
+        self.is_off.load(Ordering::Relaxed)
     }
 
     /// Returns what gives memory back: 0 nothing, 1 the slow paths, 2 a thread that starts, 3 the
@@ -165,10 +166,6 @@ impl Driver {
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if moved {
-            // A reclaimer that was leaving when the policy became `off` has stored its own state.
-            if self.first_state.load(Ordering::Relaxed) == OFF {
-                self.state.store(OFF, Ordering::Relaxed);
-            }
             self.is_stats_page_due.store(true, Ordering::Relaxed);
         }
         moved
@@ -197,9 +194,24 @@ impl Driver {
             self.may_start.store(false, Ordering::Relaxed);
         }
         let state = if has_started { RUNNING } else { INLINE };
-        // The thread may have left already.
-        let _left =
-            self.state.compare_exchange(STARTING, state, Ordering::Relaxed, Ordering::Relaxed);
+        // The thread may run or have left already.
+        self.change(STARTING, state);
+    }
+
+    /// Changes one state to another, unless the state is a third one: a policy of `off` stays.
+    fn change(&self, from: u32, to: u32) {
+        let _other = self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Returns whether the thread with this number is still to do the work.
+    fn is_at_work(&self, number: u32) -> bool {
+        if self.number.load(Ordering::Relaxed) != number {
+            return false;
+        }
+        // The thread that started this one may be slow to say so.
+        self.change(STARTING, RUNNING);
+        // The policy may have become `off` before this thread got its number.
+        self.state.load(Ordering::Relaxed) == RUNNING
     }
 
     /// Returns the futex on which the thread sleeps, and for how many milliseconds.
@@ -210,7 +222,12 @@ impl Driver {
     /// Leaves the work to slow paths, because the thread cannot sleep and would spin.
     pub(crate) fn give_up(&self) {
         self.may_start.store(false, Ordering::Relaxed);
-        self.state.store(INLINE, Ordering::Relaxed);
+        self.leave_to_slow_paths();
+    }
+
+    fn leave_to_slow_paths(&self) {
+        self.change(STARTING, INLINE);
+        self.change(RUNNING, INLINE);
     }
 
     /// Dismisses the reclaimer: its thread leaves at once, and the slow paths do its work.
@@ -222,8 +239,7 @@ impl Driver {
 
     fn forget_number(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
-        let first = self.first_state.load(Ordering::Relaxed);
-        self.state.store(first, Ordering::Relaxed);
+        self.leave_to_slow_paths();
     }
 
     /// In a forked child: forgets the thread, which exists only in the parent.
@@ -314,7 +330,7 @@ impl Reclaim {
     /// continues.
     pub(crate) fn thread_turn<O: Os>(&self, layers: Layers<'_, O>, turns: &mut Turns) -> bool {
         let driver = &self.driver;
-        if driver.number.load(Ordering::Relaxed) != turns.number {
+        if !driver.is_at_work(turns.number) {
             return false;
         }
         driver.last_tick.store(layers.os().now_ms(), Ordering::Relaxed);

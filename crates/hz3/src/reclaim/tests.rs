@@ -264,6 +264,34 @@ fn a_thread_is_asked_for_when_there_is_enough_to_give_back_and_starts_once() {
 }
 
 #[test]
+fn a_thread_may_leave_before_its_start_has_ended() {
+    let (fixture, reclaim) = two_threads(&Config::new());
+    let driver = reclaim.driver();
+    fixture.dirty_segments(1);
+    let mut turns = Turns::new(driver.begin_start(1).expect("nobody has started it"));
+    assert!(reclaim.thread_turn(direct(&fixture), &mut turns), "there is work");
+    while reclaim.thread_turn(direct(&fixture), &mut turns) {}
+    driver.end_start(true);
+    assert!(driver.begin_start(2).is_some(), "no thread is at work");
+}
+
+#[test]
+fn a_policy_of_off_ends_the_thread_and_lets_none_start() {
+    let (fixture, reclaim) = two_threads(&Config::new());
+    let driver = reclaim.driver();
+    let mut turns = Turns::new(driver.begin_start(1).expect("nobody has started it"));
+    driver.end_start(true);
+    fixture.dirty_segments(1);
+    reclaim.reconfigure(&Config::new().policy(Policy::Off));
+    assert!(!reclaim.thread_turn(direct(&fixture), &mut turns));
+    driver.give_up();
+    reclaim.forget_other_threads();
+    assert!(driver.begin_start(2).is_none() && driver.state() == 0);
+    reclaim.reconfigure(&Config::new());
+    assert!(driver.state() == 1, "slow paths do the work again");
+}
+
+#[test]
 fn a_process_of_one_thread_ticks_inline_and_asks_for_none() {
     let fixture = Fixture::new(&Config::new());
     let cache = fixture.cache();
