@@ -55,7 +55,8 @@ pub(crate) extern "C" fn malloc_from(size: usize, caller: usize) -> *mut u8 {
 #[inline(never)]
 fn malloc_slowly(size: usize, caller: usize) -> *mut u8 {
     let block = malloc_missed(size);
-    start_wanted_reclaimer(caller);
+    // Starting a thread may set `errno`, which is that of the request by now.
+    keeping_errno(|| start_wanted_reclaimer(caller));
     block
 }
 

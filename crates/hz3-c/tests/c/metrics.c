@@ -1,6 +1,7 @@
 /* Allocates until hz3 has written the file of metrics, then does what the mode says. */
 #include "check.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -16,6 +17,21 @@ static void churn(void)
     }
     for (int i = 0; i < 5000; i++) {
         free(some[i]);
+    }
+}
+
+/* The thread keeps these blocks, and seldom looks for work meanwhile: `free` then, too, leaves errno
+ * as it is. */
+static void free_large(void)
+{
+    void *large[8];
+    for (int i = 0; i < 8; i++) {
+        large[i] = malloc(100000 + 50000 * i);
+    }
+    for (int i = 0; i < 8; i++) {
+        errno = 4242;
+        free(large[i]);
+        CHECK(errno == 4242, "free sets errno %d", errno);
     }
 }
 
@@ -48,6 +64,7 @@ int main(int count, char **arguments)
     if (!strcmp(mode, "fails")) {
         for (int i = 0; i < 300; i++) {
             churn();
+            free_large();
         }
         return finish();
     }

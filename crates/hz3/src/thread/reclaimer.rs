@@ -12,7 +12,7 @@ use crate::cache::ThreadCache;
 use crate::heap::Heap;
 use crate::os::Os;
 use crate::os::linux::Linux;
-use crate::os::{held, thread};
+use crate::os::{errno, held, thread};
 use crate::reclaim::driver::Turns;
 
 /// Lets the reclaimer run or asks for its thread. Called after a slow path, with no lock held.
@@ -51,7 +51,10 @@ fn update_stats_page(heap: &'static Heap<Linux>) {
 #[cold]
 #[inline(never)]
 fn poll_slowly(heap: &'static Heap<Linux>) {
+    // The caller frees, which leaves `errno` as it is.
+    let before = errno::get();
     poll(heap);
+    errno::set(before);
 }
 
 /// Starts the thread. The caller must hold no lock of hz3 or of the C library.
