@@ -11,7 +11,7 @@
 //! A thread that waits for the heap may hold a lock that `fork` or another library's handler wants
 //! after these handlers: see [`crate::os::stuck_fork`]. The child is then closed in the same way.
 
-use super::{GLOBAL, existing_heap, pressure, process, stats_page, tls};
+use super::{GLOBAL, existing_heap, guard, pressure, process, stats_page, tls};
 use core::sync::atomic::Ordering;
 
 use crate::os::{held, lock, order, stdio, stuck_fork, thread};
@@ -66,6 +66,7 @@ extern "C" fn in_child() {
     process::note();
     stats_page::forget_other_threads();
     pressure::forget_other_threads();
+    guard::forget_other_threads();
     if let Some(heap) = existing_heap() {
         heap.abandon_other_threads(tls::own());
         if let Some(own) = tls::own() {

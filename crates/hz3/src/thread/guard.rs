@@ -20,7 +20,7 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::signal::action_of;
-use super::{existing_heap, maps, profile, shut};
+use super::{existing_heap, maps, profile, shut, signal};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::heap::Heap;
 use crate::os::linux::Linux;
@@ -125,14 +125,19 @@ fn install() {
     if let Some(present) = action_of(libc::SIGSEGV)
         && !HANDLERS.iter().any(|&handler| handler as usize == present.sa_sigaction)
     {
-        replace(&present);
+        handle(&present);
     }
     // Release pairs with the acquire swap above.
     IS_INSTALLING.store(false, Ordering::Release);
 }
 
+/// In a forked child: the thread that may have been installing the handler is not in this process.
+pub(super) fn forget_other_threads() {
+    IS_INSTALLING.store(false, Ordering::Relaxed);
+}
+
 /// Installs the handler function that stands for the action `present`.
-fn replace(present: &libc::sigaction) {
+fn handle(present: &libc::sigaction) {
     let is_it = |known: &libc::sigaction| {
         known.sa_sigaction == present.sa_sigaction && known.sa_flags == present.sa_flags
     };
@@ -149,8 +154,7 @@ fn replace(present: &libc::sigaction) {
     let mut action = *present;
     action.sa_sigaction = handler as usize;
     action.sa_flags = (action.sa_flags | libc::SA_SIGINFO | libc::SA_ONSTACK) & !libc::SA_RESETHAND;
-    // SAFETY: the handler is a function of an object that stays loaded.
-    unsafe { libc::sigaction(libc::SIGSEGV, &raw const action, core::ptr::null_mut()) };
+    signal::replace(libc::SIGSEGV, present, &action);
 }
 
 /// Handler function number `N` of SIGSEGV.

@@ -22,11 +22,34 @@ pub(super) fn action_of(signal: c_int) -> Option<libc::sigaction> {
 /// Call it with no lock held. The handler is a function of an object that stays loaded.
 pub(super) fn handle_unless_handled(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) {
     let default = action_of(signal).filter(|action| action.sa_sigaction == libc::SIG_DFL);
-    let Some(mut action) = default else { return };
+    let Some(default) = default else { return };
+    let mut action = default;
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = flags;
-    // SAFETY: the structure is valid, and the caller answers for the handler.
-    unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+    replace(signal, &default, &action);
+}
+
+/// Replaces the action `present` of a signal, unless the program has installed another handler
+/// since it was read: that one stays.
+///
+/// Call it with no lock held. The handler is a function of an object that stays loaded.
+pub(super) fn replace(signal: c_int, present: &libc::sigaction, action: &libc::sigaction) {
+    let (mut expected, mut next) = (*present, *action);
+    while let Some(replaced) = exchange(signal, &next)
+        && replaced.sa_sigaction != expected.sa_sigaction
+    {
+        // Put back the program's action. It may have installed yet another one meanwhile.
+        expected = core::mem::replace(&mut next, replaced);
+    }
+}
+
+/// Sets the action of a signal and returns the one before; `None` if the system refuses.
+fn exchange(signal: c_int, action: &libc::sigaction) -> Option<libc::sigaction> {
+    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: both structures are valid. The caller of `replace` answers for the handler.
+    let set = unsafe { libc::sigaction(signal, action, before.as_mut_ptr()) };
+    // SAFETY: all zeros is a valid action too.
+    (set == 0).then(|| unsafe { before.assume_init() })
 }
 
 /// Nanoseconds from the first update of the statistics page until SIGTERM is handled.
@@ -70,4 +93,30 @@ extern "C" fn report_and_end(signal: c_int) {
     // The signal is blocked until the handler returns; then its default action ends the process.
     // SAFETY: raise has no precondition.
     unsafe { libc::raise(signal) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_that_the_program_installed_meanwhile_stays() {
+        // No other test uses this signal.
+        const SIGNAL: c_int = libc::SIGURG;
+        extern "C" fn of_program(_signal: c_int) {}
+        extern "C" fn own(_signal: c_int) {}
+        let with = |handler: extern "C" fn(c_int), action: libc::sigaction| libc::sigaction {
+            sa_sigaction: handler as *const () as usize,
+            ..action
+        };
+        let handler = || action_of(SIGNAL).expect("an action").sa_sigaction;
+        let default = action_of(SIGNAL).expect("an action");
+        let (own, of_program) = (with(own, default), with(of_program, default));
+        replace(SIGNAL, &default, &own);
+        assert_eq!(handler(), own.sa_sigaction);
+        exchange(SIGNAL, &of_program).expect("an action before");
+        replace(SIGNAL, &default, &own);
+        assert_eq!(handler(), of_program.sa_sigaction);
+        exchange(SIGNAL, &default).expect("an action before");
+    }
 }
