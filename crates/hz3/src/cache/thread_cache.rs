@@ -292,13 +292,14 @@ impl ThreadCache {
     }
 
     /// Seals the stacks of all classes or ends that; see [`Stack::set_sealed`]. The owner's next
-    /// allocation then begins a new countdown. `cold` proves that the caller holds the cache's
-    /// lock.
+    /// allocation then begins a new countdown, also if the stacks are sealed already, because the
+    /// mean may have changed. Only an owner that is counting at this moment goes on. `cold` proves
+    /// that the caller holds the cache's lock.
     pub(super) fn set_sealed(&self, cold: &mut ColdState, sealed: bool) {
+        self.countdown.store(-1, Ordering::Relaxed);
         if core::mem::replace(&mut cold.sealed, sealed) == sealed {
             return;
         }
-        self.countdown.store(-1, Ordering::Relaxed);
         for class in SizeClass::all() {
             self.stack(class).set_sealed(sealed);
         }

@@ -37,6 +37,11 @@ impl<O: Os> Heap<O> {
         self.profile.start(self.os(), rate, |sealed| self.registry.set_sealed(sealed))
     }
 
+    /// Sets the mean of the bytes between two samples. Starts and ends nothing.
+    pub(crate) fn set_profile_rate(&self, rate: u64) {
+        self.profile.set_rate(rate, |sealed| self.registry.set_sealed(sealed));
+    }
+
     /// Starts to guard sampled blocks.
     pub(crate) fn start_guards(&self) -> Result<(), Refused> {
         self.profile.start_guards(self.os(), |sealed| self.registry.set_sealed(sealed))

@@ -128,9 +128,21 @@ impl Profile {
         self.rate.load(Ordering::Relaxed)
     }
 
-    /// Sets the mean of the bytes between two samples, for the next start.
-    pub(crate) fn set_rate(&self, rate: u64) {
+    /// Sets the mean of the bytes between two samples, for the next start or, if samples are taken
+    /// already, from now on. `seal` is as for [`Profile::start`].
+    pub(crate) fn set_rate(&self, rate: u64, seal: impl FnOnce(bool)) {
+        let _table = self.table.lock();
         self.rate.store(rate, Ordering::Relaxed);
+        if self.is_on() {
+            self.begin_intervals(seal);
+        }
+    }
+
+    /// Lets every thread begin a new interval at its next allocation. The caller holds the table's
+    /// lock, so that of two calls one comes after the other.
+    fn begin_intervals(&self, seal: impl FnOnce(bool)) {
+        self.countdown.store(-1, Ordering::Relaxed);
+        seal(true);
     }
 
     /// Starts or goes on sampling. `rate` is at least 1; 0 leaves the present one. Keeps what was
@@ -152,8 +164,7 @@ impl Profile {
         self.was_started.store(true, Ordering::Relaxed);
         self.is_recording.store(true, Ordering::Relaxed);
         self.is_on.store(true, Ordering::Relaxed);
-        // Under the lock, so that of two calls one comes after the other.
-        seal(true);
+        self.begin_intervals(seal);
         Ok(())
     }
 

@@ -45,6 +45,14 @@ fn misuse_of(heap: &Heap<Fake>, block: NonNull<u8>) -> Option<Misuse> {
 }
 
 #[test]
+fn a_new_rate_of_guards_starts_no_profile() {
+    let heap = guarded_heap();
+    heap.set_profile_rate(2);
+    assert!(!heap.profile().is_recording() && heap.profile_snapshot().is_none());
+    assert_eq!(heap.profile().rate(), 2);
+}
+
+#[test]
 fn a_block_begins_or_ends_its_place_and_opens_only_its_pages() {
     let heap = guarded_heap();
     let (mut begin, mut end) = (0, 0);

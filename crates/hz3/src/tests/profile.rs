@@ -80,6 +80,27 @@ fn estimates_of_a_thread_without_a_cache_are_unbiased() {
 }
 
 #[test]
+fn a_lower_rate_is_in_force_at_the_next_allocation() {
+    let change: [fn(&Heap<Fake>); 2] =
+        [|heap| heap.set_profile_rate(1), |heap| heap.start_profile(1).expect("memory")];
+    for change in change {
+        let heap = heap(4);
+        let cache = heap.attach().expect("a cache");
+        for front in [Front::Cache(cache), Front::Direct] {
+            let live = || heap.profile().lock().live().count();
+            heap.start_profile(1 << 40).expect("memory");
+            let block = malloc(&heap, front, 100).expect("room");
+            assert_eq!(live(), 0, "a sample at a mean of 1 TiB");
+            change(&heap);
+            let sampled = malloc(&heap, front, 100).expect("room");
+            assert_eq!(live(), 1, "no sample at a mean of one byte");
+            heap.give_block(front, sampled);
+            heap.give_block(front, block);
+        }
+    }
+}
+
+#[test]
 fn live_blocks_of_mixed_sizes_are_estimated_by_size() {
     let heap = heap(64);
     let front = Front::Cache(heap.attach().expect("a cache"));

@@ -32,7 +32,7 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
     *stored = Some(config);
     drop(stored);
     if config.profile_rate != present.profile_rate {
-        profile::set_rate(heap, config.profile_rate.get());
+        heap.set_profile_rate(u64::from(config.profile_rate.get()));
     }
     if (config.metrics, config.metrics_ms) != (present.metrics, present.metrics_ms) {
         metrics::configure(&config);

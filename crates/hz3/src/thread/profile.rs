@@ -109,19 +109,10 @@ pub(super) fn write_to(heap: &Heap<Linux>, path: &[u8]) -> Result<(), ControlErr
     })
 }
 
-/// Sets the mean of the bytes between two samples, of a profile that runs or of the next one.
-pub(super) fn set_rate(heap: &Heap<Linux>, rate: u32) {
-    heap.profile().set_rate(u64::from(rate));
-    if heap.profile().is_on() {
-        // Every thread begins a new interval. The tables exist, so this is not refused.
-        let _refused = start_on(heap, 0);
-    }
-}
-
 /// Returns where this process writes its profile, if the configuration says so.
 fn configured_path() -> Option<ProcessPath> {
     // A copy, because the file is written without the lock.
-    let path = super::GLOBAL.config.lock().and_then(|config| config.profile);
+    let path = super::GLOBAL.config.lock().as_ref().and_then(|config| config.profile);
     path.map(|path| process::own_path(&path))
 }
 
