@@ -1,12 +1,14 @@
 /* How much of the call stack does each call of the malloc family take? A signal handler often has
  * 8 KiB for itself and the kernel's frame.
  *
- *     stack_depth LIMIT
+ *     stack_depth LIMIT [SIGNAL]
  *
- * Each call runs on a stack of its own that is filled with a pattern. */
+ * Each call runs on a stack of its own that is filled with a pattern. Before each, the signal asks
+ * for a dump of the heap profile. */
 #include "check.h"
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <ucontext.h>
 
 enum { STACK = 256 << 10, BLOCKS = 40000 };
@@ -15,6 +17,7 @@ static _Alignas(4096) unsigned char stack[STACK];
 static ucontext_t caller, callee;
 static void (*called)(size_t);
 static size_t argument, limit;
+static int dump_signal;
 static void *blocks[BLOCKS];
 
 static void enter(void)
@@ -41,6 +44,9 @@ static void measure(const char *name, void (*call)(size_t), size_t size)
     called = call;
     argument = size;
     makecontext(&callee, enter, 0);
+    if (dump_signal) {
+        raise(dump_signal);
+    }
     REQUIRE(swapcontext(&caller, &callee) == 0, "no context");
     CHECK(used() <= limit, "%s of %zu bytes takes %zu bytes of stack", name, size, used());
 }
@@ -113,7 +119,8 @@ static void *each(void *unused)
 
 int main(int count, char **arguments)
 {
-    REQUIRE(count == 2, "give the limit in bytes");
+    REQUIRE(count >= 2, "give the limit in bytes");
+    dump_signal = count > 2 ? atoi(arguments[2]) : 0;
     limit = strtoul(arguments[1], NULL, 10);
     require_hz3();
     each(NULL);

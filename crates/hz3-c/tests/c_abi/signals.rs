@@ -15,3 +15,14 @@ fn calls_fit_into_the_stack_of_a_handler() {
     let limit = if cfg!(feature = "check") { "32768" } else { "4096" };
     run(on_hz3("stack_depth.c").arg(limit)).expect_ok();
 }
+
+/// The call that meets a due dump of the profile writes it.
+#[test]
+fn a_dump_of_the_profile_fits_into_the_stack_of_a_handler() {
+    let limit = if cfg!(feature = "check") { "32768" } else { "4096" };
+    let mut command = on_hz3("stack_depth.c");
+    let path = std::env::temp_dir().join(format!("hz3-depth-{}", std::process::id()));
+    command.args([limit, "10"]).env("HZ3_PROFILE", &path).env("HZ3_PROFILE_SIGNAL", "10");
+    run(&mut command).expect_ok();
+    std::fs::remove_file(path).expect("a profile");
+}

@@ -8,14 +8,18 @@ use crate::base::fixed_buffer::FixedBuffer;
 /// The longest path that is accepted, in bytes.
 const MAX_PATH: usize = 255;
 
-/// The longest path of a process, in bytes: each `%p` becomes at most ten digits. There is room for
-/// a suffix.
-const MAX_PROCESS_PATH: usize = 5 * MAX_PATH + 32;
+/// The most `%p` of a path that are replaced, so that a path fits on the stack of a small thread.
+const MAX_NUMBERS: usize = 16;
+
+/// The longest path of a process, in bytes: a `%p` becomes at most ten digits. There is room for a
+/// suffix.
+const MAX_PROCESS_PATH: usize = MAX_PATH + 8 * MAX_NUMBERS + 32;
 
 /// The absolute path of a file that hz3 writes, of at most 255 bytes.
 ///
-/// In the paths of profiles and metrics each `%p` stands for the number of the process. A forked
-/// child, whose path would be that of its parent without it, adds a point and its number.
+/// In the paths of profiles and metrics each of the first 16 `%p` stands for the number of the
+/// process. A forked child, whose path would be that of its parent without it, adds a point and its
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportPath {
     /// The path, followed by at least one NUL.
@@ -65,7 +69,8 @@ impl ReportPath {
         let mut rest = self.as_c_str().to_bytes();
         let mut is_number_due = is_forked;
         // Writing to a `FixedBuffer` never fails.
-        while let Some(at) = rest.windows(2).position(|pair| pair == b"%p") {
+        for _ in 0..MAX_NUMBERS {
+            let Some(at) = rest.windows(2).position(|pair| pair == b"%p") else { break };
             path.path.push(&rest[..at]);
             let _ = write!(path.path, "{pid}");
             rest = &rest[at + 2..];
@@ -112,7 +117,7 @@ impl ProcessPath {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_PATH, ReportPath};
+    use super::{MAX_NUMBERS, MAX_PATH, ReportPath};
     use std::string::String;
 
     #[test]
@@ -131,7 +136,7 @@ mod tests {
         let path = path.beside(u32::MAX);
         assert_eq!(
             path.as_c_str().to_bytes().len(),
-            1 + MAX_PATH / 2 * 10 + ".4294967295.tmp".len()
+            MAX_PATH + MAX_NUMBERS * 8 + ".4294967295.tmp".len()
         );
     }
 

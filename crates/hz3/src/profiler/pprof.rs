@@ -196,7 +196,9 @@ impl<'a> Encoder<'a> {
         self.message(field::LOCATION, message.as_bytes());
     }
 
-    /// Adds a sample: the numbers of its locations, innermost first.
+    /// Adds a sample: the numbers of its locations, innermost first. Not inlined, so that the 1 KiB
+    /// is on the stack only here.
+    #[inline(never)]
     pub(crate) fn sample(
         &mut self,
         locations: impl Iterator<Item = u64> + Clone,

@@ -13,7 +13,15 @@ use crate::os::{Os, Span};
 /// The sums of one site, in the order of the sample types of [`super::pprof`].
 pub(crate) type Values = [f64; VALUES];
 
-/// The copy; [`Snapshot::release`] unmaps it.
+/// The most mappings with code that a profile names; code in others has no mapping.
+pub(crate) const MAX_MAPPINGS: usize = 256;
+/// The start and the end of a mapping.
+pub(crate) type Range = [usize; 2];
+/// The bytes in which the mappings are read.
+pub(crate) const ROOM_BYTES: usize = 2048;
+
+/// The copy; [`Snapshot::release`] unmaps it. The mapping also holds what writing the profile
+/// needs, because the thread that writes may have a small stack.
 #[derive(Debug)]
 #[must_use = "a dropped snapshot is a leaked mapping"]
 pub(crate) struct Snapshot {
@@ -24,6 +32,9 @@ pub(crate) struct Snapshot {
     addresses: &'static mut [usize],
     /// The buffer of an encoder.
     buffer: &'static mut [u8],
+    /// The mappings with code.
+    ranges: &'static mut [Range],
+    room: &'static mut [u8],
     pub(crate) rate: u64,
 }
 
@@ -43,7 +54,9 @@ impl Snapshot {
         let bytes = sites * (size_of::<Values>() + size_of::<Site>())
             + addresses * size_of::<usize>()
             + frames * size_of::<u32>()
-            + BUFFER_BYTES;
+            + MAX_MAPPINGS * size_of::<Range>()
+            + BUFFER_BYTES
+            + ROOM_BYTES;
         let bytes = bytes.next_multiple_of(os.page_size());
         let start: NonNull<u8> = os.map(bytes, os.page_size())?;
         // SAFETY: a fresh mapping of that length. `release` unmaps it together with the parts.
@@ -53,8 +66,10 @@ impl Snapshot {
             values: rest.cut(sites),
             sites: rest.cut(sites),
             addresses: rest.cut(addresses),
+            ranges: rest.cut(MAX_MAPPINGS),
             frames: rest.cut(frames),
             buffer: rest.cut(BUFFER_BYTES),
+            room: rest.cut(ROOM_BYTES),
             rate: profile.rate(),
         };
         let table = profile.lock();
@@ -89,18 +104,25 @@ impl Snapshot {
         self.sites[site].frames_in(self.frames).iter().map(|&at| at as usize)
     }
 
-    /// Writes the profile to `sink`. `mappings` adds those of the process and returns a function
-    /// that finds the number of an address's mapping. Returns whether the sink took all.
-    pub(crate) fn write<F: Fn(usize) -> u64>(
+    /// Writes the profile to `sink`. `mappings` adds those of the process, also to the ranges that
+    /// it gets, and returns how many it added; it may work in the bytes. Returns whether the sink
+    /// took all.
+    pub(crate) fn write(
         &mut self,
         sink: &mut dyn FnMut(&[u8]) -> bool,
         time: u64,
-        mappings: impl FnOnce(&mut Encoder<'_>) -> F,
+        mappings: fn(&mut Encoder<'_>, &mut [Range; MAX_MAPPINGS], &mut [u8; ROOM_BYTES]) -> usize,
     ) -> bool {
         let buffer = core::mem::take(&mut self.buffer);
         let Ok(array) = <&mut [u8; BUFFER_BYTES]>::try_from(&mut *buffer) else { return false };
+        let Ok(ranges) = self.ranges.try_into() else { return false };
+        let Ok(room) = self.room.try_into() else { return false };
         let mut encoder = Encoder::new(array, sink, self.rate, time);
-        let mapping_of = mappings(&mut encoder);
+        let count = mappings(&mut encoder, ranges, room);
+        let mapping_of = |address| {
+            let is_in = |&[start, end]: &Range| (start..end).contains(&address);
+            self.ranges[..count].iter().position(is_in).map_or(0, |at| at as u64 + 1)
+        };
         for (number, &address) in self.addresses.iter().enumerate().skip(1) {
             encoder.location(number as u64, mapping_of(address), address as u64);
         }

@@ -463,6 +463,8 @@ unsafe impl Zeroed for u32 {}
 unsafe impl Zeroed for u8 {}
 // SAFETY: numbers.
 unsafe impl<const N: usize> Zeroed for [f64; N] {}
+// SAFETY: numbers.
+unsafe impl<const N: usize> Zeroed for [usize; N] {}
 
 const _: () = assert!(HUGE_LISTS.is_power_of_two());
 const _: () = assert!(size_of::<Record>().is_multiple_of(8) && size_of::<Site>().is_multiple_of(8));

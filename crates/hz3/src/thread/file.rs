@@ -8,6 +8,8 @@ use core::ffi::{CStr, c_int, c_long};
 
 /// The longest line that is read, in bytes. The rest of a longer line is dropped.
 const LINE_BYTES: usize = 1024;
+/// The bytes of the buffer for a line and the next part of the file.
+pub(super) const LINES_ROOM: usize = 2 * LINE_BYTES;
 
 /// Returns the first bytes of a file, from one read; returns none if the file cannot be read.
 pub(super) fn read_start<'a>(path: &CStr, room: &'a mut [u8]) -> &'a [u8] {
@@ -17,13 +19,18 @@ pub(super) fn read_start<'a>(path: &CStr, room: &'a mut [u8]) -> &'a [u8] {
     &room[..read]
 }
 
-/// Calls `take` with each line of a file, without the newline.
-pub(super) fn each_line(path: &CStr, mut take: impl FnMut(&[u8])) {
+/// Calls `take` with each line of a file, without the newline. Takes 2 KiB of the stack.
+pub(super) fn each_line(path: &CStr, take: impl FnMut(&[u8])) {
+    each_line_in(&mut [0; LINES_ROOM], path, take);
+}
+
+/// As [`each_line`], in a buffer that the caller lends.
+pub(super) fn each_line_in(room: &mut [u8; LINES_ROOM], path: &CStr, mut take: impl FnMut(&[u8])) {
     let Some(file) = open(path) else { return };
-    let (mut line, mut len) = ([0; LINE_BYTES], 0);
-    let mut chunk = [0; LINE_BYTES];
+    let (line, chunk) = room.split_at_mut(LINE_BYTES);
+    let mut len = 0;
     loop {
-        let read = read(file, &mut chunk);
+        let read = read(file, chunk);
         if read == 0 {
             break;
         }

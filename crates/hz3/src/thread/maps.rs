@@ -3,13 +3,12 @@
 
 use core::fmt::Write;
 
-use super::file;
+use super::file::{self, LINES_ROOM};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::options::write_bytes;
 use crate::profiler::pprof::{Encoder, Mapping};
+use crate::profiler::snapshot::{MAX_MAPPINGS, ROOM_BYTES, Range};
 
-/// The most mappings with code that a profile names; code in others has no mapping.
-const MAX_MAPPINGS: usize = 256;
 /// The most bytes of a file's name that are compared.
 const MAX_NAME: usize = 256;
 
@@ -42,8 +41,13 @@ fn hexadecimal(text: &[u8]) -> Option<usize> {
     usize::from_str_radix(core::str::from_utf8(text).ok()?, 16).ok()
 }
 
-fn each_mapping(mut take: impl FnMut(MapsLine<'_>)) {
-    file::each_line(c"/proc/self/maps", |line| {
+fn each_mapping(take: impl FnMut(MapsLine<'_>)) {
+    each_mapping_in(&mut [0; LINES_ROOM], take);
+}
+
+/// As [`each_mapping`], in a buffer that the caller lends.
+fn each_mapping_in(room: &mut [u8; LINES_ROOM], mut take: impl FnMut(MapsLine<'_>)) {
+    file::each_line_in(room, c"/proc/self/maps", |line| {
         if let Some(line) = MapsLine::parse(line) {
             take(line);
         }
@@ -71,14 +75,19 @@ pub(super) fn describe_code(
     if is_known { written } else { writeln!(out, "hz3:   {address:#x}") }
 }
 
-/// Adds the mappings with code to a profile; returns a function that finds the number of an
-/// address's mapping, 0 if it has none.
-pub(super) fn add_mappings(encoder: &mut Encoder<'_>) -> impl Fn(usize) -> u64 + use<> {
-    let mut ranges = [(0, 0); MAX_MAPPINGS];
+/// Adds the mappings with code to a profile, also to `ranges`, and returns how many it added. It
+/// works in `room`, because its caller may be a thread with a small stack.
+#[inline(never)]
+pub(super) fn add_mappings(
+    encoder: &mut Encoder<'_>,
+    ranges: &mut [Range; MAX_MAPPINGS],
+    room: &mut [u8; ROOM_BYTES],
+) -> usize {
+    const { assert!(LINES_ROOM == ROOM_BYTES) }
     let mut count = 0;
     // Where the file that the latest lines map starts: its ELF header is there.
     let (mut file_start, mut file_name, mut file_name_len) = (0, [0; MAX_NAME], 0);
-    each_mapping(|line| {
+    each_mapping_in(room, |line| {
         let name = line.name.get(..MAX_NAME).unwrap_or(line.name);
         if line.offset == 0 {
             file_start = line.start;
@@ -99,13 +108,10 @@ pub(super) fn add_mappings(encoder: &mut Encoder<'_>) -> impl Fn(usize) -> u64 +
             name: line.name,
             build_id: build_id.as_bytes(),
         });
-        ranges[count] = (line.start, line.end);
+        ranges[count] = [line.start, line.end];
         count += 1;
     });
-    move |address| {
-        let is_in = |&(start, end): &(usize, usize)| (start..end).contains(&address);
-        ranges[..count].iter().position(is_in).map_or(0, |at| at as u64 + 1)
-    }
+    count
 }
 
 /// Returns the addresses of the shared library that contains hz3, whose frames a profile leaves
@@ -155,7 +161,8 @@ mod elf {
 const MAX_HEADERS: u8 = 32;
 
 /// Writes the build id of the ELF file that is mapped at `start`, in hexadecimal digits; nothing if
-/// it has none. The mapping may vanish meanwhile.
+/// it has none. The mapping may vanish meanwhile. Not inlined, to save stack in the caller.
+#[inline(never)]
 fn write_build_id(start: usize, out: &mut FixedBuffer<128>) {
     let mut header = [0; elf::EHDR_BYTES];
     if !file::read_own_memory(start, &mut header) || !header.starts_with(b"\x7fELF") {

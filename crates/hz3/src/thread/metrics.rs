@@ -50,7 +50,9 @@ pub(super) fn take_due(now_ns: u64, rests: bool) -> bool {
 #[inline(never)]
 pub(super) fn write(fill: impl FnOnce(&mut Sink, Option<u32>)) {
     // A copy, because the file is written without the lock.
-    let Some(path) = GLOBAL.config.lock().and_then(|config| config.metrics) else { return };
+    let Some(path) = GLOBAL.config.lock().as_ref().and_then(|config| config.metrics) else {
+        return;
+    };
     let path = process::own_path(&path);
     if let Err(reason) = replace_whole(&path, fill)
         && !HAS_COMPLAINED.swap(true, Ordering::Relaxed)

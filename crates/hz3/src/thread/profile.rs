@@ -162,7 +162,7 @@ fn dump(heap: &Heap<Linux>) {
         heap.profile().ask_for_dump();
         return;
     }
-    if let Some(path) = configured_path() {
+    if let Some(path) = &configured_path() {
         write_or_complain(heap, path.as_c_str());
     }
 }

@@ -139,6 +139,7 @@ fn last_error() -> &'static str {
 /// Says on stderr why the file that an option names was not written. The line ends with
 /// "expected a regular file" and `rest`.
 #[cold]
+#[inline(never)]
 pub(super) fn complain(option: &str, path: &CStr, reason: &str, rest: &str) {
     let mut line = FixedBuffer::<512>::new();
     // Writing to a `FixedBuffer` never fails.
