@@ -126,7 +126,7 @@ impl Tables {
 
     /// Marks the pages as part of a run. Returns their previous state.
     pub(super) fn mark_taken(&self, run: Run) -> Taken {
-        let mut taken = Taken { dirty: 0, purged: 0 };
+        let mut taken = Taken { dirty: 0, old: 0, purged: 0 };
         for part in parts(run) {
             let meta = self.segment(part.segment);
             bits::clear(&meta.free, part.start, part.pages);
@@ -136,6 +136,9 @@ impl Tables {
             sub(&meta.free_pages, part.pages);
             sub(&meta.free_dirty_pages, part_dirty);
             taken.dirty += part_dirty;
+            if part_dirty > 0 {
+                taken.old += bits::count_both(&meta.dirty, &meta.old, part.start, part.pages);
+            }
             // A segment counts its purged pages, but does not record which of its clean pages they
             // are.
             let clean = part.pages - part_dirty;
@@ -167,30 +170,21 @@ impl Tables {
         }
     }
 
-    /// Makes every free dirty page of a segment old.
-    pub(super) fn age(&self, segment: usize) {
+    /// Makes every free dirty page of a segment old. Returns how many were old before, and how many
+    /// are now.
+    pub(super) fn age(&self, segment: usize) -> (u32, u32) {
         let meta = self.segment(segment);
+        let before = meta.old_pages();
         for (word, old) in meta.old.iter().enumerate() {
             old.store(meta.free_dirty_word(word), Ordering::Relaxed);
         }
+        (before, meta.old_pages())
     }
 
-    /// Returns how many free dirty pages of the first `segments` segments are old; a hint without
-    /// the lock. The search ends once it has found `dirty` free dirty pages, which is all of them.
-    pub(super) fn old_pages(&self, segments: usize, dirty: u64) -> u64 {
-        let (mut old, mut left) = (0, dirty);
-        for segment in 0..segments {
-            if left == 0 {
-                break;
-            }
-            let meta = self.segment(segment);
-            let found = meta.free_dirty_pages.load(Ordering::Relaxed);
-            if found > 0 {
-                left = left.saturating_sub(u64::from(found));
-                old += u64::from(meta.old_pages());
-            }
-        }
-        old
+    /// Returns how many free dirty pages of the segments below `segments` are old.
+    #[cfg(any(test, feature = "check"))]
+    pub(super) fn old_pages(&self, segments: usize) -> u64 {
+        (0..segments).map(|segment| u64::from(self.segment(segment).old_pages())).sum()
     }
 
     /// Returns whether a segment has free dirty pages; a hint without the lock.

@@ -26,22 +26,20 @@ impl<O: Os> Segments<O> {
         if from >= frontier {
             return None;
         }
-        let _pages = self.pages.lock();
+        let mut heap = self.pages.lock();
         let run = self.tables().next_free_dirty(from, frontier, limit, Age::Young)?;
-        self.tables().set_old(run);
+        heap.set_age(self.tables(), run, true);
         Some(run)
     }
 
-    /// Makes the free pages of a range old.
+    /// Makes the free dirty pages of a range old.
     pub(crate) fn make_old(&self, run: Run) {
-        let _pages = self.pages.lock();
-        self.tables().set_old(run);
+        self.pages.lock().set_age(self.tables(), run, true);
     }
 
     /// Makes the pages of a range young, so that they can be claimed again.
     pub(crate) fn make_young(&self, run: Run) {
-        let _pages = self.pages.lock();
-        self.tables().set_young(run);
+        self.pages.lock().set_age(self.tables(), run, false);
     }
 
     /// Counts an epoch of a segment. Returns how many had passed since a page of it was taken or

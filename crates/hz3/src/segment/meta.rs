@@ -79,7 +79,9 @@ pub(crate) enum Age {
 pub(crate) struct Taken {
     /// How many of them may hold memory.
     pub(crate) dirty: u32,
-    /// How many of the others held memory before they were purged.
+    /// How many of those were old.
+    pub(crate) old: u32,
+    /// How many of the clean ones held memory before they were purged.
     pub(crate) purged: u32,
 }
 

@@ -286,14 +286,13 @@ impl<O: Os> Segments<O> {
 
     pub(crate) fn page_counts(&self) -> PageCounts {
         let table_bytes = self.arena.table_bytes(&self.growth.lock());
-        let old = self.tables().old_pages(self.segment_count(), self.dirty_pages());
         let pages = self.pages.lock();
         let withdrawn = pages.withdrawn_pages();
         PageCounts {
             committed: self.committed_pages(),
             free: pages.free_pages() + withdrawn,
             dirty: pages.dirty_pages() + withdrawn,
-            old,
+            old: pages.old_pages(),
             reserved_bytes: to_u64(self.arena.bytes()),
             table_bytes: to_u64(table_bytes),
             huge_bytes: self.account.huge_bytes(),

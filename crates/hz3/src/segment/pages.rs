@@ -7,12 +7,14 @@
 //!
 //! **I-5.** Free runs are maximal: no two touch. The records of a free run's first and last page
 //! hold its length. It is in the list of its length, and in one of the lists by chunks if it
-//! contains a whole chunk. The free bits, the dirty bits and the counts of free and free dirty
-//! pages say the same. The pages of chunk 0 are never free.
+//! contains a whole chunk. The free bits, the dirty and old bits, and the counts of free, free
+//! dirty and old pages say the same. The pages of chunk 0 are never free.
 
 use super::lists::Lists;
 use super::tables::Tables;
 use crate::base::units::{CHUNK_PAGES, PageIndex, Pages, Run};
+#[cfg(any(test, feature = "check"))]
+use crate::base::units::{SEGMENT_PAGES, to_usize};
 
 /// The free runs. Every method takes the tables of the arena that the runs are in.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct PageHeap {
     lists: Lists,
     free: u64,
     dirty: u64,
+    /// Free dirty pages that are old.
+    old: u64,
     /// Pages that are off the free map while they are purged.
     withdrawn: u64,
     refaulted: u64,
@@ -67,7 +71,7 @@ fn free_run_at(tables: &Tables, start: PageIndex) -> Run {
 
 impl PageHeap {
     pub(crate) const fn new() -> PageHeap {
-        PageHeap { lists: Lists::new(), free: 0, dirty: 0, withdrawn: 0, refaulted: 0 }
+        PageHeap { lists: Lists::new(), free: 0, dirty: 0, old: 0, withdrawn: 0, refaulted: 0 }
     }
 
     /// Returns the number of free pages, without those that are being purged.
@@ -83,6 +87,24 @@ impl PageHeap {
     /// Returns the number of free pages that may hold memory.
     pub(crate) fn dirty_pages(&self) -> u64 {
         self.dirty
+    }
+
+    /// Returns the number of free dirty pages that are old.
+    pub(crate) fn old_pages(&self) -> u64 {
+        self.old
+    }
+
+    /// Makes every free dirty page of a segment old.
+    pub(crate) fn age(&mut self, tables: &Tables, segment: usize) {
+        let (before, after) = tables.age(segment);
+        self.old = self.old - u64::from(before) + u64::from(after);
+    }
+
+    /// Makes the free dirty pages of a range old or young.
+    #[cfg(feature = "experiments")]
+    pub(crate) fn set_age(&mut self, tables: &Tables, run: Run, is_old: bool) {
+        let (before, after) = tables.set_age(run, is_old);
+        self.old = self.old - u64::from(before) + u64::from(after);
     }
 
     /// Returns how many of the pages taken so far had been purged before.
@@ -136,6 +158,7 @@ impl PageHeap {
         self.free -= u64::from(run.pages.get());
         let taken = tables.mark_taken(run);
         self.dirty -= u64::from(taken.dirty);
+        self.old -= u64::from(taken.old);
         self.refaulted += u64::from(taken.purged);
         self.dirty += u64::from(tables.mark_units_dirty(run));
     }
@@ -237,6 +260,9 @@ impl PageHeap {
         tables.validate_units(frontier);
         assert_eq!(free, self.free, "I-5: free pages");
         assert_eq!(dirty, self.dirty, "I-5: dirty pages");
+        let segments = to_usize(frontier.get().div_ceil(SEGMENT_PAGES));
+        let old = if frontier == first { 0 } else { tables.old_pages(segments) };
+        assert_eq!(old, self.old, "I-5: old pages");
         assert_eq!(entries, self.lists.count(tables), "I-5: runs and their lists");
     }
 }

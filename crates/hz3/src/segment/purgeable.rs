@@ -46,8 +46,7 @@ impl<O: Os> Segments<O> {
     pub(crate) fn age(&self) {
         for segment in 0..self.segment_count() {
             if self.tables().has_free_dirty(segment) {
-                let _pages = self.pages.lock();
-                self.tables().age(segment);
+                self.pages.lock().age(self.tables(), segment);
             }
         }
     }

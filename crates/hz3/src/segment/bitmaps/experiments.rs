@@ -9,19 +9,20 @@ use crate::base::units::Run;
 use crate::segment::tables::Tables;
 
 impl Tables {
-    /// Makes the pages of a run young.
-    pub(crate) fn set_young(&self, run: Run) {
-        for part in parts(run) {
-            bits::clear(&self.segment(part.segment).old, part.start, part.pages);
-        }
-    }
-
-    /// Makes the pages of a free run old. The bit means nothing for other pages, and a page loses
-    /// it when it becomes free.
-    pub(crate) fn set_old(&self, run: Run) {
-        for part in parts(run) {
-            bits::set(&self.segment(part.segment).old, part.start, part.pages);
-        }
+    /// Makes the free dirty pages of a run old or young. Returns how many pages of the segments
+    /// were old before, and how many are now.
+    /// The bit means nothing for pages that are not free, and a page loses it when it becomes free.
+    pub(crate) fn set_age(&self, run: Run, is_old: bool) -> (u32, u32) {
+        parts(run).fold((0, 0), |(before, after), part| {
+            let meta = self.segment(part.segment);
+            let before = before + meta.old_pages();
+            if is_old {
+                bits::set_where(&meta.old, &meta.dirty, part.start, part.pages);
+            } else {
+                bits::clear(&meta.old, part.start, part.pages);
+            }
+            (before, after + meta.old_pages())
+        })
     }
 
     /// Counts an epoch of a segment. Returns how many had passed since a page of it was taken or
