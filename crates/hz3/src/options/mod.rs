@@ -127,7 +127,8 @@ pub enum ControlError {
     UnknownName,
     /// The option does not take that value.
     BadValue,
-    /// The heap does not exist yet, or the call comes from inside one of its operations.
+    /// The heap does not exist yet, or the call comes from inside one of its operations. For a
+    /// limit: too few descriptors or too little memory are left to read the control group's files.
     Unavailable,
 }
 

@@ -4,11 +4,12 @@
 //! A system may have both versions at once, with the memory controller in one of them. So hz3 reads
 //! every mounted hierarchy, and the lowest limit counts.
 
+use core::cell::Cell;
 use core::ffi::CStr;
 use core::fmt::Write;
 use core::num::NonZero;
 
-use super::file::{each_line, read_start};
+use super::file::{Unread, try_each_line, try_read_start};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::options::Limit;
 
@@ -18,7 +19,9 @@ const PATH_BYTES: usize = 1024;
 const UNLIMITED: u64 = 1 << 62;
 
 /// Reads the start of a file into the buffer and returns it; returns nothing if there is no file.
-type Read = dyn for<'a> Fn(&CStr, &'a mut [u8]) -> &'a [u8];
+type Read<'r> = dyn for<'a> Fn(&CStr, &'a mut [u8]) -> &'a [u8] + 'r;
+/// A [`Read`] that tells a file that was not read from one that does not exist.
+type TryRead<'r> = dyn for<'a> Fn(&CStr, &'a mut [u8]) -> Result<&'a [u8], Unread> + 'r;
 
 /// The limits of the process's group and the pressure on its memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,12 +36,25 @@ pub(super) struct Group {
 
 impl Group {
     /// Reads the files of this process's group.
-    pub(super) fn read() -> Group {
-        Group::read_by(&read_start, |take| each_line(c"/proc/self/mountinfo", take))
+    ///
+    /// # Errors
+    /// A file could not be read, because no descriptor or no memory was left. It may have a limit.
+    pub(super) fn read() -> Result<Group, Unread> {
+        Group::read_by(&try_read_start, |take| try_each_line(c"/proc/self/mountinfo", take))
     }
 
     /// Reads files by `read`. `each_mount` passes on the lines of `/proc/self/mountinfo`.
-    fn read_by(read: &Read, each_mount: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Group {
+    fn read_by(
+        read: &TryRead<'_>,
+        each_mount: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), Unread>,
+    ) -> Result<Group, Unread> {
+        let is_short = Cell::new(false);
+        let read: &Read<'_> = &|path, room| {
+            read(path, room).unwrap_or_else(|Unread| {
+                is_short.set(true);
+                &[]
+            })
+        };
         let mut room = [0; 4096];
         let membership = read(c"/proc/self/cgroup", &mut room);
         let mut found = Group::default();
@@ -47,10 +63,10 @@ impl Group {
             found.limit = lesser(found.limit, mount.limit(membership, read));
             found.high = lesser(found.high, mount.high(membership, read));
             found.stalled_us = found.stalled_us.or_else(|| mount.stalled_us(membership, read));
-        });
+        })?;
         let of_system = || stalled_us(read(c"/proc/pressure/memory", &mut [0; 256]));
         found.stalled_us = found.stalled_us.or_else(of_system);
-        found
+        if is_short.get() { Err(Unread) } else { Ok(found) }
     }
 
     /// Returns the limit that a configured one stands for, and the bytes from which on memory is
@@ -67,21 +83,38 @@ impl Group {
 /// Returns the limits that a configured one stands for; see [`Group::limits`].
 ///
 /// If it is relative and the control group has none, writes a line to stderr.
-pub(super) fn resolve(limit: Limit) -> (Limit, Option<u64>) {
-    let Limit::Cgroup { percent } = limit else { return (limit, None) };
-    let group = Group::read();
-    if group.limit.is_none() && group.high.is_none() {
-        let percent = percent.get();
-        let mut message = FixedBuffer::<128>::new();
-        // Writing to a `FixedBuffer` never fails.
-        let _ = write!(
-            message,
-            "hz3: HZ3_LIMIT={percent}%: expected a memory limit of this process's "
-        );
-        let _ = writeln!(message, "control group, found none; using 0");
-        message.print();
+///
+/// # Errors
+/// As for [`Group::read`].
+pub(super) fn resolve(limit: Limit) -> Result<(Limit, Option<u64>), Unread> {
+    if !matches!(limit, Limit::Cgroup { .. }) {
+        return Ok((limit, None));
     }
-    group.limits(limit)
+    let group = Group::read()?;
+    if group.limit.is_none() && group.high.is_none() {
+        complain(limit, "found none; using 0");
+    }
+    Ok(group.limits(limit))
+}
+
+/// Resolves a limit as [`resolve`] does. One that cannot be read now is none, until the reclaimer
+/// reads it.
+pub(super) fn resolve_at_start(limit: Limit) -> (Limit, Option<u64>) {
+    resolve(limit).unwrap_or_else(|Unread| {
+        complain(limit, "cannot read it yet; using 0");
+        (Limit::None, None)
+    })
+}
+
+fn complain(limit: Limit, outcome: &str) {
+    let Limit::Cgroup { percent } = limit else { return };
+    let percent = percent.get();
+    let mut message = FixedBuffer::<144>::new();
+    // Writing to a `FixedBuffer` never fails.
+    let _ =
+        write!(message, "hz3: HZ3_LIMIT={percent}%: expected a memory limit of this process's ");
+    let _ = writeln!(message, "control group, {outcome}");
+    message.print();
 }
 
 /// Returns the lower of two limits, each of which may be absent.
@@ -135,7 +168,7 @@ impl<'a> Mount<'a> {
     }
 
     /// Returns the limit of the process's group, in bytes.
-    fn limit(&self, membership: &[u8], read: &Read) -> Option<u64> {
+    fn limit(&self, membership: &[u8], read: &Read<'_>) -> Option<u64> {
         let below = self.below(membership)?;
         match self.version {
             Version::Two => self.least(below, b"/memory.max", read),
@@ -144,14 +177,14 @@ impl<'a> Mount<'a> {
     }
 
     /// Version 2: returns the lowest `memory.high` that applies to the process's group, in bytes.
-    fn high(&self, membership: &[u8], read: &Read) -> Option<u64> {
+    fn high(&self, membership: &[u8], read: &Read<'_>) -> Option<u64> {
         let is_known = self.version == Version::Two;
         is_known.then_some(self.least(self.below(membership)?, b"/memory.high", read))?
     }
 
     /// Version 2: returns the microseconds in which a task of the process's group, or of the
     /// nearest one with such a file, waited for memory so far.
-    fn stalled_us(&self, membership: &[u8], read: &Read) -> Option<u64> {
+    fn stalled_us(&self, membership: &[u8], read: &Read<'_>) -> Option<u64> {
         let below = self.below(membership).filter(|_| self.version == Version::Two)?;
         upwards(below).find_map(|group| {
             stalled_us(self.read(group, b"/memory.pressure", &mut [0; 256], read))
@@ -160,7 +193,7 @@ impl<'a> Mount<'a> {
 
     /// Version 2: returns the lowest limit of a group and of all its ancestors, each of which
     /// applies.
-    fn least(&self, below: &[u8], file: &[u8], read: &Read) -> Option<u64> {
+    fn least(&self, below: &[u8], file: &[u8], read: &Read<'_>) -> Option<u64> {
         upwards(below).fold(None, |least, group| {
             let mut room = [0; 32];
             lesser(least, number(self.read(group, file, &mut room, read)))
@@ -170,7 +203,7 @@ impl<'a> Mount<'a> {
     /// Version 1: returns the lower of a group's own limit and its hierarchical limit. The latter
     /// is the lowest limit of the ancestors that apply to it. Uses the nearest group that is
     /// visible.
-    fn nearest(&self, below: &[u8], read: &Read) -> Option<u64> {
+    fn nearest(&self, below: &[u8], read: &Read<'_>) -> Option<u64> {
         let limit = upwards(below).find_map(|group| {
             let mut room = [0; 32];
             let own = number(self.read(group, b"/memory.limit_in_bytes", &mut room, read))?;
@@ -185,7 +218,7 @@ impl<'a> Mount<'a> {
     }
 
     /// Reads the start of a file of a group.
-    fn read<'b>(&self, group: &[u8], file: &[u8], room: &'b mut [u8], read: &Read) -> &'b [u8] {
+    fn read<'b>(&self, group: &[u8], file: &[u8], room: &'b mut [u8], read: &Read<'_>) -> &'b [u8] {
         let mut path = [0; PATH_BYTES];
         let mut at = 0;
         for part in [self.point, group, file, b"\0"] {

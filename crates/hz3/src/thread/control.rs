@@ -1,5 +1,6 @@
 //! Options that can be set in a running process, and the purge on request.
 
+use super::file::Unread;
 use super::{GLOBAL, cgroup, existing_heap, metrics, present_front, profile, shut};
 use crate::options::{Config, ControlError, Policy, set_live};
 
@@ -29,8 +30,14 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
     if config.policy != present.policy && ![config, present].iter().all(is_plain) {
         return Err(ControlError::BadValue);
     }
+    let limits = if name.starts_with(b"limit") {
+        // Without the group's files the present limit and mode stay.
+        Some(cgroup::resolve(config.limit).map_err(|Unread| ControlError::Unavailable)?)
+    } else {
+        None
+    };
+    // The lock is held until all of it is in force: of two calls one comes after the other.
     *stored = Some(config);
-    drop(stored);
     if config.profile_rate != present.profile_rate {
         heap.set_profile_rate(u64::from(config.profile_rate.get()));
     }
@@ -38,8 +45,7 @@ pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), ControlError> {
         metrics::configure(&config);
         heap.driver().set_max_rest_ms(metrics::period_ms());
     }
-    if name.starts_with(b"limit") {
-        let (limit, soft) = cgroup::resolve(config.limit);
+    if let Some((limit, soft)) = limits {
         heap.reconfigure_limit(&Config { limit, ..config }, soft);
     } else {
         heap.reconfigure(&config);

@@ -6,34 +6,64 @@
 
 use core::ffi::{CStr, c_int, c_long};
 
+use crate::os::errno;
+
 /// The longest line that is read, in bytes. The rest of a longer line is dropped.
 const LINE_BYTES: usize = 1024;
 /// The bytes of the buffer for a line and the next part of the file.
 pub(super) const LINES_ROOM: usize = 2 * LINE_BYTES;
 
+/// A file was not read, because no descriptor or no memory was left: it may well exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unread;
+
+/// After a call that failed: returns that nothing was read, or that nothing could be.
+fn nothing<T: Default>() -> Result<T, Unread> {
+    match errno::get() {
+        libc::EMFILE | libc::ENFILE | libc::ENOMEM => Err(Unread),
+        _ => Ok(T::default()),
+    }
+}
+
 /// Returns the first bytes of a file, from one read; returns none if the file cannot be read.
 pub(super) fn read_start<'a>(path: &CStr, room: &'a mut [u8]) -> &'a [u8] {
-    let Some(file) = open(path) else { return &[] };
-    let read = read(file, room);
+    try_read_start(path, room).unwrap_or_default()
+}
+
+/// Reads as [`read_start`] does, but tells a file that was not read from one that does not exist.
+pub(super) fn try_read_start<'a>(path: &CStr, room: &'a mut [u8]) -> Result<&'a [u8], Unread> {
+    let Some(file) = open(path) else { return nothing() };
+    let read = read(file, room).map_or_else(nothing, Ok);
     close(file);
-    &room[..read]
+    Ok(&room[..read?])
 }
 
-/// Calls `take` with each line of a file, without the newline. Takes 2 KiB of the stack.
-pub(super) fn each_line(path: &CStr, take: impl FnMut(&[u8])) {
-    each_line_in(&mut [0; LINES_ROOM], path, take);
+/// Calls `take` with each line of a file, without the newline, in a buffer that the caller lends.
+pub(super) fn each_line_in(room: &mut [u8; LINES_ROOM], path: &CStr, take: impl FnMut(&[u8])) {
+    // A file that cannot be read has no lines.
+    let _unread = try_each_line_in(room, path, take);
 }
 
-/// As [`each_line`], in a buffer that the caller lends.
-pub(super) fn each_line_in(room: &mut [u8; LINES_ROOM], path: &CStr, mut take: impl FnMut(&[u8])) {
-    let Some(file) = open(path) else { return };
+/// Reads as [`each_line_in`] does, but tells a file that was not read from one that does not exist.
+/// Takes 2 KiB of the stack.
+pub(super) fn try_each_line(path: &CStr, take: impl FnMut(&[u8])) -> Result<(), Unread> {
+    try_each_line_in(&mut [0; LINES_ROOM], path, take)
+}
+
+fn try_each_line_in(
+    room: &mut [u8; LINES_ROOM],
+    path: &CStr,
+    mut take: impl FnMut(&[u8]),
+) -> Result<(), Unread> {
+    let Some(file) = open(path) else { return nothing() };
     let (line, chunk) = room.split_at_mut(LINE_BYTES);
     let mut len = 0;
-    loop {
-        let read = read(file, chunk);
-        if read == 0 {
-            break;
-        }
+    let ended = loop {
+        let read = match read(file, chunk) {
+            Some(0) => break Ok(()),
+            Some(read) => read,
+            None => break nothing(),
+        };
         for &byte in &chunk[..read] {
             if byte == b'\n' {
                 take(&line[..len]);
@@ -43,8 +73,9 @@ pub(super) fn each_line_in(room: &mut [u8; LINES_ROOM], path: &CStr, mut take: i
                 len += 1;
             }
         }
-    }
+    };
     close(file);
+    ended
 }
 
 fn open(path: &CStr) -> Option<c_int> {
@@ -59,11 +90,12 @@ pub(super) fn open_with(path: &CStr, flags: c_int, mode: libc::mode_t) -> Option
     c_int::try_from(file).ok().filter(|&file| file >= 0)
 }
 
-/// Reads at most as many bytes as `room` has; returns 0 at the end of the file and on an error.
-fn read(file: c_int, room: &mut [u8]) -> usize {
+/// Reads at most as many bytes as `room` has; returns 0 at the end of the file, and `None` on an
+/// error, which `errno` names.
+fn read(file: c_int, room: &mut [u8]) -> Option<usize> {
     // SAFETY: the buffer is valid for writing that many bytes.
     let read = unsafe { libc::syscall(libc::SYS_read, file, room.as_mut_ptr(), room.len()) };
-    usize::try_from(read).unwrap_or(0)
+    usize::try_from(read).ok()
 }
 
 /// Writes the text and returns the bytes written; on an error sets `errno` and returns a negative

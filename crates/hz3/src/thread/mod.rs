@@ -96,7 +96,7 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     }
     let config = config.get_or_insert(Config::new());
     environment::read(config);
-    let (limit, soft) = cgroup::resolve(config.limit);
+    let (limit, soft) = cgroup::resolve_at_start(config.limit);
     let heap = Heap::create(Linux, &Config { limit, ..*config }).ok()?;
     heap.set_limit(limit, soft);
     GLOBAL.counting.store(config.count, Ordering::Relaxed);

@@ -8,9 +8,10 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::cgroup::Group;
+use super::file::Unread;
 use super::{GLOBAL, present_front, process, shut};
 use crate::heap::Heap;
-use crate::options::Limit;
+use crate::options::{Config, Limit};
 use crate::os::Os;
 use crate::os::linux::Linux;
 
@@ -42,16 +43,29 @@ pub(super) fn follow(heap: &'static Heap<Linux>) {
         return;
     }
     NEXT_MS.store(now_ms + PERIOD_MS, Ordering::Relaxed);
-    let group = Group::read();
-    if follows_limit {
-        let (limit, soft) = group.limits(config.limit);
-        heap.set_limit(limit, soft);
-    }
-    let is_short = group.stalled_us.is_some_and(|stalled_us| LAST.is_short(now_ms, stalled_us));
+    let is_short = match Group::read() {
+        Ok(group) => {
+            apply(heap, &group);
+            group.stalled_us.is_some_and(|stalled_us| LAST.is_short(now_ms, stalled_us))
+        }
+        // The limit of the last reading stays in force.
+        Err(Unread) => false,
+    };
     // Release pairs with the acquire swap above.
     READING.store(false, Ordering::Release);
     if is_short && config.pressure {
         heap.release_for_system(present_front());
+    }
+}
+
+/// Applies the limits of a reading, unless the configured limit is not relative to them any more.
+fn apply(heap: &Heap<Linux>, group: &Group) {
+    // The program may have set another limit during the reading. One that it sets from now on is
+    // applied after this one, because that takes the lock too.
+    let config = GLOBAL.config.lock();
+    if let Some(Config { limit: limit @ Limit::Cgroup { .. }, .. }) = *config {
+        let (limit, soft) = group.limits(limit);
+        heap.set_limit(limit, soft);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hierarchies as systems and containers show them.
 
-use super::{Group, Mount, Version, group};
+use super::{Group, Mount, Unread, Version, group};
 use crate::options::{Limit, Within};
 use core::ffi::CStr;
 use std::format;
@@ -88,14 +88,39 @@ fn in_version_1_the_lower_of_own_and_hierarchical_limit_counts() {
 
 /// Reads the group of a process in `/a/b`, on a system of version 2 with these files.
 fn read(files: &'static [(&CStr, &str)]) -> Group {
-    let read: &super::Read = &move |path, room| {
+    let read: &super::TryRead<'_> = &move |path, room| {
         let own = [(c"/proc/self/cgroup", "0::/a/b\n")];
         let found = own.iter().chain(files).find(|(name, _)| *name == path);
         let text = found.map_or("", |(_, text)| text);
         room[..text.len()].copy_from_slice(text.as_bytes());
-        &room[..text.len()]
+        Ok(&room[..text.len()])
     };
-    Group::read_by(read, |take| take(V2.as_bytes()))
+    read_by(read).expect("every file can be read")
+}
+
+fn read_by(read: &super::TryRead<'_>) -> Result<Group, Unread> {
+    Group::read_by(read, |take| {
+        take(V2.as_bytes());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reading_that_lacks_a_file_without_a_free_descriptor_is_none() {
+    let files =
+        [c"/proc/self/cgroup", c"/sys/fs/cgroup/a/b/memory.max", c"/sys/fs/cgroup/memory.max"];
+    for unread in files {
+        let read: &super::TryRead<'_> = &|path, room| {
+            let texts = files.iter().zip(["0::/a/b\n", "9000\n", "max\n"]);
+            let text = texts.filter(|(name, _)| **name == path).map(|(_, text)| text).next();
+            let text = text.unwrap_or_default().as_bytes();
+            room[..text.len()].copy_from_slice(text);
+            if path == unread { Err(Unread) } else { Ok(&room[..text.len()]) }
+        };
+        assert_eq!(read_by(read), Err(Unread), "{unread:?}");
+    }
+    let unlisted = Group::read_by(&|_, _| Ok(&[]), |_| Err(Unread));
+    assert_eq!(unlisted, Err(Unread), "no list of mounts");
 }
 
 #[test]
