@@ -194,7 +194,10 @@ mod tests {
             };
             let threads = [
                 beside(|world| world.post(0)),
-                beside(|world| world.state.store(OFF, Ordering::Relaxed)),
+                // An exchange: loom leaves a store and an exchange of two threads unordered.
+                beside(|world| {
+                    world.state.swap(OFF, Ordering::Relaxed);
+                }),
                 beside(|world| {
                     world.worker();
                 }),
