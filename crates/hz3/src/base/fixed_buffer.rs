@@ -18,6 +18,10 @@ impl<const N: usize> FixedBuffer<N> {
         &self.bytes[..self.len]
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
     /// Adds bytes, as far as they fit.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let taken = bytes.len().min(N - self.len);

@@ -172,6 +172,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Adds a mapping and returns its number.
+    #[inline(never)]
     pub(crate) fn mapping(&mut self, mapping: Mapping<'_>) -> u64 {
         self.mappings += 1;
         let mut message = Message::<80>::new();

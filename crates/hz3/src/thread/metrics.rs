@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::{GLOBAL, file, process, report};
 use crate::base::fixed_buffer::FixedBuffer;
-use crate::options::{Config, ProcessPath};
+use crate::options::{Config, ReportPath};
 
 /// Milliseconds between two writes; 0 if no file is configured.
 static PERIOD_MS: AtomicU32 = AtomicU32::new(0);
@@ -46,65 +46,103 @@ pub(super) fn take_due(now_ns: u64, rests: bool) -> bool {
 }
 
 /// Replaces the file by what `fill` writes. If several processes write files, it gets the number of
-/// this one for a label. Not inlined: the paths take much of the stack.
+/// this one for a label.
+///
+/// The caller may be a thread with a small stack, so the paths are not on it while `fill` runs.
 #[inline(never)]
 pub(super) fn write(fill: impl FnOnce(&mut Sink, Option<u32>)) {
     // A copy, because the file is written without the lock.
     let Some(path) = GLOBAL.config.lock().as_ref().and_then(|config| config.metrics) else {
         return;
     };
-    let path = process::own_path(&path);
-    if let Err(reason) = replace_whole(&path, fill)
+    let written = open_beside(&path).and_then(|(file, has_number)| {
+        let written = fill_file(file, has_number.then(process::id), fill);
+        file::close(file);
+        rename_or_unlink(&path, written)
+    });
+    if let Err(reason) = written
         && !HAS_COMPLAINED.swap(true, Ordering::Relaxed)
     {
-        let rest = "; wrote nothing, will try again";
-        report::complain("HZ3_METRICS", path.as_c_str(), reason, rest);
+        complain(&path, reason);
     }
 }
 
-fn replace_whole(
-    path: &ProcessPath,
-    fill: impl FnOnce(&mut Sink, Option<u32>),
-) -> Result<(), &'static str> {
+/// Opens the second file. Also returns whether other processes write to other files.
+#[inline(never)]
+fn open_beside(path: &ReportPath) -> Result<(c_int, bool), &'static str> {
+    let path = process::own_path(path);
     // A rename would replace a device or a FIFO too.
     report::check_replaceable(path.as_c_str())?;
     let beside = path.beside(process::id());
-    let written = report::replace(beside.as_c_str(), report::FOR_ALL, |file| {
-        let mut sink = Sink { file, has_failed: false, buffer: FixedBuffer::new() };
-        fill(&mut sink, path.is_of_one_process().then(process::id));
-        sink.end()
-    });
+    match report::open_to_replace(beside.as_c_str(), report::FOR_ALL) {
+        Ok(file) => Ok((file, path.is_of_one_process())),
+        Err(reason) => {
+            file::unlink(beside.as_c_str());
+            Err(reason)
+        }
+    }
+}
+
+#[inline(never)]
+fn fill_file(
+    file: c_int,
+    pid: Option<u32>,
+    fill: impl FnOnce(&mut Sink, Option<u32>),
+) -> Result<(), &'static str> {
+    let mut sink = Sink { file, error: None, buffer: FixedBuffer::new() };
+    fill(&mut sink, pid);
+    sink.flush();
+    sink.error.map_or(Ok(()), Err)
+}
+
+/// Gives the second file the name of the first one, or removes it if it was not written.
+#[inline(never)]
+fn rename_or_unlink(
+    path: &ReportPath,
+    written: Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    let path = process::own_path(path);
+    let beside = path.beside(process::id());
     written.and_then(|()| report::rename(beside.as_c_str(), path.as_c_str())).inspect_err(|_| {
         file::unlink(beside.as_c_str());
     })
 }
 
+#[cold]
+#[inline(never)]
+fn complain(path: &ReportPath, reason: &str) {
+    let path = process::own_path(path);
+    report::complain("HZ3_METRICS", path.as_c_str(), reason, "; wrote nothing, will try again");
+}
+
+/// Bytes that are written at once.
+const PART_BYTES: usize = 256;
+
 /// The file, which takes the text a part at a time.
 pub(super) struct Sink {
     file: c_int,
-    has_failed: bool,
-    buffer: FixedBuffer<1024>,
+    /// Why the first write failed that did.
+    error: Option<&'static str>,
+    buffer: FixedBuffer<PART_BYTES>,
 }
 
 impl Sink {
     fn flush(&mut self) {
-        self.has_failed |= !file::write_all(self.file, self.buffer.as_bytes());
-        self.buffer = FixedBuffer::new();
-    }
-
-    /// Writes what is left; returns whether all was written.
-    fn end(mut self) -> bool {
-        self.flush();
-        !self.has_failed
+        if !file::write_all(self.file, self.buffer.as_bytes()) {
+            self.error = self.error.or(Some(report::last_error()));
+        }
+        self.buffer.clear();
     }
 }
 
 impl Write for Sink {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.buffer.as_bytes().len() + text.len() > 1024 {
-            self.flush();
+        for part in text.as_bytes().chunks(PART_BYTES) {
+            if self.buffer.as_bytes().len() + part.len() > PART_BYTES {
+                self.flush();
+            }
+            self.buffer.push(part);
         }
-        self.buffer.push(text.as_bytes());
         Ok(())
     }
 }

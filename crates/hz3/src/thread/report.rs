@@ -46,13 +46,14 @@ pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
 
 /// Appends the text to a regular file, in one write, so that lines of two processes do not mix.
 fn append(path: &CStr, text: &[u8]) -> Result<(), &'static str> {
-    with_regular_file(path, libc::O_APPEND, FOR_ALL, |file| {
-        match usize::try_from(file::write(file, text)) {
-            Ok(written) if written == text.len() => Ok(()),
-            Ok(_) => Err("it takes only a part of the text"),
-            Err(_) => Err(last_error()),
-        }
-    })
+    let file = open_regular(path, libc::O_APPEND, FOR_ALL)?;
+    let written = match usize::try_from(file::write(file, text)) {
+        Ok(written) if written == text.len() => Ok(()),
+        Ok(_) => Err("it takes only a part of the text"),
+        Err(_) => Err(last_error()),
+    };
+    file::close(file);
+    written
 }
 
 /// Replaces the contents of a regular file, which is created with the mode if necessary. `write`
@@ -62,9 +63,23 @@ pub(super) fn replace(
     mode: libc::mode_t,
     write: impl FnOnce(c_int) -> bool,
 ) -> Result<(), &'static str> {
-    with_regular_file(path, 0, mode, |file| {
-        if file::truncate(file) && write(file) { Ok(()) } else { Err(last_error()) }
-    })
+    let file = open_to_replace(path, mode)?;
+    let written = if write(file) { Ok(()) } else { Err(last_error()) };
+    file::close(file);
+    written
+}
+
+/// Opens a regular file and empties it; it is created with the mode if necessary. The caller closes
+/// it.
+#[inline(never)]
+pub(super) fn open_to_replace(path: &CStr, mode: libc::mode_t) -> Result<c_int, &'static str> {
+    let file = open_regular(path, 0, mode)?;
+    if file::truncate(file) {
+        return Ok(file);
+    }
+    let reason = last_error();
+    file::close(file);
+    Err(reason)
 }
 
 /// Gives the file `from` the name `to`.
@@ -88,13 +103,8 @@ pub(super) fn check_replaceable(path: &CStr) -> Result<(), &'static str> {
     }
 }
 
-/// Opens a regular file for writing, without following links.
-fn with_regular_file(
-    path: &CStr,
-    flags: c_int,
-    mode: libc::mode_t,
-    write: impl FnOnce(c_int) -> Result<(), &'static str>,
-) -> Result<(), &'static str> {
+/// Opens a regular file for writing, without following links. The caller closes it.
+fn open_regular(path: &CStr, flags: c_int, mode: libc::mode_t) -> Result<c_int, &'static str> {
     // Without blocking: a FIFO without a reader must not keep the process from ending.
     let flags = flags
         | libc::O_WRONLY
@@ -104,9 +114,7 @@ fn with_regular_file(
         | libc::O_NONBLOCK
         | libc::O_NOCTTY;
     let Some(file) = file::open_with(path, flags, mode) else { return Err(last_error()) };
-    let result = check_regular(file).and_then(|()| write(file));
-    file::close(file);
-    result
+    check_regular(file).map(|()| file).inspect_err(|_| file::close(file))
 }
 
 fn check_regular(file: c_int) -> Result<(), &'static str> {
@@ -124,7 +132,7 @@ fn check_regular(file: c_int) -> Result<(), &'static str> {
 }
 
 /// Describes the error of the last failed call of the C library, for a file.
-fn last_error() -> &'static str {
+pub(super) fn last_error() -> &'static str {
     match errno::get() {
         libc::ENOENT | libc::ENOTDIR => "its directory does not exist",
         libc::EACCES | libc::EPERM | libc::EROFS => "it may not be written to",

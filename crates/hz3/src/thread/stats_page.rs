@@ -159,11 +159,22 @@ impl StatsPage {
         }
         let writes_metrics = metrics::take_due(now_ns, rests);
         if is_asked || writes_metrics || SLOW_NS.load(Ordering::Relaxed) == 0 {
-            for (place, value) in SLOW.iter().zip(heap.slow_figures().to_array()) {
-                set(place, value);
-            }
-            set(&SLOW_NS, now_ns);
+            take_slow_figures(heap, now_ns);
         }
+        let committed = self.refresh(heap, now_ns, is_asked);
+        if is_asked {
+            // Pairs with the system calls of a reader: with the answer it sees the update.
+            request.answered.store(number, Ordering::Release);
+        }
+        if writes_metrics {
+            metrics::write(|out, pid| self.write_metrics(committed, out, pid));
+        }
+    }
+
+    /// Writes the values and returns the committed bytes. Not inlined, so that they leave the stack
+    /// before the file of metrics is written.
+    #[inline(never)]
+    fn refresh(&self, heap: &'static Heap<Linux>, now_ns: u64, is_asked: bool) -> u64 {
         let slow = SlowFigures::from_array(SLOW.each_ref().map(get));
         let sequence = self.head.sequence.load(Ordering::Relaxed) | 1;
         self.head.sequence.store(sequence, Ordering::Relaxed);
@@ -196,32 +207,33 @@ impl StatsPage {
         });
         // Pairs with the system calls of a reader, as the fence above.
         self.head.sequence.store(sequence.wrapping_add(1), Ordering::Release);
-        if is_asked {
-            // Pairs with the system calls of a reader: with the answer it sees the update.
-            request.answered.store(number, Ordering::Release);
-        }
-        if writes_metrics {
-            metrics::write(|out, pid| self.write_metrics(&stats, &extra, out, pid));
-        }
+        stats.committed
     }
 
-    /// The caller holds [`WRITING`]. Not inlined: it takes more of the stack than an update.
+    /// Writes the values of the page. The caller holds [`WRITING`].
     #[inline(never)]
-    fn write_metrics(
-        &self,
-        stats: &Stats,
-        extra: &Extra,
-        out: &mut metrics::Sink,
-        pid: Option<u32>,
-    ) {
+    fn write_metrics(&self, committed: u64, out: &mut metrics::Sink, pid: Option<u32>) {
         let resident = report::resident_bytes();
-        let mut text = open_metrics::Text::begin(out, pid, resident, stats.committed);
-        values(stats, extra, |name, value| text.value(name, value));
+        let mut text = open_metrics::Text::begin(out, pid, resident, committed);
+        let mut places = self.values.iter();
+        values(&Stats::default(), &Extra::default(), |name, _| {
+            text.value(name, places.next().map_or(0, get));
+        });
         text.end(|| self.classes.iter().filter_map(|row| Class::of_row(row.each_ref().map(get))));
     }
 }
 
+/// Finds out the slow figures. The caller holds [`WRITING`].
+#[inline(never)]
+fn take_slow_figures(heap: &Heap<Linux>, now_ns: u64) {
+    for (place, value) in SLOW.iter().zip(heap.slow_figures().to_array()) {
+        set(place, value);
+    }
+    set(&SLOW_NS, now_ns);
+}
+
 /// Obeys the command of a request, if there is one, and stores the answer.
+#[inline(never)]
 fn obey(request: &Request) {
     let command = request.command.each_ref().map(|byte| byte.load(Ordering::Relaxed));
     let end = command.iter().position(|&byte| byte == 0).unwrap_or(COMMAND_BYTES);
