@@ -51,10 +51,10 @@
 //! **I-2.** In a stack, `floor <= base <= top <= limit`. Slots from `base` to `top` hold blocks and
 //! belong to the owner. Those from `top` to `limit` are room, those below `base` are dead. `base`,
 //! `gate`, `floor` and `limit` change only under the cache's lock. `gate` equals `base` or is the
-//! highest address. Two slots of padding precede every array. `newest` is the slot below `top`, also
-//! of an empty stack: a forked child tells by it whether a pop was interrupted. A sentinel's stack
-//! has no slots: `base` and `gate` are the highest address and `limit` the lowest. There are four
-//! transient exceptions:
+//! highest address. Two slots of padding precede every array. `newest` is the slot below `top`,
+//! also of an empty stack: a forked child tells by it whether a pop was interrupted. A sentinel's
+//! stack has no slots: `base` and `gate` are the highest address and `limit` the lowest. There are
+//! four transient exceptions:
 //! * While the owner moves its blocks, the ends are those of a sentinel's stack.
 //! * After a lost pop `top` is one too low until `undo_pop`.
 //! * Between `claim` and `settle` `base` is at the old top, so every pop loses.

@@ -14,10 +14,7 @@ impl Stack {
         let base = self.base.load(Ordering::Relaxed);
         let top = self.top.load(Ordering::Relaxed);
         assert!(base <= top, "I-2: top below base");
-        if base == top {
-            return &[];
-        }
-        // SAFETY: I-2: the stack holds a block, so there is a slot below `top`.
+        // SAFETY: I-2: below `top` there are slots or the padding.
         let newest = unsafe { read_as_owner(top.wrapping_sub(1)) };
         assert_eq!(self.newest.get(), newest, "I-2: the newest block");
         // SAFETY: I-2: the slots from `base` to `top` exist and hold blocks.
