@@ -62,14 +62,12 @@ fn commands_that_cannot_run_have_the_usual_codes() {
 }
 
 #[test]
-fn a_missing_library_is_named_with_the_way_out() {
+fn a_named_library_that_is_missing_is_refused() {
     let output = hz3().args(["run", "--lib", "/nowhere/libhz3.so", "--", "true"]).output().unwrap();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(125));
-    assert!(
-        text.contains("/nowhere/libhz3.so") && text.contains("cargo build --release -p hz3-c"),
-        "{text}"
-    );
+    let line = "hz3: --lib: cannot use the library /nowhere/libhz3.so: No such file or directory";
+    assert!(text.starts_with(line), "{text}");
 }
 
 #[test]
