@@ -79,11 +79,5 @@ fn dump<O: Os>(owned: &mut Owned<'_, O>, most: u32) -> u64 {
 
 /// Puts the `count` oldest blocks of a class back into their slabs. Returns how many there were.
 fn put_back<O: Os>(owned: &mut Owned<'_, O>, class: SizeClass, count: usize) -> u64 {
-    let batch = owned.cache.stack(class).take_oldest(count);
-    // SAFETY: this thread is the owner and holds the lock, and does not push meanwhile.
-    let slots = unsafe { batch.slots() };
-    owned.below.put(class, slots);
-    // SAFETY: this thread is the owner and holds the lock; `put` wrote to the slots.
-    unsafe { owned.cache.stack(class).reload_newest() };
-    to_u64(slots.len())
+    to_u64(owned.pass_oldest(class, count, |below, slots| below.put(class, slots)))
 }

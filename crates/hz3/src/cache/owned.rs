@@ -9,6 +9,7 @@ use super::below::check_block;
 use super::capacity::Shortage;
 use super::{ColdState, Counts, ThreadCache};
 use crate::base::size_class::SizeClass;
+use crate::base::sync::Slot;
 use crate::os::lock::Guard;
 use crate::os::{Os, rank};
 
@@ -131,14 +132,27 @@ impl<'a, O: Os> Owned<'a, O> {
 
     /// Passes the `count` oldest blocks of a class to central, or all if there are fewer.
     pub(super) fn flush(&mut self, class: SizeClass, count: usize) {
-        let batch = self.cache.stack(class).take_oldest(count);
+        self.pass_oldest(class, count, |below, slots| below.flush(class, slots));
+        Counts::count(&self.cache.counts.flushes);
+    }
+
+    /// Takes the `count` oldest blocks of a class, or all if there are fewer, and calls `pass` with
+    /// their slots, which it may reorder. Returns how many there were.
+    pub(super) fn pass_oldest(
+        &mut self,
+        class: SizeClass,
+        count: usize,
+        pass: impl FnOnce(Below<'_, O>, &[Slot]),
+    ) -> usize {
+        let stack = self.cache.stack(class);
+        let batch = stack.take_oldest(count);
         // SAFETY: this thread is the owner and holds the lock, and does not push meanwhile.
         let slots = unsafe { batch.slots() };
-        self.below.flush(class, slots);
-        // The flush may have written other blocks to the slots, so the newest has moved. A forked
-        // child would take it for the block of an interrupted pop.
+        pass(self.below, slots);
+        // The newest block may have moved. A forked child would take the slot for that of an
+        // interrupted pop.
         // SAFETY: this thread is the owner, or there is none, and the lock is held.
-        unsafe { self.cache.stack(class).reload_newest() };
-        Counts::count(&self.cache.counts.flushes);
+        unsafe { stack.reload_newest() };
+        slots.len()
     }
 }
