@@ -1,8 +1,8 @@
 //! `hz3 top`, `hz3 why`, `hz3 metrics` and `hz3 profile PID` on a process that plays the library:
 //! this one.
 //!
-//! This file lays the page out by hand, so a change of `crates/hz3/src/stats/page_layout.rs` fails
-//! here. That the library's own page can be read is tested in `crates/hz3-c/tests/c_abi/page.rs`.
+//! This file writes the page byte by byte, so it fails if `crates/hz3/src/stats/page_layout.rs`
+//! changes. Another test reads the library's own page: `crates/hz3-c/tests/c_abi/page.rs`.
 
 mod common;
 
