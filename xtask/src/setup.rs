@@ -11,9 +11,10 @@ use crate::services::{self, Quiet};
 use crate::shell;
 
 /// The targets that `cargo xtask targets` checks, and the one that it can also build and run for.
-pub(crate) const TARGETS: [&str; 4] = [
+pub(crate) const TARGETS: [&str; 5] = [
     "x86_64-unknown-linux-musl",
     "aarch64-unknown-linux-gnu",
+    "aarch64-unknown-linux-musl",
     "riscv64gc-unknown-linux-gnu",
     "s390x-unknown-linux-gnu",
 ];

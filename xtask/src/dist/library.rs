@@ -50,7 +50,8 @@ pub(super) fn link(platform: &Platform, archive: &Path) -> Result<PathBuf> {
             command.arg("-l:libc_nonshared.a");
         }
         Libc::Musl => {
-            command.arg(archive).arg("-lc");
+            command.args(["-nostartfiles", "-Wl,--no-as-needed"]).arg(archive);
+            command.arg(musl(platform, &folder)?);
         }
     }
     shell::run(&mut command)?;
@@ -76,7 +77,8 @@ pub(super) fn link_jemalloc(platform: &Platform, archive: &Path) -> Result<PathB
             command.arg("-Wl,--no-as-needed").arg(loader);
         }
         Libc::Musl => {
-            command.arg("-lc");
+            command.args(["-nostartfiles", "-Wl,--no-as-needed"]);
+            command.arg(musl(platform, &folder)?);
         }
     }
     shell::run(&mut command)?;
@@ -96,6 +98,12 @@ fn stand_in(platform: &Platform, sources: &Path, folder: &Path) -> Result<PathBu
     assembly +=
         ".data\n.globl environ\n.type environ,%object\n.size environ,8\nenviron: .8byte 0\n";
     shared(platform, folder, "libc.so.6", &assembly, Some(&map))
+}
+
+/// Returns an empty library that stands in for musl while linking. musl has no symbol versions, and
+/// its loader takes every name like this one for musl itself, Alpine's too.
+fn musl(platform: &Platform, folder: &Path) -> Result<PathBuf> {
+    shared(platform, folder, "libc.so", "", None)
 }
 
 /// Returns an empty function in assembly.

@@ -19,7 +19,7 @@ pub(super) struct Platform {
     /// The processor, as the lists of glibc's symbols name it.
     pub(super) cpu: &'static str,
     pub(super) libc: Libc,
-    /// The C compiler, which also links.
+    /// The C compiler, which also links. For musl that of glibc will do: it uses nothing of either.
     pub(super) cc: &'static str,
     /// binutils' strip.
     pub(super) strip: &'static str,
@@ -29,7 +29,7 @@ pub(super) struct Platform {
     pub(super) packages: &'static str,
 }
 
-const PLATFORMS: [Platform; 3] = [
+const PLATFORMS: [Platform; 4] = [
     Platform {
         triple: "x86_64-unknown-linux-gnu",
         cpu: "x86_64",
@@ -52,10 +52,19 @@ const PLATFORMS: [Platform; 3] = [
         triple: "x86_64-unknown-linux-musl",
         cpu: "x86_64",
         libc: Libc::Musl,
-        cc: "musl-gcc",
-        strip: "strip",
+        cc: "x86_64-linux-gnu-gcc",
+        strip: "x86_64-linux-gnu-strip",
         debian: None,
-        packages: "musl-tools",
+        packages: "gcc",
+    },
+    Platform {
+        triple: "aarch64-unknown-linux-musl",
+        cpu: "aarch64",
+        libc: Libc::Musl,
+        cc: "aarch64-linux-gnu-gcc",
+        strip: "aarch64-linux-gnu-strip",
+        debian: None,
+        packages: "gcc-aarch64-linux-gnu",
     },
 ];
 
