@@ -21,8 +21,18 @@ pub(super) const SONAME: &str = "libhz3.so.0";
 pub(super) const JEMALLOC: &str = "libhz3-jemalloc.so";
 
 /// Functions that glibc before 2.34 has in libpthread; `link/old_glibc.c` wraps them.
-const WRAPPED: [&str; 4] =
-    ["pthread_attr_getstack", "pthread_getattr_np", "pthread_key_create", "pthread_setspecific"];
+const WRAPPED: [&str; 7] = [
+    "pthread_attr_getstack",
+    "pthread_attr_setstacksize",
+    "pthread_create",
+    "pthread_getattr_np",
+    "pthread_key_create",
+    "pthread_setspecific",
+    "pthread_sigmask",
+];
+
+/// Functions that glibc before 2.33 does not export; `link/old_glibc.c` has its own.
+const REPLACED: [&str; 2] = ["fstat", "fstatat"];
 
 /// Links the archive to a shared library beside it.
 pub(super) fn link(platform: &Platform, archive: &Path) -> Result<PathBuf> {
@@ -41,7 +51,10 @@ pub(super) fn link(platform: &Platform, archive: &Path) -> Result<PathBuf> {
     command.args(["-Wl,--undefined=malloc"]);
     match platform.libc {
         Libc::Glibc => {
-            for function in WRAPPED {
+            // Without this a function that is not in the list would get no version, and be missed
+            // only by the processes of an older glibc.
+            command.arg("-Wl,-z,defs");
+            for function in WRAPPED.iter().chain(&REPLACED) {
                 command.arg(format!("-Wl,--wrap={function}"));
             }
             let glibc = stand_in(platform, &sources, &folder)?;
