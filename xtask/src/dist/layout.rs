@@ -134,6 +134,24 @@ mod tests {
     }
 
     #[test]
+    fn the_man_page_has_every_function_of_the_header() {
+        let read = |path| fs::read_to_string(shell::root().join(path)).unwrap();
+        let (header, page) = (read("crates/hz3-c/include/hz3.h"), read("packaging/libhz3.7.in"));
+        let declarations = header.lines().filter(|line| !line.starts_with([' ', '/', '#']));
+        let names = declarations.filter_map(|line| {
+            let (name, _) = line[line.find("hz3_")?..].split_once('(')?;
+            Some(name)
+        });
+        let mut count = 0;
+        for name in names {
+            assert!(page.contains(&format!("{name}(")), "{name} is not in the synopsis");
+            assert!(page.matches(name).count() > 1, "{name} is not explained");
+            count += 1;
+        }
+        assert!(count > 5, "{count} functions");
+    }
+
+    #[test]
     fn what_is_copied_is_there() {
         for (source, _) in COPIED {
             assert!(shell::root().join(source).is_file(), "{source}");
