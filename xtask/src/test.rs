@@ -194,19 +194,48 @@ pub(crate) fn loom(preemptions: u32) -> Result {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+
+    /// The folder and the `package` section of each member of the workspace.
+    fn members() -> Vec<(PathBuf, toml::Table)> {
+        let read = |path: PathBuf| -> toml::Table {
+            std::fs::read_to_string(path).unwrap().parse().unwrap()
+        };
+        let manifest = read(shell::root().join("Cargo.toml"));
+        let members = manifest["workspace"]["members"].as_array().unwrap();
+        let folders = members.iter().map(|member| shell::root().join(member.as_str().unwrap()));
+        let package = |folder: PathBuf| {
+            let package = read(folder.join("Cargo.toml"))["package"].as_table().unwrap().clone();
+            (folder, package)
+        };
+        folders.map(package).collect()
+    }
 
     #[test]
     fn every_member_of_the_workspace_is_tested() {
-        let text = std::fs::read_to_string(shell::root().join("Cargo.toml")).unwrap();
-        let manifest: toml::Table = text.parse().unwrap();
-        let members = manifest["workspace"]["members"].as_array().unwrap();
+        let members = members();
         assert!(!members.is_empty());
-        for member in members {
-            let path = shell::root().join(member.as_str().unwrap()).join("Cargo.toml");
-            let package: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
-            let name = package["package"]["name"].as_str().unwrap();
+        for (_, package) in members {
+            let name = package["name"].as_str().unwrap();
             assert!(SUITES.iter().any(|suite| suite.package == name), "{name} has no suite");
+        }
+    }
+
+    #[test]
+    fn what_is_published_has_its_licences_and_says_what_it_is() {
+        let is_published = |package: &toml::Table| !package.contains_key("publish");
+        let published: Vec<_> =
+            members().into_iter().filter(|(_, package)| is_published(package)).collect();
+        assert_eq!(published.len(), 2, "hz3 and hz3-ctl");
+        for (folder, package) in published {
+            for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+                assert!(folder.join(file).is_file(), "{}: no {file}", folder.display());
+            }
+            for key in ["description", "readme", "keywords", "categories"] {
+                assert!(package.contains_key(key), "{}: no {key}", folder.display());
+            }
         }
     }
 
