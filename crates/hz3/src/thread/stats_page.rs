@@ -107,6 +107,8 @@ fn existing() -> Option<&'static StatsPage> {
 /// Maps the page. The caller holds [`WRITING`].
 #[cold]
 fn create() -> Option<&'static StatsPage> {
+    // A reader copies at most `MAX_BYTES`. This leaves room for what later versions add.
+    const { assert!(size_of::<StatsPage>() as u64 <= page_layout::MAX_BYTES / 4) };
     let bytes = size_of::<StatsPage>().next_multiple_of(Linux.page_size());
     let place: NonNull<StatsPage> = Linux.map_apart(bytes, MAPPING)?.cast();
     // SAFETY: a fresh mapping of that size, page-aligned, which is never unmapped; all zeros are a
@@ -356,9 +358,6 @@ fn set(word: &AtomicU64, value: u64) {
 fn add(word: &AtomicU64, value: u64) {
     set(word, get(word) + value);
 }
-
-// A reader copies at most `MAX_BYTES`. This leaves room for what later versions add.
-const _: () = assert!(size_of::<StatsPage>() as u64 <= page_layout::MAX_BYTES / 4);
 
 #[cfg(test)]
 mod tests {
