@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use crate::harness::{Link, Outcome, command, preloaded, program, run, shared_library};
+use crate::harness::{
+    Link, Outcome, command, helper_library, preloaded, program, run, shared_library,
+};
 
 /// Which part of a process needs a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,4 +79,14 @@ fn a_preloaded_library_works_with_a_call_refused_from_the_start() {
 fn a_program_works_with_a_call_refused_later() {
     let program = program("refused.c", Link::None);
     refuse_each(|_| true, |refused| run(preloaded(&program).arg("later").args(refused)));
+}
+
+/// The lowest kernel that the README names.
+#[test]
+fn programs_work_without_all_that_came_after_linux_3_2() {
+    let (dynamic, library) = (program("refused.c", Link::None), shared_library());
+    let mmap = helper_library("old_kernel.c");
+    let preload = format!("{} {}", mmap.display(), library.display());
+    run(command(&dynamic).args(["old", &preload])).expect_ok();
+    run(command(program("refused.c", Link::Static)).arg("old")).expect_ok();
 }
