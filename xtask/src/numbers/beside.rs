@@ -162,6 +162,36 @@ pub(super) fn in_words(recording: &Recording, cases: &[String], measure: Measure
     paragraph(&[&counted, &mean])
 }
 
+/// In how many cases hz3 is better and worse than one other allocator, and the means of speed and
+/// peak beside it.
+pub(super) fn one_in_words(
+    recording: &Recording,
+    cases: &[String],
+    measure: Measure,
+    other: &str,
+) -> String {
+    let pair = [OURS, other];
+    let ranges = cases.iter().map(|case| interval(recording.ratios(case, pair, measure.column)));
+    let ranges: Vec<[f64; 2]> = ranges.flatten().collect();
+    let above = ranges.iter().filter(|[low, _]| *low > 1.0).count();
+    let below = ranges.iter().filter(|[_, high]| *high < 1.0).count();
+    let (better, worse) = if measure.more_is_better { (above, below) } else { (below, above) };
+    let title = recording.title(other);
+    let counted = format!(
+        "Beside {title}, hz3 was faster in {better} of {} {}, slower in {worse}; in {} the rounds \
+         do not agree.",
+        ranges.len(),
+        measure.cases,
+        ranges.len() - better - worse
+    );
+    let mean = |column| mean_ratio(recording, cases, pair, column);
+    let means = mean(measure.column).zip(mean(PEAK)).map_or(String::new(), |(ratio, peak)| {
+        let quantity = measure.quantity;
+        format!("In the geometric mean its {quantity} is {ratio:.2} times that one's, its peak {peak:.2} times.")
+    });
+    paragraph(&[&counted, &means])
+}
+
 /// One row an allocator: the geometric means of its time, CPU time and peak as multiples of
 /// glibc's. A case in which one of the allocators failed is left out for all of them, and named.
 pub(super) fn means(recording: &Recording, cases: &[String]) -> String {
@@ -241,6 +271,16 @@ mod tests {
         assert_eq!(in_words(&recording(), &cases, SPEED), format!("{counted}\n"));
         let mean = "In the geometric mean its speed is 1.15 times that of glibc 2, the next best.";
         assert_eq!(in_words(&recording(), &cases[..2], SPEED), format!("{counted} {mean}\n"));
+    }
+
+    #[test]
+    fn one_other_allocator_is_counted_alone() {
+        let cases = ["a", "b"].map(str::to_owned);
+        let said = "Beside glibc 2, hz3 was faster in 1 of 2 loops, slower in 1; in 0 the rounds do \
+            not agree. In the\ngeometric mean its speed is 1.15 times that one's, its peak 0.50 times.\n";
+        assert_eq!(one_in_words(&recording(), &cases, SPEED, "glibc"), said);
+        let said = "Beside slow 3, hz3 was faster in 2 of 2 loops, slower in 0";
+        assert!(one_in_words(&recording(), &cases, SPEED, "slow").starts_with(said));
     }
 
     #[test]

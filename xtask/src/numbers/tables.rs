@@ -64,7 +64,7 @@ pub(super) struct Table {
     pub(super) make: fn(&Recording) -> String,
 }
 
-pub(super) const TABLES: [Table; 17] = [
+pub(super) const TABLES: [Table; 18] = [
     Table { name: "reclaim", source: "reclaim", make: reclaim },
     Table { name: "reclaim, short", source: "reclaim", make: reclaim_short },
     Table { name: "growth", source: "reclaim", make: growth },
@@ -73,6 +73,7 @@ pub(super) const TABLES: [Table; 17] = [
     Table { name: "speed", source: "speed", make: speed },
     Table { name: "speed, beside the best", source: "speed", make: speed_beside_best },
     Table { name: "speed, in words", source: "speed", make: speed_in_words },
+    Table { name: "speed, beside jemalloc", source: "speed", make: speed_beside_jemalloc },
     Table { name: "peaks", source: "speed", make: peaks },
     Table { name: "programs, in words", source: "programs", make: programs_in_words },
     Table { name: "programs, beside the best", source: "programs", make: programs_beside_best },
@@ -110,6 +111,10 @@ fn speed_beside_best(recording: &Recording) -> String {
 
 fn speed_in_words(recording: &Recording) -> String {
     beside::in_words(recording, &cases(recording, |_| true), SPEED)
+}
+
+fn speed_beside_jemalloc(recording: &Recording) -> String {
+    beside::one_in_words(recording, &cases(recording, |_| true), SPEED, "jemalloc5")
 }
 
 fn peaks(recording: &Recording) -> String {
