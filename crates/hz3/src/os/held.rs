@@ -59,6 +59,8 @@ const TICKS: Count = Count::at(20, 4);
 const BLIND_FORKS: Count = Count::at(24, 4);
 /// Calls of the program's function before the memory limit makes an allocation fail.
 const ASKINGS: Count = Count::at(28, 4);
+/// Forks of a process with one thread.
+const LONE_FORKS: Count = Count::at(32, 4);
 
 /// Counts a lock of this rank. Called before the lock is taken.
 #[inline(always)]
@@ -118,6 +120,32 @@ pub(crate) fn end_blind_fork() -> bool {
         BLIND_FORKS.subtract();
     }
     was_blind
+}
+
+/// Returns whether the calling thread holds no lock and is inside no operation, except such forks
+/// as [`begin_lone_fork`] counts.
+pub(crate) fn is_at_rest() -> bool {
+    Variable::first() & !LONE_FORKS.mask == 0
+}
+
+/// Returns whether the calling thread is inside a fork that takes no locks because the process has
+/// one thread.
+pub(crate) fn is_in_lone_fork() -> bool {
+    LONE_FORKS.is_above_0()
+}
+
+/// Counts a fork that takes no locks, because no other thread can be inside the heap.
+pub(crate) fn begin_lone_fork() {
+    LONE_FORKS.add();
+}
+
+/// Undoes [`begin_lone_fork`] if the latest fork called it; returns whether it did.
+pub(crate) fn end_lone_fork() -> bool {
+    let was_lone = is_in_lone_fork();
+    if was_lone {
+        LONE_FORKS.subtract();
+    }
+    was_lone
 }
 
 /// Notes that the program's function runs that may free memory at the memory limit.

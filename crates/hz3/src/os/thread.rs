@@ -9,10 +9,11 @@
 use core::ffi::{c_int, c_long, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::errno;
 use super::syscall::syscall;
+use super::weak::weak_address;
 
 /// The size of the stack in bytes. The thread itself needs a few KiB. The rest is for the program's
 /// exit handlers, which the C library runs in the last thread that ends.
@@ -43,6 +44,15 @@ pub(crate) fn note_cpus() {
     // SAFETY: the kernel writes at most `bytes` bytes into the words, which no thread reads yet.
     let filled = unsafe { syscall(libc::SYS_sched_getaffinity, arguments) }.unwrap_or(0);
     CPU_BYTES.store(u32::try_from(filled).unwrap_or(0), Ordering::Relaxed);
+}
+
+/// Returns whether the C library knows that the process has no other thread. musl and glibc before
+/// 2.32 do not say.
+pub(crate) fn is_only() -> bool {
+    let flag: *const AtomicU8 =
+        ptr::with_exposed_provenance(weak_address!("__libc_single_threaded"));
+    // SAFETY: null, or a byte of glibc's that is 1 as long as there is one thread.
+    unsafe { flag.as_ref() }.is_some_and(|flag| flag.load(Ordering::Relaxed) != 0)
 }
 
 /// Starts a detached thread that calls `run` with `argument`; returns false if that fails.

@@ -3,6 +3,10 @@
 //! Before a fork the forking thread takes every lock, so that the child finds the heap in a
 //! consistent state. The child releases the locks too, because a lock has no owner.
 //!
+//! In a process with one thread no other thread can be inside an operation, so no lock is taken.
+//! This matters to shells and build tools: each lock that is released writes to a page, of which
+//! the parent and the child would then each need a copy.
+//!
 //! A signal handler may fork while its thread is inside an operation of the heap. Then the thread
 //! already holds some locks and could wait for ever for the others, so it takes none. The parent
 //! goes on as usual. In the child the heap is closed, because other threads may have been inside an
@@ -29,6 +33,11 @@ extern "C" fn before() {
         held::begin_blind_fork();
         return;
     }
+    // A fork by a handler that interrupted such a fork ends as that one does.
+    if held::is_in_lone_fork() || held::is_at_rest() && thread::is_only() {
+        held::begin_lone_fork();
+        return;
+    }
     stdio::lock_list();
     held::begin_operation();
     GLOBAL.config.acquire();
@@ -39,7 +48,7 @@ extern "C" fn before() {
 }
 
 extern "C" fn in_parent() {
-    if held::end_blind_fork() {
+    if held::end_blind_fork() || held::end_lone_fork() {
         return;
     }
     if stuck_fork::end() {
@@ -54,6 +63,15 @@ extern "C" fn in_child() {
         close();
         return;
     }
+    if held::end_lone_fork() {
+        if thread::is_only() {
+            note_child();
+        } else {
+            // A handler of another library's started a thread, which may have been inside the heap.
+            close();
+        }
+        return;
+    }
     if !stuck_fork::end_in_child() {
         close();
         held::end_operation();
@@ -63,15 +81,21 @@ extern "C" fn in_child() {
     release_all();
     held::end_operation();
     stdio::reset_list();
+    note_child();
+    if let Some(heap) = existing_heap() {
+        heap.abandon_other_threads(tls::own());
+    }
+}
+
+/// Records that this is another process, with another thread.
+fn note_child() {
     process::note();
+    // Each of these writes only what differs, because the first store to a page copies it.
     stats_page::forget_other_threads();
     pressure::forget_other_threads();
     guard::forget_other_threads();
-    if let Some(heap) = existing_heap() {
-        heap.abandon_other_threads(tls::own());
-        if let Some(own) = tls::own() {
-            own.counts.owner.store(thread::id(), Ordering::Relaxed);
-        }
+    if let Some(own) = tls::own() {
+        own.counts.owner.store(thread::id(), Ordering::Relaxed);
     }
 }
 

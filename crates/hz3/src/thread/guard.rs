@@ -133,7 +133,9 @@ fn install() {
 
 /// In a forked child: the thread that may have been installing the handler is not in this process.
 pub(super) fn forget_other_threads() {
-    IS_INSTALLING.store(false, Ordering::Relaxed);
+    if IS_INSTALLING.load(Ordering::Relaxed) {
+        IS_INSTALLING.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Installs the handler function that stands for the action `present`.

@@ -71,7 +71,9 @@ fn apply(heap: &Heap<Linux>, group: &Group) {
 
 /// In a forked child: forgets the thread that may have been reading.
 pub(super) fn forget_other_threads() {
-    READING.store(false, Ordering::Relaxed);
+    if READING.load(Ordering::Relaxed) {
+        READING.store(false, Ordering::Relaxed);
+    }
 }
 
 /// A reading of the time that tasks waited for memory.

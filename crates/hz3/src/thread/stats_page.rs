@@ -94,7 +94,9 @@ pub(super) fn update(heap: &'static Heap<Linux>, rests: bool) {
 
 /// In a forked child: forgets the thread that may have been writing.
 pub(super) fn forget_other_threads() {
-    WRITING.store(false, Ordering::Relaxed);
+    if WRITING.load(Ordering::Relaxed) {
+        WRITING.store(false, Ordering::Relaxed);
+    }
 }
 
 fn existing() -> Option<&'static StatsPage> {
