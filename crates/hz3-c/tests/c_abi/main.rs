@@ -17,6 +17,7 @@ mod exhaustion;
 mod exports;
 mod family;
 mod foreign;
+mod fork_alone;
 mod fork_siblings;
 mod fork_storm;
 mod fork_threads;

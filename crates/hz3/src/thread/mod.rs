@@ -32,7 +32,7 @@ mod tls;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
@@ -46,9 +46,8 @@ use crate::stats::{Stats, Utilization};
 
 /// The heap of the process, which the first call that needs it creates.
 struct Global {
-    /// The heap in `place`; null before it exists.
+    /// The heap in [`PLACE`]; null before it exists.
     ready: AtomicPtr<Heap<Linux>>,
-    place: UnsafeCell<MaybeUninit<Heap<Linux>>>,
     /// The configuration; `None` before the program or the first call sets it. The lock also guards
     /// the creation of the heap.
     config: Lock<Option<Config>, { rank::CONFIG }>,
@@ -60,23 +59,28 @@ struct Global {
     registered: AtomicBool,
 }
 
-// SAFETY: the lock `config` guards the only write of `place`, before `ready` is published.
-unsafe impl Sync for Global {}
-
 static GLOBAL: Global = Global {
-    ready: AtomicPtr::new(core::ptr::null_mut()),
-    place: UnsafeCell::new(MaybeUninit::uninit()),
+    ready: AtomicPtr::new(ptr::null_mut()),
     config: Lock::new(None),
     counting: AtomicBool::new(false),
     exit_key: AtomicU32::new(u32::MAX),
     registered: AtomicBool::new(false),
 };
 
+/// The room for the heap, apart from [`GLOBAL`], so that no part of it is read from the library's
+/// file.
+struct Place(UnsafeCell<MaybeUninit<Heap<Linux>>>);
+
+// SAFETY: the lock `GLOBAL.config` guards the only write, before `GLOBAL.ready` is published.
+unsafe impl Sync for Place {}
+
+static PLACE: Place = Place(UnsafeCell::new(MaybeUninit::uninit()));
+
 /// Returns the heap, creating it if necessary; `None` if the system has no memory for it.
 fn heap() -> Option<&'static Heap<Linux>> {
     // Acquire pairs with the release store in `start_heap`.
     let ready = GLOBAL.ready.load(Ordering::Acquire);
-    // SAFETY: the pointer is null or leads to the heap in `place`, which lives for ever.
+    // SAFETY: the pointer is null or leads to the heap in `PLACE`, which lives for ever.
     unsafe { ready.as_ref() }.or_else(start_heap)
 }
 
@@ -84,7 +88,7 @@ fn heap() -> Option<&'static Heap<Linux>> {
 fn existing_heap() -> Option<&'static Heap<Linux>> {
     // Acquire pairs with the release store in `start_heap`.
     let ready = GLOBAL.ready.load(Ordering::Acquire);
-    // SAFETY: the pointer is null or leads to the heap in `place`, which lives for ever.
+    // SAFETY: the pointer is null or leads to the heap in `PLACE`, which lives for ever.
     unsafe { ready.as_ref() }
 }
 
@@ -98,13 +102,16 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     environment::read(config);
     let (limit, soft) = cgroup::resolve_at_start(config.limit);
     let heap = Heap::create(Linux, &Config { limit, ..*config }).ok()?;
+    // SAFETY: this thread holds the lock and nothing was published, so no other thread accesses it.
+    let place = unsafe { &mut *PLACE.0.get() };
+    let heap = place.write(heap);
     heap.set_limit(limit, soft);
     GLOBAL.counting.store(config.count, Ordering::Relaxed);
     os::thread::note_cpus();
     process::note_first();
-    profile::begin(&heap, config);
+    profile::begin(heap, config);
     if config.guard {
-        guard::begin(&heap);
+        guard::begin(heap);
     }
     metrics::configure(config);
     heap.driver().set_max_rest_ms(metrics::period_ms());
@@ -116,10 +123,6 @@ fn start_heap() -> Option<&'static Heap<Linux>> {
     if unsafe { libc::pthread_key_create(&raw mut key, Some(on_thread_exit)) } == 0 {
         GLOBAL.exit_key.store(key, Ordering::Relaxed);
     }
-    let place = GLOBAL.place.get();
-    // SAFETY: this thread holds the lock and nothing was published, so no other thread accesses it.
-    let place = unsafe { &mut *place };
-    let heap = place.write(heap);
     // Release pairs with the acquire loads of `ready`.
     GLOBAL.ready.store(heap, Ordering::Release);
     Some(heap)
@@ -148,7 +151,7 @@ pub(crate) fn hot_cache() -> &'static ThreadCache {
 }
 
 fn is_hot(sentinel: &'static ThreadCache) -> bool {
-    core::ptr::eq(tls::hot(), sentinel)
+    ptr::eq(tls::hot(), sentinel)
 }
 
 /// Returns the calling thread's front; attaches the thread if it is new.
@@ -179,7 +182,7 @@ fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
         order::check_may_call("pthread_setspecific");
         // The call may allocate, and the cache is already in place.
         // SAFETY: the key exists.
-        unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(cache).cast()) };
+        unsafe { libc::pthread_setspecific(key, ptr::from_ref(cache).cast()) };
     }
     if !GLOBAL.registered.swap(true, Ordering::Relaxed) {
         register_process_hooks();
@@ -253,7 +256,7 @@ fn count(request: bool) -> bool {
 
 /// Converts a block to its address, and `None` to NULL.
 fn address(block: Option<NonNull<u8>>) -> *mut u8 {
-    block.map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    block.map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
 /// Takes a large block that the calling thread freed lately, without a lock.
@@ -285,14 +288,14 @@ pub(crate) unsafe fn free_to_cache(block: *mut u8) -> bool {
 /// # Safety
 /// The fast path has just missed with this size on this thread, once.
 pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
-    let missed_on_own = tls::own().is_some_and(|own| core::ptr::eq(own, tls::hot()));
+    let missed_on_own = tls::own().is_some_and(|own| ptr::eq(own, tls::hot()));
     if shut::is_shut() {
         if missed_on_own && size <= MAX_SMALL {
             tls::hot().stack(SizeClass::of_size(size)).undo_pop();
         }
         return shut::aligned(MIN_ALIGN, size);
     }
-    let Some(heap) = heap() else { return core::ptr::null_mut() };
+    let Some(heap) = heap() else { return ptr::null_mut() };
     // A block that the thread freed lately needs no `poll`, because nothing else becomes free.
     if missed_on_own
         && size > MAX_SMALL
@@ -331,7 +334,7 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     }
     // Before the heap exists every block belongs to another allocator.
     let Some(heap) = existing_heap() else { return Err(Foreign) };
-    let missed_on_own = tls::own().is_some_and(|own| core::ptr::eq(own, tls::hot()));
+    let missed_on_own = tls::own().is_some_and(|own| ptr::eq(own, tls::hot()));
     let front = front(heap);
     if missed_on_own {
         // SAFETY: the front is this thread's, and the fast path has just missed on it.
@@ -374,7 +377,7 @@ fn aligned_by(
     if shut::is_shut() {
         return shut::aligned(align, size);
     }
-    let Some(heap) = heap() else { return core::ptr::null_mut() };
+    let Some(heap) = heap() else { return ptr::null_mut() };
     let (front, refusals) = (front(heap), heap.refusals());
     count(true);
     let attempt = || allocate(heap, front);

@@ -34,8 +34,22 @@ use plan::Plan;
 pub(super) struct Experiment {
     policy: Policy,
     plan: Plan,
-    epochs: Lock<Epochs, { rank::AGEING }>,
+    epochs: &'static Lock<Epochs, { rank::AGEING }>,
     counters: Counters,
+}
+
+/// Returns the room for the epochs' state, which is long. It lies apart from the heap, because few
+/// processes need it and every process would touch its pages. A process has one heap.
+#[cfg(not(test))]
+fn room_for_epochs() -> &'static Lock<Epochs, { rank::AGEING }> {
+    static EPOCHS: Lock<Epochs, { rank::AGEING }> = Lock::new(Epochs::new());
+    &EPOCHS
+}
+
+/// As above, for a test's heap.
+#[cfg(test)]
+fn room_for_epochs() -> &'static Lock<Epochs, { rank::AGEING }> {
+    std::boxed::Box::leak(std::boxed::Box::new(Lock::new(Epochs::new())))
 }
 
 impl Experiment {
@@ -43,12 +57,7 @@ impl Experiment {
     pub(super) fn of(config: &Config) -> Option<Experiment> {
         let plan = Plan::of(config.policy, &config.limits)?;
         let policy = config.policy;
-        Some(Experiment {
-            policy,
-            plan,
-            epochs: Lock::new(Epochs::new()),
-            counters: Counters::new(),
-        })
+        Some(Experiment { policy, plan, epochs: room_for_epochs(), counters: Counters::new() })
     }
 
     /// Returns whether the thread has run enough slow paths for an epoch; if so, counts anew.
