@@ -222,13 +222,13 @@ stats! {
     held,
     /// Number of times that free memory was given back because the limit was near.
     reliefs,
-    /// Contended locks of thread caches: the owner waited, or a thief skipped the cache.
+    /// Number of contended locks of thread caches: the owner waited, or a thief skipped the cache.
     contended_caches,
-    /// Contended locks of transfer caches: a thread skipped the cache, or a tick waited.
+    /// Number of contended locks of transfer caches: a thread skipped the cache, or a tick waited.
     contended_transfers,
-    /// Contended locks of bins.
+    /// Number of contended locks of bins.
     contended_bins,
-    /// Contended locks of the segments: pages, growth, huge blocks.
+    /// Number of contended locks of the segments: pages, growth, huge blocks.
     contended_pages,
 }
 

@@ -1,6 +1,7 @@
 //! Structural checks: what the documents and the tree say about the code is compared with the code.
 
 pub(crate) mod api;
+mod counters;
 mod cycles;
 mod documents;
 mod figures;
@@ -44,6 +45,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("invariants are stated and cited", invariants::check),
     ("docs/internals.md is made of the code", internals::check),
     ("pages and options name each other", options::check),
+    ("counters are explained and listed with their unit", counters::check),
     ("orderings say what they pair with", orderings::check),
     ("policy files are safe code", unsafety::check),
     ("public items are those of crates/hz3/api.txt", api::check),
