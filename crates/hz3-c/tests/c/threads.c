@@ -134,6 +134,18 @@ static void keys(void)
     CHECK(statistic("threads") <= 2, "%lld caches for one thread", statistic("threads"));
 }
 
+/* Returns the number of threads of this process, that of hz3 included. */
+static int tasks(void)
+{
+    int count = 0;
+    DIR *all = opendir("/proc/self/task");
+    for (struct dirent *task; all && (task = readdir(all));) {
+        count += task->d_name[0] != '.';
+    }
+    closedir(all);
+    return count;
+}
+
 static int running;
 
 static void *detached_run(void *argument)
@@ -161,6 +173,35 @@ static void detached(void)
         usleep(100);
     }
     /* The last of them may still be in their destructors when main returns. */
+}
+
+static void *no_call(void *barrier)
+{
+    pthread_barrier_wait(barrier);
+    return NULL;
+}
+
+/* Detached threads that allocate nothing. At its end such a thread frees what the C library kept
+ * for others, if that has become too much. */
+static void no_calls(void)
+{
+    enum { COUNT = 40 };
+    static pthread_barrier_t end;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_barrier_init(&end, NULL, COUNT + 1);
+    for (int round = 0; round < 20; round++) {
+        pthread_t thread;
+        for (int i = 0; i < COUNT; i++) {
+            REQUIRE(pthread_create(&thread, &attributes, no_call, &end) == 0, "round %d", round);
+        }
+        pthread_barrier_wait(&end);
+        while (tasks() > 2) {
+            usleep(1000);
+        }
+    }
+    CHECK(statistic("threads") <= 2, "%lld caches for one thread", statistic("threads"));
 }
 
 enum { BLOCKS = 20000 };
@@ -278,6 +319,8 @@ int main(int argc, char **argv)
         keys();
     } else if (!strcmp(argv[1], "detached")) {
         detached();
+    } else if (!strcmp(argv[1], "no-calls")) {
+        no_calls();
     } else if (!strcmp(argv[1], "remote")) {
         remote();
     } else if (!strcmp(argv[1], "main-ends")) {

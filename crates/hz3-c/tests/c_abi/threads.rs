@@ -27,6 +27,11 @@ fn detached_threads_may_outlive_main() {
 }
 
 #[test]
+fn detached_threads_that_allocate_nothing_leave_no_cache_behind() {
+    run_with("no-calls");
+}
+
+#[test]
 fn blocks_of_ended_threads_can_be_freed() {
     run_with("remote");
 }

@@ -165,6 +165,20 @@ fn front(heap: &'static Heap<Linux>) -> Front<'static> {
     attach(heap)
 }
 
+/// Frees of a new thread that do not attach it.
+///
+/// A detached thread that ends may free what the C library keeps for other threads, after the
+/// destructors of its keys. A cache that it got then would never be taken back.
+const MAX_EARLY_FREES: usize = 64;
+
+/// Returns the calling thread's front for a free.
+fn front_to_free(heap: &'static Heap<Linux>) -> Front<'static> {
+    if is_hot(&tls::FRESH) && tls::count_early_free() < MAX_EARLY_FREES {
+        return Front::Direct;
+    }
+    front(heap)
+}
+
 /// Returns the calling thread's front, and never attaches the thread. The reclaimer uses it,
 /// because a cache of its own would count it as a thread of the program.
 fn present_front() -> Front<'static> {
@@ -335,7 +349,7 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     // Before the heap exists every block belongs to another allocator.
     let Some(heap) = existing_heap() else { return Err(Foreign) };
     let missed_on_own = tls::own().is_some_and(|own| ptr::eq(own, tls::hot()));
-    let front = front(heap);
+    let front = front_to_free(heap);
     if missed_on_own {
         // SAFETY: the front is this thread's, and the fast path has just missed on it.
         let freed = unsafe { heap.free_miss(front, block) };

@@ -1,5 +1,5 @@
 //! The two TLS slots of every thread: the cache that its fast path uses, and the cache that it
-//! owns.
+//! owns. And a count of frees before it has one.
 //!
 //! They differ only while the first holds a sentinel: before the first allocation, after the thread
 //! has detached, and if calls are counted.
@@ -27,6 +27,20 @@ static_tls! {
     struct Slots: [*const ThreadCache; 2] = [&raw const FRESH, ptr::null()];
     "__hz3_thread_slots", ".tdata.hz3,\"awT\",%progbits",
     [".quad {fresh}", ".quad 0"; fresh = sym FRESH], [first]
+}
+
+static_tls! {
+    /// The frees of a thread that has not allocated yet.
+    struct EarlyFrees: [usize; 1] = [0];
+    "__hz3_early_frees", ".tbss.hz3_early_frees,\"awT\",%nobits",
+    [".zero {bytes}"], [first, add_to_first]
+}
+
+/// Counts a free of a thread that has not allocated yet; returns how many there were before.
+pub(super) fn count_early_free() -> usize {
+    let before = EarlyFrees::first();
+    EarlyFrees::add_to_first(1);
+    before
 }
 
 /// Returns the cache that this thread's fast path uses.
