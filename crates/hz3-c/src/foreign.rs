@@ -4,25 +4,34 @@
 //! It passes them to the next `free`, `realloc` or `malloc_usable_size` in the search order. It
 //! looks that function up at the first such block, and holds no lock then, because `dlsym` may
 //! allocate. For an address that no allocator can have returned, it aborts with a line that names
-//! the address.
+//! the address. That is every address if the C library comes next and has given out no block: its
+//! `free` may crash on one that is not its own.
 
 use core::ffi::c_void;
 use core::mem::{MaybeUninit, transmute};
 use core::ops::Range;
 use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use hz3_alloc::raw;
 
 use crate::lookup::{Symbol, hz3_weak_find_object, hz3_weak_stack_end};
+use crate::report::MallInfo2;
 
 type Free = unsafe extern "C" fn(*mut c_void);
 type Realloc = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
 type UsableSize = unsafe extern "C" fn(*mut c_void) -> usize;
+type Describe = unsafe extern "C" fn() -> MallInfo2;
 type FindObject = unsafe extern "C" fn(*const c_void, *mut Object) -> i32;
 
 static NEXT_FREE: Symbol = Symbol::new(c"free");
 static NEXT_REALLOC: Symbol = Symbol::new(c"realloc");
 static NEXT_USABLE_SIZE: Symbol = Symbol::new(c"malloc_usable_size");
+
+/// The description of glibc's heap, since 2.33.
+static NEXT_DESCRIBE: Symbol = Symbol::new(c"mallinfo2");
+/// Whether the next allocator may have given out blocks.
+static MAY_HAVE_BLOCKS: AtomicBool = AtomicBool::new(false);
 
 /// The smallest alignment that every allocator guarantees, in bytes.
 const LEAST_ALIGN: usize = 8;
@@ -96,7 +105,30 @@ fn owner(block: *const u8, function: &Symbol) -> *mut c_void {
     if image.contains(&address) && !image.contains(&next.addr()) {
         raw::fatal("invalid pointer (in the data of a program or library)", address);
     }
+    if !may_have_blocks(next) {
+        raw::fatal("invalid pointer (not of hz3, and no other allocator is in use)", address);
+    }
     next
+}
+
+/// Returns whether the allocator with the function `next` may have given out blocks. Those that
+/// cannot tell may.
+fn may_have_blocks(next: *const c_void) -> bool {
+    if MAY_HAVE_BLOCKS.load(Ordering::Relaxed) {
+        return true;
+    }
+    let is_used = match NEXT_DESCRIBE.next() {
+        Some(describe) if image_around(next.cast()).contains(&describe.addr()) => {
+            // SAFETY: it is the `mallinfo2` that dlsym found, of the same library.
+            let describe = unsafe { transmute::<*mut c_void, Describe>(describe) };
+            // SAFETY: the function has no preconditions.
+            unsafe { describe() }.has_memory()
+        }
+        _ => true,
+    };
+    // Once it is in use, that is not asked again: the answer takes time.
+    MAY_HAVE_BLOCKS.store(is_used, Ordering::Relaxed);
+    is_used
 }
 
 /// Returns whether no memory is mapped at `address`. A freed large block may have been unmapped.

@@ -25,6 +25,13 @@ pub(crate) struct MallInfo2 {
     keepcost: usize,
 }
 
+impl MallInfo2 {
+    /// Returns whether the heap holds memory of the system.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.arena > 0 || self.hblkhd > 0
+    }
+}
+
 /// glibc's `struct mallinfo`: the fields of [`MallInfo2`] as `int`, which is too small.
 #[derive(Debug)]
 #[repr(C)]

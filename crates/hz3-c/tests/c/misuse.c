@@ -41,6 +41,20 @@ static void *on_thread_stack(void *unused)
     return unused;
 }
 
+static pthread_barrier_t shown;
+static void *other_stack;
+
+/* Shows an address of its stack, and waits for ever. */
+static void *show_stack(void *unused)
+{
+    char local[512] __attribute__((aligned(16)));
+    memset(local, 5, sizeof local);
+    other_stack = local + 64;
+    pthread_barrier_wait(&shown);
+    pause();
+    return unused;
+}
+
 /* A handler of SIGABRT that ends the process in its own way. */
 static void leave(int signal)
 {
@@ -190,6 +204,16 @@ static void abuse(const char *how)
         free(tell(mapping() + 12));
     } else if (!strcmp(how, "mapped")) {
         free(tell(mapping() + 16));
+    } else if (!strcmp(how, "mapping")) {
+        free(tell(mapping()));
+    } else if (!strcmp(how, "realloc-mapping")) {
+        block = realloc(tell(memset(mapping(), 4, 4096)), 100);
+    } else if (!strcmp(how, "other-stack")) {
+        pthread_t thread;
+        pthread_barrier_init(&shown, NULL, 2);
+        pthread_create(&thread, NULL, show_stack, NULL);
+        pthread_barrier_wait(&shown);
+        free(tell(other_stack));
     } else if (!strcmp(how, "overflow")) {
         memset(tell(block), 1, 300);
         free(block);

@@ -58,6 +58,10 @@ fn freeing_an_address_that_no_allocator_returns_is_detected() {
     dies_of("realloc-stack", "in a stack");
     dies_of("global", "in the data");
     dies_of("misaligned-foreign", "misaligned");
+    dies_of("mapping", "not of hz3");
+    dies_of("mapped", "not of hz3");
+    dies_of("realloc-mapping", "not of hz3");
+    dies_of("other-stack", "not of hz3");
 }
 
 /// A flush that finds a fault releases its locks before it ends the program, because a handler of
