@@ -183,7 +183,7 @@ unsafe extern "C" fn hz3_stats_json(buffer: *mut c_char, size: usize) -> usize {
     };
     let mut text = Text::new(text_room);
     // Writing to a `Text` never fails.
-    let _ = hz3_alloc::stats().write_json(&mut text);
+    let _ = keeping_errno(hz3_alloc::stats).write_json(&mut text);
     let length = text.length();
     match (text_room.get_mut(length), end) {
         (Some(after), _) | (None, Some(after)) => {

@@ -123,7 +123,7 @@ unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_i
     let mut room = [const { MaybeUninit::uninit() }; 1024];
     let mut text = Text::new(&mut room);
     // Writing to a `Text` never fails.
-    let _ = write_xml(&hz3_alloc::stats(), &mut text);
+    let _ = write_xml(&keeping_errno(hz3_alloc::stats), &mut text);
     let xml = text.written();
     // SAFETY: the text is initialised, and the caller passes an open stream.
     let taken = unsafe { libc::fwrite(xml.as_ptr().cast(), 1, xml.len(), stream) };
@@ -160,7 +160,7 @@ fn write_totals(
 /// Prints the heap to the standard error stream, without allocating.
 #[unsafe(no_mangle)]
 extern "C" fn malloc_stats() {
-    let stats = hz3_alloc::stats();
+    let stats = keeping_errno(hz3_alloc::stats);
     let mut room = [const { MaybeUninit::uninit() }; 1024];
     let mut text = Text::new(&mut room);
     // Writing to a `Text` never fails.

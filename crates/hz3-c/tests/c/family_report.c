@@ -5,6 +5,7 @@
 #include "hz3.h"
 #include <errno.h>
 #include <malloc.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Weak, because the library is preloaded and not linked. */
@@ -92,6 +93,30 @@ static void options(void)
     CHECK(mallopt(12345, 1) == 0 && mallopt(-9, 1) == 0 && mallopt(0, 0) == 0,
           "unknown parameters");
     CHECK(errno == 77, "errno %d", errno);
+}
+
+/* The statistics read files, which cannot be opened without a free descriptor. */
+static void without_descriptors(void)
+{
+    static char text[4096];
+    struct rlimit before;
+    struct rlimit none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = 0;
+    FILE *sink = fopen("/dev/null", "w");
+    REQUIRE(sink && setrlimit(RLIMIT_NOFILE, &none) == 0, "no limit");
+    errno = 77;
+    hz3_stats_json(text, sizeof text);
+    CHECK(errno == 77, "errno %d after hz3_stats_json", errno);
+    errno = 77;
+    mallinfo2();
+    CHECK(errno == 77, "errno %d after mallinfo2", errno);
+    errno = 77;
+    malloc_info(0, sink);
+    CHECK(errno == 77, "errno %d after malloc_info", errno);
+    setrlimit(RLIMIT_NOFILE, &before);
+    fclose(sink);
 }
 
 /* Returns the bytes of free pages that may be resident. */
@@ -186,6 +211,7 @@ int main(void)
     xml();
     stats();
     options();
+    without_descriptors();
     trim();
     json();
     return finish();
