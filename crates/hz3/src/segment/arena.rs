@@ -49,8 +49,6 @@ pub(crate) struct Arena<O> {
     tables: Tables,
     /// One past the last committed page. Written with the growth lock held.
     frontier: AtomicU32,
-    /// Pages below the frontier that belong to foreign mappings. Written with the growth lock held.
-    skipped: AtomicU32,
 }
 
 /// How many bytes of each table are committed. The growth lock guards it. The class map is not
@@ -147,8 +145,7 @@ impl<O: Os> Arena<O> {
         }
         // Chunk 0 is never used: page 0 is the null link of the lists.
         let frontier = AtomicU32::new(CHUNK_PAGES);
-        let skipped = AtomicU32::new(0);
-        Ok(Arena { os, base: at(pages_at), bytes, tables, frontier, skipped })
+        Ok(Arena { os, base: at(pages_at), bytes, tables, frontier })
     }
 
     pub(crate) fn os(&self) -> &O {
@@ -185,12 +182,6 @@ impl<O: Os> Arena<O> {
         let offset = address.checked_sub(self.base.addr().get())?;
         let committed = Self::first_page().offset()..self.frontier().offset();
         committed.contains(&offset).then_some(offset)
-    }
-
-    /// Returns the number of committed pages, without those of foreign mappings.
-    pub(crate) fn committed_pages(&self) -> u64 {
-        let pages = self.frontier() - Self::first_page();
-        u64::from(pages.get() - self.skipped.load(Ordering::Relaxed))
     }
 
     /// Returns whether an address lies in the window's pages, committed or not.
@@ -323,7 +314,6 @@ impl<O: Os> Arena<O> {
     /// Leaves pages at the frontier to a foreign mapping. They are never free.
     fn skip(&self, growth: &mut Growth, run: Run) -> Result<(), Refused> {
         self.extend_tables(growth, run.end())?;
-        self.skipped.fetch_add(run.pages.get(), Ordering::Relaxed);
         // Release pairs with the acquire load in `frontier`.
         self.frontier.store(run.end().get(), Ordering::Release);
         Ok(())
@@ -384,14 +374,15 @@ mod tests {
     #[test]
     fn growth_starts_small_and_then_ends_at_segment_borders() {
         let (arena, mut growth) = (arena(8), Growth::default());
-        let mut ends = std::vec::Vec::new();
+        let (mut ends, mut pages) = (std::vec::Vec::new(), 0);
         while let Ok(run) = arena.grow(&mut growth, Pages::new(1)) {
             ends.push(run.end().get());
+            pages += run.pages.get();
         }
         assert_eq!(ends[0], SMALLEST_GROWTH);
         let whole = ends.iter().filter(|&end| end.is_multiple_of(SEGMENT_PAGES)).count();
         assert_eq!(whole, 8, "{ends:?}");
-        assert_eq!(arena.committed_pages(), u64::from(8 * SEGMENT_PAGES - 16));
+        assert_eq!(pages, 8 * SEGMENT_PAGES - 16);
     }
 
     #[test]
@@ -404,7 +395,6 @@ mod tests {
             assert!(run.end() <= foreign.start || foreign.end() <= run.start, "{run:?}");
             pages += u64::from(run.pages.get());
         }
-        assert_eq!(arena.committed_pages(), pages);
         assert!(pages > u64::from(6 * SEGMENT_PAGES), "{pages} pages in spite of one obstacle");
     }
 

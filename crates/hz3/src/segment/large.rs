@@ -241,7 +241,7 @@ impl<O: Os> Segments<O> {
             }
             let missing = Pages::new(more.get().saturating_sub(tail.get()).max(1));
             let Some(new) = self.grow(&mut growth, missing) else { return false };
-            self.give(new, Pages::ZERO);
+            self.pages.lock().add(self.tables(), new, self.arena.frontier());
             drop(growth);
             if !self.extend_into_free(run, more) {
                 return false;

@@ -177,12 +177,7 @@ impl<O: Os> Segments<O> {
 
     /// Returns the bytes in slabs, large blocks and huge blocks.
     fn active_bytes(&self, heap: &PageHeap) -> u64 {
-        self.used_pages(heap) * to_u64(PAGE_BYTES) + self.account.huge_bytes()
-    }
-
-    /// Returns the number of pages in slabs and large blocks.
-    fn used_pages(&self, heap: &PageHeap) -> u64 {
-        self.committed_pages() - heap.free_pages() - heap.withdrawn_pages()
+        heap.used_pages() * to_u64(PAGE_BYTES) + self.account.huge_bytes()
     }
 
     pub(crate) fn limit(&self) -> &MemoryLimit {
@@ -191,7 +186,7 @@ impl<O: Os> Segments<O> {
 
     /// Returns the bytes that count towards the memory limit; see [`limit`].
     fn held(&self, heap: &PageHeap) -> u64 {
-        let pages = self.used_pages(heap) + heap.dirty_pages() + heap.withdrawn_pages();
+        let pages = heap.used_pages() + heap.dirty_pages() + heap.withdrawn_pages();
         pages * to_u64(PAGE_COST) + self.account.huge_bytes()
     }
 
@@ -204,10 +199,6 @@ impl<O: Os> Segments<O> {
     fn admits_more(&self, bytes: usize) -> bool {
         self.limit.bytes().is_none()
             || self.limit.admits(self.held_bytes().saturating_add(to_u64(bytes)))
-    }
-
-    fn committed_pages(&self) -> u64 {
-        self.arena.committed_pages()
     }
 
     #[cold]
@@ -231,14 +222,14 @@ impl<O: Os> Segments<O> {
         let new = self.grow(&mut growth, Pages::new(needed))?;
         let mut heap = self.pages.lock();
         // Another thread may have taken the tail meanwhile; then this thread grows a second time.
-        heap.give(self.tables(), new, Pages::ZERO, self.arena.frontier());
+        heap.add(self.tables(), new, self.arena.frontier());
         if let Some(run) = self.take_free(&mut heap, pages, fit) {
             return Some(run);
         }
         drop(heap);
         let more = self.grow(&mut growth, pages + slack)?;
         let mut heap = self.pages.lock();
-        heap.give(self.tables(), more, Pages::ZERO, self.arena.frontier());
+        heap.add(self.tables(), more, self.arena.frontier());
         self.take_free(&mut heap, pages, fit)
     }
 
@@ -249,7 +240,8 @@ impl<O: Os> Segments<O> {
         PageHeap::tail(self.tables(), self.arena.frontier(), Arena::<O>::first_page())
     }
 
-    /// Commits at least `pages` more pages. The new run is clean and belongs to the caller.
+    /// Commits at least `pages` more pages. The new run is clean and belongs to the caller, which
+    /// adds it to the page heap.
     fn grow(&self, growth: &mut Growth, pages: Pages) -> Option<Run> {
         let new = self.arena.grow(growth, pages).ok()?;
         self.advise_units(new);
@@ -289,7 +281,7 @@ impl<O: Os> Segments<O> {
         let pages = self.pages.lock();
         let withdrawn = pages.withdrawn_pages();
         PageCounts {
-            committed: self.committed_pages(),
+            committed: pages.committed_pages(),
             free: pages.free_pages() + withdrawn,
             dirty: pages.dirty_pages() + withdrawn,
             old: pages.old_pages(),

@@ -20,6 +20,8 @@ use crate::base::units::{SEGMENT_PAGES, to_usize};
 #[derive(Debug)]
 pub(crate) struct PageHeap {
     lists: Lists,
+    /// All pages that [`PageHeap::add`] added.
+    committed: u64,
     free: u64,
     dirty: u64,
     /// Free dirty pages that are old.
@@ -71,7 +73,25 @@ fn free_run_at(tables: &Tables, start: PageIndex) -> Run {
 
 impl PageHeap {
     pub(crate) const fn new() -> PageHeap {
-        PageHeap { lists: Lists::new(), free: 0, dirty: 0, old: 0, withdrawn: 0, refaulted: 0 }
+        PageHeap {
+            lists: Lists::new(),
+            committed: 0,
+            free: 0,
+            dirty: 0,
+            old: 0,
+            withdrawn: 0,
+            refaulted: 0,
+        }
+    }
+
+    /// Returns the number of all pages, free or not.
+    pub(crate) fn committed_pages(&self) -> u64 {
+        self.committed
+    }
+
+    /// Returns the number of pages that are neither free nor being purged.
+    pub(crate) fn used_pages(&self) -> u64 {
+        self.committed - self.free - self.withdrawn
     }
 
     /// Returns the number of free pages, without those that are being purged.
@@ -197,6 +217,12 @@ impl PageHeap {
     /// Puts a withdrawn range back on the free map.
     pub(crate) fn put_back(&mut self, tables: &Tables, run: Run, frontier: PageIndex) {
         self.withdrawn -= u64::from(run.pages.get());
+        self.give(tables, run, Pages::ZERO, frontier);
+    }
+
+    /// Adds a run of new pages, which are clean. Until then they count as no pages of the heap.
+    pub(crate) fn add(&mut self, tables: &Tables, run: Run, frontier: PageIndex) {
+        self.committed += u64::from(run.pages.get());
         self.give(tables, run, Pages::ZERO, frontier);
     }
 

@@ -174,3 +174,22 @@ fn old_pages_are_counted_in_all_segments_that_have_dirty_ones() {
     assert_eq!((segments.page_counts().old, segments.page_counts().dirty), (30, 35));
     segments.validate();
 }
+
+/// Another thread takes pages, and is asked for the held bytes, while one thread grows the arena.
+#[test]
+fn new_pages_do_not_count_before_they_are_free() {
+    let segments = fake_segments(4);
+    let run = segments.take(Pages::new(8), Fit::Any).expect("room");
+    segments.give(run, Pages::ZERO);
+    let mut growth = segments.growth.lock();
+    let new = segments.grow(&mut growth, Pages::new(SEGMENT_PAGES)).expect("room");
+    let run = segments.take(Pages::new(8), Fit::Any).expect("room");
+    let expected = to_u64(run.pages.bytes());
+    assert_eq!(segments.account().active_bytes(), expected);
+    assert_eq!(segments.account().peak_active_bytes(), expected);
+    let held = segments.held_bytes();
+    segments.pages.lock().add(segments.tables(), new, segments.arena.frontier());
+    assert_eq!(segments.held_bytes(), held);
+    drop(growth);
+    segments.validate();
+}
