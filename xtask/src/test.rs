@@ -23,8 +23,6 @@ struct Suite {
 enum Build {
     /// As `cargo test` does it.
     Debug,
-    /// Optimised, in the directory of that name.
-    Release(&'static str),
     /// Optimised, on loom's atomics and threads.
     Loom,
 }
@@ -32,12 +30,6 @@ enum Build {
 /// Every member of the workspace has at least one; a unit test sees to that.
 const SUITES: &[Suite] = &[
     Suite { name: "core, debug", package: "hz3", arguments: &[], build: Build::Debug },
-    Suite {
-        name: "core, release",
-        package: "hz3",
-        arguments: &[],
-        build: Build::Release("test-release"),
-    },
     Suite { name: "core, loom models", package: "hz3", arguments: &["--lib"], build: Build::Loom },
     Suite { name: "C ABI", package: "hz3-c", arguments: &[], build: Build::Debug },
     Suite { name: "statistics crate", package: "hz3-ctl", arguments: &[], build: Build::Debug },
@@ -55,9 +47,6 @@ impl Suite {
             Build::Debug => {
                 let is_library = ["hz3-c", "hz3-jemalloc"].contains(&self.package);
                 shell::debug_panic(&mut command, !is_library);
-            }
-            Build::Release(directory) => {
-                shell::quick_release(command.arg("--release"), directory);
             }
             Build::Loom => {
                 shell::quick_release(command.arg("--release"), "loom");

@@ -32,7 +32,8 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     }
     let attack = move || attack::run(minutes, 1, None, false);
     let checked_attack = move || attack::run(minutes, 2, None, true);
-    let steps: [(&str, &dyn Fn() -> Result); 17] = [
+    let steps: [(&str, &dyn Fn() -> Result); 18] = [
+        ("core, release", &core_release),
         ("core, check build", &core_check_build),
         ("C API, check build", &c_check_build),
         ("C API, undefined", &c_undefined),
@@ -72,6 +73,14 @@ pub(crate) fn run(install: bool, only: Option<&str>, minutes: u32) -> Result {
     } else {
         Err(Failure::new(format!("failed: {}", failed.join(", "))))
     }
+}
+
+/// Runs the tests of crate hz3 as it is shipped: optimised, and without the assertions of a debug
+/// build. In the gate the tests of the C API and of real programs use that code.
+fn core_release() -> Result {
+    let mut command = shell::cargo(&["test", "--package", "hz3", "--release"]);
+    shell::quick_release(&mut command, "test-release");
+    counts::some(&mut command).map(drop)
 }
 
 /// Runs the tests of crate hz3 with the checks that a shipped library does not have.
