@@ -211,8 +211,8 @@ void hz3_profile_stop(void) HZ3_NOEXCEPT;
 int hz3_profile_write(const char *path) HZ3_NOEXCEPT;
 
 /*
- * C23; not yet in every <stdlib.h>. hz3 knows the size and the alignment of each block and ignores
- * these arguments.
+ * C23; not yet in every <stdlib.h>. If a block of up to 32 KiB cannot have the size that free_sized
+ * gets, hz3 ends the program as after other misuse. free_aligned_sized ignores its last arguments.
  */
 void free_sized(void *block, size_t size) HZ3_NOEXCEPT;
 void free_aligned_sized(void *block, size_t alignment, size_t size) HZ3_NOEXCEPT;

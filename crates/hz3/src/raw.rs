@@ -99,19 +99,45 @@ pub unsafe fn free(block: *mut u8, miss: impl FnOnce(*mut u8)) {
 /// As for [`free`].
 #[inline(always)]
 pub unsafe fn free_sized(block: *mut u8, size: usize, miss: impl FnOnce(*mut u8)) {
+    // SAFETY: the caller's promise.
+    unsafe { free_sized_or(block, size, miss, |block, size| refuse_size(block, size)) };
+}
+
+/// Frees as [`free`] does if the block may have been allocated with this size, and otherwise calls
+/// `odd` with both.
+///
+/// # Safety
+/// As for [`free`].
+#[inline(always)]
+pub unsafe fn free_sized_or(
+    block: *mut u8,
+    size: usize,
+    miss: impl FnOnce(*mut u8),
+    odd: impl FnOnce(*mut u8, usize),
+) {
     if let Some(class) = hot::class_of(thread::hot_cache(), block)
         && (size > MAX_SMALL || SizeClass::of_size(size.max(1)) != class)
     {
-        refuse_size(block, size, class);
+        return odd(block, size);
     }
     // SAFETY: the caller's promise.
     unsafe { free(block, miss) };
 }
 
+/// Ends the process if the block is small and `realloc` would not leave it in place at this size.
+#[cold]
+pub fn check_resized(block: *mut u8, size: usize) {
+    if let Some(class) = hot::class_of(thread::hot_cache(), block)
+        && !class.keeps(size)
+    {
+        refuse_size(block, size);
+    }
+}
+
 #[cold]
 #[inline(never)]
-fn refuse_size(block: *mut u8, size: usize, class: SizeClass) -> ! {
-    fatal_size(size, class.block_bytes(), block.addr())
+fn refuse_size(block: *mut u8, size: usize) -> ! {
+    fatal_size(size, usable_size_small(block).unwrap_or(0), block.addr())
 }
 
 /// Serves a miss of [`free`], and must not be called otherwise. The block may be NULL.

@@ -170,7 +170,7 @@ static void every_name(void)
     cfree(made[1]);
     __libc_free(made[2]);
     free_sized(made[3], 100);
-    free_sized(made[4], 7);
+    free_sized(made[4], 100);
     free_aligned_sized(made[5], 32, 100);
     free_aligned_sized(made[6], 1, 1);
     for (size_t i = 7; i < count; i++) {

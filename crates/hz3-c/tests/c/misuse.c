@@ -192,6 +192,20 @@ static void abuse(const char *how)
         delete(new(0), 0);
         delete(NULL, 5);
         delete(tell(new(72)), how[6] == 's' ? 8 : 100000);
+    } else if (!strncmp(how, "free-sized", 10)) {
+        void *symbol = dlsym(RTLD_DEFAULT, "free_sized");
+        void (*free_sized)(void *, size_t) = (void (*)(void *, size_t))symbol;
+        for (size_t size = 0; size < 40000; size += size < 300 ? 1 : 61) {
+            free_sized(malloc(size), size);
+            free_sized(calloc(size, 1), size);
+            /* Some of these stay in place. */
+            for (size_t more = size + 1; size && more < 2 * size + 40; more += 1 + size / 4) {
+                free_sized(realloc(malloc(more), size), size);
+                free_sized(realloc(malloc(size), more), more);
+            }
+        }
+        free_sized(NULL, 5);
+        free_sized(tell(malloc(72)), strlen(how) > 10 ? 81 : 8);
     } else if (!strcmp(how, "stack")) {
         free(tell(local));
     } else if (!strcmp(how, "thread-stack")) {

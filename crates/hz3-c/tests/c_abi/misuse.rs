@@ -42,6 +42,8 @@ fn freeing_a_block_twice_is_detected() {
 fn deleting_with_the_size_of_another_class_is_detected() {
     dies_of("wrong-size", "free with a wrong size: 8 bytes, a block of 80");
     dies_of("wrong-large-size", "free with a wrong size: 100000 bytes, a block of 80");
+    dies_of("free-sized", "free with a wrong size: 8 bytes, a block of 80");
+    dies_of("free-sized-larger", "free with a wrong size: 81 bytes, a block of 80");
 }
 
 #[test]

@@ -123,6 +123,16 @@ pub unsafe fn release<E: Exporter>(block: *mut c_void) {
     unsafe { super::free(block.cast(), free_missed::<E>) };
 }
 
+/// Serves `free_sized` if a block of that size would be of another class: `realloc` may have left
+/// this one in place.
+#[cold]
+#[inline(never)]
+pub fn free_of_odd_size<E: Exporter>(block: *mut u8, size: usize) {
+    super::check_resized(block, size);
+    // SAFETY: the program passed `block` to a function that frees.
+    unsafe { release::<E>(block.cast()) };
+}
+
 /// Allocates at a multiple of `align`, a power of two; returns NULL with `ENOMEM` on failure.
 pub fn aligned(align: usize, size: usize) -> *mut c_void {
     if align <= MIN_ALIGN {
@@ -288,11 +298,18 @@ macro_rules! malloc_family {
             use $crate::raw;
             use $crate::raw::family::{self, Exporter};
 
-            /// Frees a block as in C23; hz3 knows its size and ignores the argument.
+            /// Frees a block as in C23. If a small block cannot have that size, the process ends.
             #[unsafe(no_mangle)]
-            unsafe extern "C" fn free_sized(block: *mut c_void, _size: usize) {
+            unsafe extern "C" fn free_sized(block: *mut c_void, size: usize) {
                 // SAFETY: the caller's contract is that of free.
-                unsafe { raw::free(block.cast(), <$exporter>::free_cold) };
+                unsafe {
+                    raw::free_sized_or(
+                        block.cast(),
+                        size,
+                        <$exporter>::free_cold,
+                        family::free_of_odd_size::<$exporter>,
+                    )
+                };
             }
 
             /// Frees a block as in C23; hz3 knows its alignment and size and ignores the arguments.
