@@ -126,7 +126,7 @@ impl<O: Os> Heap<O> {
         self.segments.os()
     }
 
-    /// Returns the driver, which decides when memory goes back and on which thread.
+    /// Returns the driver, which decides on which thread memory goes back, and when a tick is due.
     pub(crate) fn driver(&self) -> &Driver {
         self.reclaim.driver()
     }

@@ -14,25 +14,8 @@ use syn::{Attribute, Expr, Item, ItemUse, Lit, Meta, Token, UseTree, Visibility}
 use super::Finding;
 use super::source::Tree;
 
-/// The accepted cycles: the files, and why they import each other.
-const ACCEPTED: &[(&[&str], &str)] = &[(
-    &[
-        "crates/hz3/src/reclaim/mod.rs",
-        "crates/hz3/src/reclaim/driver.rs",
-        "crates/hz3/src/reclaim/experiments/mod.rs",
-        "crates/hz3/src/reclaim/no_experiments.rs",
-        "crates/hz3/src/reclaim/tick.rs",
-    ],
-    "`Reclaim` holds the state of its parts, and the parts are methods of `Reclaim`",
-)];
-
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    find(tree, ACCEPTED)
-}
-
-fn find(tree: &Tree, accepted: &[(&[&str], &str)]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut unused: Vec<&[&str]> = accepted.iter().map(|(files, _)| *files).collect();
     for root in tree.files().map(|(name, _)| name) {
         if !root.ends_with("/src/lib.rs") && !root.ends_with("/src/main.rs") {
             continue;
@@ -42,11 +25,6 @@ fn find(tree: &Tree, accepted: &[(&[&str], &str)]) -> Vec<Finding> {
         findings.append(&mut sources.findings);
         let graph = sources.graph();
         for cycle in cycles(&graph) {
-            let covers = |files: &&[&str]| cycle.iter().all(|file| files.contains(file));
-            if accepted.iter().any(|(files, _)| covers(files)) {
-                unused.retain(|files| !covers(files));
-                continue;
-            }
             let shortest = shortest_cycle(&graph, cycle[0]);
             let more = match cycle.len() - (shortest.len() - 1) {
                 0 => String::new(),
@@ -56,10 +34,6 @@ fn find(tree: &Tree, accepted: &[(&[&str], &str)]) -> Vec<Finding> {
             findings.push(Finding { place: cycle[0].to_owned(), what });
         }
     }
-    findings.extend(unused.into_iter().map(|files| Finding {
-        place: files[0].to_owned(),
-        what: "is in the list of accepted cycles, but in no cycle".to_owned(),
-    }));
     findings
 }
 
@@ -396,7 +370,7 @@ mod tests {
             ("a/src/one/below.rs", "use super::One as Same; use crate::{One, two::*, Write};"),
             ("a/src/two.rs", "use core::mem; use mem::swap; pub(in crate::one) struct Two;"),
         ]);
-        assert_eq!(find(&tree, &[]), []);
+        assert_eq!(check(&tree), []);
     }
 
     #[test]
@@ -409,7 +383,7 @@ mod tests {
         ]);
         let expected = "a/src/one.rs: imports in a cycle: a/src/one.rs -> a/src/two.rs -> \
                         a/src/three/mod.rs -> a/src/one.rs";
-        assert_eq!(lines(&find(&tree, &[])), [expected]);
+        assert_eq!(lines(&check(&tree)), [expected]);
     }
 
     #[test]
@@ -422,7 +396,7 @@ mod tests {
             ("#[cfg(not(test))] mod child; use self::child::Child; pub struct One;", true),
         ] {
             let tree = Tree::of([("a/src/lib.rs", "mod one;"), ("a/src/one.rs", parent), child]);
-            assert_eq!(find(&tree, &[]).len(), usize::from(is_cycle), "{parent}");
+            assert_eq!(check(&tree).len(), usize::from(is_cycle), "{parent}");
         }
     }
 
@@ -438,7 +412,7 @@ mod tests {
             ("a/src/two.rs", "use crate::one::S;"),
             ("a/src/2.rs", "use super::one::S;"),
         ]);
-        assert_eq!(find(&tree, &[]), []);
+        assert_eq!(check(&tree), []);
         let tree = Tree::of([
             ("a/src/lib.rs", "mod one; #[cfg(x)] mod two; #[cfg(y)] #[path = \"2.rs\"] mod two;"),
             ("a/src/one.rs", "#[cfg(any(test, x))] use crate::two::Two; pub struct S;"),
@@ -446,24 +420,6 @@ mod tests {
             ("a/src/2.rs", "use super::one::S;"),
         ]);
         let expected = "a/src/2.rs: imports in a cycle: a/src/2.rs -> a/src/one.rs -> a/src/2.rs";
-        assert_eq!(lines(&find(&tree, &[])), [expected]);
-    }
-
-    #[test]
-    fn an_accepted_cycle_is_no_finding_and_an_accepted_one_that_is_gone_is() {
-        let tree = Tree::of([
-            ("a/src/lib.rs", "mod one; mod two; mod three;"),
-            ("a/src/one.rs", "use crate::two::Two; pub struct One;"),
-            ("a/src/two.rs", "use crate::one::One; pub struct Two;"),
-            ("a/src/three.rs", ""),
-        ]);
-        let two: &[&str] = &["a/src/one.rs", "a/src/two.rs"];
-        assert_eq!(find(&tree, &[(two, "a reason")]), []);
-        let other: &[&str] = &["a/src/two.rs", "a/src/three.rs"];
-        let expected = [
-            "a/src/one.rs: imports in a cycle: a/src/one.rs -> a/src/two.rs -> a/src/one.rs",
-            "a/src/two.rs: is in the list of accepted cycles, but in no cycle",
-        ];
-        assert_eq!(lines(&find(&tree, &[(other, "a reason")])), expected);
+        assert_eq!(lines(&check(&tree)), [expected]);
     }
 }

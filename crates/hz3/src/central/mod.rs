@@ -12,7 +12,7 @@
 //! | `utilization` | `utilization` | a program that asks how full a slab is |
 //! | `retire` | `put` | reclaim: empty slabs |
 //! | `claim_holes`, `release_holes`, `holes_from` | `holes` | reclaim: pages of part-used slabs |
-//! | `free_bytes_hint`, `free_and_dissolved` | `counts` | the driver of reclaim |
+//! | `free_bytes_hint`, `free_and_dissolved` | `counts` | reclaim |
 //! | `slab_counts`, `free_pages` | `counts`, `holes` | statistics |
 //! | `table_bytes`, `resident_table_bytes` | here | statistics |
 //! | `create`, `unmap`, `shards`, `validate` | here | start, tests |

@@ -8,9 +8,7 @@
 //!     '--------------- nothing left to do, or no other thread left --------------'
 //! ```
 //!
-//! There are two entries: after a slow path ([`Reclaim::after_slow_path`]), and the turn of the
-//! reclaimer's thread ([`Reclaim::thread_turn`]). In either state, a slow path that finds the heap
-//! near its memory limit releases free memory at once.
+//! [`super::entries`] asks it after each slow path, and at each turn of the reclaimer's thread.
 //!
 //! In a process with one thread, slow paths do the work: they keep free memory that may be resident
 //! below a bound ([`super::trim`]). The bound holds even if the program then does nothing. Memory
@@ -20,36 +18,26 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::source::{Layers, Source};
-use super::{Next, Reclaim};
 use crate::base::eventcount;
 use crate::base::sync::AtomicU32;
-use crate::cache::ThreadCache;
 use crate::options::{Background, Config, Policy};
-use crate::os::Os;
 use crate::os::futex::futex_wake_one;
 
-/// Bytes that justify a thread or a tick.
-const WORTH_A_TICK: u64 = 8 * 1024 * 1024;
-/// If this many bytes could go back, the reclaimer is late or dead, so slow paths check on it.
-const OVERDUE: u64 = 4 * WORTH_A_TICK;
 /// How long a reclaimer may be silent while so much is free, in milliseconds, before it counts as
 /// dead. A filter of system calls may have killed it, or the process may be a child of a bare
 /// `fork`.
 const LONGEST_SILENCE_MS: u64 = 3000;
-/// Slow paths of a thread between two estimates of the memory that could be given back.
-const SLOW_PATHS_AN_ESTIMATE: u64 = 64;
 /// Ticks after which the reclaimer leaves a process that has no other thread.
 const TICKS_ALONE: u32 = 8;
 
 /// No memory goes back by itself.
-const OFF: u32 = 0;
+pub(super) const OFF: u32 = 0;
 /// Slow paths do the work.
-const INLINE: u32 = 1;
+pub(super) const INLINE: u32 = 1;
 /// A thread is being started.
 const STARTING: u32 = 2;
 /// The thread does the work.
-const RUNNING: u32 = 3;
+pub(super) const RUNNING: u32 = 3;
 
 /// The state machine.
 #[derive(Debug)]
@@ -155,9 +143,16 @@ impl Driver {
         self.state.load(Ordering::Relaxed)
     }
 
+    /// Returns the state when the caller may have left work. If it is [`INLINE`], the caller does
+    /// that work; see [`eventcount::state_after_post`].
+    #[inline]
+    pub(super) fn state_after_post(&self) -> u32 {
+        eventcount::state_after_post(&self.state)
+    }
+
     /// Returns whether a tick is due, and schedules the next one. Of several threads that ask, one
     /// gets true.
-    fn take_tick_due(&self, now: u64) -> bool {
+    pub(super) fn take_tick_due(&self, now: u64) -> bool {
         let due = self.next_tick.load(Ordering::Relaxed);
         let next = now + u64::from(self.tick_ms());
         let moved = now >= due
@@ -175,6 +170,11 @@ impl Driver {
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
         self.is_wanted.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a thread. Returns whether it was asked for already, and no thread could start it.
+    pub(super) fn ask_for_thread(&self) -> bool {
+        self.is_wanted.swap(true, Ordering::Relaxed)
     }
 
     /// Clears the request for a thread and claims its start. Returns `None` if there is a thread
@@ -201,6 +201,20 @@ impl Driver {
     /// Changes one state to another, unless the state is a third one: a policy of `off` stays.
     fn change(&self, from: u32, to: u32) {
         let _other = self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Returns the number of the present reclaimer, which changes with it.
+    pub(super) fn present_number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Begins a turn of the reclaimer's thread. Returns false if the thread is to leave instead.
+    pub(super) fn begin_turn(&self, turns: &Turns, now_ms: impl FnOnce() -> u64) -> bool {
+        let is_at_work = self.is_at_work(turns.number);
+        if is_at_work {
+            self.last_tick.store(now_ms(), Ordering::Relaxed);
+        }
+        is_at_work
     }
 
     /// Returns whether the thread with this number is still to do the work.
@@ -230,9 +244,28 @@ impl Driver {
         self.change(RUNNING, INLINE);
     }
 
+    /// Leaves the work to slow paths, unless there is some that no other thread may notice. Returns
+    /// whether the thread must leave; see [`eventcount::leave`].
+    pub(super) fn leave(
+        &self,
+        barrier: impl FnOnce() -> bool,
+        is_quiet: impl FnOnce() -> bool,
+    ) -> bool {
+        eventcount::leave(&self.state, RUNNING, INLINE, barrier, is_quiet)
+    }
+
+    /// Dismisses a reclaimer that has not run for a long time.
+    #[cold]
+    pub(super) fn end_if_dead(&self, now_ms: u64) {
+        let silence = now_ms.saturating_sub(self.last_tick.load(Ordering::Relaxed));
+        if silence > LONGEST_SILENCE_MS + u64::from(self.tick_ms()) {
+            self.end();
+        }
+    }
+
     /// Dismisses the reclaimer: its thread leaves at once, and the slow paths do its work.
     #[cold]
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.forget_number();
         futex_wake_one(&self.number);
     }
@@ -250,7 +283,7 @@ impl Driver {
 
     /// Returns whether a thread may do the work: the process has other threads, or the option
     /// allows it.
-    fn wants_thread(&self, threads: usize) -> bool {
+    pub(super) fn wants_thread(&self, threads: usize) -> bool {
         self.may_start.load(Ordering::Relaxed) && (threads > 1 || self.may_be_second)
     }
 }
@@ -260,194 +293,11 @@ impl Turns {
     pub(crate) fn new(number: u32) -> Turns {
         Turns { number, alone: 0 }
     }
-}
 
-impl Reclaim {
-    pub(crate) fn driver(&self) -> &Driver {
-        &self.driver
+    /// Notes a tick, in a process that has other threads or none. Returns whether it has had none
+    /// for so long that the thread must leave.
+    pub(super) fn note_tick(&mut self, has_others: bool) -> bool {
+        self.alone = if has_others { 0 } else { self.alone + 1 };
+        self.alone > TICKS_ALONE
     }
-
-    /// Releases memory under pressure, and otherwise reclaims or asks for a reclaimer if enough is
-    /// free. Call it after a slow path, with no lock held.
-    #[inline]
-    pub(crate) fn after_slow_path<O: Os>(&self, layers: Layers<'_, O>) {
-        if layers.segments().limit().take_pressure() {
-            self.release_under_pressure(layers);
-        }
-        match eventcount::state_after_post(&self.driver.state) {
-            INLINE => {
-                self.reclaim_inline(layers);
-                if let Some(own) = layers.own() {
-                    own.runs.note_poll(self.driver.number.load(Ordering::Relaxed));
-                }
-            }
-            RUNNING if may_hold(layers, OVERDUE) => self.replace_if_dead(layers.os().now_ms()),
-            OFF if layers.own().is_some_and(take_estimate_due) => {
-                // With this policy no tick runs, but its time is also that of the statistics page.
-                self.driver.take_tick_due(layers.os().now_ms());
-            }
-            _ => {}
-        }
-        if let Some(experiment) = &self.experiment
-            && layers.own().is_some_and(|own| experiment.take_due(own))
-        {
-            experiment.tick(self, layers);
-        }
-    }
-
-    /// Returns whether [`Reclaim::after_slow_path`] is due after a large block was freed into the
-    /// calling thread's cache. It is not due if the cache holds no more than at the last poll. But
-    /// large frees also count as the clock of estimates.
-    #[inline]
-    pub(crate) fn is_poll_due(&self, own: &ThreadCache) -> bool {
-        let is_inline = eventcount::state_after_post(&self.driver.state) == INLINE;
-        let number = self.driver.number.load(Ordering::Relaxed);
-        let has_checked = !is_inline || own.runs.is_poll_current(number);
-        !has_checked || own.large_frees().is_multiple_of(SLOW_PATHS_AN_ESTIMATE)
-    }
-
-    /// As [`Reclaim::after_slow_path`], for a thread that has just given its cache back. Such a
-    /// thread may hold locks of the C library, so it starts no thread.
-    pub(crate) fn after_thread_end<O: Os>(&self, layers: Layers<'_, O>) {
-        match eventcount::state_after_post(&self.driver.state) {
-            INLINE => {
-                self.trim_unless_experiment(layers, true);
-                self.tick_if_due(layers);
-            }
-            // A process that is down to one thread rarely starts another. And if it ends with its
-            // last thread, the reclaimer must not keep it alive.
-            RUNNING if !self.wants_thread(layers) => {
-                self.driver.end();
-                if self.experiment.is_none() {
-                    self.switch_to_inline(layers);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Runs a turn of the reclaimer's thread, after each sleep. Returns whether the thread
-    /// continues.
-    pub(crate) fn thread_turn<O: Os>(&self, layers: Layers<'_, O>, turns: &mut Turns) -> bool {
-        let driver = &self.driver;
-        if !driver.is_at_work(turns.number) {
-            return false;
-        }
-        driver.last_tick.store(layers.os().now_ms(), Ordering::Relaxed);
-        let next = self.tick(layers);
-        turns.alone = if self.wants_thread(layers) { 0 } else { turns.alone + 1 };
-        let is_alone = turns.alone > TICKS_ALONE;
-        !((next == Next::Rest || is_alone) && self.leave(layers, is_alone))
-    }
-
-    /// Runs one tick of the default policy, or one epoch of an experiment.
-    pub(crate) fn tick<O: Os>(&self, layers: Layers<'_, O>) -> Next {
-        match &self.experiment {
-            None => self.default_tick(layers),
-            Some(experiment) => experiment.tick(self, layers),
-        }
-    }
-
-    /// Reclaims on the calling thread, or asks for the reclaimer's thread if the process may have
-    /// one.
-    #[cold]
-    fn reclaim_inline<O: Os>(&self, layers: Layers<'_, O>) {
-        let is_due = layers.own().is_some_and(take_estimate_due);
-        if !self.wants_thread(layers) {
-            self.trim_unless_experiment(layers, is_due);
-            if is_due || layers.pages().releasable_bytes() >= WORTH_A_TICK {
-                self.tick_if_due(layers);
-            }
-            return;
-        }
-        // The free pages do not yet include freed large blocks that the thread's cache keeps.
-        let worth = WORTH_A_TICK.saturating_sub(layers.own().map_or(0, |own| own.runs.bytes()));
-        // Free pages, and memory that caches may come to hold, count at once: a program may free
-        // ten large blocks and then nothing more, and a free that a cache serves checks nothing.
-        // Free bytes in slabs are estimated only now and then.
-        let is_worth = may_hold(layers, worth)
-            || (is_due
-                && (can_release(layers, WORTH_A_TICK)
-                    || self.driver.has_rested_too_long(|| layers.os().now_ms())));
-        if is_worth && self.driver.is_wanted.swap(true, Ordering::Relaxed) {
-            // No thread could start it since the last slow path.
-            self.trim_unless_experiment(layers, is_due);
-            self.tick_if_due(layers);
-        }
-    }
-
-    /// Trims, unless an experiment decides what stays free.
-    fn trim_unless_experiment<O: Os>(&self, layers: Layers<'_, O>, counts_slabs: bool) {
-        if self.experiment.is_none() {
-            self.trim(layers, counts_slabs);
-        }
-    }
-
-    fn wants_thread<O: Os>(&self, layers: Layers<'_, O>) -> bool {
-        self.driver.wants_thread(layers.registry.in_use())
-    }
-
-    fn tick_if_due<O: Os>(&self, layers: Layers<'_, O>) {
-        // The thread that moves the deadline does the work.
-        if self.driver.take_tick_due(layers.os().now_ms()) {
-            self.tick(layers);
-        }
-    }
-
-    /// Ends a reclaimer that has not run for a long time.
-    #[cold]
-    fn replace_if_dead(&self, now_ms: u64) {
-        let silence = now_ms.saturating_sub(self.driver.last_tick.load(Ordering::Relaxed));
-        if silence > LONGEST_SILENCE_MS + u64::from(self.driver.tick_ms()) {
-            self.driver.end();
-        }
-    }
-
-    /// Ends the reclaimer's work, unless work is left that no other thread may notice.
-    fn leave<O: Os>(&self, layers: Layers<'_, O>, is_alone: bool) -> bool {
-        if !is_alone && self.experiment.is_none() {
-            // The next free of every cached class must run a slow path; a hit would ask for no
-            // reclaimer. The experiments rely on slow paths alone.
-            layers.registry.iter().for_each(ThreadCache::arm_slow_paths);
-        }
-        let is_quiet = || is_alone || self.is_quiet(layers);
-        eventcount::leave(&self.driver.state, RUNNING, INLINE, || layers.os().barrier(), is_quiet)
-    }
-
-    /// Returns whether a tick, or an epoch of an experiment, would find nothing to do.
-    pub(super) fn is_quiet<O: Os>(&self, layers: Layers<'_, O>) -> bool {
-        match &self.experiment {
-            None => self.is_settled(layers),
-            Some(experiment) => experiment.is_quiet(layers),
-        }
-    }
-}
-
-/// Returns whether a thread has run enough slow paths since its last estimate; if so, counts anew.
-///
-/// Slow paths and large frees are the clock, because every program moves it.
-fn take_estimate_due(own: &ThreadCache) -> bool {
-    let slow_paths = own.slow_paths() + own.large_frees();
-    own.counts.take_estimate_due(slow_paths, SLOW_PATHS_AN_ESTIMATE)
-}
-
-/// Returns whether at least `bytes` could go back to the system, now or after frees that only
-/// caches see. A hint that costs a few loads. Free bytes in slabs are not counted.
-fn may_hold<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
-    // The caches may hold as much as they were granted, but no more than is in use.
-    let granted = layers.registry.granted().load(Ordering::Relaxed);
-    let cached = granted.min(layers.segments().account().active_bytes());
-    layers.pages().releasable_bytes() + cached >= bytes
-}
-
-/// Returns whether the layers could release at least `bytes`. All of that is dirty or in use, so a
-/// small heap needs two loads. Otherwise it takes time in proportion to the number of caches.
-fn can_release<O: Os>(layers: Layers<'_, O>, bytes: u64) -> bool {
-    let dirty = layers.pages().releasable_bytes();
-    let in_use = || {
-        layers.slabs().releasable_bytes()
-            + layers.transfers().releasable_bytes()
-            + layers.caches().releasable_bytes()
-    };
-    dirty + layers.segments().account().active_bytes() >= bytes && dirty + in_use() >= bytes
 }

@@ -2,7 +2,8 @@
 //!
 //! | file | its part |
 //! |---|---|
-//! | [`driver`] | when: a state machine, entered after a slow path and by the reclaimer's thread |
+//! | [`entries`] | when: after a slow path, and at the turns of the reclaimer's thread |
+//! | [`driver`] | which thread: a state machine |
 //! | [`tick`] | which memory one tick takes, at [`ageing`]'s pace |
 //! | [`trim`] | how much may stay free in a process without a reclaimer, by [`slack`]'s bound |
 //! | [`pass`] | in which order: one function for every reclaim, limited by a scope |
@@ -14,6 +15,7 @@
 
 mod ageing;
 pub(crate) mod driver;
+mod entries;
 #[cfg(feature = "experiments")]
 mod experiments;
 #[cfg(not(feature = "experiments"))]
@@ -29,7 +31,6 @@ mod tick;
 mod trim;
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::units::PAGE_BYTES;
 use crate::cache::below::Below;
@@ -38,13 +39,13 @@ use crate::os::Os;
 use crate::stats::Stats;
 use driver::Driver;
 use experiments::Experiment;
-use pass::{Moved, PageScope, Scope};
-use purge::Purger;
+use pass::{PageScope, Passes, Scope};
 use slack::Slack;
 use source::Layers;
 use tick::Ticks;
 
 pub(crate) use purge::system_page;
+pub(crate) use tick::Next;
 
 /// The state and the counters of reclaim.
 #[derive(Debug)]
@@ -52,20 +53,9 @@ pub(crate) struct Reclaim {
     driver: Driver,
     ticks: Ticks,
     slack: Slack,
-    purger: Purger,
+    passes: Passes,
     /// Replaces the default policy, if one is configured.
     experiment: Option<Experiment>,
-    stolen_bytes: AtomicU64,
-    time_ns: AtomicU64,
-}
-
-/// Whether another tick is worthwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Another tick may give memory back.
-    Tick,
-    /// Everything is given back until a thread allocates or frees.
-    Rest,
 }
 
 impl Reclaim {
@@ -75,11 +65,13 @@ impl Reclaim {
             driver: Driver::new(config),
             ticks: Ticks::new(u64::from(config.tick_ms.get())),
             slack: Slack::new(),
-            purger: Purger::new(),
+            passes: Passes::new(),
             experiment: Experiment::of(config),
-            stolen_bytes: AtomicU64::new(0),
-            time_ns: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
     }
 
     /// Takes the options from a changed configuration that may change in a running process.
@@ -90,15 +82,8 @@ impl Reclaim {
     /// Gives everything back until at most `keep` bytes of free pages may hold memory. Holes are
     /// purged only if `keep` is 0. Returns the bytes given back.
     pub(crate) fn collect<O: Os>(&self, layers: Layers<'_, O>, keep: usize) -> usize {
-        let pages = self.pass(layers, Scope::all_but(keep)).purged_pages();
+        let pages = self.passes.run(layers, Scope::all_but(keep)).purged_pages();
         usize::try_from(pages).unwrap_or(usize::MAX) * PAGE_BYTES
-    }
-
-    /// Empties all caches and gives all free pages back, because the memory limit is near.
-    pub(crate) fn release_under_pressure<O: Os>(&self, layers: Layers<'_, O>) {
-        self.pass(layers, Scope::PRESSURE);
-        let segments = layers.segments();
-        segments.limit().note_release(segments.held_bytes());
     }
 
     /// Gives everything free back, whatever its age, because memory is short outside the heap. A
@@ -116,9 +101,9 @@ impl Reclaim {
     /// free pages go to the system, because the limit counts them.
     pub(crate) fn make_room<O: Os>(&self, layers: Layers<'_, O>) {
         if layers.segments().limit().bytes().is_some() {
-            self.release_under_pressure(layers);
+            self.passes.release_under_pressure(layers);
         } else {
-            self.pass(layers, Scope::EVERY_BLOCK);
+            self.passes.run(layers, Scope::EVERY_BLOCK);
         }
     }
 
@@ -126,37 +111,20 @@ impl Reclaim {
     pub(crate) fn make_own_room<O: Os>(&self, layers: Layers<'_, O>) {
         let has_limit = layers.segments().limit().bytes().is_some();
         let pages = if has_limit { PageScope::Beyond(0) } else { PageScope::Keep };
-        self.pass(layers, Scope { pages, ..Scope::OWN_BLOCKS });
+        self.passes.run(layers, Scope { pages, ..Scope::OWN_BLOCKS });
     }
 
     /// Call it after a thread has ended and its cache was released.
     pub(crate) fn thread_ended<O: Os>(&self, below: Below<'_, O>) {
         if let Some(experiment) = &self.experiment {
-            experiment.thread_ended(self, below);
+            experiment.thread_ended(&self.passes, below);
         }
-    }
-
-    /// Runs one pass and counts the stolen bytes.
-    fn pass<O: Os>(&self, layers: Layers<'_, O>, scope: Scope) -> Moved {
-        let moved = pass::run(layers, &self.purger, scope);
-        self.stolen_bytes.fetch_add(moved.stolen_bytes(), Ordering::Relaxed);
-        moved
-    }
-
-    /// Runs a step and counts its time.
-    fn timed<T>(&self, os: &impl Os, step: impl FnOnce() -> T) -> T {
-        let start = os.now_ns();
-        let result = step();
-        self.time_ns.fetch_add(os.now_ns().saturating_sub(start), Ordering::Relaxed);
-        result
     }
 
     /// Adds reclaim's counters to a report.
     pub(crate) fn report(&self, stats: &mut Stats) {
         self.ticks.report(stats);
-        self.purger.report(stats);
-        stats.stolen_bytes = self.stolen_bytes.load(Ordering::Relaxed);
-        stats.time_ns = self.time_ns.load(Ordering::Relaxed);
+        self.passes.report(stats);
         if let Some(experiment) = &self.experiment {
             experiment.report(stats);
         }
@@ -169,12 +137,12 @@ impl Reclaim {
 
     /// Waits until no page is off its map for a purge, and prevents further purges, for fork.
     pub(crate) fn acquire_all(&self) {
-        self.purger.acquire();
+        self.passes.purger.acquire();
     }
 
     /// Releases the locks that [`Reclaim::acquire_all`] took, perhaps in a forked child.
     pub(crate) fn release_all(&self) {
-        self.purger.release();
+        self.passes.purger.release();
     }
 
     /// In a forked child: forgets the reclaimer and a thread that may have been in a tick.

@@ -2,8 +2,9 @@
 
 use core::fmt::{self, Write};
 
+use super::pass::Passes;
 use super::source::Layers;
-use super::{Next, Reclaim};
+use super::tick::Next;
 use crate::cache::ThreadCache;
 use crate::cache::below::Below;
 use crate::options::Config;
@@ -23,11 +24,11 @@ impl Experiment {
         match *self {}
     }
 
-    pub(super) fn tick<O: Os>(&self, _reclaim: &Reclaim, _layers: Layers<'_, O>) -> Next {
+    pub(super) fn tick<O: Os>(&self, _passes: &Passes, _layers: Layers<'_, O>) -> Next {
         match *self {}
     }
 
-    pub(super) fn thread_ended<O: Os>(&self, _reclaim: &Reclaim, _below: Below<'_, O>) {
+    pub(super) fn thread_ended<O: Os>(&self, _passes: &Passes, _below: Below<'_, O>) {
         match *self {}
     }
 

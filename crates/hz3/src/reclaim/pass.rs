@@ -4,9 +4,12 @@
 //! next: thread caches, transfer caches, empty slabs, free pages, holes of part-used slabs. Every
 //! reclaim is one of the scopes below.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use super::purge::{Purged, Purger};
 use super::source::{BlockScope, Layers, Released, Source};
 use crate::os::Os;
+use crate::stats::Stats;
 
 /// Selects which memory of each layer a pass takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,70 @@ impl Moved {
     /// Returns the number of pages that went to the system.
     pub(super) fn purged_pages(&self) -> u64 {
         self.pages.pages + self.holes.pages
+    }
+}
+
+/// The passes of a process: the purger that they share, and counters of their work.
+#[derive(Debug)]
+pub(super) struct Passes {
+    pub(super) purger: Purger,
+    ticks: AtomicU64,
+    stolen_bytes: AtomicU64,
+    time_ns: AtomicU64,
+}
+
+impl Passes {
+    pub(super) const fn new() -> Passes {
+        Passes {
+            purger: Purger::new(),
+            ticks: AtomicU64::new(0),
+            stolen_bytes: AtomicU64::new(0),
+            time_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs one pass and counts the stolen bytes.
+    pub(super) fn run<O: Os>(&self, layers: Layers<'_, O>, scope: Scope) -> Moved {
+        let moved = run(layers, &self.purger, scope);
+        self.count_stolen(moved.stolen_bytes());
+        moved
+    }
+
+    /// Empties all caches and gives all free pages back, because the memory limit is near.
+    pub(super) fn release_under_pressure<O: Os>(&self, layers: Layers<'_, O>) {
+        self.run(layers, Scope::PRESSURE);
+        let segments = layers.segments();
+        segments.limit().note_release(segments.held_bytes());
+    }
+
+    /// Counts a tick. Near the memory limit it releases all free memory, whatever its age.
+    pub(super) fn begin_tick<O: Os>(&self, layers: Layers<'_, O>) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+        let segments = layers.segments();
+        if segments.limit().is_near(segments.held_bytes()) {
+            self.release_under_pressure(layers);
+        }
+    }
+
+    /// Runs a step and counts its time.
+    pub(super) fn timed<T>(&self, os: &impl Os, step: impl FnOnce() -> T) -> T {
+        let start = os.now_ns();
+        let result = step();
+        self.time_ns.fetch_add(os.now_ns().saturating_sub(start), Ordering::Relaxed);
+        result
+    }
+
+    /// Counts bytes taken from other threads' caches and from the transfer caches.
+    pub(super) fn count_stolen(&self, bytes: u64) {
+        self.stolen_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds the counters to a report.
+    pub(super) fn report(&self, stats: &mut Stats) {
+        self.purger.report(stats);
+        stats.ticks = self.ticks.load(Ordering::Relaxed);
+        stats.stolen_bytes = self.stolen_bytes.load(Ordering::Relaxed);
+        stats.time_ns = self.time_ns.load(Ordering::Relaxed);
     }
 }
 

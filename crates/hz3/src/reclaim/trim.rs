@@ -49,12 +49,12 @@ impl Reclaim {
         let blocks = if self.slack.only_frees() { BlockScope::Surplus } else { BlockScope::Keep };
         let pages = PageScope::Beyond(kept);
         let mut purged =
-            self.pass(layers, Scope { blocks, pages, holes: HoleScope::Keep }).purged_pages();
+            self.passes.run(layers, Scope { blocks, pages, holes: HoleScope::Keep }).purged_pages();
         self.slack.note_left(layers.segments().account().dirty_bytes(), to_u64(kept));
         if one_in.is_some() {
             // Blocks in caches keep holes small, so all of them go back to their slabs first.
             let holes = HoleScope::OneIn(one_in);
-            purged += self.pass(layers, Scope { holes, ..Scope::EVERY_BLOCK }).purged_pages();
+            purged += self.passes.run(layers, Scope { holes, ..Scope::EVERY_BLOCK }).purged_pages();
         }
         self.slack.note_purge(
             Self::time(layers),

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! In order: a request for pages raises the pressure. After the slow path, when no lock is held,
-//! the driver of reclaim takes the pressure, empties the caches and gives free pages back. Then
-//! this file notes how much is still held. It calls no other layer.
+//! reclaim takes the pressure, empties the caches and gives free pages back. Then this file notes
+//! how much is still held. It calls no other layer.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

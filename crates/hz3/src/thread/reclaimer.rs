@@ -1,7 +1,7 @@
 //! The reclaimer's thread: an ordinary thread of the C library that runs while there is work.
 //!
-//! `reclaim::driver` decides what it does and when. A slow path that finds enough work asks for the
-//! thread. An entry point that knows its caller starts it by [`crate::raw::start_reclaimer`],
+//! `reclaim::entries` decides what it does and when. A slow path that finds enough work asks for
+//! the thread. An entry point that knows its caller starts it by [`crate::raw::start_reclaimer`],
 //! because the C library calls `malloc` and `free` under locks that `pthread_create` takes too.
 
 use core::ffi::c_void;

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `fetch`, `flush` | thread caches: batches in and out |
 //! | `drain_unwanted`, `drain_all` | reclaim: blocks go to their slabs |
-//! | `waiting_bytes` | the driver of reclaim |
+//! | `waiting_bytes` | reclaim |
 //! | `waiting_blocks`, `contended`, `table_bytes`, `resident_table_bytes` | statistics |
 //! | `create`, `unmap`, `acquire_all`, `release_all` | start, fork |
 //!

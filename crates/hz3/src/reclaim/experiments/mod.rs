@@ -4,7 +4,7 @@
 //! They rebuild experiments of the C hz3 that this project reimplements;
 //! `docs/experiments/README.md` describes them. An epoch comes after a number of slow paths of a
 //! thread, at every tick, and on request. Nothing outside this folder knows what an epoch does:
-//! [`super::driver`] asks whether there is an experiment, and lets it run instead of the default
+//! [`super::entries`] asks whether there is an experiment, and lets it run instead of the default
 //! policy.
 
 mod counters;
@@ -15,10 +15,10 @@ mod queue;
 mod ranges;
 
 use core::fmt::{self, Write};
-use core::sync::atomic::Ordering;
 
+use super::pass::Passes;
 use super::source::Layers;
-use super::{Next, Reclaim};
+use super::tick::Next;
 use crate::cache::ThreadCache;
 use crate::cache::below::Below;
 use crate::options::{Config, Policy};
@@ -67,17 +67,17 @@ impl Experiment {
     }
 
     /// Runs one epoch. Does nothing while another thread runs one.
-    pub(super) fn tick<O: Os>(&self, reclaim: &Reclaim, layers: Layers<'_, O>) -> Next {
+    pub(super) fn tick<O: Os>(&self, passes: &Passes, layers: Layers<'_, O>) -> Next {
         let Some(mut epochs) = self.epochs.try_lock() else { return Next::Tick };
-        reclaim.begin_tick(layers);
-        reclaim.timed(layers.os(), || {
-            let next = self.epoch(reclaim, layers, &mut epochs);
+        passes.begin_tick(layers);
+        passes.timed(layers.os(), || {
+            let next = self.epoch(passes, layers, &mut epochs);
             epochs.left_dirty = layers.segments().dirty_pages();
             next
         })
     }
 
-    fn epoch<O: Os>(&self, reclaim: &Reclaim, layers: Layers<'_, O>, epochs: &mut Epochs) -> Next {
+    fn epoch<O: Os>(&self, passes: &Passes, layers: Layers<'_, O>, epochs: &mut Epochs) -> Next {
         let Experiment { plan, counters, .. } = self;
         epochs.number += 1;
         counters.epochs.add(1);
@@ -93,8 +93,8 @@ impl Experiment {
         } else {
             (was_any_active(layers), 0)
         };
-        reclaim.stolen_bytes.fetch_add(stolen, Ordering::Relaxed);
-        let step = Step { below: layers.below, purger: &reclaim.purger, counters };
+        passes.count_stolen(stolen);
+        let step = Step { below: layers.below, purger: &passes.purger, counters };
         let done = step.run(plan, epochs);
         let work = is_active || stolen > 0 || done.pages > 0 || epochs.queue.len() > 0;
         if work { Next::Tick } else { Next::Rest }
@@ -121,10 +121,10 @@ impl Experiment {
     }
 
     /// A thread has ended and its cache is back.
-    pub(super) fn thread_ended<O: Os>(&self, reclaim: &Reclaim, below: Below<'_, O>) {
+    pub(super) fn thread_ended<O: Os>(&self, passes: &Passes, below: Below<'_, O>) {
         let Some(budget) = self.plan.exit else { return };
-        let step = Step { below, purger: &reclaim.purger, counters: &self.counters };
-        reclaim.timed(below.segments.os(), || step.exit(budget));
+        let step = Step { below, purger: &passes.purger, counters: &self.counters };
+        passes.timed(below.segments.os(), || step.exit(budget));
     }
 
     /// Returns whether an epoch would find nothing to do.
