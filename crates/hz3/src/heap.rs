@@ -33,8 +33,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use crate::base::size_class::{MAX_SMALL, MIN_ALIGN, SizeClass};
 use crate::cache::below::Below;
 use crate::cache::registry::Registry;
-use crate::cache::{Front, ThreadCache};
-
+use crate::cache::{Front, OwnCache, ThreadCache};
 use crate::central::{self, Central};
 use crate::options::{Config, Limit};
 use crate::os::fatal::{fatal, fatal_small};
@@ -115,11 +114,9 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Returns the layers, for reclaim. Every caller guarantees that the front is the calling
-    /// thread's and that this thread is in no cache operation.
+    /// Returns the layers, for reclaim. The caller is in no cache operation.
     fn layers<'a>(&'a self, front: Front<'a>) -> Layers<'a, O> {
-        // SAFETY: the callers' guarantee.
-        unsafe { Layers::new(&self.registry, self.below(), front) }
+        Layers::new(&self.registry, self.below(), front)
     }
 
     pub(crate) fn os(&self) -> &O {
@@ -149,45 +146,38 @@ impl<O: Os> Heap<O> {
     }
 
     /// Gives everything free back because memory is short outside the heap, unless a policy decides
-    /// otherwise. The front is the calling thread's.
+    /// otherwise.
     pub(crate) fn release_for_system(&self, front: Front<'_>) {
         self.reclaim.release_for_system(self.layers(front));
         self.central.end_if_faulty();
     }
 
     /// Returns a cache for the calling thread; `None` if there is no memory for one.
-    pub(crate) fn attach(&self) -> Option<&ThreadCache> {
+    pub(crate) fn attach(&self) -> Option<OwnCache<'_>> {
         self.registry.attach(self.below())
     }
 
     /// Takes back the cache of a thread that ends.
     ///
     /// # Safety
-    /// The cache came from [`Heap::attach`], and its owner does not use it any more.
-    pub(crate) unsafe fn detach(&self, cache: &ThreadCache) {
+    /// The thread does not use its cache, which came from [`Heap::attach`], any more.
+    pub(crate) unsafe fn detach(&self, own: OwnCache<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { self.registry.detach(cache, self.below()) };
+        unsafe { self.registry.detach(own, self.below()) };
         self.reclaim.thread_ended(self.below());
         self.central.end_if_faulty();
     }
 
     /// Allocates at least `size` bytes, aligned to 16.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
-    pub(crate) unsafe fn allocate(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
+    pub(crate) fn allocate(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
         if size > MAX_SMALL {
             return self.allocate_large(front, size, MIN_ALIGN);
         }
-        // SAFETY: the caller's promise.
-        unsafe { self.allocate_small(front, SizeClass::of_size(size), size, MIN_ALIGN) }
+        self.allocate_small(front, SizeClass::of_size(size), size, MIN_ALIGN)
     }
 
     /// Allocates a block of `class` for a request of `size` bytes at a multiple of `align`.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
-    unsafe fn allocate_small(
+    fn allocate_small(
         &self,
         front: Front<'_>,
         class: SizeClass,
@@ -195,18 +185,13 @@ impl<O: Os> Heap<O> {
         align: usize,
     ) -> Option<NonNull<u8>> {
         if self.is_sample(front, size) {
-            // SAFETY: the caller's promise.
-            return unsafe { self.allocate_sample(front, class, size, align) };
+            return self.allocate_sample(front, class, size, align);
         }
-        // SAFETY: the caller's promise.
-        unsafe { self.allocate_unsampled(front, class) }
+        self.allocate_unsampled(front, class)
     }
 
     /// Allocates a block of `class` that the heap profile does not count.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
-    unsafe fn allocate_unsampled(&self, front: Front<'_>, class: SizeClass) -> Option<NonNull<u8>> {
+    fn allocate_unsampled(&self, front: Front<'_>, class: SizeClass) -> Option<NonNull<u8>> {
         let Front::Cache(cache) = front else {
             let fetch = || self.fetch_one(class);
             return self.or_make_room(front, class, fetch(), fetch);
@@ -214,7 +199,7 @@ impl<O: Os> Heap<O> {
         // SAFETY: the cache is the calling thread's.
         match unsafe { cache.stack(class).pop_sealed() } {
             Some(block) => NonNull::new(block),
-            // SAFETY: as above; the pop has just failed.
+            // SAFETY: the pop has just failed.
             None => unsafe { self.refill(cache, class) },
         }
     }
@@ -222,44 +207,42 @@ impl<O: Os> Heap<O> {
     /// Allocates `size` bytes after `hot::malloc` failed.
     ///
     /// # Safety
-    /// The cache is the calling thread's, and the fast path has just missed on it with this size.
+    /// The fast path has just missed on this cache with this size.
     pub(crate) unsafe fn allocate_miss(
         &self,
-        cache: &ThreadCache,
+        own: OwnCache<'_>,
         size: usize,
     ) -> Option<NonNull<u8>> {
         if size > MAX_SMALL {
-            let front = Front::Cache(cache);
-            return self.allocate_large(front, size, MIN_ALIGN);
+            return self.allocate_large(Front::Cache(own), size, MIN_ALIGN);
         }
         let class = SizeClass::of_size(size);
         if self.profile.is_on() {
             // The pop may have failed only because the stack is sealed, so this counts the request
             // and pops again.
-            cache.stack(class).undo_pop();
-            // SAFETY: the caller's promise.
-            return unsafe { self.allocate_small(Front::Cache(cache), class, size, MIN_ALIGN) };
+            own.stack(class).undo_pop();
+            return self.allocate_small(Front::Cache(own), class, size, MIN_ALIGN);
         }
         // SAFETY: the caller's promise.
-        unsafe { self.refill(cache, class) }
+        unsafe { self.refill(own, class) }
     }
 
     /// # Safety
-    /// The cache is the calling thread's, and a pop of the class has just failed.
-    unsafe fn refill(&self, cache: &ThreadCache, class: SizeClass) -> Option<NonNull<u8>> {
+    /// A pop of the class has just failed on this cache.
+    unsafe fn refill(&self, own: OwnCache<'_>, class: SizeClass) -> Option<NonNull<u8>> {
         let refill = || {
             // SAFETY: the caller's promise; for `again`, its own pop has just failed.
-            let block = unsafe { cache.refill(self.below(), class) };
+            let block = unsafe { own.refill(self.below(), class) };
             // The cache may have taken capacity from other classes and flushed their blocks.
             self.central.end_if_faulty();
             block.and_then(NonNull::new)
         };
         let again = || {
             // SAFETY: the cache is the calling thread's.
-            let block = unsafe { cache.stack(class).pop_sealed() };
+            let block = unsafe { own.stack(class).pop_sealed() };
             block.map_or_else(refill, NonNull::new)
         };
-        self.or_make_room(Front::Cache(cache), class, refill(), again)
+        self.or_make_room(Front::Cache(own), class, refill(), again)
     }
 
     /// Fetches one block directly from central, for a thread without a cache.
@@ -283,35 +266,27 @@ impl<O: Os> Heap<O> {
     }
 
     /// Allocates at least `size` bytes at a multiple of `align`, a power of two.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
-    pub(crate) unsafe fn allocate_aligned(
+    pub(crate) fn allocate_aligned(
         &self,
         front: Front<'_>,
         align: usize,
         size: usize,
     ) -> Option<NonNull<u8>> {
         match SizeClass::of_layout(size, align) {
-            // SAFETY: the caller's promise.
-            Some(class) => unsafe { self.allocate_small(front, class, size, align) },
+            Some(class) => self.allocate_small(front, class, size, align),
             None => self.allocate_large(front, size.max(1), align),
         }
     }
 
     /// As [`Heap::allocate_aligned`], and the block reads as zero. Clean pages are not written.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
-    pub(crate) unsafe fn allocate_zeroed(
+    pub(crate) fn allocate_zeroed(
         &self,
         front: Front<'_>,
         align: usize,
         size: usize,
     ) -> Option<NonNull<u8>> {
         if let Some(class) = SizeClass::of_layout(size, align) {
-            // SAFETY: the caller's promise.
-            let block = unsafe { self.allocate_small(front, class, size, align) }?;
+            let block = self.allocate_small(front, class, size, align)?;
             // SAFETY: the block has at least `size` bytes and belongs to this call alone.
             unsafe { block.write_bytes(0, size) };
             return Some(block);
@@ -322,8 +297,8 @@ impl<O: Os> Heap<O> {
     /// Frees a block after `hot::free` failed.
     ///
     /// # Safety
-    /// The front is the calling thread's, and a free of `block` on it has just missed. The program
-    /// does not use a block of hz3's again after this call.
+    /// A free of `block` on this front has just missed. The program does not use a block of hz3's
+    /// again after this call.
     pub(crate) unsafe fn free_miss(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
         let Some(offset) = self.segments.arena().offset_of(block.addr()) else {
             return self.free_outside(front, block);
@@ -338,7 +313,7 @@ impl<O: Os> Heap<O> {
         }
         match front {
             Front::Cache(cache) => {
-                // SAFETY: the cache is the calling thread's; the block is of that class.
+                // SAFETY: the block is of that class, and the caller frees it.
                 if unsafe { cache.overflow(self.below(), class, block) }.is_err() {
                     let bytes = class.block_bytes();
                     fatal_small("double free", bytes, "in this thread's cache", block.addr());
@@ -377,11 +352,11 @@ impl<O: Os> Heap<O> {
     /// Frees a block, by the cache if it has room.
     ///
     /// # Safety
-    /// The front is the calling thread's, and the program does not use the block again.
+    /// The program does not use the block again.
     pub(crate) unsafe fn free(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
         if let Front::Cache(cache) = front
             && let Some(class) = cache.class_of(block)
-            // SAFETY: the caller's promise.
+            // SAFETY: the cache is the calling thread's.
             && unsafe { cache.stack(class).push(block) }
         {
             return Ok(());
@@ -399,10 +374,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// Runs one tick of the default policy, or one epoch of an experiment.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
-    pub(crate) unsafe fn tick(&self, front: Front<'_>) -> Next {
+    pub(crate) fn tick(&self, front: Front<'_>) -> Next {
         let next = self.reclaim.tick(self.layers(front));
         self.central.end_if_faulty();
         next
@@ -410,11 +382,8 @@ impl<O: Os> Heap<O> {
 
     /// Reclaims, or asks for the reclaimer's thread, if enough memory is free. Call it after a slow
     /// path, with no lock held.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
     #[inline]
-    pub(crate) unsafe fn after_slow_path(&self, front: Front<'_>) {
+    pub(crate) fn after_slow_path(&self, front: Front<'_>) {
         self.reclaim.after_slow_path(self.layers(front));
         self.central.end_if_faulty();
     }
@@ -440,11 +409,8 @@ impl<O: Os> Heap<O> {
     }
 
     /// Trims as a process without a reclaimer does, for tests.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
     #[cfg(test)]
-    pub(crate) unsafe fn trim(&self, front: Front<'_>, counts_slabs: bool) {
+    pub(crate) fn trim(&self, front: Front<'_>, counts_slabs: bool) {
         self.reclaim.trim(self.layers(front), counts_slabs);
         self.central.end_if_faulty();
     }
@@ -472,7 +438,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// In a forked child: takes over the blocks in the caches of the other threads.
-    pub(crate) fn abandon_other_threads(&self, own: Option<&ThreadCache>) {
+    pub(crate) fn abandon_other_threads(&self, own: Option<OwnCache<'_>>) {
         self.reclaim.forget_other_threads();
         self.registry.adopt_orphans(own, self.below());
         self.central.end_if_faulty();
@@ -508,7 +474,7 @@ impl<O: Os> Heap<O> {
     /// As [`Heap::validate`], while other threads use the heap: skips invariants that hold only at
     /// rest. The calling thread holds no lock; `own` is its cache.
     #[cfg(any(test, feature = "check"))]
-    pub(crate) fn validate_at_work(&self, own: Option<&ThreadCache>) {
+    pub(crate) fn validate_at_work(&self, own: Option<OwnCache<'_>>) {
         self.segments.validate();
         self.central.validate(&self.segments);
         self.registry.validate(own);

@@ -125,7 +125,7 @@ mod profiler;
 #[expect(unsafe_code, reason = "the entry points of the C ABI")]
 pub mod raw;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
-#[expect(unsafe_code, reason = "the purge, and the caller's own cache")]
+#[expect(unsafe_code, reason = "the purge")]
 mod reclaim;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 #[expect(unsafe_code, reason = "views of the arena's memory and tables")]

@@ -2,7 +2,7 @@
 //! does not use, and the dump of S64. Only the owner may lower a capacity, because it may be
 //! pushing.
 
-use super::ThreadCache;
+use super::OwnCache;
 use super::below::Below;
 use super::owned::Owned;
 use crate::base::size_class::SizeClass;
@@ -18,32 +18,19 @@ pub(crate) struct Decayed {
     pub(crate) blocks: u64,
 }
 
-impl ThreadCache {
+impl OwnCache<'_> {
     /// S58: gives back blocks that the thread does not use, at most `most`.
     ///
     /// A class whose low-water mark is more than half of its capacity gives half of that mark back.
     /// After `overages` such epochs in a row its capacity falls by half.
-    ///
-    /// # Safety
-    /// The caller owns the cache.
-    pub(crate) unsafe fn decay<O: Os>(
-        &self,
-        below: Below<'_, O>,
-        overages: u32,
-        most: u32,
-    ) -> Decayed {
-        // SAFETY: the caller owns the cache.
-        decay(&mut unsafe { Owned::lock(self, below) }, overages, most)
+    pub(crate) fn decay<O: Os>(self, below: Below<'_, O>, overages: u32, most: u32) -> Decayed {
+        decay(&mut Owned::lock(self, below), overages, most)
     }
 
     /// S64: puts up to `most` blocks back into their slabs, smallest classes first. Returns how
     /// many.
-    ///
-    /// # Safety
-    /// The caller owns the cache.
-    pub(crate) unsafe fn dump<O: Os>(&self, below: Below<'_, O>, most: u32) -> u64 {
-        // SAFETY: the caller owns the cache.
-        dump(&mut unsafe { Owned::lock(self, below) }, most)
+    pub(crate) fn dump<O: Os>(self, below: Below<'_, O>, most: u32) -> u64 {
+        dump(&mut Owned::lock(self, below), most)
     }
 }
 

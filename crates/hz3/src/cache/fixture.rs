@@ -1,11 +1,9 @@
 //! The layers below the heap over a fake system, for their own tests and for those of reclaim.
-//!
-//! Each test keeps the contract of a cache's owner: it uses a cache on one thread at a time.
 
 use core::ptr::NonNull;
 use std::vec::Vec;
 
-use super::ThreadCache;
+use super::OwnCache;
 use super::below::Below;
 use super::refill::AlreadyCached;
 use super::registry::Registry;
@@ -50,7 +48,7 @@ impl Fixture {
         }
     }
 
-    pub(crate) fn cache(&self) -> &ThreadCache {
+    pub(crate) fn cache(&self) -> OwnCache<'_> {
         self.registry.attach(self.below()).expect("a cache")
     }
 
@@ -65,50 +63,45 @@ impl Fixture {
     }
 
     /// Takes a block of `class` through the caller's cache, as `malloc` does.
-    pub(crate) fn take(&self, cache: &ThreadCache, class: SizeClass) -> NonNull<u8> {
+    pub(crate) fn take(&self, cache: OwnCache<'_>, class: SizeClass) -> NonNull<u8> {
         let popped = pop_sealed(cache, class);
         let block = popped.or_else(|| self.refill(cache, class)).expect("room");
         NonNull::new(block).expect("a block")
     }
 
     /// Frees a block into the caller's cache, as `free` does.
-    pub(crate) fn free(&self, cache: &ThreadCache, class: SizeClass, block: NonNull<u8>) {
+    pub(crate) fn free(&self, cache: OwnCache<'_>, class: SizeClass, block: NonNull<u8>) {
         if !push(cache, class, block.as_ptr()) {
             assert_eq!(self.overflow(cache, class, block.as_ptr()), Ok(()));
         }
     }
 
     /// Serves a pop of `class` that has just failed.
-    pub(crate) fn refill(&self, cache: &ThreadCache, class: SizeClass) -> Option<*mut u8> {
-        // SAFETY: a test uses a cache on one thread at a time, and calls this after its pop.
+    pub(crate) fn refill(&self, cache: OwnCache<'_>, class: SizeClass) -> Option<*mut u8> {
+        // SAFETY: a test calls this after its pop.
         unsafe { cache.refill(self.below(), class) }
     }
 
     /// Frees a block for which the cache has no room.
     pub(crate) fn overflow(
         &self,
-        cache: &ThreadCache,
+        cache: OwnCache<'_>,
         class: SizeClass,
         block: *mut u8,
     ) -> Result<(), AlreadyCached> {
-        // SAFETY: a test uses a cache on one thread at a time, and frees a block of this class.
+        // SAFETY: a test frees a block of this class.
         unsafe { cache.overflow(self.below(), class, block) }
     }
 
-    pub(crate) fn drain(&self, cache: &ThreadCache) {
-        // SAFETY: a test uses a cache on one thread at a time.
-        unsafe { cache.drain(self.below()) };
-    }
-
     /// Ends the thread that owns the cache.
-    pub(crate) fn end(&self, cache: &ThreadCache) {
+    pub(crate) fn end(&self, cache: OwnCache<'_>) {
         // SAFETY: a test uses the cache of an ended thread no more.
         unsafe { self.registry.detach(cache, self.below()) };
     }
 
     /// Takes `count` blocks through a cache and frees them into it. Returns the bytes that it then
     /// holds.
-    pub(crate) fn use_cache(&self, cache: &ThreadCache, count: usize) -> u64 {
+    pub(crate) fn use_cache(&self, cache: OwnCache<'_>, count: usize) -> u64 {
         let class = SizeClass::of_size(SIZE);
         let blocks: Vec<NonNull<u8>> = (0..count).map(|_| self.take(cache, class)).collect();
         for block in blocks {
@@ -127,25 +120,25 @@ impl Fixture {
 }
 
 /// Takes a block from the cache alone, as the fast path does.
-pub(crate) fn pop(cache: &ThreadCache, class: SizeClass) -> Option<*mut u8> {
-    // SAFETY: a test uses a cache on one thread at a time.
+pub(crate) fn pop(cache: OwnCache<'_>, class: SizeClass) -> Option<*mut u8> {
+    // SAFETY: an `OwnCache` is this thread's.
     unsafe { cache.stack(class).pop() }
 }
 
 /// Takes a block from the cache alone, also from a sealed one.
-pub(crate) fn pop_sealed(cache: &ThreadCache, class: SizeClass) -> Option<*mut u8> {
-    // SAFETY: a test uses a cache on one thread at a time.
+pub(crate) fn pop_sealed(cache: OwnCache<'_>, class: SizeClass) -> Option<*mut u8> {
+    // SAFETY: an `OwnCache` is this thread's.
     unsafe { cache.stack(class).pop_sealed() }
 }
 
 /// Finishes a [`pop`] that failed on a sealed cache.
-pub(crate) fn finish_sealed_pop(cache: &ThreadCache, class: SizeClass) -> Option<*mut u8> {
-    // SAFETY: a test uses a cache on one thread at a time, and calls this after its pop.
+pub(crate) fn finish_sealed_pop(cache: OwnCache<'_>, class: SizeClass) -> Option<*mut u8> {
+    // SAFETY: an `OwnCache` is this thread's, and a test calls this after its pop.
     unsafe { cache.stack(class).finish_sealed_pop() }
 }
 
 /// Frees a block into the cache alone; returns false if there is no room.
-pub(crate) fn push(cache: &ThreadCache, class: SizeClass, block: *mut u8) -> bool {
-    // SAFETY: a test uses a cache on one thread at a time, and frees a block of this class.
+pub(crate) fn push(cache: OwnCache<'_>, class: SizeClass, block: *mut u8) -> bool {
+    // SAFETY: an `OwnCache` is this thread's, and a test frees a block of this class.
     unsafe { cache.stack(class).push(block) }
 }

@@ -17,6 +17,8 @@ mod experiments;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod fixture;
 #[cfg(not(loom))]
+mod front;
+#[cfg(not(loom))]
 mod owned;
 #[cfg(not(loom))]
 pub(crate) mod refill;
@@ -33,4 +35,6 @@ mod tests;
 mod thread_cache;
 
 #[cfg(not(loom))]
-pub(crate) use thread_cache::{CACHE_BYTES, ColdState, Counts, Front, ThreadCache};
+pub(crate) use front::{Front, OwnCache};
+#[cfg(not(loom))]
+pub(crate) use thread_cache::{CACHE_BYTES, ColdState, Counts, ThreadCache};

@@ -7,7 +7,7 @@ use super::below::Below;
 #[cfg(any(test, feature = "check"))]
 use super::below::check_block;
 use super::capacity::Shortage;
-use super::{ColdState, Counts, ThreadCache};
+use super::{ColdState, Counts, OwnCache, ThreadCache};
 use crate::base::size_class::SizeClass;
 use crate::base::sync::Slot;
 use crate::os::lock::Guard;
@@ -21,11 +21,9 @@ pub(super) struct Owned<'a, O> {
 }
 
 impl<'a, O: Os> Owned<'a, O> {
-    /// Locks a cache.
-    ///
-    /// # Safety
-    /// The calling thread owns the cache, or no thread does.
-    pub(super) unsafe fn lock(cache: &'a ThreadCache, below: Below<'a, O>) -> Owned<'a, O> {
+    /// Locks the calling thread's cache.
+    pub(super) fn lock(own: OwnCache<'a>, below: Below<'a, O>) -> Owned<'a, O> {
+        let cache = own.shared();
         Owned { cache, cold: cache.cold.lock(), below }
     }
 

@@ -8,7 +8,7 @@ use super::below::check_block;
 use super::capacity::{Shortage, max_blocks};
 use super::owned::Owned;
 use super::steal::Claim;
-use super::{ColdState, Counts, ThreadCache};
+use super::{ColdState, Counts, OwnCache, ThreadCache};
 use crate::base::class_set::ClassSet;
 use crate::base::size_class::{CLASSES, SizeClass};
 use crate::base::sync::Slot;
@@ -26,19 +26,18 @@ pub(crate) struct AlreadyCached;
 /// Blocks that a thief copies at once out of a stack, to whose slots only the owner may write.
 const COPY_BATCH: usize = 64;
 
-impl ThreadCache {
+impl OwnCache<'_> {
     /// Serves an allocation whose pop failed: gets a batch from central and returns one block of
     /// it. `None` if there is no memory.
     ///
     /// # Safety
-    /// The caller owns the cache, and [`super::steal::Stack::pop`] of this class has just failed.
+    /// [`super::steal::Stack::pop`] of this class has just failed.
     pub(crate) unsafe fn refill<O: Os>(
-        &self,
+        self,
         below: Below<'_, O>,
         class: SizeClass,
     ) -> Option<*mut u8> {
-        // SAFETY: the caller owns the cache.
-        let mut owned = unsafe { Owned::lock(self, below) };
+        let mut owned = Owned::lock(self, below);
         let stack = self.stack(class);
         stack.undo_pop();
         owned.disarm(class);
@@ -73,15 +72,14 @@ impl ThreadCache {
     /// [`AlreadyCached`]; the cache is unchanged.
     ///
     /// # Safety
-    /// The caller owns the cache and frees `block`, which is of `class`.
+    /// The caller frees `block`, which is of `class`.
     pub(crate) unsafe fn overflow<O: Os>(
-        &self,
+        self,
         below: Below<'_, O>,
         class: SizeClass,
         block: *mut u8,
     ) -> Result<(), AlreadyCached> {
-        // SAFETY: the caller owns the cache.
-        let mut owned = unsafe { Owned::lock(self, below) };
+        let mut owned = Owned::lock(self, below);
         let stack = self.stack(class);
         // SAFETY: this thread owns the cache and holds its lock.
         if unsafe { stack.is_among_two_newest(block) } {
@@ -103,12 +101,8 @@ impl ThreadCache {
     }
 
     /// Gives all blocks and runs back.
-    ///
-    /// # Safety
-    /// The caller owns the cache, or no thread does.
-    pub(crate) unsafe fn drain<O: Os>(&self, below: Below<'_, O>) {
-        // SAFETY: the caller owns the cache, or no thread does.
-        let mut owned = unsafe { Owned::lock(self, below) };
+    pub(crate) fn drain<O: Os>(self, below: Below<'_, O>) {
+        let mut owned = Owned::lock(self, below);
         for class in SizeClass::all() {
             if self.stack(class).len() > 0 {
                 owned.flush(class, usize::MAX);
@@ -118,6 +112,22 @@ impl ThreadCache {
         self.steal_runs(below);
     }
 
+    /// Lowers the capacity of every class to about its initial one, flushes the blocks above it,
+    /// and gives the runs of large blocks back.
+    pub(crate) fn shrink_to_initial<O: Os>(self, below: Below<'_, O>) {
+        self.steal_runs(below);
+        let mut owned = Owned::lock(self, below);
+        if core::mem::replace(&mut owned.cold.only_frees, true) {
+            // No class has grown since the last call.
+            return;
+        }
+        for class in SizeClass::all() {
+            while owned.shrink(class) {}
+        }
+    }
+}
+
+impl ThreadCache {
     /// Gives the runs of large blocks back, from any thread. Returns their bytes.
     fn steal_runs<O: Os>(&self, below: Below<'_, O>) -> u64 {
         self.runs.steal(|run| below.segments.give(run, run.pages))
@@ -128,8 +138,8 @@ impl ThreadCache {
     /// # Safety
     /// No thread owns the cache.
     pub(super) unsafe fn retire<O: Os>(&self, below: Below<'_, O>) {
-        // SAFETY: the caller's promise.
-        unsafe { self.drain(below) };
+        // SAFETY: no thread owns the cache, so this one can be its owner meanwhile.
+        unsafe { OwnCache::new(self) }.drain(below);
         let mut cold = self.cold.lock();
         below.granted.fetch_sub(cold.capacity.granted_bytes(), Ordering::Relaxed);
         // SAFETY: the cache is drained and has no owner.
@@ -255,24 +265,4 @@ fn put_copy<O: Os>(below: Below<'_, O>, class: SizeClass, blocks: &[Slot]) {
         copy.store(block.load(Ordering::Relaxed), Ordering::Relaxed);
     }
     below.put(class, &copies[..blocks.len()]);
-}
-
-impl ThreadCache {
-    /// Lowers the capacity of every class to about its initial one, flushes the blocks above it,
-    /// and gives the runs of large blocks back.
-    ///
-    /// # Safety
-    /// The caller owns the cache.
-    pub(crate) unsafe fn shrink_to_initial<O: Os>(&self, below: Below<'_, O>) {
-        self.steal_runs(below);
-        // SAFETY: the caller owns the cache.
-        let mut owned = unsafe { Owned::lock(self, below) };
-        if core::mem::replace(&mut owned.cold.only_frees, true) {
-            // No class has grown since the last call.
-            return;
-        }
-        for class in SizeClass::all() {
-            while owned.shrink(class) {}
-        }
-    }
 }

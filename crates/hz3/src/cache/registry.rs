@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use super::below::Below;
-use super::{CACHE_BYTES, ThreadCache};
+use super::{CACHE_BYTES, OwnCache, ThreadCache};
 use crate::base::list::List;
 use crate::base::units::to_usize;
 use crate::options::Config;
@@ -93,7 +93,7 @@ impl Registry {
     }
 
     /// Returns a cache for the calling thread; `None` if there is no memory for one.
-    pub(crate) fn attach<O: Os>(&self, below: Below<'_, O>) -> Option<&ThreadCache> {
+    pub(crate) fn attach<O: Os>(&self, below: Below<'_, O>) -> Option<OwnCache<'_>> {
         let list = below.segments.os().cpu() % LISTS;
         let cache = match self.reuse(list) {
             Some(cache) => cache,
@@ -110,7 +110,8 @@ impl Registry {
         fence(Ordering::SeqCst);
         cache.set_sealed(&mut cold, self.is_sealed());
         drop(cold);
-        Some(cache)
+        // SAFETY: the cache is new or was unused, so no other thread owns it.
+        Some(unsafe { OwnCache::new(cache) })
     }
 
     /// Returns whether the stacks of all caches are sealed; see [`Registry::set_sealed`].
@@ -167,8 +168,9 @@ impl Registry {
     /// every class. The reclaimer empties such a cache like any idle one.
     ///
     /// # Safety
-    /// The cache came from [`Registry::attach`] and its owner does not use it any more.
-    pub(crate) unsafe fn detach<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
+    /// The thread does not use its cache, which came from [`Registry::attach`], any more.
+    pub(crate) unsafe fn detach<O: Os>(&self, own: OwnCache<'_>, below: Below<'_, O>) {
+        let cache = own.shared();
         self.in_use.fetch_sub(1, Ordering::Relaxed);
         cache.counts.owner.store(0, Ordering::Relaxed);
         let list = &self.unused[below.segments.os().cpu() % LISTS];
@@ -179,7 +181,7 @@ impl Registry {
                 return;
             }
         }
-        // SAFETY: the caller promises that the owner does not use it any more.
+        // SAFETY: the caller promises that the thread does not use it any more.
         unsafe { cache.retire(below) };
         if self.created.load(Ordering::Relaxed) - self.in_use() > MAX_UNUSED_WITH_SLOTS {
             // SAFETY: no thread owns the cache, and `retire` has reset its stacks.
@@ -207,7 +209,7 @@ impl Registry {
     pub(crate) fn steal_idle<O: Os>(
         &self,
         below: Below<'_, O>,
-        own: Option<&ThreadCache>,
+        own: Option<OwnCache<'_>>,
     ) -> FromIdle {
         let mut idle = FromIdle::default();
         for cache in self.all_but(own) {
@@ -231,15 +233,15 @@ impl Registry {
     /// Empties all caches except `own`. Returns the bytes.
     pub(crate) fn steal_all_but<O: Os>(
         &self,
-        own: Option<&ThreadCache>,
+        own: Option<OwnCache<'_>>,
         below: Below<'_, O>,
     ) -> u64 {
         let filled = self.all_but(own).filter(|cache| cache.cached_bytes() > 0);
         filled.filter_map(|cache| cache.steal(below)).sum()
     }
 
-    fn all_but(&self, own: Option<&ThreadCache>) -> impl Iterator<Item = &'static ThreadCache> {
-        self.iter().filter(move |cache| !own.is_some_and(|own| core::ptr::eq(own, *cache)))
+    fn all_but(&self, own: Option<OwnCache<'_>>) -> impl Iterator<Item = &'static ThreadCache> {
+        self.iter().filter(move |cache| !own.is_some_and(|own| own.is(cache)))
     }
 
     /// Takes all locks of the registry and of every cache, for fork.
@@ -268,7 +270,7 @@ impl Registry {
     /// owners run. Also checks that `own`, the caller's cache, is in the registry (I-1). Panics on
     /// a breach.
     #[cfg(any(test, feature = "check"))]
-    pub(crate) fn validate(&self, own: Option<&ThreadCache>) {
+    pub(crate) fn validate(&self, own: Option<OwnCache<'_>>) {
         // `Lock::acquire` does not count the locks, so this marks the operation: a signal handler
         // must not wait for them.
         held::begin_operation();
@@ -280,7 +282,7 @@ impl Registry {
             cache.validate_stacks();
         }
         let sum = self.granted.load(Ordering::Relaxed);
-        let is_known = own.is_none_or(|own| self.iter().any(|other| core::ptr::eq(own, other)));
+        let is_known = own.is_none_or(|own| self.iter().any(|other| own.is(other)));
         self.release_all();
         held::end_operation();
         assert_eq!(sum, granted, "the sum of all capacities");
@@ -289,7 +291,7 @@ impl Registry {
 
     /// In a forked child: takes back all caches except `own`, because their threads do not exist
     /// here.
-    pub(crate) fn adopt_orphans<O: Os>(&self, own: Option<&ThreadCache>, below: Below<'_, O>) {
+    pub(crate) fn adopt_orphans<O: Os>(&self, own: Option<OwnCache<'_>>, below: Below<'_, O>) {
         for list in &self.unused {
             list.lock().0 = core::ptr::null_mut();
         }

@@ -76,7 +76,7 @@ fn a_drained_cache_holds_no_bytes_and_serves_again() {
     let fixture = Fixture::new(&Config::new());
     let cache = fixture.cache();
     fixture.use_cache(cache, 300);
-    fixture.drain(cache);
+    cache.drain(fixture.below());
     assert_eq!(cache.cached_bytes(), 0);
     fixture.use_cache(cache, 300);
     fixture.validate();
@@ -87,14 +87,10 @@ fn shrink_to_initial_keeps_a_few_blocks_and_works_once() {
     let fixture = Fixture::new(&Config::new());
     let cache = fixture.cache();
     let before = fixture.use_cache(cache, 1000);
-    let shrink = || {
-        // SAFETY: this thread owns the cache.
-        unsafe { cache.shrink_to_initial(fixture.below()) };
-    };
-    shrink();
+    cache.shrink_to_initial(fixture.below());
     let after = cache.cached_bytes();
     assert!(0 < after && after < before / 4, "{before} {after}");
-    shrink();
+    cache.shrink_to_initial(fixture.below());
     assert_eq!(cache.cached_bytes(), after, "a second call does nothing");
     fixture.validate();
 }
@@ -128,8 +124,8 @@ fn one_cache_of_an_ended_thread_per_cpu_keeps_its_few_blocks() {
         "one cache per CPU keeps its blocks"
     );
     let next = [fixture.cache(), fixture.cache()];
-    assert!(next.iter().any(|cache| core::ptr::eq(*cache, first)), "unused caches are reused");
-    assert!(next.iter().any(|cache| core::ptr::eq(*cache, second)));
+    assert!(next.iter().any(|cache| cache.is(&first)), "unused caches are reused");
+    assert!(next.iter().any(|cache| cache.is(&second)));
     fixture.validate();
 }
 
@@ -170,7 +166,7 @@ fn a_forked_child_takes_back_the_caches_of_the_other_threads() {
     fixture.registry.adopt_orphans(Some(own), fixture.below());
     assert_eq!((fixture.registry.in_use(), own.cached_bytes(), other.cached_bytes()), (1, held, 0));
     let next = fixture.cache();
-    assert!(core::ptr::eq(next, other));
+    assert!(next.is(&other));
     let block: NonNull<u8> = fixture.take(next, SizeClass::of_size(32));
     fixture.free(next, SizeClass::of_size(32), block);
     fixture.validate();

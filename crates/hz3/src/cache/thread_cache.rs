@@ -46,25 +46,6 @@ pub(crate) struct ThreadCache {
 // lock. The contract of `Stack` says which thread may pop and push.
 unsafe impl Sync for ThreadCache {}
 
-/// The calling thread's way in: its cache, or central before its first call and after its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Front<'a> {
-    /// The calling thread's own cache.
-    Cache(&'a ThreadCache),
-    /// The thread has no cache; it exchanges single blocks with central.
-    Direct,
-}
-
-impl<'a> Front<'a> {
-    /// Returns the thread's own cache, if it has one.
-    pub(crate) fn cache(self) -> Option<&'a ThreadCache> {
-        match self {
-            Front::Cache(cache) => Some(cache),
-            Front::Direct => None,
-        }
-    }
-}
-
 /// Single-writer counters: the owner writes them, any thread may sum them.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {

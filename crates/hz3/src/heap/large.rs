@@ -63,7 +63,7 @@ impl<O: Os> Heap<O> {
     ) -> Option<(NonNull<u8>, Fresh)> {
         if let Some(cache) = front.cache()
             && align <= PAGE_BYTES
-            && let Some(block) = self.take_cached(cache, size)
+            && let Some(block) = self.take_cached(&cache, size)
         {
             return Some((block.start, Fresh::Used(block)));
         }

@@ -130,8 +130,7 @@ impl<O: Os> Heap<O> {
     /// block is then unchanged.
     ///
     /// # Safety
-    /// The front is the calling thread's. The block is the caller's, and only the result is used
-    /// afterwards, unless it is `None`.
+    /// The block is the caller's, and only the result is used afterwards, unless it is `None`.
     pub(crate) unsafe fn reallocate(
         &self,
         front: Front<'_>,
@@ -233,8 +232,7 @@ impl<O: Os> Heap<O> {
         kept: usize,
         size: usize,
     ) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's promise.
-        let target = unsafe { self.allocate(front, size) }?;
+        let target = self.allocate(front, size)?;
         // SAFETY: both blocks hold `kept` bytes, and the new one belongs to this call alone.
         unsafe { target.copy_from_nonoverlapping(block, kept) };
         // SAFETY: the caller gave the block up. It is hz3's, so the free succeeds.

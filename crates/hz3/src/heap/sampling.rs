@@ -69,11 +69,8 @@ impl<O: Os> Heap<O> {
 
     /// Allocates a sampled block of `size` bytes at a multiple of `align`, whose class is `class`.
     /// It is an ordinary one if there is no memory for the sample.
-    ///
-    /// # Safety
-    /// The front is the calling thread's.
     #[cold]
-    pub(super) unsafe fn allocate_sample(
+    pub(super) fn allocate_sample(
         &self,
         front: Front<'_>,
         class: SizeClass,
@@ -86,11 +83,9 @@ impl<O: Os> Heap<O> {
             if let Some((block, _)) = self.allocate_guarded(size, align, stack) {
                 return Some(block);
             }
-            // SAFETY: the caller's promise.
-            return unsafe { self.allocate_unsampled(front, class) };
+            return self.allocate_unsampled(front, class);
         }
-        // SAFETY: the caller's promise.
-        let twin = unsafe { self.allocate_unsampled(front, class) }?;
+        let twin = self.allocate_unsampled(front, class)?;
         let address = twin.addr().get();
         let offset = self.segments.arena().offset_of(address);
         // Without memory for a slab the block has pages of its own already.
@@ -194,7 +189,7 @@ impl<O: Os> Heap<O> {
         }
         let block = self.segments.arena().offset_of(twin);
         let Some(block) = block.map(|offset| self.segments.arena().address(offset)) else { return };
-        // SAFETY: the profile alone knows the twin, and gave it up; the front is the thread's.
+        // SAFETY: the profile alone knows the twin, and gave it up.
         let freed: Result<(), Foreign> = unsafe { self.free(front, block.as_ptr()) };
         debug_assert!(freed.is_ok());
     }

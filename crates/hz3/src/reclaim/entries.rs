@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 use super::driver::{INLINE, OFF, RUNNING, Turns};
 use super::source::{Layers, Source};
 use super::{Next, Reclaim};
-use crate::cache::ThreadCache;
+use crate::cache::{OwnCache, ThreadCache};
 use crate::os::Os;
 
 /// Bytes that justify a thread or a tick.
@@ -167,7 +167,7 @@ impl Reclaim {
 /// Returns whether a thread has run enough slow paths since its last estimate; if so, counts anew.
 ///
 /// Slow paths and large frees are the clock, because every program moves it.
-fn take_estimate_due(own: &ThreadCache) -> bool {
+fn take_estimate_due(own: OwnCache<'_>) -> bool {
     let slow_paths = own.slow_paths() + own.large_frees();
     own.counts.take_estimate_due(slow_paths, SLOW_PATHS_AN_ESTIMATE)
 }

@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use super::pass::Passes;
 use super::source::Layers;
 use super::tick::Next;
-use crate::cache::ThreadCache;
+use crate::cache::OwnCache;
 use crate::cache::below::Below;
 use crate::options::Config;
 use crate::os::Os;
@@ -20,7 +20,7 @@ impl Experiment {
         None
     }
 
-    pub(super) fn take_due(&self, _own: &ThreadCache) -> bool {
+    pub(super) fn take_due(&self, _own: OwnCache<'_>) -> bool {
         match *self {}
     }
 

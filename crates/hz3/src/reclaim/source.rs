@@ -14,7 +14,7 @@ use super::purge::{Purged, Purger, system_page};
 use crate::base::units::{ChunkIndex, to_u64};
 use crate::cache::below::Below;
 use crate::cache::registry::Registry;
-use crate::cache::{Front, ThreadCache};
+use crate::cache::{Front, OwnCache};
 use crate::central::Central;
 use crate::os::Os;
 use crate::segment::Segments;
@@ -72,9 +72,7 @@ impl<O> Clone for Layers<'_, O> {
 impl<O> Copy for Layers<'_, O> {}
 
 impl<'a, O: Os> Layers<'a, O> {
-    /// # Safety
-    /// The front is the calling thread's, which is not inside a cache operation.
-    pub(crate) unsafe fn new(
+    pub(crate) fn new(
         registry: &'a Registry,
         below: Below<'a, O>,
         front: Front<'a>,
@@ -83,7 +81,7 @@ impl<'a, O: Os> Layers<'a, O> {
     }
 
     /// Returns the calling thread's cache, if it has one.
-    pub(super) fn own(self) -> Option<&'a ThreadCache> {
+    pub(super) fn own(self) -> Option<OwnCache<'a>> {
         self.front.cache()
     }
 
@@ -147,15 +145,13 @@ impl<O: Os> Source for CacheSource<'_, O> {
             BlockScope::Keep => Released::default(),
             BlockScope::Own => {
                 if let Some(own) = own {
-                    // SAFETY: the promise of `Layers::new`.
-                    unsafe { own.drain(below) };
+                    own.drain(below);
                 }
                 Released::default()
             }
             BlockScope::Surplus => {
                 if let Some(own) = own {
-                    // SAFETY: the promise of `Layers::new`.
-                    unsafe { own.shrink_to_initial(below) };
+                    own.shrink_to_initial(below);
                 }
                 Released::default()
             }

@@ -22,8 +22,7 @@ use crate::segment::pages::Fit;
 use crate::stats::Stats;
 
 fn layers<'a>(fixture: &'a Fixture, front: Front<'a>) -> Layers<'a, Fake> {
-    // SAFETY: a test uses a cache on one thread at a time.
-    unsafe { Layers::new(&fixture.registry, fixture.below(), front) }
+    Layers::new(&fixture.registry, fixture.below(), front)
 }
 
 fn direct(fixture: &Fixture) -> Layers<'_, Fake> {
@@ -343,7 +342,7 @@ fn a_reclaimer_leaves_a_process_of_one_thread() {
     // The thread is always at work, so there is always a reason for another tick.
     loop {
         fixture.use_cache(cache, 1000);
-        fixture.drain(cache);
+        cache.drain(fixture.below());
         if !reclaim.thread_turn(direct(&fixture), &mut turns) {
             break;
         }

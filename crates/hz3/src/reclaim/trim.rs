@@ -6,7 +6,6 @@ use super::pass::{HoleScope, PageScope, Scope};
 use super::slack::{self, Time};
 use super::source::{BlockScope, Layers};
 use crate::base::units::to_u64;
-use crate::cache::ThreadCache;
 use crate::os::Os;
 
 impl Reclaim {
@@ -19,7 +18,7 @@ impl Reclaim {
             self.slack.raise_if_premature(Self::time(layers), refaulted);
         }
         if counts_slabs {
-            self.slack.note_takes(layers.own().map_or(0, ThreadCache::allocation_misses));
+            self.slack.note_takes(layers.own().map_or(0, |own| own.allocation_misses()));
         } else if segments.account().dirty_bytes() <= self.slack.least() {
             return;
         }

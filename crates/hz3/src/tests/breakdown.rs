@@ -30,7 +30,7 @@ fn free_parts_of_slabs_are_shared_pages_holes_or_clean() {
     // One block in sixteen stays: the first of every fourth page.
     let stays = |block: &NonNull<u8>| block.addr().get().is_multiple_of(4 * PAGE_BYTES);
     blocks.iter().filter(|block| !stays(block)).for_each(|&block| heap.give_block(front, block));
-    heap.steal_from(cache).expect("nobody uses the cache");
+    heap.steal_from(&cache).expect("nobody uses the cache");
     let live = to_u64(blocks.iter().filter(|block| stays(block)).count());
     assert_eq!(live, to_u64(BLOCKS) / 16);
 

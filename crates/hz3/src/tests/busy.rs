@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::program::Program;
 use super::world::fake_heap;
 use crate::base::units::{SEGMENT_BYTES, to_u64};
-use crate::cache::{Front, ThreadCache};
+use crate::cache::{Front, OwnCache};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
 
@@ -39,7 +39,7 @@ fn tick(heap: &Heap<Fake>) -> (bool, bool) {
 }
 
 /// A slow path of the thread: a class that it has not used yet.
-fn work(heap: &Heap<Fake>, cache: &ThreadCache, turn: usize) {
+fn work(heap: &Heap<Fake>, cache: OwnCache<'_>, turn: usize) {
     let front = Front::Cache(cache);
     let block = heap.take_block(front, 16 * (1 + turn));
     heap.give_block(front, block);

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::program::Program;
 use super::world::fake_heap;
 use crate::base::units::PAGE_BYTES;
-use crate::cache::{Front, ThreadCache};
+use crate::cache::{Front, OwnCache};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
 
@@ -15,7 +15,7 @@ fn heap() -> Heap<Fake> {
 }
 
 /// Puts some blocks into a cache.
-fn fill(heap: &Heap<Fake>, cache: &ThreadCache) {
+fn fill(heap: &Heap<Fake>, cache: OwnCache<'_>) {
     let front = Front::Cache(cache);
     let blocks = [100, 1000, 100_000].map(|size| heap.take_block(front, size));
     for block in blocks {

@@ -28,11 +28,11 @@ fn a_cache_whose_owner_waited_in_a_miss_at_the_fork_serves_again() {
         heap.release_all();
         heap.abandon_other_threads(None);
         let next = heap.attach().expect("a cache");
-        assert!(core::ptr::eq(cache, next), "the cache waits for the next thread");
+        assert!(next.is(&cache), "the cache waits for the next thread");
         assert!(!push(next, block), "{class:?}: a stack without room took a block");
         assert!(heap.give_after_miss(Front::Cache(next), block).is_ok());
         assert_eq!(pop(next, size), Some(block), "{class:?}: the block is lost");
-        assert!(hot::class_of(next, block).is_some() && push(next, block));
+        assert!(hot::class_of(&next, block).is_some() && push(next, block));
         heap.validate();
     }
 }

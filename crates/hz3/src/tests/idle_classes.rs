@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::program::Program;
 use super::world::fake_heap;
 use crate::base::size_class::SizeClass;
-use crate::cache::{Front, ThreadCache};
+use crate::cache::{Front, OwnCache};
 use crate::heap::Heap;
 use crate::os::fake::Fake;
 use crate::reclaim::Next;
@@ -22,7 +22,7 @@ fn heap() -> Heap<Fake> {
 }
 
 /// Allocates blocks of a size and frees them: slow paths on the way up and on the way down.
-fn burst(heap: &Heap<Fake>, cache: &ThreadCache, size: usize) {
+fn burst(heap: &Heap<Fake>, cache: OwnCache<'_>, size: usize) {
     let front = Front::Cache(cache);
     let take = |_| heap.take_block(front, size);
     let blocks: Vec<NonNull<u8>> = (0..BLOCKS).map(take).collect();
@@ -35,13 +35,13 @@ fn tick(heap: &Heap<Fake>) -> Next {
     heap.one_tick(Front::Direct)
 }
 
-fn held(cache: &ThreadCache, size: usize) -> usize {
+fn held(cache: OwnCache<'_>, size: usize) -> usize {
     cache.stack(SizeClass::of_size(size)).len()
 }
 
 /// Ticks while the thread is at work in the steady class alone; the first of them may still see the
 /// burst's at work.
-fn leave_burst_class(heap: &Heap<Fake>, cache: &ThreadCache) {
+fn leave_burst_class(heap: &Heap<Fake>, cache: OwnCache<'_>) {
     for _ in 0..2 {
         burst(heap, cache, STEADY);
         tick(heap);
@@ -49,7 +49,7 @@ fn leave_burst_class(heap: &Heap<Fake>, cache: &ThreadCache) {
 }
 
 /// The room of the burst's class once a block of it was allocated, which is then freed.
-fn room_after_return(heap: &Heap<Fake>, cache: &ThreadCache) -> usize {
+fn room_after_return(heap: &Heap<Fake>, cache: OwnCache<'_>) -> usize {
     let front = Front::Cache(cache);
     let block = heap.take_block(front, BURST);
     let room = room(cache, BURST);
@@ -57,7 +57,7 @@ fn room_after_return(heap: &Heap<Fake>, cache: &ThreadCache) -> usize {
     room
 }
 
-fn room(cache: &ThreadCache, size: usize) -> usize {
+fn room(cache: OwnCache<'_>, size: usize) -> usize {
     cache.cold.lock().capacity.of(SizeClass::of_size(size))
 }
 

@@ -1,11 +1,10 @@
 //! The steps of the program that a test plays, as safe functions.
 //!
-//! Each test keeps the program's side of the contract: it uses a cache on one thread at a time, and
-//! it uses a block that it has given away no more.
+//! Each test keeps the program's side of the contract: it does not use a block that it has freed.
 
 use core::ptr::NonNull;
 
-use crate::cache::{Front, ThreadCache};
+use crate::cache::{Front, OwnCache};
 use crate::heap::{Foreign, Heap};
 use crate::hot;
 use crate::os::Os;
@@ -19,7 +18,7 @@ pub(super) trait Program {
     fn take_block(&self, front: Front<'_>, size: usize) -> NonNull<u8> {
         self.take(front, size).expect("room")
     }
-    fn take_after_miss(&self, cache: &ThreadCache, size: usize) -> Option<NonNull<u8>>;
+    fn take_after_miss(&self, cache: OwnCache<'_>, size: usize) -> Option<NonNull<u8>>;
     fn take_aligned(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>>;
     fn take_zeroed(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>>;
     /// Returns `None` if there is no memory; the block is then unchanged.
@@ -31,7 +30,7 @@ pub(super) trait Program {
         assert_eq!(self.give(front, block.as_ptr()), Ok(()));
     }
     fn give_after_miss(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign>;
-    fn end(&self, cache: &ThreadCache);
+    fn end(&self, cache: OwnCache<'_>);
     fn one_tick(&self, front: Front<'_>) -> Next;
     fn poll(&self, front: Front<'_>);
     fn trim_now(&self, front: Front<'_>, counts_slabs: bool);
@@ -39,32 +38,29 @@ pub(super) trait Program {
 
 impl<O: Os> Program for Heap<O> {
     fn take(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
-        // SAFETY: a test uses a cache on one thread at a time.
-        unsafe { self.allocate(front, size) }
+        self.allocate(front, size)
     }
 
-    fn take_after_miss(&self, cache: &ThreadCache, size: usize) -> Option<NonNull<u8>> {
-        // SAFETY: a test uses a cache on one thread at a time, and calls this after its `pop`.
+    fn take_after_miss(&self, cache: OwnCache<'_>, size: usize) -> Option<NonNull<u8>> {
+        // SAFETY: a test calls this after its `pop`.
         unsafe { self.allocate_miss(cache, size) }
     }
 
     fn take_aligned(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>> {
-        // SAFETY: a test uses a cache on one thread at a time.
-        unsafe { self.allocate_aligned(front, align, size) }
+        self.allocate_aligned(front, align, size)
     }
 
     fn take_zeroed(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>> {
-        // SAFETY: a test uses a cache on one thread at a time.
-        unsafe { self.allocate_zeroed(front, align, size) }
+        self.allocate_zeroed(front, align, size)
     }
 
     fn change(&self, front: Front<'_>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
-        // SAFETY: a test uses a cache on one thread at a time, and of its block only the result.
+        // SAFETY: a test uses of its block only the result.
         unsafe { self.reallocate(front, block, size) }.expect("a block of the heap's")
     }
 
     fn give(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign> {
-        // SAFETY: a test uses a cache on one thread at a time, and a freed block no more.
+        // SAFETY: a test uses a freed block no more.
         unsafe { self.free(front, block) }
     }
 
@@ -73,37 +69,34 @@ impl<O: Os> Program for Heap<O> {
         unsafe { self.free_miss(front, block) }
     }
 
-    fn end(&self, cache: &ThreadCache) {
+    fn end(&self, cache: OwnCache<'_>) {
         // SAFETY: a test uses the cache of an ended thread no more.
         unsafe { self.detach(cache) };
     }
 
     fn one_tick(&self, front: Front<'_>) -> Next {
-        // SAFETY: a test uses a cache on one thread at a time.
-        unsafe { self.tick(front) }
+        self.tick(front)
     }
 
     fn poll(&self, front: Front<'_>) {
-        // SAFETY: a test uses a cache on one thread at a time.
-        unsafe { self.after_slow_path(front) };
+        self.after_slow_path(front);
     }
 
     fn trim_now(&self, front: Front<'_>, counts_slabs: bool) {
-        // SAFETY: a test uses a cache on one thread at a time.
-        unsafe { self.trim(front, counts_slabs) };
+        self.trim(front, counts_slabs);
     }
 }
 
 /// Allocates by the fast path alone.
-pub(super) fn pop(cache: &ThreadCache, size: usize) -> Option<*mut u8> {
-    // SAFETY: a test uses a cache on one thread at a time.
-    unsafe { hot::malloc(cache, size) }
+pub(super) fn pop(cache: OwnCache<'_>, size: usize) -> Option<*mut u8> {
+    // SAFETY: an `OwnCache` is this thread's.
+    unsafe { hot::malloc(&cache, size) }
 }
 
 /// Frees by the fast path alone; returns false if it cannot.
-pub(super) fn push(cache: &ThreadCache, block: *mut u8) -> bool {
-    // SAFETY: a test uses a cache on one thread at a time, and a freed block no more.
-    unsafe { hot::free(cache, block) }
+pub(super) fn push(cache: OwnCache<'_>, block: *mut u8) -> bool {
+    // SAFETY: an `OwnCache` is this thread's, and a test uses a freed block no more.
+    unsafe { hot::free(&cache, block) }
 }
 
 /// Returns the address `offset` bytes into a block that the test owns.

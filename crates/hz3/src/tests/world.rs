@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use super::program::{Program, contents, fill, pop, push, within};
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES, to_u64};
-use crate::cache::{Front, ThreadCache};
+use crate::cache::{Front, OwnCache};
 use crate::heap::Heap;
 use crate::options::Config;
 use crate::os::Os;
@@ -90,7 +90,7 @@ pub(super) enum Op {
 /// The heap under test beside its model.
 pub(super) struct World<'a, O> {
     pub(super) heap: &'a Heap<O>,
-    threads: Vec<Option<&'a ThreadCache>>,
+    threads: Vec<Option<OwnCache<'a>>>,
     blocks: Vec<Block>,
     /// Live ranges by their start: end.
     ranges: BTreeMap<usize, usize>,
@@ -189,7 +189,7 @@ impl<'a, O: Os> World<'a, O> {
             Op::Steal { thread } => {
                 let index = usize::from(thread) % self.threads.len();
                 if let Some(cache) = self.threads[index] {
-                    self.heap.steal_from(cache);
+                    self.heap.steal_from(&cache);
                 }
             }
         }

@@ -156,8 +156,8 @@ fn is_hot(sentinel: &'static ThreadCache) -> bool {
 
 /// Returns the calling thread's front; attaches the thread if it is new.
 fn front(heap: &'static Heap<Linux>) -> Front<'static> {
-    if let Some(cache) = tls::own() {
-        return Front::Cache(cache);
+    if let Some(own) = tls::own() {
+        return Front::Cache(own);
     }
     if is_hot(&tls::ENDED) {
         return Front::Direct;
@@ -187,21 +187,21 @@ fn present_front() -> Front<'static> {
 
 #[cold]
 fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
-    let Some(cache) = heap.attach() else { return Front::Direct };
-    cache.counts.owner.store(os::thread::id(), Ordering::Relaxed);
+    let Some(own) = heap.attach() else { return Front::Direct };
+    own.counts.owner.store(os::thread::id(), Ordering::Relaxed);
     let counting = GLOBAL.counting.load(Ordering::Relaxed);
-    tls::set(if counting { &tls::COUNTING } else { cache }, Some(cache));
+    tls::set(if counting { &tls::COUNTING } else { own.shared() }, Some(own));
     let key = GLOBAL.exit_key.load(Ordering::Relaxed);
     if key != u32::MAX {
         order::check_may_call("pthread_setspecific");
         // The call may allocate, and the cache is already in place.
         // SAFETY: the key exists.
-        unsafe { libc::pthread_setspecific(key, ptr::from_ref(cache).cast()) };
+        unsafe { libc::pthread_setspecific(key, ptr::from_ref(own.shared()).cast()) };
     }
     if !GLOBAL.registered.swap(true, Ordering::Relaxed) {
         register_process_hooks();
     }
-    Front::Cache(cache)
+    Front::Cache(own)
 }
 
 /// Registers the process's hooks, once; the registrations may allocate.
@@ -224,14 +224,14 @@ fn register_process_hooks() {
 
 /// The destructor of the thread's key: detaches the thread's cache.
 unsafe extern "C" fn on_thread_exit(_cache: *mut c_void) {
-    let (Some(heap), Some(cache)) = (existing_heap(), tls::own()) else { return };
+    let (Some(heap), Some(own)) = (existing_heap(), tls::own()) else { return };
     tls::set(&tls::ENDED, None);
     if shut::is_shut() {
         // A signal handler ends the thread inside an operation, so its cache is lost.
         return;
     }
     // SAFETY: the cache came from `attach`; the thread's TLS slots do not lead to it any more.
-    unsafe { heap.detach(cache) };
+    unsafe { heap.detach(own) };
     heap.after_thread_end();
 }
 
@@ -297,12 +297,17 @@ pub(crate) unsafe fn free_to_cache(block: *mut u8) -> bool {
     is_kept
 }
 
+/// Returns whether the fast path of the calling thread uses its own cache, and no sentinel.
+fn is_own_hot() -> bool {
+    tls::own().is_some_and(|own| own.is(tls::hot()))
+}
+
 /// Serves a miss of [`crate::hot::malloc`]; returns NULL on exhaustion.
 ///
 /// # Safety
 /// The fast path has just missed with this size on this thread, once.
 pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
-    let missed_on_own = tls::own().is_some_and(|own| ptr::eq(own, tls::hot()));
+    let missed_on_own = is_own_hot();
     if shut::is_shut() {
         if missed_on_own && size <= MAX_SMALL {
             tls::hot().stack(SizeClass::of_size(size)).undo_pop();
@@ -320,15 +325,13 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
     let refusals = heap.refusals();
     let block = match front(heap) {
         // SAFETY: the fast path has just missed on this thread's own cache.
-        Front::Cache(cache) if missed_on_own => unsafe { heap.allocate_miss(cache, size) },
+        Front::Cache(own) if missed_on_own => unsafe { heap.allocate_miss(own, size) },
         front => {
             count(true);
-            // SAFETY: the front is this thread's; the miss was on a sentinel.
-            unsafe { heap.allocate(front, size) }
+            heap.allocate(front, size)
         }
     };
-    // SAFETY: the front is this thread's, and the failed miss has raised the stack's `top` again.
-    let again = || unsafe { heap.allocate(front(heap), size) };
+    let again = || heap.allocate(front(heap), size);
     let block = limit::or_again(block, heap, size, refusals, again);
     reclaimer::poll(heap);
     address(block)
@@ -348,16 +351,16 @@ pub(crate) unsafe fn free_miss(block: *mut u8) -> Result<(), Foreign> {
     }
     // Before the heap exists every block belongs to another allocator.
     let Some(heap) = existing_heap() else { return Err(Foreign) };
-    let missed_on_own = tls::own().is_some_and(|own| ptr::eq(own, tls::hot()));
+    let missed_on_own = is_own_hot();
     let front = front_to_free(heap);
     if missed_on_own {
-        // SAFETY: the front is this thread's, and the fast path has just missed on it.
+        // SAFETY: the fast path has just missed on this front; the rest is the caller's promise.
         let freed = unsafe { heap.free_miss(front, block) };
         reclaimer::poll(heap);
         return freed.or_else(|Foreign| free_emergency(block));
     }
     count(false);
-    // SAFETY: the front is this thread's; the miss was on a sentinel.
+    // SAFETY: the caller's promise; the miss was on a sentinel.
     let freed = unsafe { heap.free(front, block) };
     reclaimer::poll(heap);
     freed.or_else(|Foreign| free_emergency(block))
@@ -371,14 +374,12 @@ fn free_emergency(block: *mut u8) -> Result<(), Foreign> {
 
 /// Allocates a block at a multiple of `align`, a power of two; returns NULL on exhaustion.
 pub(crate) fn aligned(align: usize, size: usize) -> *mut u8 {
-    // SAFETY: the front is this thread's.
-    aligned_by(align, size, |heap, front| unsafe { heap.allocate_aligned(front, align, size) })
+    aligned_by(align, size, |heap, front| heap.allocate_aligned(front, align, size))
 }
 
 /// Allocates as [`aligned`] does; the block reads as zero.
 pub(crate) fn aligned_zeroed(align: usize, size: usize) -> *mut u8 {
-    // SAFETY: the front is this thread's.
-    aligned_by(align, size, |heap, front| unsafe { heap.allocate_zeroed(front, align, size) })
+    aligned_by(align, size, |heap, front| heap.allocate_zeroed(front, align, size))
 }
 
 /// Allocates by a function of the heap, which gets the front of this thread.
@@ -412,8 +413,7 @@ pub(crate) unsafe fn reallocate(block: NonNull<u8>, size: usize) -> Result<*mut 
     let Some(heap) = existing_heap() else { return Err(Foreign) };
     let (front, refusals) = (front(heap), heap.refusals());
     count(true);
-    // SAFETY: the front is this thread's; the rest is the caller's promise. A failed attempt leaves
-    // the block as it is.
+    // SAFETY: the caller's promise. A failed attempt leaves the block as it is.
     let resize = || unsafe { heap.reallocate(front, block, size) }.transpose();
     let moved = limit::or_again(resize(), heap, size, refusals, resize);
     reclaimer::poll(heap);
@@ -470,8 +470,7 @@ pub(crate) fn tick() {
         return;
     }
     if let Some(heap) = existing_heap() {
-        // SAFETY: the front is this thread's.
-        unsafe { heap.tick(front(heap)) };
+        heap.tick(front(heap));
     }
 }
 

@@ -18,8 +18,7 @@ use crate::reclaim::driver::Turns;
 /// Lets the reclaimer run or asks for its thread. Called after a slow path, with no lock held.
 #[inline]
 pub(super) fn poll(heap: &'static Heap<Linux>) {
-    // SAFETY: the front is this thread's, which has left its slow path.
-    unsafe { heap.after_slow_path(present_front()) };
+    heap.after_slow_path(present_front());
     if held::is_reclaiming() {
         // The rest waits for the configuration, which a fork locks before it waits for the end of a
         // purge. The next slow path does what is due.

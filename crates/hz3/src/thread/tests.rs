@@ -25,7 +25,7 @@ fn the_first_call_gives_a_thread_its_cache() {
         assert!(tls::own().is_none() && core::ptr::eq(tls::hot(), &raw const tls::FRESH));
         let block = aligned(16, 100);
         let own = tls::own().expect("a cache");
-        assert!(core::ptr::eq(tls::hot(), own), "the fast path uses it");
+        assert!(own.is(tls::hot()), "the fast path uses it");
         assert_eq!(usable_size(block.addr()), Some(112));
         assert_eq!(free(block), Ok(()));
     });

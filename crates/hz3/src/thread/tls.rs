@@ -12,7 +12,7 @@
 
 use core::ptr;
 
-use crate::cache::ThreadCache;
+use crate::cache::{OwnCache, ThreadCache};
 use crate::os::static_tls::static_tls;
 
 /// The sentinel of a thread before its first allocation: every operation misses.
@@ -51,20 +51,22 @@ pub(super) fn hot() -> &'static ThreadCache {
 }
 
 /// Returns the cache that this thread owns.
-pub(super) fn own() -> Option<&'static ThreadCache> {
+pub(super) fn own() -> Option<OwnCache<'static>> {
     let second = Slots::address().wrapping_add(1);
     // SAFETY: it is the second slot of this thread, which only this thread accesses.
     let own = unsafe { second.read() };
     // SAFETY: I-1: it holds null or a cache, all of which live for ever.
-    unsafe { own.as_ref() }
+    let own = unsafe { own.as_ref() }?;
+    // SAFETY: `set` writes only a cache that this thread owns, and null before the thread detaches.
+    Some(unsafe { OwnCache::new(own) })
 }
 
 /// Sets both slots.
-pub(super) fn set(hot: &'static ThreadCache, own: Option<&'static ThreadCache>) {
+pub(super) fn set(hot: &'static ThreadCache, own: Option<OwnCache<'static>>) {
     let slots = Slots::address();
     // SAFETY: it is the first slot of this thread, which only this thread accesses.
     unsafe { slots.write(hot) };
     let second = slots.wrapping_add(1);
     // SAFETY: it is the second slot of this thread, which only this thread accesses.
-    unsafe { second.write(own.map_or(ptr::null(), ptr::from_ref)) };
+    unsafe { second.write(own.map_or(ptr::null(), |own| ptr::from_ref(own.shared()))) };
 }

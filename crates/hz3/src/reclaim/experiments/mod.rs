@@ -19,8 +19,8 @@ use core::fmt::{self, Write};
 use super::pass::Passes;
 use super::source::Layers;
 use super::tick::Next;
-use crate::cache::ThreadCache;
 use crate::cache::below::Below;
+use crate::cache::{OwnCache, ThreadCache};
 use crate::options::{Config, Policy};
 use crate::os::lock::Lock;
 use crate::os::{Os, held, rank};
@@ -61,7 +61,7 @@ impl Experiment {
     }
 
     /// Returns whether the thread has run enough slow paths for an epoch; if so, counts anew.
-    pub(super) fn take_due(&self, own: &ThreadCache) -> bool {
+    pub(super) fn take_due(&self, own: OwnCache<'_>) -> bool {
         let interval = u64::from(self.plan.interval);
         interval > 0 && own.counts.take_epoch_due(own.slow_paths(), interval)
     }
@@ -81,8 +81,8 @@ impl Experiment {
         let Experiment { plan, counters, .. } = self;
         epochs.number += 1;
         counters.epochs.add(1);
-        if let Some(cache) = layers.own() {
-            self.shrink(cache, layers.below);
+        if let Some(own) = layers.own() {
+            self.shrink(own, layers.below);
         }
         // Without these, no thread would empty the caches of idle threads.
         let shrinks_caches = plan.decay.is_some() || plan.dump_blocks > 0;
@@ -100,20 +100,18 @@ impl Experiment {
         if work { Next::Tick } else { Next::Rest }
     }
 
-    /// S58, S64: the caller's cache, which it owns, gives blocks up.
-    fn shrink<O: Os>(&self, cache: &ThreadCache, below: Below<'_, O>) {
+    /// S58, S64: the calling thread's cache gives blocks up.
+    fn shrink<O: Os>(&self, own: OwnCache<'_>, below: Below<'_, O>) {
         let Experiment { plan, counters, .. } = self;
         if let Some(rules) = &plan.decay {
-            // SAFETY: the promise of `Layers::new`: it is the calling thread's.
-            let done = unsafe { cache.decay(below, rules.overages, rules.blocks) };
+            let done = own.decay(below, rules.overages, rules.blocks);
             counters.decay_epochs.add(1);
             counters.decay_shrinks.add(done.shrinks);
             counters.decay_returns.add(u64::from(done.blocks > 0));
             counters.decayed_blocks.add(done.blocks);
         }
         if plan.dump_blocks > 0 {
-            // SAFETY: as above.
-            let blocks = unsafe { cache.dump(below, plan.dump_blocks) };
+            let blocks = own.dump(below, plan.dump_blocks);
             counters.dumps.add(1);
             counters.dump_stops.add(u64::from(blocks == u64::from(plan.dump_blocks)));
             counters.dumped_blocks.add(blocks);
