@@ -1,68 +1,48 @@
-//! The Rust API: [`GlobalAlloc`].
+//! The Rust API. `system.rs` has the same items for systems that hz3 does not support.
 
-use core::alloc::{GlobalAlloc, Layout};
+mod global_alloc;
+pub mod profile;
+
 use core::ffi::c_void;
 
-use crate::base::size_class::MIN_ALIGN;
-use crate::heap::Foreign;
-use crate::options::Config;
+use crate::stats::{Stats, Utilization};
 use crate::{raw, thread};
 
-/// The allocator with its default configuration.
-///
-/// ```
-/// #[global_allocator]
-/// static ALLOCATOR: hz3::Hz3 = hz3::Hz3;
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hz3;
+pub use global_alloc::{Configured, Hz3};
 
-/// The allocator with a configuration that the program chooses; the environment overrides it.
+/// Gives all free memory back to the system and returns the bytes given back.
 ///
-/// ```
-/// use hz3::{Config, Configured};
-///
-/// #[global_allocator]
-/// static ALLOCATOR: Configured =
-///     Configured::new(Config::new().thread_cache_bytes(1 << 20));
-/// ```
-///
-/// All allocators of a program share one heap. The first allocation determines its configuration.
-#[derive(Clone, Copy, Debug)]
-pub struct Configured {
-    config: Config,
+/// That is the blocks in the caches of all threads, including running ones, the empty slabs and the
+/// free pages. Any thread may call it. A cache that its owner is refilling is skipped.
+pub fn collect() -> usize {
+    thread::collect(0)
 }
 
-impl Configured {
-    /// Creates an allocator with this configuration.
-    pub const fn new(config: Config) -> Configured {
-        Configured { config }
-    }
+/// Returns what the heap holds and what it has done so far.
+pub fn stats() -> Stats {
+    thread::stats()
 }
 
-/// Serves a miss of [`raw::malloc`], and starts the reclaimer's thread if it is wanted.
+/// Returns how full the slab of a block is, for a program that moves blocks out of sparse slabs.
+/// `None` if no block of hz3's starts at the address, which may be any, or if it is free.
 ///
-/// The thread may be started here, because Rust code called and so holds no lock of the C library.
+/// A block in a cache looks like one in use and counts as used; [`collect`] empties the caches. A
+/// large block (more than 32 KiB) is alone. Allocations prefer cached blocks, then part-used slabs,
+/// the fullest first. So call [`collect`], copy the blocks of sparse slabs, and free the old ones
+/// after the last copy.
+pub fn utilization(block: *const u8) -> Option<Utilization> {
+    thread::utilization(block.addr())
+}
+
+/// Sets the function that is called with the requested bytes before the memory limit makes an
+/// allocation fail; `None` for none. After it has freed memory the allocation is tried once more.
 ///
-/// # Safety
-/// As for [`raw::malloc_miss`].
-#[cold]
-#[inline(never)]
-unsafe fn malloc_miss(size: usize) -> *mut u8 {
-    // SAFETY: the caller's promise.
-    let block = unsafe { raw::malloc_miss(size) };
-    start_wanted_reclaimer();
-    block
-}
-
-fn start_wanted_reclaimer() {
-    if raw::wants_reclaimer() {
-        raw::start_reclaimer();
-    }
-}
-
-/// Sets the function that is called at the memory limit; see [`crate::on_limit`].
-pub(crate) fn on_limit(function: Option<fn(usize)>) {
+/// It may run on several threads at once, also on one that holds a lock. So it must not wait for a
+/// lock that a caller of the allocator or of the C library may hold, and it does not unwind. It may
+/// allocate; a failure inside it calls nothing. After a call that made no room, there is none for
+/// 100 ms unless memory came back to the heap. [`LimitMode::Reclaim`](crate::LimitMode::Reclaim)
+/// calls nothing.
+pub fn on_limit(function: Option<fn(usize)>) {
     /// Calls the function whose address is `function`.
     unsafe extern "C" fn call(wanted: usize, function: *mut c_void) {
         // SAFETY: below, `function` is made of such a function.
@@ -77,135 +57,20 @@ pub(crate) fn on_limit(function: Option<fn(usize)>) {
     unsafe { raw::on_limit(function, context) };
 }
 
-/// Allocates a block of `layout`, by the fast path if the alignment is at most [`MIN_ALIGN`].
-#[inline(always)]
-fn allocate(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
-    if layout.align() <= MIN_ALIGN {
-        // SAFETY: both callers' misses call `malloc_miss` first.
-        return unsafe { raw::malloc(layout.size(), miss) };
-    }
-    raw::aligned(layout.align(), layout.size())
-}
-
-/// Allocates a block of `layout` that reads as zero. `miss` serves a miss of [`raw::malloc`].
-fn allocate_zeroed(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
-    if layout.align() <= MIN_ALIGN
-        // SAFETY: both callers' misses call `malloc_miss` first.
-        && let Some(block) = unsafe { raw::zeroed_small(layout.size(), miss) }
-    {
-        return block;
-    }
-    raw::aligned_zeroed(layout.align(), layout.size())
-}
-
-#[cold]
-#[inline(never)]
-unsafe fn free_miss(block: *mut u8) {
-    // SAFETY: the caller gave the block up.
-    if unsafe { raw::free_miss(block) } == Err(Foreign) {
-        raw::fatal("free of a block that is not hz3's", block.addr());
-    }
-    start_wanted_reclaimer();
-}
-
-unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-    if layout.align() > MIN_ALIGN {
-        // SAFETY: the caller's promises are those of `move_aligned`.
-        return unsafe { move_aligned(block, layout, size) };
-    }
-    // SAFETY: called after the miss, with its size.
-    let malloc_miss = |size| unsafe { malloc_miss(size) };
-    // SAFETY: the caller gave the block up.
-    let free_miss = |block| unsafe { free_miss(block) };
-    // SAFETY: the block is hz3's, the caller's, and not null; the misses are those of the two.
-    if let Some(moved) = unsafe { raw::realloc_small(block, size, malloc_miss, free_miss) } {
-        return moved;
-    }
-    // SAFETY: the block is hz3's, the caller's, and not null.
-    match unsafe { raw::realloc(block, size) } {
-        Ok(moved) => moved,
-        Err(Foreign) => raw::fatal("realloc of a block that is not hz3's", block.addr()),
-    }
-}
-
-/// Resizes a block with an alignment above 16, which `raw::realloc` would not preserve: the block
-/// moves unless the new size fits and is at least half of its present one.
-unsafe fn move_aligned(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-    // SAFETY: the block is hz3's.
-    let present = unsafe { raw::usable_size(block) }.unwrap_or(layout.size());
-    if size <= present && size >= present / 2 {
-        return block;
-    }
-    let target = raw::aligned(layout.align(), size);
-    if !target.is_null() {
-        // SAFETY: both blocks hold the smaller of the two sizes.
-        unsafe { target.copy_from_nonoverlapping(block, layout.size().min(size)) };
-        // SAFETY: the caller gave the block up for the new one.
-        unsafe { release(block) };
-    }
-    target
-}
-
-#[inline(always)]
-unsafe fn release(block: *mut u8) {
-    // SAFETY: the caller gave the block up.
-    let miss = |block| unsafe { free_miss(block) };
-    // SAFETY: as above.
-    unsafe { raw::free(block, miss) };
-}
-
-// SAFETY: blocks have the size and alignment of their layout and stay in place until they are
-// freed. Nothing here unwinds.
-unsafe impl GlobalAlloc for Hz3 {
-    #[inline]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: called after the miss, with its size.
-        allocate(layout, |size| unsafe { malloc_miss(size) })
-    }
-
-    #[inline]
-    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { release(block) };
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: called after the miss, with its size.
-        allocate_zeroed(layout, |size| unsafe { malloc_miss(size) })
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        unsafe { reallocate(block, layout, size) }
-    }
-}
-
-// SAFETY: as for `Hz3`.
-unsafe impl GlobalAlloc for Configured {
-    #[inline]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let miss = |size| {
-            thread::configure(&self.config);
-            // SAFETY: called after the miss, with its size; configuring allocates nothing.
-            unsafe { raw::malloc_miss(size) }
-        };
-        allocate(layout, miss)
-    }
-
-    #[inline]
-    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { release(block) };
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        thread::configure(&self.config);
-        // SAFETY: called after the miss, with its size.
-        allocate_zeroed(layout, |size| unsafe { malloc_miss(size) })
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        unsafe { reallocate(block, layout, size) }
+/// Options of a running process, and commands to it.
+///
+/// The options are `tick_ms` (1 to 60,000), `policy` (`default` or `off`), `limit` (as
+/// `HZ3_LIMIT`), `limit_mode` (`fail` or `reclaim`), `pressure` (`0` or `1`), `profile_rate` and
+/// `profile_path` (as `HZ3_PROFILE_RATE` and `HZ3_PROFILE`), `metrics` and `metrics_ms`.
+pub mod control {
+    /// Sets an option of the running heap, or obeys a command. `purge` (`now`) gives back all free
+    /// memory, as [`collect`](crate::collect) does. `profile` is `on`, `off`, or `write`, which
+    /// replaces the file at `profile_path`. `profile_to` (an absolute path) replaces the file
+    /// there.
+    ///
+    /// # Errors
+    /// Says what is wrong, and changes nothing.
+    pub fn set(name: &str, value: &str) -> Result<(), crate::ControlError> {
+        crate::thread::control::set(name.as_bytes(), value.as_bytes())
     }
 }

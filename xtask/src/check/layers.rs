@@ -10,7 +10,7 @@ const SOURCES: &str = "crates/hz3/src/";
 const LAYERS: &[&[&str]] = &[
     &["lib", "tests"],
     &["allocator"],
-    &["api", "c_malloc", "profile", "system"],
+    &["api", "c_malloc", "system"],
     &["raw"],
     &["thread"],
     &["hot"],
