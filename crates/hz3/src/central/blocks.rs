@@ -76,6 +76,35 @@ fn equally_spaced(batch: &[Slot], step: usize, most: u32) -> u32 {
     to_u32(count)
 }
 
+/// Takes the lowest free blocks of one word of a bitmap, one for each place, and the lowest into
+/// the last place. `first` is the address of the word's first block. Returns the blocks that stay
+/// free, and the number of the block behind the last one taken.
+#[inline]
+fn take_lowest(free: u64, first: *mut u8, size: usize, places: &[Slot]) -> (u64, u32) {
+    let lowest = free.trailing_zeros();
+    if is_contiguous(free) {
+        let mut address = first.wrapping_add(to_usize(lowest) * size);
+        let mut fill = |place: &Slot| {
+            place.store(address, Ordering::Relaxed);
+            address = address.wrapping_add(size);
+        };
+        // Four at a time, which takes half of the instructions, then one by one.
+        let (others, fours) = places.as_rchunks::<4>();
+        fours.iter().rev().for_each(|four| four.iter().rev().for_each(&mut fill));
+        others.iter().rev().for_each(fill);
+        let count = to_u32(places.len());
+        return (free & !(ones(count) << lowest), lowest + count);
+    }
+    let (mut left, mut past) = (free, lowest);
+    for place in places.iter().rev() {
+        let block = left.trailing_zeros();
+        place.store(first.wrapping_add(to_usize(block) * size), Ordering::Relaxed);
+        left &= left - 1;
+        past = block + 1;
+    }
+    (left, past)
+}
+
 impl<'a> Blocks<'a> {
     /// Carves a run into blocks of `class`, all of them free. Returns the slab's first chunk.
     pub(crate) fn carve(tables: &Tables, run: Run, class: SizeClass, shard: u8) -> ChunkIndex {
@@ -131,38 +160,17 @@ impl<'a> Blocks<'a> {
         let size = self.class.block_bytes();
         let (mut room, mut low, mut end) = (out, None, 0);
         for (index, word) in self.bits().iter().enumerate() {
-            let mut free = word.load(Ordering::Relaxed);
+            let free = word.load(Ordering::Relaxed);
             if free == 0 {
                 continue;
             }
             let first_block = to_u32(index) * u64::BITS;
             let first = start.as_ptr().wrapping_add(to_usize(first_block) * size);
-            let lowest = free.trailing_zeros();
-            low = low.or(Some(first_block + lowest));
+            low = low.or(Some(first_block + free.trailing_zeros()));
             let count = room.len().min(to_usize(free.count_ones()));
             let (rest, places) = room.split_at(room.len() - count);
-            let mut past = lowest;
-            if is_contiguous(free) {
-                let mut address = first.wrapping_add(to_usize(lowest) * size);
-                let mut fill = |place: &Slot| {
-                    place.store(address, Ordering::Relaxed);
-                    address = address.wrapping_add(size);
-                };
-                // Four at a time, which takes half of the instructions, then one by one.
-                let (others, fours) = places.as_rchunks::<4>();
-                fours.iter().rev().for_each(|four| four.iter().rev().for_each(&mut fill));
-                others.iter().rev().for_each(fill);
-                past += to_u32(count);
-                free &= !(ones(to_u32(count)) << lowest);
-            } else {
-                for place in places.iter().rev() {
-                    let block = free.trailing_zeros();
-                    place.store(first.wrapping_add(to_usize(block) * size), Ordering::Relaxed);
-                    free &= free - 1;
-                    past = block + 1;
-                }
-            }
-            word.store(free, Ordering::Relaxed);
+            let (left, past) = take_lowest(free, first, size, places);
+            word.store(left, Ordering::Relaxed);
             end = first_block + past;
             room = rest;
             if room.is_empty() {

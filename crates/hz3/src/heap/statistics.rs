@@ -178,14 +178,6 @@ impl<O: Os> Heap<O> {
             threads: to_u64(self.registry.in_use()),
             slabs: central.slabs,
             segments: segment.committed.div_ceil(u64::from(SEGMENT_PAGES)),
-            large_allocs: self.counts.large_allocs.load(Ordering::Relaxed),
-            large_frees: self.counts.large_frees.load(Ordering::Relaxed),
-            huge_allocs: self.counts.huge_allocs.load(Ordering::Relaxed),
-            refaulted_bytes: self.segments.refaulted_pages() * page,
-            prefaulted_bytes: self.segments.account().prefaulted_bytes(),
-            limit: self.segments.limit().bytes().unwrap_or(0),
-            held: self.segments.held_bytes(),
-            reliefs: self.segments.limit().releases(),
             contended_caches: self.registry.contended(),
             contended_transfers: self.transfers.contended(),
             contended_bins: central.contended_bins,
@@ -194,10 +186,21 @@ impl<O: Os> Heap<O> {
         };
         self.count_calls(&mut stats);
         self.reclaim.report(&mut stats);
-        let (dropped, drops) = self.segments.account().dropped();
+        self.report_pages(&mut stats);
+        stats
+    }
+
+    /// Adds the memory limit and the counters of the page heap to a report that has reclaim's.
+    fn report_pages(&self, stats: &mut Stats) {
+        let (account, limit) = (self.segments.account(), self.segments.limit());
+        stats.refaulted_bytes = self.segments.refaulted_pages() * to_u64(PAGE_BYTES);
+        stats.prefaulted_bytes = account.prefaulted_bytes();
+        stats.limit = limit.bytes().unwrap_or(0);
+        stats.held = self.segments.held_bytes();
+        stats.reliefs = limit.releases();
+        let (dropped, drops) = account.dropped();
         stats.purged_bytes += dropped;
         stats.madvise_calls += drops;
-        stats
     }
 
     /// Writes the lines of an experiment's report, if one is configured.
@@ -210,6 +213,9 @@ impl<O: Os> Heap<O> {
     }
 
     fn count_calls(&self, stats: &mut Stats) {
+        stats.large_allocs = self.counts.large_allocs.load(Ordering::Relaxed);
+        stats.large_frees = self.counts.large_frees.load(Ordering::Relaxed);
+        stats.huge_allocs = self.counts.huge_allocs.load(Ordering::Relaxed);
         for cache in self.registry.iter() {
             stats.refills += cache.counts.refills.load(Ordering::Relaxed);
             stats.flushes += cache.counts.flushes.load(Ordering::Relaxed);
