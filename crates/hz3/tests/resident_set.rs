@@ -43,9 +43,19 @@ fn assert_burst_is_resident(start: u64) {
 #[test]
 fn memory_goes_back_in_every_thread_state() {
     let start = hz3::stats().resident;
-    let mut tables = 0;
+    threads_end(start);
+    threads_block(start);
+    another_thread_frees(start);
+    survivors_stay(start);
+    // And at once, when asked to.
+    hz3::collect();
+    let stats = hz3::stats();
+    assert!(stats.resident <= start + SLACK, "collect left {stats}");
+}
 
-    // Threads that allocate, free and end.
+/// Threads allocate, free and end.
+fn threads_end(start: u64) {
+    let mut tables = 0;
     let barrier = Barrier::new(THREADS + 1);
     thread::scope(|scope| {
         for seed in 0..THREADS {
@@ -67,8 +77,10 @@ fn memory_goes_back_in_every_thread_state() {
     let went = common::wait_until(|| hz3::stats().metadata_resident < tables / 2);
     let left = hz3::stats().metadata_resident;
     assert!(went, "{left} of {tables} bytes of tables are left");
+}
 
-    // Threads that free and then stay, blocked.
+/// Threads free and then stay, blocked.
+fn threads_block(start: u64) {
     let (first, last) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
     thread::scope(|scope| {
         for seed in 0..THREADS {
@@ -84,13 +96,15 @@ fn memory_goes_back_in_every_thread_state() {
         wait_for(start + SLACK, "threads blocked");
         last.wait();
     });
+}
 
-    // Blocks that another thread frees.
+/// One thread frees the blocks of others, which have ended.
+fn another_thread_frees(start: u64) {
     let (sender, receiver) = channel();
     thread::scope(|scope| {
         for seed in 0..THREADS {
             let sender = sender.clone();
-            scope.spawn(move || sender.send(burst(seed as u64)).unwrap());
+            scope.spawn(move || sender.send(burst(seed as u64)).expect("a receiver"));
         }
     });
     drop(sender);
@@ -99,8 +113,10 @@ fn memory_goes_back_in_every_thread_state() {
         drop(blocks);
     }
     wait_for(start + SLACK, "freed by another thread");
+}
 
-    // One block in twenty survives, scattered: the pages between them go back.
+/// One block in twenty survives, scattered: the pages between them go back.
+fn survivors_stay(start: u64) {
     let survivors: Vec<Box<[u8]>> =
         (0..THREADS).flat_map(|seed| burst(seed as u64).into_iter().step_by(20)).collect();
     let pages: std::collections::HashSet<usize> = survivors
@@ -113,10 +129,4 @@ fn memory_goes_back_in_every_thread_state() {
     let floor = pages.len() as u64 * 4096;
     wait_for(start + floor + floor / 10 + SLACK, "survivors");
     assert!(survivors.iter().all(|block| block.iter().all(|&byte| byte == 1)));
-
-    // And at once, when asked to.
-    drop(survivors);
-    hz3::collect();
-    let stats = hz3::stats();
-    assert!(stats.resident <= start + SLACK, "collect left {stats}");
 }
