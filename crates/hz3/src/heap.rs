@@ -6,7 +6,7 @@
 //! | `attach`, `detach` | here | a thread's first call, and its end |
 //! | `allocate_miss`, `free_miss` | here | the fast path, after a miss |
 //! | `allocate`, `allocate_aligned`, `allocate_zeroed`, `free` | here | all other requests |
-//! | `take_cached_large`, `free_to_cache` | `large` | large blocks that the thread's cache serves |
+//! | `allocate_from_cache`, `free_to_cache` | `large` | large blocks of the thread's cache |
 //! | `reallocate` | `resize` | blocks that change their size |
 //! | `usable_size`, `size_without_waiting`, `utilization` | `resize` | questions about a block |
 //! | `after_slow_path`, `is_poll_due`, `after_thread_end` | here | reclaim by the calling thread |

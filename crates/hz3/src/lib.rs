@@ -66,6 +66,21 @@
 // | `os` | the operating system, the lock | |
 // | `base` | units, size classes, sets | |
 //
+// One verb for each operation, in every layer:
+//
+// | verb | what it does |
+// |---|---|
+// | allocate, free | a block, for the program |
+// | pop, push | a block, on a stack of the thread's own cache |
+// | fetch, flush | blocks: up into a cache, and the cache's oldest ones down |
+// | take, put | blocks: out of the bitmaps of their slabs, and back |
+// | take, give | a run: out of the page heap, and back |
+// | withdraw, put back | an entry: out of a table for a while, so that no search finds it |
+// | steal | blocks or runs of another thread's cache |
+// | drain | all that a cache or a transfer cache holds |
+// | retire, dissolve | an empty slab: out of its bin, and into a run |
+// | purge | pages: to the kernel |
+//
 // ARCHITECTURE.md has the code map and the words; docs/internals.md the invariants (`I-n` in
 // comments) and the order of locks.
 #![no_std]

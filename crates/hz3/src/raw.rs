@@ -47,7 +47,7 @@ pub unsafe fn malloc(size: usize, miss: impl FnOnce(usize) -> *mut u8) -> *mut u
 /// was changed.
 #[inline(always)]
 pub fn malloc_large(size: usize) -> Option<*mut u8> {
-    if size > MAX_SMALL { thread::take_cached_large(size) } else { None }
+    if size > MAX_SMALL { thread::allocate_from_cache(size) } else { None }
 }
 
 /// Keeps a large block for the next allocation of this thread.

@@ -50,7 +50,7 @@ fn decay<O: Os>(owned: &mut Owned<'_, O>, overages: u32, most: u32) -> Decayed {
             done.shrinks += u64::from(owned.shrink(class));
         }
         let left = usize::try_from(u64::from(most) - done.blocks).unwrap_or(0);
-        done.blocks += put_back(owned, class, (low / 2).min(left));
+        done.blocks += put_oldest(owned, class, (low / 2).min(left));
     }
     done
 }
@@ -59,12 +59,12 @@ fn dump<O: Os>(owned: &mut Owned<'_, O>, most: u32) -> u64 {
     let mut dumped = 0;
     for class in SizeClass::all() {
         let left = u64::from(most).saturating_sub(dumped);
-        dumped += put_back(owned, class, usize::try_from(left).unwrap_or(0));
+        dumped += put_oldest(owned, class, usize::try_from(left).unwrap_or(0));
     }
     dumped
 }
 
 /// Puts the `count` oldest blocks of a class back into their slabs. Returns how many there were.
-fn put_back<O: Os>(owned: &mut Owned<'_, O>, class: SizeClass, count: usize) -> u64 {
+fn put_oldest<O: Os>(owned: &mut Owned<'_, O>, class: SizeClass, count: usize) -> u64 {
     to_u64(owned.pass_oldest(class, count, |below, slots| below.put(class, slots)))
 }

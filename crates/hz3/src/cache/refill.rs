@@ -137,7 +137,7 @@ impl ThreadCache {
     ///
     /// # Safety
     /// No thread owns the cache.
-    pub(super) unsafe fn retire<O: Os>(&self, below: Below<'_, O>) {
+    pub(super) unsafe fn drain_and_reset<O: Os>(&self, below: Below<'_, O>) {
         // SAFETY: no thread owns the cache, so this one can be its owner meanwhile.
         unsafe { OwnCache::new(self) }.drain(below);
         let mut cold = self.cold.lock();

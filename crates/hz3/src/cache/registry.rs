@@ -182,9 +182,9 @@ impl Registry {
             }
         }
         // SAFETY: the caller promises that the thread does not use it any more.
-        unsafe { cache.retire(below) };
+        unsafe { cache.drain_and_reset(below) };
         if self.created.load(Ordering::Relaxed) - self.in_use() > MAX_UNUSED_WITH_SLOTS {
-            // SAFETY: no thread owns the cache, and `retire` has reset its stacks.
+            // SAFETY: no thread owns the cache, and `drain_and_reset` has reset its stacks.
             unsafe { cache.purge_slots(below.segments.os()) };
         }
         list.lock().push(cache);
@@ -301,7 +301,7 @@ impl Registry {
             unsafe { cache.end_interrupted() };
             // SAFETY: as above. A block that it had just popped is lost, and so is one of which a
             // push had written the slot alone; none is handed out twice.
-            unsafe { cache.retire(below) };
+            unsafe { cache.drain_and_reset(below) };
             self.unused[0].lock().push(cache);
         }
         self.in_use.store(usize::from(own.is_some()), Ordering::Relaxed);

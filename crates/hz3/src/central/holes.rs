@@ -174,7 +174,7 @@ impl Central {
             let clean = if purged { pages } else { 0 };
             let retired: Option<Retired> = view.release_holes(first, claimed, clean);
             if let Some(retired) = retired {
-                self.give_back(segments, class, retired);
+                self.dissolve(segments, class, retired);
             }
             return;
         }

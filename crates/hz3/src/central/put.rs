@@ -65,7 +65,7 @@ impl Central {
                 Ok(Put { count, retired }) => {
                     at += count;
                     if let Some(retired) = retired {
-                        self.give_back(segments, class, retired);
+                        self.dissolve(segments, class, retired);
                     }
                     if count == 0 {
                         self.note_fault(BadBlock::NoBlockStart, class, block.addr());
@@ -93,7 +93,8 @@ impl Central {
         (tables.class(chunk) == class).then(|| Slab::first_chunk(tables, chunk))
     }
 
-    pub(super) fn give_back<O: Os>(
+    /// Makes a retired slab a run again, and gives that to the page heap.
+    pub(super) fn dissolve<O: Os>(
         &self,
         segments: &Segments<O>,
         class: SizeClass,
@@ -116,7 +117,7 @@ impl Central {
             let mut state = bin.state.lock();
             let mut view = BinView { bin, state: &mut state, tables: segments.tables(), class };
             while let Some(retired) = view.retire() {
-                self.give_back(segments, class, retired);
+                self.dissolve(segments, class, retired);
                 pages += class.slab_pages();
             }
         }

@@ -76,7 +76,7 @@ impl<O: Os> Heap<O> {
     /// Allocates a large block of `size` bytes from the runs that the calling thread freed
     /// recently. While the profile runs there are none: [`Heap::allocate_miss`] counts the request.
     #[inline]
-    pub(crate) fn take_cached_large(
+    pub(crate) fn allocate_from_cache(
         &self,
         cache: &ThreadCache,
         size: usize,

@@ -159,7 +159,7 @@ impl<O: Os> Heap<O> {
             if resized.is_some() {
                 self.profile().leave(self.os(), number);
             } else {
-                self.return_sample(&kind, number);
+                self.put_back_sample(&kind, number);
             }
         }
         // Shrinking never fails: without memory for a copy, the block stays as it is.

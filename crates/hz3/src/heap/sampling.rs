@@ -107,7 +107,7 @@ impl<O: Os> Heap<O> {
         };
         let start = block.start.addr().get();
         let Some(number) = self.profile.enter(self.os(), start, sample, stack) else {
-            self.segments.take_back_large(block);
+            self.segments.give_large(block);
             return Some(twin);
         };
         self.segments.mark_sampled(&block, number);
@@ -212,8 +212,8 @@ impl<O: Os> Heap<O> {
 
     /// Makes a block a sample again after its resizing failed.
     #[cold]
-    pub(super) fn return_sample(&self, kind: &BlockKind, number: u32) {
-        self.profile.take_back(number);
+    pub(super) fn put_back_sample(&self, kind: &BlockKind, number: u32) {
+        self.profile.put_back(number);
         if let BlockKind::Large(run) = kind {
             self.segments.mark_sampled_at(run.start.offset(), number);
         }

@@ -308,7 +308,7 @@ impl Profile {
 
     /// Takes the sample of the huge block at `address` out of the list by address, if it is one, so
     /// that another block may get the address. The sample stays live until [`Profile::leave`] ends
-    /// it or [`Profile::take_back`] takes it back. Tracers see the block freed.
+    /// it or [`Profile::put_back`] undoes this. Tracers see the block freed.
     pub(crate) fn withdraw_huge(&self, address: usize) -> Option<u32> {
         if !self.was_started.load(Ordering::Relaxed) {
             return None;
@@ -326,8 +326,8 @@ impl Profile {
         }
     }
 
-    /// Takes back a sample that was withdrawn. Tracers see its block allocated.
-    pub(crate) fn take_back(&self, number: u32) {
+    /// Puts a withdrawn sample back. Tracers see its block allocated.
+    pub(crate) fn put_back(&self, number: u32) {
         let returned = self.table.lock().put_back(number);
         if let Some((address, size, weight)) = returned {
             probes::alloc(address, size, estimate::weighted(weight, size));

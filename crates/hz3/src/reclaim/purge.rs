@@ -60,21 +60,21 @@ impl Purged {
         self.segments += other.segments;
     }
 
-    /// Purges a run that [`Segments::take_dirty`] took, and puts it back.
-    pub(super) fn give_taken<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
+    /// Purges a run that [`Segments::withdraw_dirty`] withdrew, and puts it back.
+    pub(super) fn purge_run<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
         if let Some(whole) = whole_system_pages(segments.os(), run)
-            && self.give_back(segments, whole)
+            && self.purge_pages(segments, whole)
         {
             segments.mark_clean(whole);
             segments.advise_units(whole);
-            self.give_tables_back(segments, whole);
+            self.purge_tables(segments, whole);
         }
         segments.put_back(run);
     }
 
-    /// Gives back the table entries of pages inside a run that belongs to the caller. They are
+    /// Purges the table entries of pages inside a run that belongs to the caller. They are
     /// written before they are read: when the run is put back, and when its pages are taken.
-    fn give_tables_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
+    fn purge_tables<O: Os>(&mut self, segments: &Segments<O>, run: Run) {
         for part in segments.arena().tables_of(run).into_iter().flatten() {
             self.calls += 1;
             // SAFETY: I-4: zero is what these entries were at first, and I-3: no other thread has
@@ -85,19 +85,19 @@ impl Purged {
         }
     }
 
-    /// Gives the pages of claimed holes back, and releases the holes. Returns whether the pages
+    /// Purges the pages of claimed holes, and releases the holes. Returns whether the pages
     /// hold no memory now.
-    fn give_holes<O: Os>(&mut self, below: Below<'_, O>, holes: Holes) -> bool {
+    fn purge_holes<O: Os>(&mut self, below: Below<'_, O>, holes: Holes) -> bool {
         let mut all_purged = true;
         for run in holes.runs() {
-            all_purged &= self.give_back(below.segments, run);
+            all_purged &= self.purge_pages(below.segments, run);
         }
         below.central.release_holes(below.segments, holes, all_purged);
         all_purged
     }
 
-    /// Gives one run back that belongs to the caller. Returns whether it holds no memory now.
-    fn give_back<O: Os>(&mut self, segments: &Segments<O>, run: Run) -> bool {
+    /// Purges pages that belong to the caller. Returns whether they hold no memory now.
+    fn purge_pages<O: Os>(&mut self, segments: &Segments<O>, run: Run) -> bool {
         self.calls += 1;
         segments.split_units(run);
         // SAFETY: I-3: the run is off the free map or its blocks are claimed, so it belongs to this
@@ -125,7 +125,7 @@ impl Purger {
 
     /// Purges free pages in address order until at most `keep` bytes of them may hold memory. A
     /// range that the system refuses stays dirty and is not tried again in this pass.
-    pub(crate) fn free_pages<O: Os>(
+    pub(crate) fn purge_free_pages<O: Os>(
         &self,
         segments: &Segments<O>,
         age: Age,
@@ -142,9 +142,9 @@ impl Purger {
                 break;
             }
             let all = segments.committed_from(from);
-            let Some(run) = segments.take_dirty(all, limit, age) else { break };
+            let Some(run) = segments.withdraw_dirty(all, limit, age) else { break };
             from = run.end();
-            done.give_taken(segments, run);
+            done.purge_run(segments, run);
         }
         self.count(done);
         done
@@ -152,7 +152,7 @@ impl Purger {
 
     /// Purges the holes of the slab that starts at `chunk`, if at least one page in `one_in` is in
     /// a hole; `None`: whatever part of it they are.
-    pub(crate) fn holes<O: Os>(
+    pub(crate) fn purge_holes_of_slab<O: Os>(
         &self,
         below: Below<'_, O>,
         chunk: ChunkIndex,
@@ -162,7 +162,7 @@ impl Purger {
         let system_page = system_page(below.segments.os());
         let Some(_purging) = self.begin() else { return done };
         if let Some(holes) = below.central.claim_holes(below.segments, chunk, system_page, one_in) {
-            done.give_holes(below, holes);
+            done.purge_holes(below, holes);
         }
         self.count_holes(done);
         done
@@ -170,7 +170,11 @@ impl Purger {
 
     /// Purges the holes of all slabs of a segment. Looks only at slabs that may have got one since
     /// this last purged them.
-    pub(crate) fn all_holes<O: Os>(&self, below: Below<'_, O>, segment: usize) -> Purged {
+    pub(crate) fn purge_holes_of_segment<O: Os>(
+        &self,
+        below: Below<'_, O>,
+        segment: usize,
+    ) -> Purged {
         let mut done = Purged::default();
         let (central, segments) = (below.central, below.segments);
         let system_page = system_page(segments.os());
@@ -178,7 +182,7 @@ impl Purger {
             let Some(_purging) = self.begin() else { break };
             segments.forget_holes(chunk);
             let is_done = match central.claim_all_holes(segments, chunk, system_page) {
-                Ok(holes) => holes.is_none_or(|holes| done.give_holes(below, holes)),
+                Ok(holes) => holes.is_none_or(|holes| done.purge_holes(below, holes)),
                 Err(Replaced) => false,
             };
             if !is_done {
@@ -269,9 +273,9 @@ mod tests {
         fixture.dirty_segments(1);
         let purger = Purger::new();
         let outer = purger.begin().expect("no other purge runs");
-        assert_eq!(purger.free_pages(&fixture.segments, Age::Any, 0).calls, 0);
+        assert_eq!(purger.purge_free_pages(&fixture.segments, Age::Any, 0).calls, 0);
         drop(outer);
-        let purged = purger.free_pages(&fixture.segments, Age::Any, 0);
+        let purged = purger.purge_free_pages(&fixture.segments, Age::Any, 0);
         assert_eq!((purged.pages, fixture.dirty()), (SEGMENT_PAGES.into(), 0));
     }
 
@@ -282,12 +286,12 @@ mod tests {
         let dirty = || {
             let all = fixture.segments.committed_from(PageIndex::new(0));
             let limit = Pages::new(2 * SEGMENT_PAGES);
-            let run = fixture.segments.take_dirty(all, limit, Age::Any).expect("dirty pages");
+            let run = fixture.segments.withdraw_dirty(all, limit, Age::Any).expect("dirty pages");
             fixture.segments.put_back(run);
             run
         };
         let before = dirty();
-        let purged = Purger::new().free_pages(&fixture.segments, Age::Any, SEGMENT_BYTES);
+        let purged = Purger::new().purge_free_pages(&fixture.segments, Age::Any, SEGMENT_BYTES);
         assert_eq!(purged.pages, to_u64(SEGMENT_BYTES / PAGE_BYTES));
         let after = dirty();
         assert_eq!((after.end(), after.pages.get()), (before.end(), SEGMENT_PAGES));

@@ -223,12 +223,12 @@ impl<O: Os> PageSource<'_, O> {
 
     /// Purges until at most `keep` bytes of free pages may hold memory.
     pub(super) fn purge(&self, purger: &Purger, keep: usize) -> Purged {
-        purger.free_pages(self.0, Age::Any, keep)
+        purger.purge_free_pages(self.0, Age::Any, keep)
     }
 
     /// Purges the pages that were already free at the last ageing, and ages the others.
     pub(super) fn purge_old(&self, purger: &Purger) -> Purged {
-        let purged = purger.free_pages(self.0, Age::Old, 0);
+        let purged = purger.purge_free_pages(self.0, Age::Old, 0);
         self.0.age();
         purged
     }
@@ -252,11 +252,11 @@ impl<O: Os> HoleSource<'_, O> {
         let mut done = Purged::default();
         if one_in.is_some() {
             for chunk in self.chunks() {
-                done.add(purger.holes(self.0, chunk, one_in));
+                done.add(purger.purge_holes_of_slab(self.0, chunk, one_in));
             }
         } else {
             for segment in 0..self.0.segments.segment_count() {
-                done.add(purger.all_holes(self.0, segment));
+                done.add(purger.purge_holes_of_segment(self.0, segment));
             }
         }
         done
@@ -267,7 +267,7 @@ impl<O: Os> HoleSource<'_, O> {
         let mut done = Purged::default();
         for segment in 0..self.0.segments.segment_count() {
             for chunk in self.0.segments.age_slabs(segment) {
-                done.add(purger.holes(self.0, chunk, None));
+                done.add(purger.purge_holes_of_slab(self.0, chunk, None));
             }
         }
         done

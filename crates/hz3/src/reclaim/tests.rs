@@ -123,7 +123,7 @@ fn refused_pages_stay_dirty_and_are_counted() {
     let mut stats = Stats::default();
     purger.report(&mut stats);
     assert_eq!((stats.madvise_refused, stats.purged_bytes), (moved.pages.refused, 0));
-    assert_eq!(purger.free_pages(&fixture.segments, Age::Any, 0).refused, 0);
+    assert_eq!(purger.purge_free_pages(&fixture.segments, Age::Any, 0).refused, 0);
     assert_eq!(fixture.dirty(), 0);
 }
 

@@ -80,8 +80,8 @@ impl<O: Os> Segments<O> {
         LargeBlock { start: self.arena.page_address(run.start), run }
     }
 
-    /// Takes back a block that [`Segments::allocate_large`] made and that no program has seen.
-    pub(crate) fn take_back_large(&self, block: LargeBlock) {
+    /// Gives the run of a block back that was made for a program but not handed out.
+    pub(crate) fn give_large(&self, block: LargeBlock) {
         self.tables().record(block.run.start).set_large(false);
         self.give(block.run, block.run.pages);
     }

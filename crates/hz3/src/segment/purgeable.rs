@@ -1,6 +1,6 @@
 //! Free dirty pages for reclaim, which takes them off the free map and puts them back clean.
 //!
-//! The pages between [`Segments::take_dirty`] and [`Segments::put_back`] belong to the caller
+//! The pages between [`Segments::withdraw_dirty`] and [`Segments::put_back`] belong to the caller
 //! (I-3).
 
 use super::Segments;
@@ -9,9 +9,9 @@ use crate::base::units::{ChunkIndex, PageIndex, Pages, Run};
 use crate::os::Os;
 
 impl<O: Os> Segments<O> {
-    /// Takes the first free dirty pages of an age in `within` off the free map, at most `limit`.
-    /// They belong to the caller, which gives them back by [`Segments::put_back`].
-    pub(crate) fn take_dirty(&self, within: Run, limit: Pages, age: Age) -> Option<Run> {
+    /// Withdraws the first free dirty pages of an age in `within` from the free map, at most
+    /// `limit`. They belong to the caller, which puts them back by [`Segments::put_back`].
+    pub(crate) fn withdraw_dirty(&self, within: Run, limit: Pages, age: Age) -> Option<Run> {
         let end = within.end().min(self.arena.frontier());
         // The search may be long, so it runs without the lock. Its result is searched again with
         // the lock.
@@ -34,7 +34,7 @@ impl<O: Os> Segments<O> {
         Run::new(from.min(frontier), frontier - from.min(frontier))
     }
 
-    /// Gives pages back that [`Segments::take_dirty`] took.
+    /// Puts pages back that [`Segments::withdraw_dirty`] withdrew.
     pub(crate) fn put_back(&self, run: Run) {
         let frontier = self.arena.frontier();
         let mut heap = self.pages.lock();

@@ -48,7 +48,8 @@ fn pages_being_purged_are_not_handed_out() {
     let segments = fake_segments(2);
     let run = segments.take(Pages::new(100), Fit::Any).expect("room");
     segments.give(run, run.pages);
-    let dirty = segments.take_dirty(all_pages(&segments), Pages::new(60), Age::Any).expect("dirty");
+    let dirty =
+        segments.withdraw_dirty(all_pages(&segments), Pages::new(60), Age::Any).expect("dirty");
     assert_eq!((dirty.start, dirty.pages), (run.start, Pages::new(60)));
     let other = segments.take(Pages::new(100), Fit::Any).expect("room");
     assert!(other.start >= dirty.end() || other.end() <= dirty.start);
@@ -67,7 +68,7 @@ fn ageing_makes_pages_old_until_they_are_taken() {
     let segments = fake_segments(2);
     let run = segments.take(Pages::new(10), Fit::Any).expect("room");
     segments.give(run, run.pages);
-    let old = || segments.take_dirty(all_pages(&segments), Pages::new(100), Age::Old);
+    let old = || segments.withdraw_dirty(all_pages(&segments), Pages::new(100), Age::Old);
     assert!(old().is_none());
     segments.age();
     let run = segments.take(Pages::new(10), Fit::Any).expect("room");

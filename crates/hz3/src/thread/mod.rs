@@ -273,11 +273,11 @@ fn address(block: Option<NonNull<u8>>) -> *mut u8 {
     block.map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
-/// Takes a large block that the calling thread freed lately, without a lock.
+/// Allocates a large block from the runs that the calling thread freed lately, without a lock.
 #[inline(always)]
-pub(crate) fn take_cached_large(size: usize) -> Option<*mut u8> {
+pub(crate) fn allocate_from_cache(size: usize) -> Option<*mut u8> {
     // A sentinel has no such block.
-    Some(existing_heap()?.take_cached_large(tls::hot(), size)?.as_ptr())
+    Some(existing_heap()?.allocate_from_cache(tls::hot(), size)?.as_ptr())
 }
 
 /// Frees a large block into the calling thread's cache; returns false if there is no room.
@@ -318,7 +318,7 @@ pub(crate) unsafe fn malloc_miss(size: usize) -> *mut u8 {
     // A block that the thread freed lately needs no `poll`, because nothing else becomes free.
     if missed_on_own
         && size > MAX_SMALL
-        && let Some(block) = heap.take_cached_large(tls::hot(), size)
+        && let Some(block) = heap.allocate_from_cache(tls::hot(), size)
     {
         return block.as_ptr();
     }

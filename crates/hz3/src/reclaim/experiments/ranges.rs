@@ -43,11 +43,11 @@ impl Purger {
         while done.calls < budget.calls && done.pages < budget.pages && rest.pages > Pages::ZERO {
             let left = u32::try_from(budget.pages - done.pages).map_or(RANGE_PAGES, Pages::new);
             let Some(_purging) = self.begin() else { break };
-            let taken = segments.take_dirty(rest, left.min(RANGE_PAGES), age);
+            let taken = segments.withdraw_dirty(rest, left.min(RANGE_PAGES), age);
             let Some(run) = taken else { break };
             rest = Run::new(run.end(), rest.end() - run.end());
             let before = done.pages;
-            done.give_taken(segments, run);
+            done.purge_run(segments, run);
             if done.pages - before < u64::from(run.pages.get()) {
                 segments.make_old(run);
             }
