@@ -14,7 +14,7 @@ use crate::os::{Os, rank};
 
 /// All caches share this many bytes evenly as their limits, but none gets less than [`MIN_LIMIT`].
 const TOTAL_LIMIT: usize = 128 * 1024 * 1024;
-/// The limit of a cache, in bytes, however many threads there are.
+/// The least limit of a cache, in bytes, however many threads there are.
 const MIN_LIMIT: usize = 512 * 1024;
 
 /// Bytes that the cache of an ended thread may keep for the next thread; one cache per list.

@@ -32,8 +32,8 @@ pub(crate) struct RunCache {
     stolen: AtomicU32,
     /// The most pages that may be held.
     max_pages: AtomicU32,
-    /// The state of the reclaim driver at the last poll. Written by the owner alone.
-    polled_state: AtomicU32,
+    /// The number of the present reclaimer at the last poll. Written by the owner alone.
+    polled_number: AtomicU32,
     /// The pages held at the last poll. Written by the owner alone.
     polled_held: AtomicU32,
 }
@@ -71,12 +71,12 @@ impl RunCache {
             net_put: AtomicU32::new(0),
             stolen: AtomicU32::new(0),
             max_pages: AtomicU32::new(0),
-            polled_state: AtomicU32::new(0),
+            polled_number: AtomicU32::new(0),
             polled_held: AtomicU32::new(0),
         }
     }
 
-    /// Sets the most bytes that may be held, within [`MAX_BINNED`].
+    /// Sets the most bytes that may be held; no more than [`MAX_BINNED`] count.
     pub(crate) fn set_limit(&self, bytes: usize) {
         let pages = Pages::containing(bytes).map_or(MAX_BINNED, |pages| pages.min(MAX_BINNED));
         self.max_pages.store(pages.get(), Ordering::Relaxed);
@@ -110,23 +110,24 @@ impl RunCache {
         for count in [&self.net_put, &self.stolen] {
             count.store(0, Ordering::Relaxed);
         }
-        for note in [&self.polled_state, &self.polled_held] {
+        for note in [&self.polled_number, &self.polled_held] {
             note.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Owner: notes that the reclaim driver was polled in `state`, and the pages held now.
-    pub(crate) fn note_poll(&self, state: u32) {
-        self.polled_state.store(state, Ordering::Relaxed);
+    /// Owner: notes a poll of reclaim, with the number of its present reclaimer, and the pages held
+    /// now.
+    pub(crate) fn note_poll(&self, number: u32) {
+        self.polled_number.store(number, Ordering::Relaxed);
         self.polled_held.store(self.held(), Ordering::Relaxed);
     }
 
-    /// Owner: returns whether the driver is still in the state of the last poll, and no more pages
+    /// Owner: returns whether the reclaimer's number is that of the last poll, and no more pages
     /// are held than then.
     #[inline]
-    pub(crate) fn is_poll_current(&self, state: u32) -> bool {
+    pub(crate) fn is_poll_current(&self, number: u32) -> bool {
         let held = self.polled_held.load(Ordering::Relaxed).cast_signed();
-        self.polled_state.load(Ordering::Relaxed) == state && self.difference() <= held
+        self.polled_number.load(Ordering::Relaxed) == number && self.difference() <= held
     }
 
     /// Owner: keeps a run of length bin `bin` if that evicts no other; returns whether it did.

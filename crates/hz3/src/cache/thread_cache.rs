@@ -78,7 +78,7 @@ pub(crate) struct ColdState {
     pub(super) surplus: [Surplus; CLASSES],
     /// Classes with a slow path of the owner since the last tick.
     pub(super) active: ClassSet,
-    /// The owner has only freed since [`ThreadCache::shrink_to_initial`]; then classes hardly grow.
+    /// Whether the owner has only freed since `shrink_to_initial`. If so, classes hardly grow.
     pub(super) only_frees: bool,
     /// Classes that a tick emptied because the owner used only others.
     pub(super) idle: ClassSet,

@@ -220,7 +220,7 @@ impl BinView<'_> {
 
     /// Puts the leading blocks of `batch` back that lie in the slab at `first`, whose first byte is
     /// at `start`. If the slab is then empty and the bin has another empty one, one of the two
-    /// leaves.
+    /// leaves the bin.
     ///
     /// # Errors
     /// As [`Blocks::put`].

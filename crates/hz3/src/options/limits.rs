@@ -12,7 +12,7 @@ pub struct Limits {
     pub epoch_interval: Option<Within<0, 1_000_000>>,
     /// Epochs that a queued range waits (`HZ3_PURGE_DELAY`).
     pub purge_delay: Option<Within<0, 1_000_000>>,
-    /// Milliseconds that a queued range waits at least (`HZ3_PURGE_DELAY_MS`).
+    /// The shortest wait of a queued range, in milliseconds (`HZ3_PURGE_DELAY_MS`).
     pub purge_delay_ms: Option<Within<0, 3_600_000>>,
     /// The most pages that one epoch purges (`HZ3_PURGE_PAGES`).
     pub purge_pages: Option<Within<1, { u32::MAX }>>,

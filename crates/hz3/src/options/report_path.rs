@@ -11,8 +11,8 @@ const MAX_PATH: usize = 255;
 /// The most `%p` of a path that are replaced, so that a path fits on the stack of a small thread.
 const MAX_NUMBERS: usize = 16;
 
-/// The longest path of a process, in bytes: a `%p` becomes at most ten digits. There is room for a
-/// suffix.
+/// The longest path after its `%p` are replaced, each by at most ten digits, in bytes. There is
+/// room for a suffix.
 const MAX_PROCESS_PATH: usize = MAX_PATH + 8 * MAX_NUMBERS + 32;
 
 /// The absolute path of a file that hz3 writes, of at most 255 bytes.

@@ -148,7 +148,7 @@ pub(crate) fn end_lone_fork() -> bool {
     was_lone
 }
 
-/// Notes that the program's function runs that may free memory at the memory limit.
+/// Notes that this thread runs the program's function that makes room at the memory limit.
 pub(crate) fn begin_asking() {
     ASKINGS.add();
 }

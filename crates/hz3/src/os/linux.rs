@@ -31,8 +31,8 @@ const WINDOWS_TRIED: usize = 8;
 
 /// The page size in bytes; 0 until it was first asked for.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
-/// Where the next far window is tried; 0 before the first. A process has one heap; its tests have
-/// many.
+/// The address at which the next far window is tried; 0 before the first. Tests make many windows
+/// in one process.
 static NEXT_WINDOW: AtomicUsize = AtomicUsize::new(0);
 
 /// The address and length of a window that is still mapped, because the system refused to unmap it

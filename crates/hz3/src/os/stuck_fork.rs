@@ -38,7 +38,7 @@ const BREAKING: u32 = 2;
 /// Another thread released the locks.
 const BROKEN: u32 = 3;
 
-/// Milliseconds between two checks. A fork is left alone for at least twice as long.
+/// Milliseconds between two checks. A fork is broken after at least twice that time.
 pub(super) const WAIT_MS: u32 = 50;
 /// Milliseconds of one sleep while another thread breaks the caller's fork.
 const BREAKING_MS: u32 = 5;
@@ -72,7 +72,7 @@ pub(crate) fn end() -> bool {
         let over = state & !PHASE | NONE;
         match state & PHASE {
             HELD => {
-                // A thread that breaks the fork changes the state first: one of the two wins.
+                // A thread that breaks the fork begins with an exchange too, so only one succeeds.
                 if STATE.compare_exchange(state, over, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 {
                     return true;

@@ -209,7 +209,7 @@ impl Profile {
         self.is_for_tracer.store(false, Ordering::Relaxed);
     }
 
-    /// Notes that the profile could not start for a tracer, so that the next call tries again.
+    /// Forgets a tracer for which the profile could not start, so that the next call tries again.
     pub(crate) fn forget_tracer(&self) {
         self.is_traced.store(false, Ordering::Relaxed);
         self.is_for_tracer.store(false, Ordering::Relaxed);

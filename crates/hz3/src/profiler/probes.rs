@@ -24,7 +24,8 @@ pub(crate) fn are_watched() -> bool {
     ALLOC_WATCHERS.load(Ordering::Relaxed) != 0 || FREE_WATCHERS.load(Ordering::Relaxed) != 0
 }
 
-/// Reports a sampled block of `size` bytes, which stands for `weighted_bytes` of the program's.
+/// Reports a sampled block of `size` bytes, which stands for `weighted_bytes` of the program's
+/// requests.
 pub(crate) fn alloc(pointer: usize, size: usize, weighted_bytes: u64) {
     if ALLOC_WATCHERS.load(Ordering::Relaxed) != 0 {
         alloc_probe(pointer, size, weighted_bytes);

@@ -178,7 +178,7 @@ impl Slack {
     }
 
     /// Notes what is free in slabs. Returns how many bytes became free there since the last scan of
-    /// holes, or 0 if they do not justify another scan. The threshold is a part of the bytes in
+    /// holes, or 0 if they do not justify another scan. The threshold is a fraction of the bytes in
     /// use: the fewer blocks are in use, the more whole pages each further free yields.
     pub(crate) fn note_slabs(&self, slabs: FreeBytes, bound: u64) -> u64 {
         self.free_in_slabs.store(slabs.free, Ordering::Relaxed);

@@ -59,7 +59,7 @@ fn a_block_whose_pop_the_fork_interrupted_is_not_lost() {
         heap.acquire_all();
         heap.release_all();
         heap.abandon_other_threads(None);
-        // A thread that is not in the child had got the block, so the child must not get it.
+        // A thread of the parent has the block, so the child must not hand it out.
         let held = if is_finished { SizeClass::of_size(size).block_bytes() as u64 } else { 0 };
         assert_eq!(heap.stats().allocated, held);
         let next = [(); 4].map(|()| heap.take(Front::Direct, size).map(NonNull::as_ptr));

@@ -12,9 +12,9 @@ use crate::os::Os;
 use crate::os::fatal::fatal;
 use crate::os::linux::Linux;
 
-/// Bytes of the first region. Each region is twice as long as the one before.
+/// Bytes of the first region. Each of the next ones is twice as long as the one before.
 const FIRST_BYTES: usize = 1 << 20;
-/// The most doublings: later regions have the length of the last doubled one.
+/// How often the length of a region doubles. Later regions have the last length.
 const DOUBLINGS: usize = 10;
 /// Bytes of the header before each block and at the start of each region.
 const HEADER_BYTES: usize = size_of::<Header>();
