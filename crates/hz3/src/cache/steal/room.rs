@@ -162,100 +162,125 @@ mod tests {
         stack
     }
 
-    fn contents(stack: &Stack) -> Vec<usize> {
-        // SAFETY: the test is the owner.
-        let blocks = unsafe { stack.blocks() };
-        blocks.iter().map(|slot| slot.load(Ordering::Relaxed).addr()).collect()
+    /// The owner of a stack, and at times its thief. Each step may be interrupted between its two
+    /// stores.
+    struct Owner {
+        stack: Stack,
+        /// The blocks that the stack must hold.
+        held: Vec<usize>,
+        /// All other blocks.
+        free: Vec<usize>,
     }
 
-    /// Ends what was interrupted, as in a forked child, and checks what the stack then holds.
-    fn expect(stack: &Stack, model: &[usize]) {
-        // SAFETY: the test is the only thread.
-        unsafe { stack.end_interrupted(SLOTS) };
-        assert_eq!(contents(stack), model);
+    impl Owner {
+        fn has_room(&self) -> bool {
+            self.held.len() < SLOTS
+        }
+
+        fn push(&mut self, at: usize) {
+            let block = self.free.swap_remove(at % self.free.len());
+            let pointer = ptr::without_provenance_mut(block);
+            // SAFETY: the test is the owner.
+            unsafe { self.stack.compact() };
+            // SAFETY: as above.
+            let is_pushed = unsafe { self.stack.push(pointer) };
+            // SAFETY: as above.
+            assert!(is_pushed || unsafe { self.stack.push_checked(pointer) });
+            self.held.push(block);
+        }
+
+        fn pop(&mut self) {
+            // SAFETY: the test is the owner.
+            let popped = unsafe { self.stack.pop() };
+            if popped.is_none() {
+                self.stack.undo_pop();
+            }
+            let popped = popped.map(<*mut u8>::addr);
+            assert_eq!(popped, self.held.pop());
+            self.free.extend(popped);
+        }
+
+        /// The first store of a pop, also of one that would fail.
+        fn interrupt_pop(&self) {
+            let top = self.stack.top.load(Ordering::Relaxed);
+            self.stack.top.store(top.wrapping_sub(1), Ordering::Relaxed);
+            self.end_interrupted();
+            if self.stack.top.load(Ordering::Relaxed) != top {
+                assert!(self.held.is_empty(), "a block is lost");
+                self.stack.undo_pop();
+            }
+        }
+
+        /// The stores of a push but the last one.
+        fn interrupt_push(&mut self) {
+            // SAFETY: the test is the owner.
+            unsafe { self.stack.compact() };
+            let top = self.stack.top.load(Ordering::Relaxed);
+            let block = self.free.pop().expect("more blocks than slots");
+            let pointer: *mut u8 = ptr::without_provenance_mut(block);
+            // SAFETY: the slot at `top` exists, because there is room.
+            unsafe { &*top }.store(pointer, Ordering::Relaxed);
+            self.stack.newest.set(pointer);
+            self.held.push(block);
+        }
+
+        fn steal(&mut self) {
+            let claim = self.stack.claim();
+            let batch = self.stack.settle(claim);
+            // SAFETY: the test is the only thread.
+            let stolen = unsafe { batch.slots() };
+            self.free.extend(stolen.iter().map(|slot| slot.load(Ordering::Relaxed).addr()));
+            self.held.clear();
+        }
+
+        /// A flush that reverses its batch, as one that sorts it may.
+        fn flush(&mut self, at: usize) {
+            let count = at % (self.held.len() + 1);
+            let batch = self.stack.take_oldest(count);
+            self.free.extend(self.held.drain(..count));
+            // SAFETY: the test is the only thread.
+            let slots = unsafe { batch.slots() };
+            for (low, high) in (0..count / 2).zip((0..count).rev()) {
+                let lower = slots[low].load(Ordering::Relaxed);
+                slots[low].store(slots[high].load(Ordering::Relaxed), Ordering::Relaxed);
+                slots[high].store(lower, Ordering::Relaxed);
+            }
+            // SAFETY: as above.
+            unsafe { self.stack.reload_newest() };
+        }
+
+        /// Ends what was interrupted, as in a forked child.
+        fn end_interrupted(&self) {
+            // SAFETY: the test is the only thread.
+            unsafe { self.stack.end_interrupted(SLOTS) };
+        }
+
+        fn contents(&self) -> Vec<usize> {
+            // SAFETY: the test is the owner.
+            let blocks = unsafe { self.stack.blocks() };
+            blocks.iter().map(|slot| slot.load(Ordering::Relaxed).addr()).collect()
+        }
     }
 
-    /// Runs random pops, pushes and steals. Each may be interrupted between its two stores.
     #[test]
     fn an_interrupted_pop_or_push_ends_with_its_block_in_the_stack() {
         let array = [const { Slot::new(ptr::null_mut()) }; PADDING + SLOTS];
-        let (stack, mut model) = (stack(&array), Vec::new());
-        let mut free: Vec<usize> = (1..=2 * SLOTS).map(|block| block * MIN_ALIGN).collect();
+        let free = (1..=2 * SLOTS).map(|block| block * MIN_ALIGN).collect();
+        let mut owner = Owner { stack: stack(&array), held: Vec::new(), free };
         let mut random = 1u64;
         for _ in 0..if cfg!(miri) { 300 } else { 100_000 } {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let top = stack.top.load(Ordering::Relaxed);
+            let at = usize::try_from(random >> 33).expect("small");
             match random >> 61 {
-                0 | 1 if model.len() < SLOTS => {
-                    let at = usize::try_from(random >> 33).expect("small") % free.len();
-                    let block = free.swap_remove(at);
-                    let pointer = ptr::without_provenance_mut(block);
-                    // SAFETY: the test is the owner.
-                    unsafe { stack.compact() };
-                    // SAFETY: as above.
-                    let is_pushed = unsafe { stack.push(pointer) };
-                    // SAFETY: as above.
-                    assert!(is_pushed || unsafe { stack.push_checked(pointer) });
-                    model.push(block);
-                }
-                2 | 3 => {
-                    // SAFETY: the test is the owner.
-                    let popped = unsafe { stack.pop() };
-                    if popped.is_none() {
-                        stack.undo_pop();
-                    }
-                    let popped = popped.map(<*mut u8>::addr);
-                    assert_eq!(popped, model.pop());
-                    free.extend(popped);
-                }
-                4 => {
-                    // The first store of a pop, also of one that would fail.
-                    stack.top.store(top.wrapping_sub(1), Ordering::Relaxed);
-                    // SAFETY: the test is the only thread.
-                    unsafe { stack.end_interrupted(SLOTS) };
-                    if stack.top.load(Ordering::Relaxed) != top {
-                        assert!(model.is_empty(), "a block is lost");
-                        stack.undo_pop();
-                    }
-                }
-                5 if model.len() < SLOTS => {
-                    // SAFETY: the test is the owner.
-                    unsafe { stack.compact() };
-                    let top = stack.top.load(Ordering::Relaxed);
-                    // The stores of a push but the last one.
-                    let block = free.pop().expect("more blocks than slots");
-                    let pointer: *mut u8 = ptr::without_provenance_mut(block);
-                    // SAFETY: the slot at `top` exists, because there is room.
-                    unsafe { &*top }.store(pointer, Ordering::Relaxed);
-                    stack.newest.set(pointer);
-                    model.push(block);
-                }
-                6 => {
-                    let claim = stack.claim();
-                    let batch = stack.settle(claim);
-                    // SAFETY: the test is the only thread.
-                    let stolen = unsafe { batch.slots() };
-                    free.extend(stolen.iter().map(|slot| slot.load(Ordering::Relaxed).addr()));
-                    model.clear();
-                }
-                _ => {
-                    let at = usize::try_from(random >> 33).expect("small");
-                    let count = at % (model.len() + 1);
-                    let batch = stack.take_oldest(count);
-                    free.extend(model.drain(..count));
-                    // SAFETY: the test is the only thread.
-                    let slots = unsafe { batch.slots() };
-                    // As a flush that sorts its batch.
-                    for (low, high) in (0..count / 2).zip((0..count).rev()) {
-                        let lower = slots[low].load(Ordering::Relaxed);
-                        slots[low].store(slots[high].load(Ordering::Relaxed), Ordering::Relaxed);
-                        slots[high].store(lower, Ordering::Relaxed);
-                    }
-                    // SAFETY: as above.
-                    unsafe { stack.reload_newest() };
-                }
+                0 | 1 if owner.has_room() => owner.push(at),
+                2 | 3 => owner.pop(),
+                4 => owner.interrupt_pop(),
+                5 if owner.has_room() => owner.interrupt_push(),
+                6 => owner.steal(),
+                _ => owner.flush(at),
             }
-            expect(&stack, &model);
+            owner.end_interrupted();
+            assert_eq!(owner.contents(), owner.held);
         }
     }
 }
