@@ -74,13 +74,13 @@ pub(super) fn malloc<O: Os>(heap: &Heap<O>, front: Front<'_>, size: usize) -> Pa
             Some(block) => NonNull::new(block),
             None => heap.take_after_miss(cache, size),
         },
-        Front::Direct => heap.take(front, size),
+        Front::Direct => heap.allocate(front, size),
     };
     Parcel::new(block.expect("memory"), size)
 }
 
 fn calloc<O: Os>(heap: &Heap<O>, front: Front<'_>, size: usize) -> Parcel {
-    let block = heap.take_zeroed(front, 16, size);
+    let block = heap.allocate_zeroed(front, 16, size);
     let start = block.expect("memory");
     let bytes = contents(start, size);
     assert!(bytes.iter().all(|&byte| byte == 0), "zeroed memory at {start:?} is not zero");
@@ -224,7 +224,7 @@ impl Attack {
                     if round.is_multiple_of(4) {
                         heap.collect(Front::Direct, 0);
                     } else {
-                        heap.one_tick(Front::Direct);
+                        heap.tick(Front::Direct);
                     }
                 }
             });

@@ -57,11 +57,11 @@ fn cached_blocks_belong_to_running_threads_until_a_tick_has_passed() {
     let stats = heap.stats();
     assert!(stats.cached_running >= to_u64(BLOCK));
     assert_eq!(stats.cached_running, stats.cached);
-    heap.one_tick(Front::Direct);
+    heap.tick(Front::Direct);
     let stats = heap.stats();
     assert!(stats.cached_idle >= to_u64(BLOCK));
     assert_eq!(stats.cached_idle, stats.cached);
-    heap.one_tick(Front::Direct);
+    heap.tick(Front::Direct);
     assert_eq!(heap.stats().cached, 0);
 }
 
@@ -78,9 +78,9 @@ fn free_pages_are_young_then_old_then_gone() {
         (stats.dirty_young, stats.dirty_old)
     };
     assert_eq!(ages(), (to_u64(LARGE), 0));
-    heap.one_tick(Front::Direct);
+    heap.tick(Front::Direct);
     assert_eq!(ages(), (0, to_u64(LARGE)));
-    heap.one_tick(Front::Direct);
+    heap.tick(Front::Direct);
     assert_eq!(ages(), (0, 0));
 }
 

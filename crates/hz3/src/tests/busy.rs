@@ -32,7 +32,7 @@ fn heap() -> Heap<Fake> {
 
 /// A tick. Returns whether those free pages and holes are left: what threads do beside is little.
 fn tick(heap: &Heap<Fake>) -> (bool, bool) {
-    heap.one_tick(Front::Direct);
+    heap.tick(Front::Direct);
     let stats = heap.stats();
     let most = to_u64(SEGMENT_BYTES / 2);
     (stats.dirty > most, stats.slack_holes > most)

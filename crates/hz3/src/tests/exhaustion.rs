@@ -30,17 +30,17 @@ fn a_failing_malloc_empties_the_caches_of_others_once() {
     let cache = heap.attach().expect("a cache");
     fill(&heap, cache);
     heap.os().exhaust(true);
-    assert!(heap.take(Front::Direct, 1 << 40).is_none());
+    assert!(heap.allocate(Front::Direct, 1 << 40).is_none());
     assert_eq!(cache.cached_bytes(), 0, "the first failure takes what there is");
     fill(&heap, cache);
     let kept = cache.cached_bytes();
     for _ in 0..100 {
-        assert!(heap.take(Front::Direct, 1 << 40).is_none());
+        assert!(heap.allocate(Front::Direct, 1 << 40).is_none());
     }
     assert_eq!(cache.cached_bytes(), kept, "nothing came back since the first failure");
-    let block = heap.take(Front::Direct, 200_000).expect("there are pages");
+    let block = heap.allocate(Front::Direct, 200_000).expect("there are pages");
     heap.give_block(Front::Direct, block);
-    assert!(heap.take(Front::Direct, 1 << 40).is_none());
+    assert!(heap.allocate(Front::Direct, 1 << 40).is_none());
     assert_eq!(cache.cached_bytes(), 0, "pages came back, so it may be worth it");
     heap.validate();
 }
@@ -49,7 +49,7 @@ fn a_failing_malloc_empties_the_caches_of_others_once() {
 fn pages_that_make_no_slab_serve_small_blocks() {
     let heap = heap();
     let mut blocks: Vec<NonNull<u8>> = Vec::new();
-    let keep = |size| heap.take(Front::Direct, size);
+    let keep = |size| heap.allocate(Front::Direct, size);
     blocks.push(heap.take_block(Front::Direct, 100_000));
     heap.os().exhaust(true);
     blocks.extend(core::iter::from_fn(|| keep(40_000)));
@@ -70,7 +70,7 @@ fn pages_that_make_no_slab_serve_small_blocks() {
 #[test]
 fn free_pages_serve_long_blocks_if_no_mapping_is_available() {
     let heap = fake_heap(24);
-    let take = |size| heap.take(Front::Direct, size);
+    let take = |size| heap.allocate(Front::Direct, size);
     let blocks: Vec<_> = (0..64).map(|_| heap.take_block(Front::Direct, 1 << 20)).collect();
     for block in blocks {
         heap.give_block(Front::Direct, block);
@@ -81,7 +81,7 @@ fn free_pages_serve_long_blocks_if_no_mapping_is_available() {
     assert!(take(40 << 20).is_none() && take(1 << 40).is_none() && take(usize::MAX / 2).is_none());
     let shrunk = heap.change(Front::Direct, long, 33 << 20);
     heap.give_block(Front::Direct, shrunk.expect("shrinking never fails"));
-    let aligned = heap.take_aligned(Front::Direct, 1 << 20, 40 << 20);
+    let aligned = heap.allocate_aligned(Front::Direct, 1 << 20, 40 << 20);
     let aligned = aligned.expect("with its alignment there is room");
     assert!(aligned.addr().get().is_multiple_of(1 << 20));
     heap.give_block(Front::Direct, aligned);

@@ -20,7 +20,7 @@ fn a_cache_whose_owner_waited_in_a_miss_at_the_fork_serves_again() {
     for class in SizeClass::all() {
         let heap = heap_with(Fake::new(4096, 1, ARENA_BYTES), ARENA_BYTES, &Config::new());
         let size = class.block_bytes();
-        let block = heap.take(Front::Direct, size).expect("a block").as_ptr();
+        let block = heap.allocate(Front::Direct, size).expect("a block").as_ptr();
         let cache = heap.attach().expect("a cache");
         assert_eq!(pop(cache, size), None, "a fresh cache holds nothing");
         // The miss goes no further: the process forks, and this is the child.
@@ -46,7 +46,7 @@ fn a_block_whose_pop_the_fork_interrupted_is_not_lost() {
         let front = Front::Cache(cache);
         heap.start_profile(1 << 40).expect("memory");
         let size = 100;
-        let blocks = [(); 3].map(|()| heap.take(front, size).expect("a block"));
+        let blocks = [(); 3].map(|()| heap.allocate(front, size).expect("a block"));
         for block in blocks {
             heap.give_block(front, block);
         }
@@ -62,7 +62,7 @@ fn a_block_whose_pop_the_fork_interrupted_is_not_lost() {
         // A thread of the parent has the block, so the child must not hand it out.
         let held = if is_finished { SizeClass::of_size(size).block_bytes() as u64 } else { 0 };
         assert_eq!(heap.stats().allocated, held);
-        let next = [(); 4].map(|()| heap.take(Front::Direct, size).map(NonNull::as_ptr));
+        let next = [(); 4].map(|()| heap.allocate(Front::Direct, size).map(NonNull::as_ptr));
         assert!(popped.is_none() || !next.contains(&popped), "handed out twice");
         heap.validate();
     }

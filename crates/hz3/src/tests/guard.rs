@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::vec;
 use std::vec::Vec;
 
-use super::program::{Program, contents, fill, within};
+use super::program::{contents, fill, within};
 use super::world::heap_with;
 use crate::base::units::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::cache::Front;
@@ -25,7 +25,7 @@ fn guarded_heap() -> Heap<Fake> {
 }
 
 fn allocate(heap: &Heap<Fake>, size: usize, align: usize) -> NonNull<u8> {
-    heap.take_aligned(Front::Direct, align, size).expect("room")
+    heap.allocate_aligned(Front::Direct, align, size).expect("room")
 }
 
 fn free(heap: &Heap<Fake>, block: NonNull<u8>) {

@@ -32,7 +32,7 @@ fn burst(heap: &Heap<Fake>, cache: OwnCache<'_>, size: usize) {
 }
 
 fn tick(heap: &Heap<Fake>) -> Next {
-    heap.one_tick(Front::Direct)
+    heap.tick(Front::Direct)
 }
 
 fn held(cache: OwnCache<'_>, size: usize) -> usize {

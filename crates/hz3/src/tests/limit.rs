@@ -30,16 +30,16 @@ fn free_memory_goes_back_before_an_allocation_fails() {
     let small = heap.take_block(Direct, 100);
     heap.give_block(Direct, first);
     assert_eq!(heap.stats().dirty, to_u64(8 * MIB));
-    let second = heap.take(Direct, 12 * MIB).expect("room once the free pages are back");
+    let second = heap.allocate(Direct, 12 * MIB).expect("room once the free pages are back");
     assert!(heap.stats().purged_bytes >= to_u64(8 * MIB) && heap.stats().held <= to_u64(LIMIT));
 
-    assert!(heap.take(Direct, 4 * MIB).is_none());
+    assert!(heap.allocate(Direct, 4 * MIB).is_none());
     assert!(heap.change(Direct, second, 17 * MIB).is_none(), "growth in place, moved or outside");
     assert_eq!(heap.usable_size(second.addr().get()), Some(12 * MIB), "it is what it was");
-    assert!(heap.take(Direct, 17 * MIB).is_none());
+    assert!(heap.allocate(Direct, 17 * MIB).is_none());
     let committed = heap.stats().committed;
     let again = if cfg!(miri) { 3 } else { 100 };
-    assert!((0..again).all(|_| heap.take(Direct, 4 * MIB).is_none()));
+    assert!((0..again).all(|_| heap.allocate(Direct, 4 * MIB).is_none()));
     assert_eq!(heap.stats().committed, committed, "refusals commit nothing");
     heap.give_block(Direct, second);
     heap.give_block(Direct, small);
@@ -51,7 +51,7 @@ fn small_blocks_end_at_the_limit_too() {
     let heap = limited(LimitMode::Fail);
     let mut blocks = std::vec::Vec::new();
     let size = if cfg!(miri) { 30_000 } else { 1000 };
-    while let Some(block) = heap.take(Direct, size) {
+    while let Some(block) = heap.allocate(Direct, size) {
         blocks.push(block);
     }
     let stats = heap.stats();
@@ -59,7 +59,7 @@ fn small_blocks_end_at_the_limit_too() {
     for block in blocks {
         heap.give_block(Direct, block);
     }
-    heap.take(Direct, 8 * MIB).expect("room again");
+    heap.allocate(Direct, 8 * MIB).expect("room again");
     heap.validate();
 }
 
@@ -84,12 +84,12 @@ fn beyond_the_limit_allocation_may_go_on() {
     let first = heap.take_block(Direct, 12 * MIB);
     let freed = heap.take_block(Direct, 3 * MIB);
     heap.give_block(Direct, freed);
-    let second = heap.take(Direct, 12 * MIB).expect("no refusal");
+    let second = heap.allocate(Direct, 12 * MIB).expect("no refusal");
     assert!(heap.stats().held > to_u64(LIMIT));
-    heap.poll(Direct);
+    heap.after_slow_path(Direct);
     let stats = heap.stats();
     assert_eq!((stats.dirty, stats.reliefs), (0, 1));
-    heap.poll(Direct);
+    heap.after_slow_path(Direct);
     assert_eq!(heap.stats().reliefs, 1, "not again before more is held");
     heap.give_block(Direct, first);
     heap.give_block(Direct, second);
@@ -102,7 +102,7 @@ fn near_the_limit_a_tick_leaves_nothing_free() {
         let kept = heap.take_block(Direct, 13 * MIB);
         let freed = heap.take_block(Direct, 2 * MIB);
         heap.give_block(Direct, freed);
-        heap.one_tick(Direct);
+        heap.tick(Direct);
         assert_eq!(heap.stats().dirty, left, "{limit:?}");
         heap.give_block(Direct, kept);
     }
@@ -113,17 +113,17 @@ fn the_program_is_asked_again_once_it_helped_or_memory_came_back() {
     let heap = limited(LimitMode::Fail);
     let first = heap.take_block(Direct, 8 * MIB);
     assert!(heap.refusals() == 0 && heap.may_ask());
-    assert!(heap.take(Direct, 12 * MIB).is_none() && heap.refusals() > 0);
+    assert!(heap.allocate(Direct, 12 * MIB).is_none() && heap.refusals() > 0);
     heap.note_asked(true);
     assert!(heap.may_ask());
     heap.note_asked(false);
     let refusals = heap.refusals();
-    assert!(heap.take(Direct, 12 * MIB).is_none() && heap.refusals() > refusals);
+    assert!(heap.allocate(Direct, 12 * MIB).is_none() && heap.refusals() > refusals);
     assert!(!heap.may_ask(), "nothing came back");
     heap.give_block(Direct, first);
     assert!(heap.may_ask());
     let refusals = heap.refusals();
-    assert!(heap.take(Direct, usize::MAX / 2).is_none());
+    assert!(heap.allocate(Direct, usize::MAX / 2).is_none());
     assert_eq!(heap.refusals(), refusals, "the limit is not the reason");
 }
 
@@ -132,7 +132,7 @@ fn the_program_is_asked_again_once_it_helped_or_memory_came_back() {
 fn memory_that_a_thread_frees_right_after_a_failure_serves_it() {
     let heap = limited(LimitMode::Fail);
     let front = Front::Cache(heap.attach().expect("a cache"));
-    let take = |size| heap.take(front, size);
+    let take = |size| heap.allocate(front, size);
     let give = |block| heap.give_block(front, block);
     // Clean runs that fit a slab better than the memory that is freed below.
     let mut held: std::vec::Vec<_> = (0..64).map(|_| take(MIB / 8).expect("room")).collect();

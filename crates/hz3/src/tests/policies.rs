@@ -87,7 +87,7 @@ impl Fixture {
 
     fn epochs(&self, count: usize) -> Stats {
         for _ in 0..count {
-            self.heap.one_tick(Front::Direct);
+            self.heap.tick(Front::Direct);
         }
         self.heap.stats()
     }
@@ -242,20 +242,20 @@ fn a_refused_purge_is_not_tried_again_until_the_pages_were_in_use() {
         Limits { purge_delay: Within::new(0), purge_delay_ms: Within::new(0), ..Limits::new() };
     let config = Config::new().policy(Policy::S64P1b).limits(limits);
     let heap = heap_with(Fake::new(4096, 1, 64 * SEGMENT_BYTES), ARENA, &config);
-    let take = || heap.take(Front::Direct, RUN).expect("memory");
+    let take = || heap.allocate(Front::Direct, RUN).expect("memory");
     let free = |block: NonNull<u8>| {
         heap.give_block(Front::Direct, block);
     };
     free(take());
     heap.os().exhaust(true);
     for _ in 0..5 {
-        heap.one_tick(Front::Direct);
+        heap.tick(Front::Direct);
     }
     let stats = heap.stats();
     assert_eq!((stats.madvise_calls, stats.madvise_refused), (1, 1), "{stats}");
     heap.os().exhaust(false);
     free(take());
-    heap.one_tick(Front::Direct);
+    heap.tick(Front::Direct);
     assert_eq!(heap.stats().dirty, 0);
 }
 
@@ -307,7 +307,7 @@ fn an_unused_cache_shrinks_and_a_dump_stays_in_its_budget() {
     let fill = |fixture: &Fixture, cache| {
         let front = Front::Cache(cache);
         let blocks: Vec<_> =
-            (0..300).map(|_| fixture.heap.take(front, 64).expect("memory")).collect();
+            (0..300).map(|_| fixture.heap.allocate(front, 64).expect("memory")).collect();
         for block in blocks {
             fixture.heap.give_block(front, block);
         }
@@ -319,7 +319,7 @@ fn an_unused_cache_shrinks_and_a_dump_stays_in_its_budget() {
     let front = fill(&fixture, cache);
     let before = cache.cached_bytes();
     for _ in 0..4 {
-        fixture.heap.one_tick(front);
+        fixture.heap.tick(front);
     }
     let stats = fixture.heap.stats();
     assert_eq!(stats.decay_epochs, 4);
@@ -332,7 +332,7 @@ fn an_unused_cache_shrinks_and_a_dump_stays_in_its_budget() {
         Fixture::new(Policy::S64, Limits { dump_budget: Within::new(10), ..Limits::new() });
     let cache = fixture.heap.attach().expect("a cache");
     let front = fill(&fixture, cache);
-    fixture.heap.one_tick(front);
+    fixture.heap.tick(front);
     let stats = fixture.heap.stats();
     assert_eq!((stats.dumps, stats.dump_stops, stats.dumped_blocks), (1, 1, 10), "{stats}");
 }
@@ -347,7 +347,7 @@ fn a_cache_starts_with_the_length_that_it_was_given() {
         let heap = heap_with(Linux, 64 * SEGMENT_BYTES, &config);
         let cache = heap.attach().expect("a cache");
         let front = Front::Cache(cache);
-        let block = heap.take(front, 64).expect("memory");
+        let block = heap.allocate(front, 64).expect("memory");
         // The first miss fetches half of what the class may have.
         assert_eq!(cache.cached_bytes(), 64 * (u64::from(length) / 2 - 1), "{length}");
         heap.give_block(front, block);

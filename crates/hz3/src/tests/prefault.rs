@@ -35,7 +35,7 @@ fn slab_bytes() -> usize {
 
 /// Takes the blocks of so many slabs, and one block of a further one.
 fn fill<O: Os>(heap: &Heap<O>, slabs: usize) -> Vec<*mut u8> {
-    let allocate = |_| heap.take(Front::Direct, BLOCK).expect("room").as_ptr();
+    let allocate = |_| heap.allocate(Front::Direct, BLOCK).expect("room").as_ptr();
     (0..=slabs * slab_bytes() / BLOCK).map(allocate).collect()
 }
 
@@ -75,7 +75,7 @@ fn nothing_is_prefaulted_if_disabled_or_impossible() {
     let long = fake(&Config::new());
     let class = SizeClass::of_size(BLOCK + 1);
     for _ in 0..2 * NOT_PREFAULTED * to_usize(class.capacity()) {
-        assert!(long.take(Front::Direct, BLOCK + 1).is_some());
+        assert!(long.allocate(Front::Direct, BLOCK + 1).is_some());
     }
     assert_eq!(long.stats().prefaulted_bytes, 0, "of longer blocks much may stay untouched");
 

@@ -22,7 +22,7 @@ fn heap(segments: usize) -> Heap<Fake> {
 
 /// Allocates as a program does: the fast path, then the miss.
 fn malloc(heap: &Heap<Fake>, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
-    let Front::Cache(cache) = front else { return heap.take(front, size) };
+    let Front::Cache(cache) = front else { return heap.allocate(front, size) };
     let hit = pop(cache, size);
     hit.map_or_else(|| heap.take_after_miss(cache, size), NonNull::new)
 }

@@ -1,4 +1,4 @@
-//! The steps of the program that a test plays, as safe functions.
+//! The unsafe steps of the program that a test plays, as safe functions.
 //!
 //! Each test keeps the program's side of the contract: it does not use a block that it has freed.
 
@@ -8,19 +8,13 @@ use crate::cache::{Front, OwnCache};
 use crate::heap::{Foreign, Heap};
 use crate::hot;
 use crate::os::Os;
-use crate::reclaim::Next;
 
 /// The heap's functions for a program.
 pub(super) trait Program {
-    fn take(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>>;
     /// Takes a block for which there is memory.
     #[track_caller]
-    fn take_block(&self, front: Front<'_>, size: usize) -> NonNull<u8> {
-        self.take(front, size).expect("room")
-    }
+    fn take_block(&self, front: Front<'_>, size: usize) -> NonNull<u8>;
     fn take_after_miss(&self, cache: OwnCache<'_>, size: usize) -> Option<NonNull<u8>>;
-    fn take_aligned(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>>;
-    fn take_zeroed(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>>;
     /// Returns `None` if there is no memory; the block is then unchanged.
     fn change(&self, front: Front<'_>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>>;
     fn give(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign>;
@@ -31,27 +25,17 @@ pub(super) trait Program {
     }
     fn give_after_miss(&self, front: Front<'_>, block: *mut u8) -> Result<(), Foreign>;
     fn end(&self, cache: OwnCache<'_>);
-    fn one_tick(&self, front: Front<'_>) -> Next;
-    fn poll(&self, front: Front<'_>);
-    fn trim_now(&self, front: Front<'_>, counts_slabs: bool);
 }
 
 impl<O: Os> Program for Heap<O> {
-    fn take(&self, front: Front<'_>, size: usize) -> Option<NonNull<u8>> {
-        self.allocate(front, size)
+    #[track_caller]
+    fn take_block(&self, front: Front<'_>, size: usize) -> NonNull<u8> {
+        self.allocate(front, size).expect("room")
     }
 
     fn take_after_miss(&self, cache: OwnCache<'_>, size: usize) -> Option<NonNull<u8>> {
         // SAFETY: a test calls this after its `pop`.
         unsafe { self.allocate_miss(cache, size) }
-    }
-
-    fn take_aligned(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>> {
-        self.allocate_aligned(front, align, size)
-    }
-
-    fn take_zeroed(&self, front: Front<'_>, align: usize, size: usize) -> Option<NonNull<u8>> {
-        self.allocate_zeroed(front, align, size)
     }
 
     fn change(&self, front: Front<'_>, block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
@@ -72,18 +56,6 @@ impl<O: Os> Program for Heap<O> {
     fn end(&self, cache: OwnCache<'_>) {
         // SAFETY: a test uses the cache of an ended thread no more.
         unsafe { self.detach(cache) };
-    }
-
-    fn one_tick(&self, front: Front<'_>) -> Next {
-        self.tick(front)
-    }
-
-    fn poll(&self, front: Front<'_>) {
-        self.after_slow_path(front);
-    }
-
-    fn trim_now(&self, front: Front<'_>, counts_slabs: bool) {
-        self.trim(front, counts_slabs);
     }
 }
 

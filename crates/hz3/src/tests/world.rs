@@ -144,7 +144,7 @@ impl<'a, O: Os> World<'a, O> {
             }
             Op::Zeroed { thread, size, align_log2 } => {
                 let (front, align) = (self.front(thread), 1 << align_log2);
-                let block = self.heap.take_zeroed(front, align, size);
+                let block = self.heap.allocate_zeroed(front, align, size);
                 if let Some(start) = block {
                     let bytes = contents(start, size);
                     assert!(bytes.iter().all(|&byte| byte == 0), "zeroed memory is not zero");
@@ -153,7 +153,7 @@ impl<'a, O: Os> World<'a, O> {
             }
             Op::Aligned { thread, size, align_log2 } => {
                 let (front, align) = (self.front(thread), 1 << align_log2);
-                let block = self.heap.take_aligned(front, align, size);
+                let block = self.heap.allocate_aligned(front, align, size);
                 self.enter(block, size, align.max(16));
             }
             Op::Reallocate { thread, block, size } => self.reallocate(thread, block, size),
@@ -180,11 +180,11 @@ impl<'a, O: Os> World<'a, O> {
             }
             Op::Tick { thread } => {
                 let front = self.front(thread);
-                self.heap.one_tick(front);
+                self.heap.tick(front);
             }
             Op::Trim { thread, counts_slabs } => {
                 let front = self.front(thread);
-                self.heap.trim_now(front, counts_slabs);
+                self.heap.trim(front, counts_slabs);
             }
             Op::Steal { thread } => {
                 let index = usize::from(thread) % self.threads.len();
@@ -228,7 +228,7 @@ impl<'a, O: Os> World<'a, O> {
     /// The path of a program: the fast path, then its miss.
     fn malloc(&self, front: Front<'a>, size: usize) -> Option<NonNull<u8>> {
         let Front::Cache(cache) = front else {
-            return self.heap.take(front, size);
+            return self.heap.allocate(front, size);
         };
         match pop(cache, size) {
             Some(block) => NonNull::new(block),
@@ -340,7 +340,7 @@ impl<'a, O: Os> World<'a, O> {
         }
         // Ticks alone give everything back too, in a few steps.
         if !self.may_fail {
-            let tick = || self.heap.one_tick(Front::Direct);
+            let tick = || self.heap.tick(Front::Direct);
             let ticks = (0..200).take_while(|_| tick() == Next::Tick).count();
             assert!(ticks < 200, "the reclaimer finds no rest");
             assert_eq!(self.heap.stats().dirty, 0, "ticks left a dirty page");
