@@ -40,13 +40,7 @@ pub(super) fn build(platform: &Platform) -> Result<Built> {
         command.env(format!("CARGO_TARGET_{variable}_LINKER"), platform.cc);
         Ok(command)
     };
-    let has_cc = Command::new(platform.cc).arg("--version").output().is_ok();
-    if !has_cc {
-        return Err(Failure::new(format!(
-            "{} is not on this machine; install it with: apt-get install {}",
-            platform.cc, platform.packages
-        )));
-    }
+    require_program(platform.cc, platform.packages)?;
     for package in ["hz3-c", "hz3-jemalloc"] {
         let library = ["rustc", "--locked", "--release", "--package", package, "--lib"];
         let mut command = cargo(&library)?;
@@ -83,6 +77,16 @@ pub(super) fn build(platform: &Platform) -> Result<Built> {
     })
 }
 
+/// Fails unless a program is on this machine; `packages` bring it.
+pub(super) fn require_program(name: &str, packages: &str) -> Result {
+    if Command::new(name).arg("--version").output().is_ok() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{name} is not on this machine; install it with: apt-get install {packages}"
+    )))
+}
+
 /// Flags that replace this machine's paths in messages and debug information.
 fn remapping() -> Result<String> {
     let home = env::var("CARGO_HOME")
@@ -103,4 +107,16 @@ fn stripped(platform: &Platform, file: &Path, how: &str) -> Result<PathBuf> {
     command.args(["--enable-deterministic-archives", how, "-o"]).arg(&output).arg(file);
     shell::capture(&mut command)?;
     Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_what_brings_it() {
+        assert!(require_program("cargo", "").is_ok());
+        let error = require_program("hz3-no-such-program", "some-package").expect_err("is missing");
+        assert!(error.to_string().ends_with("apt-get install some-package"), "{error}");
+    }
 }

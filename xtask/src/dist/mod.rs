@@ -54,6 +54,11 @@ pub(crate) struct InstallArgs {
 
 /// Builds the packages of each platform and says where they are.
 pub(crate) fn run(arguments: &DistArgs) -> Result {
+    // Before the minutes of building.
+    build::require_program("xz", "xz-utils")?;
+    if arguments.deb {
+        build::require_program("dpkg-deb", "dpkg")?;
+    }
     let out = arguments.out.clone().unwrap_or_else(|| shell::target().join("dist"));
     fs::create_dir_all(&out)?;
     let mut made = Vec::new();
