@@ -7,7 +7,7 @@ use std::process::Command;
 use hz3_tools::{Failure, Result};
 
 use super::library;
-use super::platform::{Libc, Platform};
+use super::platform::{Libc, PLATFORMS, Platform};
 use crate::{setup, shell};
 
 /// The version of every package: all members of the workspace share it.
@@ -22,10 +22,17 @@ pub(super) struct Built {
     pub(super) jemalloc: PathBuf,
     /// The archive, without debug information.
     pub(super) archive: PathBuf,
-    /// The command-line tool for the platform; glibc's only, as it measures preloaded libraries.
-    pub(super) tool: Option<PathBuf>,
-    /// The command-line tool for this machine, which writes its own man pages.
-    pub(super) native_tool: PathBuf,
+    /// The command-line tool; glibc's only, as it measures preloaded libraries.
+    pub(super) tools: Option<Tools>,
+}
+
+/// The command-line tool, built.
+#[derive(Debug)]
+pub(super) struct Tools {
+    /// For the platform, stripped.
+    pub(super) packaged: PathBuf,
+    /// For this machine; it writes its own man pages.
+    pub(super) native: PathBuf,
 }
 
 /// Builds the library and the tool.
@@ -36,8 +43,12 @@ pub(super) fn build(platform: &Platform) -> Result<Built> {
         let mut command = shell::cargo(arguments);
         command.env("CARGO_TARGET_DIR", &directory).env("RUSTFLAGS", remapping()?);
         command.env_remove("CARGO_ENCODED_RUSTFLAGS");
-        let variable = platform.triple.to_uppercase().replace('-', "_");
-        command.env(format!("CARGO_TARGET_{variable}_LINKER"), platform.cc);
+        // Those of all platforms: with another linker cargo would build the tool for this machine
+        // anew for each platform.
+        for Platform { triple, cc, .. } in &PLATFORMS {
+            let variable = triple.to_uppercase().replace('-', "_");
+            command.env(format!("CARGO_TARGET_{variable}_LINKER"), cc);
+        }
         Ok(command)
     };
     require_program(platform.cc, platform.packages)?;
@@ -51,17 +62,21 @@ pub(super) fn build(platform: &Platform) -> Result<Built> {
         }
         shell::run(&mut command)?;
     }
-    let tool = ["build", "--locked", "--profile", "tool", "--package", "hz3-lab", "--target"];
-    let native = super::platform::host()?;
-    shell::run(cargo(&tool)?.arg(&native))?;
     let results = |triple: &str, profile: &str| directory.join(triple).join(profile);
-    let built = match platform.libc {
+    let tools = match platform.libc {
         Libc::Musl => None,
         Libc::Glibc => {
+            let tool = ["build", "--locked", "--profile", "tool", "--package", "hz3-lab"];
+            let native = super::platform::host()?;
+            shell::run(cargo(&tool)?.args(["--target", &native]))?;
             if platform.triple != native {
-                shell::run(cargo(&tool)?.arg(platform.triple))?;
+                shell::run(cargo(&tool)?.args(["--target", platform.triple]))?;
             }
-            Some(stripped(platform, &results(platform.triple, "tool").join("hz3"), "--strip-all")?)
+            let built = results(platform.triple, "tool").join("hz3");
+            Some(Tools {
+                packaged: stripped(platform, &built, "--strip-all")?,
+                native: results(&native, "tool").join("hz3"),
+            })
         }
     };
     let archive = results(platform.triple, "release").join("libhz3.a");
@@ -72,8 +87,7 @@ pub(super) fn build(platform: &Platform) -> Result<Built> {
         shared: stripped(platform, &shared, "--strip-unneeded")?,
         jemalloc: stripped(platform, &jemalloc, "--strip-unneeded")?,
         archive: stripped(platform, &archive, "--strip-debug")?,
-        tool: built,
-        native_tool: results(&native, "tool").join("hz3"),
+        tools,
     })
 }
 

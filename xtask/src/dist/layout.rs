@@ -52,19 +52,19 @@ pub(super) fn lay_out(platform: &Platform, built: &Built, prefix: &Path) -> Resu
         let text = fs::read_to_string(shell::root().join(source))?;
         write(&prefix.join(place), &filled(&text)?)?;
     }
-    let Some(tool) = &built.tool else {
+    let Some(tools) = &built.tools else {
         println!("{}: without the program hz3, which measures glibc's programs", platform.triple);
         return Ok(());
     };
-    put(tool, &prefix.join("bin/hz3"), 0o755)?;
+    put(&tools.packaged, &prefix.join("bin/hz3"), 0o755)?;
     let pages = prefix.join("share/man/man1");
     fs::create_dir_all(&pages)?;
-    shell::capture(shell::program(&built.native_tool).args(["man", "--dir"]).arg(&pages))?;
+    shell::capture(shell::program(&tools.native).args(["man", "--dir"]).arg(&pages))?;
     for page in fs::read_dir(&pages)? {
         fs::set_permissions(page?.path(), fs::Permissions::from_mode(0o644))?;
     }
     for (shell_name, place) in COMPLETIONS {
-        let mut command = shell::program(&built.native_tool);
+        let mut command = shell::program(&tools.native);
         let script = shell::capture(command.args(["completions", shell_name]))?;
         write(&prefix.join(place), &script)?;
     }

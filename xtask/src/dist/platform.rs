@@ -29,7 +29,8 @@ pub(super) struct Platform {
     pub(super) packages: &'static str,
 }
 
-const PLATFORMS: [Platform; 4] = [
+/// All of them.
+pub(super) const PLATFORMS: [Platform; 4] = [
     Platform {
         triple: "x86_64-unknown-linux-gnu",
         cpu: "x86_64",
