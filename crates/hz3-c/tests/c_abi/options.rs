@@ -25,6 +25,29 @@ fn the_message_for_an_unknown_option_names_the_nearest_one() {
     ] {
         complains(name, "1", &[name, nearest, "no such option"]);
     }
+    complains("HZ3_FOO", "1", &["HZ3_FOO: no such option, see libhz3(7) or docs/tuning.md;"]);
+}
+
+#[test]
+fn an_option_without_the_one_that_it_needs_says_that_it_has_no_effect() {
+    for (name, value, needed) in [
+        ("HZ3_PROFILE_RATE", "64K", "HZ3_PROFILE is not set"),
+        ("HZ3_PROFILE_SIGNAL", "12", "HZ3_PROFILE is not set"),
+        ("HZ3_PROFILE_GROWTH", "1M", "HZ3_PROFILE is not set"),
+        ("HZ3_METRICS_MS", "500", "HZ3_METRICS is not set"),
+        ("HZ3_LIMIT_MODE", "reclaim", "HZ3_LIMIT is not set"),
+    ] {
+        complains(name, value, &[&format!("hz3: {name}={value}: {needed}; no effect")]);
+    }
+    // In either order.
+    for both in
+        [["HZ3_LIMIT=1G", "HZ3_LIMIT_MODE=reclaim"], ["HZ3_LIMIT_MODE=reclaim", "HZ3_LIMIT=1G"]]
+    {
+        let mut command = command("env");
+        command.arg("-i").args(both);
+        command.arg(format!("LD_PRELOAD={}", shared_library().display()));
+        run(command.arg(program("options.c", Link::None))).expect_ok();
+    }
 }
 
 #[test]
@@ -77,7 +100,8 @@ fn valid_values_cause_no_message() {
         ("HZ3_BACKGROUND", "0"),
         ("HZ3_LIMIT", "0"),
         ("HZ3_LIMIT", "1G"),
-        ("HZ3_LIMIT_MODE", "reclaim"),
+        ("HZ3_LIMIT_MODE", "fail"),
+        ("HZ3_PROFILE_SIGNAL", "0"),
         // Not options of hz3: the prefix ends with an underscore.
         ("HZ3", "anything"),
         ("hz3_count", "anything"),

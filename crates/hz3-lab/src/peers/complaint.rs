@@ -77,6 +77,8 @@ mod tests {
             (value, Some("default")),
             ("hz3: HZ3_TICK=9x: expected milliseconds from 1 to 60000; using 125", None),
             ("hz3: HZ3_ARENA=5 is ignored; it takes a number of bytes", None),
+            ("hz3: HZ3_FOO: no such option, see libhz3(7) or docs/tuning.md; ignored", None),
+            ("hz3: HZ3_METRICS_MS=5: HZ3_METRICS is not set; no effect until it is", None),
         ] {
             assert_eq!(find(&format!("noise\n{line}\n")), Some(line));
             assert_eq!(meant(line), expected, "{line}");

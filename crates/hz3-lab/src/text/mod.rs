@@ -67,11 +67,11 @@ pub(crate) fn si(rate: f64) -> String {
     }
 }
 
-/// Returns the name nearest to `word` if at most a third of its letters differ.
+/// Returns the name nearest to `word` if they differ by at most a third of the word's letters.
 pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = names.map(|name| (edits(&word.to_lowercase(), &name.to_lowercase()), name));
     let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + name.chars().count().saturating_sub(1) / 3).then_some(name)
+    (distance <= word.chars().count().max(3) / 3).then_some(name)
 }
 
 /// Returns the number of letters to insert, delete, replace or swap with their neighbour.
@@ -142,7 +142,10 @@ mod tests {
         assert_eq!(near("jmealloc"), Some("jemalloc"));
         assert_eq!(near("GLIBC"), Some("glibc"));
         assert_eq!(near("hz"), Some("hz3"));
-        assert_eq!(near("hoard2000"), None);
+        assert_eq!(near("h3"), Some("hz3"));
+        for far in ["hoard2000", "lib", "gcc", "x", ""] {
+            assert_eq!(near(far), None, "{far}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) use report_path::ProcessPath;
 pub use report_path::ReportPath;
 #[cfg(fuzzing)]
 pub(crate) use table::oracle;
-pub(crate) use table::{apply, is_of_jemalloc, mention, set_live};
+pub(crate) use table::{apply, is_of_jemalloc, mention, mention_without_effect, set_live};
 pub(crate) use value::write_bytes;
 pub use within::Within;
 

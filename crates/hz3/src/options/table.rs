@@ -6,7 +6,7 @@
 use core::fmt::{self, Write};
 
 use super::value::{Value, write_bytes};
-use super::{Config, ControlError};
+use super::{Config, ControlError, Limit, LimitMode};
 use crate::base::fixed_buffer::FixedBuffer;
 
 /// The prefix of the names of hz3's variables.
@@ -19,12 +19,20 @@ struct Setting {
     field: fn(&mut Config) -> &mut dyn Value,
     /// The name under which it can be set in a running process.
     live: Option<&'static str>,
+    /// Returns what the option lacks to have an effect, for a message.
+    lacks: fn(&Config) -> Option<&'static str>,
 }
 
 impl Setting {
     /// Lets the option be set in a running process, under this name.
     const fn live(mut self, name: &'static str) -> Setting {
         self.live = Some(name);
+        self
+    }
+
+    /// Names what else must be set for the option to have an effect.
+    const fn lacks(mut self, lacks: fn(&Config) -> Option<&'static str>) -> Setting {
+        self.lacks = lacks;
         self
     }
 }
@@ -34,7 +42,7 @@ const fn setting(
     unit: &'static str,
     field: fn(&mut Config) -> &mut dyn Value,
 ) -> Setting {
-    Setting { name, unit, field, live: None }
+    Setting { name, unit, field, live: None, lacks: |_| None }
 }
 
 const OPTIONS: [Setting; 23] = [
@@ -50,15 +58,34 @@ const OPTIONS: [Setting; 23] = [
     setting("HUGE_PAGES", "", |config| &mut config.huge_pages),
     setting("PREFAULT", "", |config| &mut config.prefault),
     setting("LIMIT", "", |config| &mut config.limit).live("limit"),
-    setting("LIMIT_MODE", "", |config| &mut config.limit_mode).live("limit_mode"),
+    setting("LIMIT_MODE", "", |config| &mut config.limit_mode).live("limit_mode").lacks(|config| {
+        let is_needed = config.limit_mode != LimitMode::Fail && config.limit == Limit::None;
+        is_needed.then_some("HZ3_LIMIT is not set; no effect until it is")
+    }),
     setting("PRESSURE", "", |config| &mut config.pressure).live("pressure"),
     setting("PROFILE", "", |config| &mut config.profile).live("profile_path"),
-    setting("PROFILE_RATE", "", |config| &mut config.profile_rate).live("profile_rate"),
-    setting("PROFILE_SIGNAL", "a number", |config| &mut config.profile_signal),
-    setting("PROFILE_GROWTH", "", |config| &mut config.profile_growth),
+    setting("PROFILE_RATE", "", |config| &mut config.profile_rate).live("profile_rate").lacks(
+        |config| {
+            let samples = config.profile.is_some() || config.profile_leaks || config.guard;
+            (!samples).then_some("HZ3_PROFILE is not set; no effect until a profile starts")
+        },
+    ),
+    setting("PROFILE_SIGNAL", "a number", |config| &mut config.profile_signal).lacks(|config| {
+        let is_needed = config.profile_signal.get() > 0 && config.profile.is_none();
+        is_needed.then_some("HZ3_PROFILE is not set; no effect")
+    }),
+    setting("PROFILE_GROWTH", "", |config| &mut config.profile_growth).lacks(|config| {
+        let is_needed = config.profile_growth > 0 && config.profile.is_none();
+        is_needed.then_some("HZ3_PROFILE is not set; no effect until a profile has a path")
+    }),
     setting("PROFILE_LEAKS", "", |config| &mut config.profile_leaks),
     setting("METRICS", "", |config| &mut config.metrics).live("metrics"),
-    setting("METRICS_MS", "milliseconds", |config| &mut config.metrics_ms).live("metrics_ms"),
+    setting("METRICS_MS", "milliseconds", |config| &mut config.metrics_ms)
+        .live("metrics_ms")
+        .lacks(|config| {
+            let lacks = "HZ3_METRICS is not set; no effect until it is";
+            config.metrics.is_none().then_some(lacks)
+        }),
     setting("GUARD", "", |config| &mut config.guard),
     setting("VERBOSE", "", |config| &mut config.verbose),
 ];
@@ -92,13 +119,39 @@ fn options() -> impl Iterator<Item = &'static Setting> {
     OPTIONS.iter().chain(&EXPERIMENTS).chain(&CHECKS)
 }
 
-/// Applies one entry of the environment, `NAME=value`, if its name has the prefix `HZ3_`.
-pub(crate) fn apply(config: &mut Config, entry: &[u8]) {
+/// Applies one entry of the environment, `NAME=value`, if its name has the prefix `HZ3_`. Returns
+/// whether it has.
+pub(crate) fn apply(config: &mut Config, entry: &[u8]) -> bool {
     let mut message = Message::new();
     try_apply(config, entry, &mut message);
     // Most entries are fine and say nothing.
     if !message.as_bytes().is_empty() {
         message.print();
+    }
+    entry.starts_with(PREFIX)
+}
+
+/// Says on stderr what an entry that was applied lacks to have an effect, if all others were
+/// applied too.
+#[cold]
+pub(crate) fn mention_without_effect(config: &mut Config, entry: &[u8]) {
+    let mut message = Message::new();
+    write_without_effect(config, entry, &mut message);
+    if !message.as_bytes().is_empty() {
+        message.print();
+    }
+}
+
+fn write_without_effect(config: &mut Config, entry: &[u8], message: &mut Message) {
+    let Some((name, text)) = parts(entry) else { return };
+    let Some(option) = options().find(|option| option.name.as_bytes() == name) else { return };
+    let Some(lacks) = (option.lacks)(config) else { return };
+    // A refused value has its line already. An accepted one is set to what it is.
+    if (option.field)(config).set(text) {
+        // Writing to a `FixedBuffer` never fails.
+        let _ = write!(message, "hz3: HZ3_{}=", option.name);
+        let _ = write_bytes(message, text);
+        let _ = writeln!(message, ": {lacks}");
     }
 }
 
@@ -128,9 +181,7 @@ type Message = FixedBuffer<1024>;
 
 /// Applies one entry as [`apply`] does, and writes the message instead of printing it.
 fn try_apply(config: &mut Config, entry: &[u8], message: &mut Message) {
-    let Some(rest) = entry.strip_prefix(PREFIX) else { return };
-    let split = rest.iter().position(|&byte| byte == b'=').unwrap_or(rest.len());
-    let (name, text) = (&rest[..split], rest.get(split + 1..).unwrap_or_default());
+    let Some((name, text)) = parts(entry) else { return };
     // Writing to a `FixedBuffer` never fails.
     let _ = match options().find(|option| option.name.as_bytes() == name) {
         None => write_unknown(message, name),
@@ -142,6 +193,13 @@ fn try_apply(config: &mut Config, entry: &[u8], message: &mut Message) {
             write_refused(message, option, text, value)
         }
     };
+}
+
+/// Splits an entry of hz3's into the name without the prefix and the value.
+fn parts(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = entry.strip_prefix(PREFIX)?;
+    let split = rest.iter().position(|&byte| byte == b'=').unwrap_or(rest.len());
+    Some((&rest[..split], rest.get(split + 1..).unwrap_or_default()))
 }
 
 /// Changes an option that can be set in a running process.
@@ -158,7 +216,10 @@ pub(crate) fn set_live(config: &mut Config, name: &[u8], text: &[u8]) -> Result<
 fn write_unknown(out: &mut dyn Write, name: &[u8]) -> fmt::Result {
     out.write_str("hz3: HZ3_")?;
     write_bytes(out, name)?;
-    writeln!(out, ": no such option, the nearest is HZ3_{}; ignored", nearest(name))
+    match nearest(name) {
+        Some(nearest) => writeln!(out, ": no such option, the nearest is HZ3_{nearest}; ignored"),
+        None => writeln!(out, ": no such option, see libhz3(7) or docs/tuning.md; ignored"),
+    }
 }
 
 #[cold]
@@ -178,29 +239,46 @@ fn write_refused(
     out.write_char('\n')
 }
 
-/// Returns the name of the option with the smallest edit distance from `name`.
-fn nearest(name: &[u8]) -> &'static str {
-    let names = options().map(|option| option.name);
-    names.min_by_key(|known| distance(name, known.as_bytes())).unwrap_or_default()
+/// Returns the name of the option that `name` was probably meant to be: that with the smallest edit
+/// distance, if it is at most a third of the letters.
+fn nearest(name: &[u8]) -> Option<&'static str> {
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
+    let distances = options().map(|option| (distance(name, option.name.as_bytes()), option.name));
+    let (least, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    (usize::from(least) <= name.len().max(3) / 3).then_some(nearest)
 }
 
 /// The longest name that is compared, in bytes; the names of all options are shorter.
 const LONGEST_NAME: usize = 32;
 
-/// Returns the edit distance of two names: how many bytes must be changed, inserted or removed to
-/// turn one into the other. Upper and lower case are equal.
-fn distance(typed: &[u8], known: &[u8]) -> usize {
-    let typed = &typed[..typed.len().min(LONGEST_NAME)];
-    // The distances of all prefixes of `typed` from the prefix of `known` that was read so far.
-    let mut row: [usize; LONGEST_NAME + 1] = core::array::from_fn(|length| length);
+/// Returns the edit distance of two names of at most [`LONGEST_NAME`] bytes: how many bytes must be
+/// changed, inserted, removed or swapped with the next one to turn one into the other. Upper and
+/// lower case are equal.
+fn distance(typed: &[u8], known: &[u8]) -> u8 {
+    // The distances of all prefixes of `typed` from the prefix of `known` that was read so far, and
+    // from the one before it.
+    let mut row: [u8; LONGEST_NAME + 1] = [0; LONGEST_NAME + 1];
+    for at in 0..typed.len() {
+        row[at + 1] = row[at] + 1;
+    }
+    let mut above = row;
     for (index, letter) in known.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
+        let mut below = [row[0] + 1; LONGEST_NAME + 1];
         for (at, other) in typed.iter().enumerate() {
-            let changed = diagonal + usize::from(!letter.eq_ignore_ascii_case(other));
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
+            let changed = row[at] + u8::from(!letter.eq_ignore_ascii_case(other));
+            let mut least = changed.min(row[at + 1] + 1).min(below[at] + 1);
+            let is_swapped = index > 0
+                && at > 0
+                && letter.eq_ignore_ascii_case(&typed[at - 1])
+                && known[index - 1].eq_ignore_ascii_case(other);
+            if is_swapped {
+                least = least.min(above[at - 1] + 1);
+            }
+            below[at + 1] = least;
         }
+        (above, row) = (row, below);
     }
     row[typed.len()]
 }

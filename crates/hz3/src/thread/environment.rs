@@ -3,7 +3,7 @@
 
 use core::ffi::{CStr, c_char};
 
-use crate::options::{Config, apply, is_of_jemalloc, mention};
+use crate::options::{Config, apply, is_of_jemalloc, mention, mention_without_effect};
 #[cfg(not(miri))]
 use crate::os::errno;
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
@@ -27,32 +27,43 @@ pub(crate) fn read(config: &mut Config) {
     }
     // SAFETY: it is a variable of the C library. Before the first allocation there is no other
     // thread. A `setenv` in another thread would race, as it would with any `getenv`.
-    let mut next = unsafe { environ };
-    if next.is_null() {
-        next = initial();
+    let mut start = unsafe { environ };
+    if start.is_null() {
+        start = initial();
     }
-    if next.is_null() {
+    if start.is_null() {
         return;
     }
     let mut unread = None;
+    let mut has_options = false;
+    for_each(start, |entry| {
+        has_options |= apply(config, entry);
+        if is_of_jemalloc(entry) {
+            unread = Some(entry);
+        }
+    });
+    if has_options {
+        for_each(start, |entry| mention_without_effect(config, entry));
+    }
+    if let Some(entry) = unread
+        && config.verbose
+    {
+        mention(entry);
+    }
+}
+
+/// Calls `visit` with each entry of the environment that starts at `next`.
+fn for_each<'a>(mut next: Entries, mut visit: impl FnMut(&'a [u8])) {
     loop {
         // SAFETY: the array ends with a null pointer, which the loop has not reached yet.
         let entry = unsafe { *next };
         if entry.is_null() {
             break;
         }
-        // SAFETY: an entry is a terminated string.
-        let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
-        apply(config, entry);
-        if is_of_jemalloc(entry) {
-            unread = Some(entry);
-        }
+        // SAFETY: an entry is a terminated string. It may be replaced later, so nobody keeps it
+        // beyond the start.
+        visit(unsafe { CStr::from_ptr(entry) }.to_bytes());
         next = next.wrapping_add(1);
-    }
-    if let Some(entry) = unread
-        && config.verbose
-    {
-        mention(entry);
     }
 }
 

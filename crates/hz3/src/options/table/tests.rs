@@ -1,5 +1,8 @@
 use super::{Config, apply};
-use super::{Message, Value, nearest, options, write_refused, write_unknown, write_unread};
+use super::{
+    Message, Value, nearest, options, write_refused, write_unknown, write_unread,
+    write_without_effect,
+};
 use crate::options::{Background, Limit, LimitMode, Report, ReportPath, Within};
 use core::num::NonZero;
 use std::string::String;
@@ -152,13 +155,59 @@ fn the_message_for_an_unknown_option_names_the_nearest_one() {
         ("PURGE_DELAYMS", "PURGE_DELAY_MS"),
         ("HUGEPAGES", "HUGE_PAGES"),
         ("LIMITMODE", "LIMIT_MODE"),
+        ("TCIK", "TICK"),
+        ("POLCIY", "POLICY"),
     ] {
-        assert_eq!(nearest(typed.as_bytes()), wanted, "{typed}");
+        assert_eq!(nearest(typed.as_bytes()), Some(wanted), "{typed}");
     }
-    assert!(!nearest(b"").is_empty() && !nearest(&[b'X'; 900]).is_empty());
+    for far in ["", "FOO", "STAY", "CACHE", "LOG_LEVEL", "VERSION_CHECK", &"X".repeat(900)] {
+        assert_eq!(nearest(far.as_bytes()), None, "{far}");
+    }
     let mut line = String::new();
     write_unknown(&mut line, b"TIC").unwrap();
     assert_eq!(line, "hz3: HZ3_TIC: no such option, the nearest is HZ3_TICK; ignored\n");
+    let mut line = String::new();
+    write_unknown(&mut line, b"FOO").unwrap();
+    let expected = "hz3: HZ3_FOO: no such option, see libhz3(7) or docs/tuning.md; ignored\n";
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn an_option_without_effect_says_what_it_lacks() {
+    let said = |entries: &[&str], entry: &str| {
+        let mut config = Config::new();
+        entries.iter().chain([&entry]).for_each(|entry| {
+            apply(&mut config, entry.as_bytes());
+        });
+        let mut message = Message::new();
+        write_without_effect(&mut config, entry.as_bytes(), &mut message);
+        String::from_utf8(message.as_bytes().to_vec()).unwrap()
+    };
+    for (entry, lacks) in [
+        ("HZ3_PROFILE_RATE=4K", "HZ3_PROFILE"),
+        ("HZ3_PROFILE_SIGNAL=12", "HZ3_PROFILE"),
+        ("HZ3_PROFILE_GROWTH=64M", "HZ3_PROFILE"),
+        ("HZ3_METRICS_MS=500", "HZ3_METRICS"),
+        ("HZ3_LIMIT_MODE=reclaim", "HZ3_LIMIT"),
+    ] {
+        let line = said(&[], entry);
+        let start = std::format!("hz3: {entry}: {lacks} is not set; no effect");
+        assert!(line.starts_with(&start) && line.ends_with('\n'), "{line}");
+        let value = if lacks == "HZ3_LIMIT" { "1G" } else { "/x" };
+        assert_eq!(said(&[&std::format!("{lacks}={value}")], entry), "");
+    }
+    for entry in [
+        "HZ3_PROFILE_RATE=none",
+        "HZ3_PROFILE_SIGNAL=0",
+        "HZ3_LIMIT_MODE=fail",
+        "HZ3_TICK=9",
+        "HZ3_FOO=1",
+        "OTHER=1",
+    ] {
+        assert_eq!(said(&[], entry), "");
+    }
+    assert_eq!(said(&["HZ3_GUARD=1"], "HZ3_PROFILE_RATE=1"), "");
+    assert_eq!(said(&["HZ3_PROFILE_LEAKS=1"], "HZ3_PROFILE_RATE=1"), "");
 }
 
 #[test]
