@@ -241,6 +241,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_pages_name_the_library_where_its_package_has_it() {
+        let at = format!("/{}", place("lib/libhz3.so.0", "x86_64-linux-gnu", RUN_TIME));
+        for page in ["README.md", "docs/guides/observe.md"] {
+            let text = fs::read_to_string(shell::root().join(page)).unwrap();
+            let words = text.split(|c: char| c.is_whitespace() || "`'\"=:".contains(c));
+            let is_of_system = |word: &&str| word.starts_with("/usr/lib") && word.contains("hz3");
+            let named: Vec<&str> = words.filter(is_of_system).collect();
+            assert!(
+                !named.is_empty() && named.iter().all(|path| **path == at),
+                "{page}: {named:?}"
+            );
+        }
+    }
+
+    #[test]
     fn each_file_has_its_package_and_its_place() {
         for (file, package, at) in [
             ("lib/libhz3.so.0", "libhz3-0", "usr/lib/T/libhz3.so.0"),
