@@ -185,26 +185,7 @@ impl Runner<'_> {
         let detailed = detailed && self.measure == Measure::Time;
         let latency = (detailed || self.latency) && self.measure == Measure::Time;
         let job = self.job(case, peer, latency, &statistics)?;
-        let plan = Plan {
-            interval: INTERVAL,
-            detail_every: 0,
-            eager: false,
-            library: peer.library.clone(),
-            limit: Some(self.limit),
-            may_end: true,
-            ends: Ends::default(),
-            sink: None,
-        };
-        let mut input = Input::Nothing;
-        let streams = Streams::Keep { input: &mut input, tee: Tee::Silent };
-        let mut outcome = job::run(&job, plan, streams, self.signals)?;
-        if outcome.exit_code() != 0 {
-            return Err(failed(&mut outcome, self.limit));
-        }
-        let said = outcome.output.as_mut().map(|output| output.stderr.text(1 << 16)).transpose()?;
-        if let Some(line) = said.as_deref().and_then(complaint::find) {
-            return Err(complaint::failure(&peer.name, line));
-        }
+        let mut outcome = self.outcome(&job, peer)?;
         let mut figures = watched(&outcome);
         figures.madvise_calls = counts::read(&statistics)?.madvise_calls.map(|n| n as f64);
         match &case.what {
@@ -226,6 +207,31 @@ impl Runner<'_> {
                 Some(RssSeries { rss: points(&outcome.series.samples), phases: vec![] });
         }
         Ok(figures)
+    }
+
+    /// Runs the job to its end. It is an error if it fails, or complains about the peer's library.
+    fn outcome(&self, job: &Job, peer: &Peer) -> Result<Outcome> {
+        let plan = Plan {
+            interval: INTERVAL,
+            detail_every: 0,
+            eager: false,
+            library: peer.library.clone(),
+            limit: Some(self.limit),
+            may_end: true,
+            ends: Ends::default(),
+            sink: None,
+        };
+        let mut input = Input::Nothing;
+        let streams = Streams::Keep { input: &mut input, tee: Tee::Silent };
+        let mut outcome = job::run(job, plan, streams, self.signals)?;
+        if outcome.exit_code() != 0 {
+            return Err(failed(&mut outcome, self.limit));
+        }
+        let said = outcome.output.as_mut().map(|output| output.stderr.text(1 << 16)).transpose()?;
+        match said.as_deref().and_then(complaint::find) {
+            Some(line) => Err(complaint::failure(&peer.name, line)),
+            None => Ok(outcome),
+        }
     }
 
     fn job(&self, case: &Case, peer: &Peer, latency: bool, statistics: &Path) -> Result<Job> {
