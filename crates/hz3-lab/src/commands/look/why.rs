@@ -11,14 +11,22 @@ const BY_SLOW_PATHS: u64 = 1;
 
 /// Explains the memory of the process, one fact a line.
 pub(super) fn sentences(seen: &Observation) -> Vec<String> {
-    let page = |name| seen.page.value(name);
-    let is_worth = |bytes: u64| bytes >= (seen.resident / WORTH).max(64 * 1024);
+    [live_blocks(seen), free_memory(seen), other_memory(seen), limits(seen), hints(seen)].concat()
+}
+
+/// Returns whether a part of the memory is worth a sentence.
+fn is_worth(seen: &Observation, bytes: u64) -> bool {
+    bytes >= (seen.resident / WORTH).max(64 * 1024)
+}
+
+/// Says what the program holds.
+fn live_blocks(seen: &Observation) -> Vec<String> {
     let mut lines = vec![format!(
         "Process {} ({}) has {} resident and holds {} in live blocks.",
         seen.pid,
         seen.name,
         bytes(seen.resident),
-        bytes(page("allocated")),
+        bytes(seen.page.value("allocated")),
     )];
     if !seen.is_own() {
         lines.push(
@@ -28,19 +36,26 @@ pub(super) fn sentences(seen: &Observation) -> Vec<String> {
         );
     }
     let untouched = seen.untouched();
-    if is_worth(untouched) {
+    if is_worth(seen, untouched) {
         lines.push(format!(
             "Of the live blocks {} were never written to, or are swapped out.",
             bytes(untouched)
         ));
     }
     lines.extend(largest_class(seen));
-    if is_worth(page("slack_shared")) {
+    lines
+}
+
+/// Says where free memory is, and when it goes back.
+fn free_memory(seen: &Observation) -> Vec<String> {
+    let mut lines = Vec::new();
+    let pinned = seen.page.value("slack_shared");
+    if is_worth(seen, pinned) {
         lines.push(format!(
             "{} are pinned: free, but in pages that also hold live blocks. They stay until the \
              program frees those blocks or reuses the space. Long-lived blocks that are allocated \
              among short-lived ones cause it.",
-            bytes(page("slack_shared")),
+            bytes(pinned),
         ));
     }
     let goes = goes_by_itself(seen);
@@ -50,36 +65,52 @@ pub(super) fn sentences(seen: &Observation) -> Vec<String> {
         ("cached_idle", "in caches of idle threads"),
         ("cached_transfer", "on the way between the caches of threads"),
     ] {
-        if is_worth(page(name)) {
-            lines.push(format!("{} are {what}: {goes}", bytes(page(name))));
+        let free = seen.page.value(name);
+        if is_worth(seen, free) {
+            lines.push(format!("{} are {what}: {goes}", bytes(free)));
         }
     }
-    if is_worth(page("cached_running")) {
+    let cached = seen.page.value("cached_running");
+    if is_worth(seen, cached) {
         lines.push(format!(
             "{} are in caches of threads that work. They go once those threads rest; \
              HZ3_THREAD_CACHE lowers the bound.",
-            bytes(page("cached_running")),
+            bytes(cached),
         ));
     }
-    if is_worth(page("metadata_resident")) {
-        lines.push(format!("{} are hz3's tables.", bytes(page("metadata_resident"))));
+    lines
+}
+
+/// Says what is resident and neither live nor free.
+fn other_memory(seen: &Observation) -> Vec<String> {
+    let mut lines = Vec::new();
+    let tables = seen.page.value("metadata_resident");
+    if is_worth(seen, tables) {
+        lines.push(format!("{} are hz3's tables.", bytes(tables)));
     }
     let parts = seen.parts();
-    if let Some(other) = parts.last().filter(|part| is_worth(part.bytes)) {
+    if let Some(other) = parts.last().filter(|part| is_worth(seen, part.bytes)) {
         lines.push(format!(
             "{} are not of the heap: code, stacks, files, and memory that the program mapped \
              itself.",
             bytes(other.bytes),
         ));
     }
-    if is_worth(page("refaulted_bytes")) && page("refaulted_bytes") > page("purged_bytes") / 2 {
+    let (purged, refaulted) = (seen.page.value("purged_bytes"), seen.page.value("refaulted_bytes"));
+    if is_worth(seen, refaulted) && refaulted > purged / 2 {
         lines.push(format!(
             "Of {} given back so far, {} were taken again: a longer HZ3_TICK keeps memory longer.",
-            bytes(page("purged_bytes")),
-            bytes(page("refaulted_bytes")),
+            bytes(purged),
+            bytes(refaulted),
         ));
     }
-    lines.extend(limits(seen));
+    lines
+}
+
+/// Says what the reader can do, and how old the figures are if they are old.
+fn hints(seen: &Observation) -> Vec<String> {
+    let page = |name| seen.page.value(name);
+    let mut lines = Vec::new();
     if page("dirty") + page("slack_holes") + page("cached") > 0 {
         lines.push(
             "malloc_trim(0), hz3_collect() and hz3::collect() give back at once what is free and \
