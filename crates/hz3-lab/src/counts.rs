@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The fields of a statistics line that are added up.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct StatsLine {
     requests: u64,
     madvise_calls: Option<u64>,
 }
@@ -34,7 +34,7 @@ pub(crate) fn read(path: &Path) -> Result<Counts> {
 fn sum(text: &str) -> Result<Counts> {
     let mut counts = Counts::default();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let parsed: Line = serde_json::from_str(line)
+        let parsed: StatsLine = serde_json::from_str(line)
             .map_err(|e| Failure::io(format!("understand hz3's statistics line `{line}`"), e))?;
         counts.processes += 1;
         counts.requests += parsed.requests;

@@ -54,7 +54,7 @@ fn command(args: &WatchArgs, library: Option<&Path>, plan: Plan) -> Result<u8> {
     if let Some(failure) = outcome.series.sink_failure.take() {
         return Err(failure);
     }
-    Report::of(&args.out, &outcome).print(args.json)?;
+    WatchReport::of(&args.out, &outcome).print(args.json)?;
     Ok(outcome.exit_code())
 }
 
@@ -74,7 +74,7 @@ fn attached(args: &WatchArgs, pid: i32, plan: Plan) -> Result<u8> {
     if let Some(failure) = series.sink_failure.take() {
         return Err(failure);
     }
-    Report::of_series(&args.out, &series, start.elapsed()).print(args.json)?;
+    WatchReport::of_series(&args.out, &series, start.elapsed()).print(args.json)?;
     Ok(signals.exit_code().unwrap_or(0))
 }
 
@@ -106,7 +106,7 @@ fn sink(path: &Path, force: bool) -> Result<Sink> {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct WatchReport {
     out: String,
     wall_s: f64,
     /// The figures of a command that ended.
@@ -125,7 +125,7 @@ struct End {
     max_rss_kb: u64,
 }
 
-impl Report {
+impl WatchReport {
     fn of(out: &Path, outcome: &Outcome) -> Self {
         let end = End {
             exit: outcome.exit_word(),

@@ -59,9 +59,9 @@ struct Lane<'a> {
     incoming: Taker<'a>,
 }
 
-/// The counts of one thread.
+/// Events that a thread counts for itself.
 #[derive(Default)]
-struct Counts {
+struct ThreadCounts {
     turns: u64,
     passed_on: u64,
     refused: u64,
@@ -102,8 +102,8 @@ impl Remote {
         lane: &mut Lane<'_>,
         random: &mut Random,
         barrier: &AbortableBarrier,
-    ) -> Result<Counts, Fault> {
-        let mut counts = Counts::default();
+    ) -> Result<ThreadCounts, Fault> {
+        let mut counts = ThreadCounts::default();
         for _ in 0..self.ops {
             while let Some(block) = lane.incoming.take() {
                 heap.release(block)?;

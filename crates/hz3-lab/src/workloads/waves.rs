@@ -50,7 +50,7 @@ fn wave(text: &str) -> Result<Wave, String> {
 
 /// The figures of the bursts at one interval.
 #[derive(Debug, Serialize)]
-struct Summary {
+struct IntervalSummary {
     interval_ms: u64,
     bursts: u32,
     /// Mean seconds of a burst: allocate, write, free.
@@ -101,7 +101,7 @@ impl Work for Waves {
                 trough_kb += outside::rss_kb();
             }
             busy_s += sum_s;
-            summaries.push(Summary {
+            summaries.push(IntervalSummary {
                 interval_ms: wave.interval_ms,
                 bursts: wave.bursts,
                 mean_burst_ms: sum_s / f64::from(wave.bursts) * 1e3,

@@ -13,7 +13,7 @@ use report::{BenchReport, PassResults};
 /// Runs the passes and reports.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
     let workload = args.workload.settled()?;
-    let passes = workload.accept(&Run {
+    let passes = workload.accept(&PassPlan {
         latency: !args.no_latency,
         harness: !args.no_harness,
         best_of: args.best_of,
@@ -27,13 +27,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
     Ok(0)
 }
 
-struct Run {
+struct PassPlan {
     latency: bool,
     harness: bool,
     best_of: u32,
 }
 
-impl Run {
+impl PassPlan {
     /// Runs the throughput passes and returns the fastest.
     fn fastest<W: Work>(&self, work: &W) -> Result<Totals> {
         let mut fastest = work.pass::<Plain>()?;
@@ -47,7 +47,7 @@ impl Run {
     }
 }
 
-impl Visitor for Run {
+impl Visitor for PassPlan {
     type Output = Result<PassResults>;
 
     fn visit<W: Work>(&self, work: &W) -> Result<PassResults> {

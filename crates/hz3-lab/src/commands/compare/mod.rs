@@ -9,7 +9,7 @@ use crate::experiment::analysis::Analysis;
 use crate::experiment::cases::Suite;
 use crate::experiment::record::Record;
 use crate::experiment::session::{self, Ended, Limits};
-use crate::experiment::suites::Line;
+use crate::experiment::suites::Judgement;
 use crate::failure::{Failure, Result};
 use crate::files;
 use crate::peers::{Candidates, Peer, Selection};
@@ -104,7 +104,7 @@ fn base(peers: &[Peer], named: Option<&str>) -> Result<usize> {
 }
 
 /// The analysis as one object.
-fn json(record: &Record, analysis: &Analysis, lines: &[Line]) -> serde_json::Value {
+fn json(record: &Record, analysis: &Analysis, lines: &[Judgement]) -> serde_json::Value {
     let allocators: Vec<&String> = record.peers.iter().map(|peer| &peer.name).collect();
     let cases: Vec<&String> = record.cases.iter().map(|case| &case.name).collect();
     serde_json::json!({

@@ -4,12 +4,17 @@ use super::tables::by_case;
 use crate::experiment::analysis::{Analysis, Cell};
 use crate::experiment::cases::Suite;
 use crate::experiment::record::Record;
-use crate::experiment::suites::Line;
+use crate::experiment::suites::Judgement;
 use crate::text;
 use std::fmt::Write;
 
 /// Formats the targets, and for the reclaim suite the charges of the control group.
-pub(super) fn all(record: &Record, analysis: &Analysis, suite: Suite, lines: &[Line]) -> String {
+pub(super) fn all(
+    record: &Record,
+    analysis: &Analysis,
+    suite: Suite,
+    lines: &[Judgement],
+) -> String {
     let mut out = String::new();
     if suite == Suite::Reclaim
         && let Some(charges) = charges(record, analysis)
@@ -33,7 +38,7 @@ pub(super) fn all(record: &Record, analysis: &Analysis, suite: Suite, lines: &[L
     out
 }
 
-fn sentence(lines: &[Line]) -> String {
+fn sentence(lines: &[Judgement]) -> String {
     let met = lines.iter().filter(|line| line.met == Some(true)).count();
     let missed: Vec<&str> = lines
         .iter()

@@ -15,7 +15,7 @@ use crate::measure::stdin::Input;
 use crate::peers::{self, Peer};
 use crate::{measure, preload, text};
 use indicatif::ProgressBar;
-use passes::{Passes, Rounds, Side};
+use passes::{Outcomes, Passes, Side};
 use report::Report;
 use std::path::Path;
 use std::time::Instant;
@@ -45,10 +45,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         return interrupted(&passes);
     }
     let stop = Stop { pairs: args.runs.map(usize::from), time: args.time };
-    let mut rounds = pairs(&mut passes, &stop)?;
-    rounds.complete();
-    if rounds.pairs() > 0 {
-        let report = Report::of(args, &passes, &mut rounds, &first, counts)?;
+    let mut outcomes = pairs(&mut passes, &stop)?;
+    outcomes.complete();
+    if outcomes.pairs() > 0 {
+        let report = Report::of(args, &passes, &mut outcomes, &first, counts)?;
         if args.json {
             text::out::json(&report)?;
         } else {
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         }
     }
     if passes.signals.signal().is_some() {
-        let pairs = rounds.pairs();
+        let pairs = outcomes.pairs();
         let noun = if pairs == 1 { "pair" } else { "pairs" };
         text::err::note(&format!("hz3: interrupted after {pairs} {noun} of runs"))?;
         return interrupted(&passes);
@@ -81,28 +81,28 @@ fn interrupted(passes: &Passes<'_>) -> Result<u8> {
 }
 
 /// Makes pairs of runs until `stop` is satisfied or a signal comes.
-fn pairs(passes: &mut Passes<'_>, stop: &Stop) -> Result<Rounds> {
+fn pairs(passes: &mut Passes<'_>, stop: &Stop) -> Result<Outcomes> {
     let began = Instant::now();
     let progress = ProgressBar::new_spinner();
-    let mut rounds = Rounds::default();
-    while !stop.is_reached(&rounds, began.elapsed()) {
-        let pair = rounds.pairs();
+    let mut outcomes = Outcomes::default();
+    while !stop.is_reached(&outcomes, began.elapsed()) {
+        let pair = outcomes.pairs();
         for side in Side::in_pair(pair) {
             progress.set_message(format!("pair {}: {}", pair + 1, side.name()));
             progress.tick();
             let mut outcome = passes.silent(side)?;
             if passes.signals.signal().is_some() {
                 progress.finish_and_clear();
-                return Ok(rounds);
+                return Ok(outcomes);
             }
             if pair >= KEPT {
                 outcome.output = None;
             }
-            rounds.of(side).push(outcome);
+            outcomes.of(side).push(outcome);
         }
     }
     progress.finish_and_clear();
-    Ok(rounds)
+    Ok(outcomes)
 }
 
 /// Number of runs on each allocator whose output is kept. The first ones are compared with each

@@ -38,12 +38,12 @@ impl Side {
 
 /// The finished runs on each allocator. Runs with the same index are a pair.
 #[derive(Debug, Default)]
-pub(super) struct Rounds {
+pub(super) struct Outcomes {
     pub(super) system: Vec<Outcome>,
     pub(super) hz3: Vec<Outcome>,
 }
 
-impl Rounds {
+impl Outcomes {
     /// Returns the runs of `side`.
     pub(super) fn of(&mut self, side: Side) -> &mut Vec<Outcome> {
         match side {

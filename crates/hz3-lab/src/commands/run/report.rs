@@ -1,7 +1,7 @@
 //! The report: a table and sentences for people, or one JSON object for programs.
 
 use super::medians::Medians;
-use super::passes::{Passes, Rounds};
+use super::passes::{Outcomes, Passes};
 use crate::cli::RunArgs;
 use crate::counts::Counts;
 use crate::failure::{Failure, Result};
@@ -40,8 +40,8 @@ pub(crate) struct Ratios {
 }
 
 impl Ratios {
-    fn of(rounds: &Rounds) -> Self {
-        let of = |figure: fn(&Outcome) -> f64| estimate::ratio(&rounds.ratios(figure));
+    fn of(outcomes: &Outcomes) -> Self {
+        let of = |figure: fn(&Outcome) -> f64| estimate::ratio(&outcomes.ratios(figure));
         Self {
             wall: of(|o| o.wall.as_secs_f64()),
             cpu: of(|o| o.cost.cpu.as_secs_f64()),
@@ -71,15 +71,16 @@ pub(crate) struct Agreement {
 
 impl Agreement {
     /// Compares the first runs on both allocators, and the first two on the system's malloc.
-    pub(crate) fn of(rounds: &mut Rounds) -> Result<Self> {
-        let differs_by_itself = match rounds.system.as_mut_slice() {
+    pub(crate) fn of(outcomes: &mut Outcomes) -> Result<Self> {
+        let differs_by_itself = match outcomes.system.as_mut_slice() {
             [first, second, ..] => {
                 let (stdout, stderr) = differences(first, second)?;
                 Some(stdout.is_some() || stderr.is_some())
             }
             _ => None,
         };
-        let (Some(system), Some(hz3)) = (rounds.system.first_mut(), rounds.hz3.first_mut()) else {
+        let (Some(system), Some(hz3)) = (outcomes.system.first_mut(), outcomes.hz3.first_mut())
+        else {
             return Err(Failure::new("there is no pair of runs to compare"));
         };
         let (stdout, stderr) = differences(system, hz3)?;
@@ -105,24 +106,24 @@ impl Report {
     pub(super) fn of(
         args: &RunArgs,
         passes: &Passes<'_>,
-        rounds: &mut Rounds,
+        outcomes: &mut Outcomes,
         first: &Outcome,
         counts: Option<Counts>,
     ) -> Result<Self> {
-        let loads: Vec<_> = rounds.system.iter().chain(&rounds.hz3).map(|o| o.load).collect();
+        let loads: Vec<_> = outcomes.system.iter().chain(&outcomes.hz3).map(|o| o.load).collect();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut hz3 = Medians::of(&rounds.hz3);
+        let mut hz3 = Medians::of(&outcomes.hz3);
         hz3.library_mapped = hz3.library_mapped.max(first.series.library_mapped);
         Ok(Self {
             command: args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
             name: preload::name(&passes.library),
             library: passes.library.display().to_string(),
-            runs: rounds.pairs(),
-            system: Medians::of(&rounds.system),
+            runs: outcomes.pairs(),
+            system: Medians::of(&outcomes.system),
             hz3,
-            ratios: Ratios::of(rounds),
+            ratios: Ratios::of(outcomes),
             counts,
-            agreement: Agreement::of(rounds)?,
+            agreement: Agreement::of(outcomes)?,
             machine_load: load::sentence(loads.iter(), processors),
         })
     }

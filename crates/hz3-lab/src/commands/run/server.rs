@@ -1,6 +1,6 @@
 //! A command that serves until it is told to stop: one pass on each allocator, or several pairs.
 
-use super::passes::{Passes, Rounds, Side};
+use super::passes::{Outcomes, Passes, Side};
 use super::report::ratio;
 use crate::cli::RunArgs;
 use crate::failure::{Failure, Result};
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Makes the passes and reports them. Returns 0 if the server ended as planned.
 pub(super) fn run(args: &RunArgs, passes: &mut Passes<'_>) -> Result<u8> {
     let pairs = usize::from(args.runs.unwrap_or(1));
-    let mut rounds = Rounds::default();
+    let mut outcomes = Outcomes::default();
     let mut loads: [Vec<Loaded>; 2] = [Vec::new(), Vec::new()];
     'passes: for pair in 0..pairs {
         for (place, side) in Side::in_pair(pair).into_iter().enumerate() {
@@ -31,24 +31,24 @@ pub(super) fn run(args: &RunArgs, passes: &mut Passes<'_>) -> Result<u8> {
             let (all, side_name) = (2 * pairs, side.name());
             text::err::note(&format!("hz3: pass {number} of {all}: {side_name}"))?;
             let (outcome, loaded) = pass(args, passes, side)?;
-            rounds.of(side).push(outcome);
+            outcomes.of(side).push(outcome);
             loads[usize::from(side == Side::Hz3)].extend(loaded);
             if passes.signals.signal().is_some() {
                 break 'passes;
             }
         }
     }
-    let report = Report::of(&rounds, &loads);
+    let report = ServerReport::of(&outcomes, &loads);
     if args.json {
         text::out::json(&report)?;
     } else {
-        text::err::note(&format!("\n{}", report.text(&rounds)))?;
+        text::err::note(&format!("\n{}", report.text(&outcomes)))?;
     }
     if let Some(code) = passes.signals.exit_code() {
         return Ok(code);
     }
     let unplanned = |outcome: &&Outcome| !outcome.series.ended;
-    Ok(rounds.hz3.iter().find(unplanned).map_or(0, Outcome::exit_code))
+    Ok(outcomes.hz3.iter().find(unplanned).map_or(0, Outcome::exit_code))
 }
 
 /// Makes one pass, with its load if there is one.
@@ -154,14 +154,14 @@ struct SideReport {
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct ServerReport {
     machine_load: Option<String>,
     system: Option<SideReport>,
     hz3: Option<SideReport>,
 }
 
-impl Report {
-    fn of(rounds: &Rounds, loads: &[Vec<Loaded>; 2]) -> Self {
+impl ServerReport {
+    fn of(outcomes: &Outcomes, loads: &[Vec<Loaded>; 2]) -> Self {
         let side = |outcomes: &[Outcome], loads: &[Loaded]| {
             let first = outcomes.first()?;
             let samples = &first.series.samples;
@@ -176,23 +176,24 @@ impl Report {
                 load: loads.first().and_then(|load| serde_json::to_value(load).ok()),
             })
         };
-        let all: Vec<&Load> = rounds.system.iter().chain(&rounds.hz3).map(|o| &o.load).collect();
+        let all: Vec<&Load> =
+            outcomes.system.iter().chain(&outcomes.hz3).map(|o| &o.load).collect();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             machine_load: load::sentence(all.into_iter(), processors),
-            system: side(&rounds.system, &loads[0]),
-            hz3: side(&rounds.hz3, &loads[1]),
+            system: side(&outcomes.system, &loads[0]),
+            hz3: side(&outcomes.hz3, &loads[1]),
         }
     }
 
-    fn text(&self, rounds: &Rounds) -> String {
+    fn text(&self, outcomes: &Outcomes) -> String {
         let heads = ["", "system", "hz3", "hz3 / system"];
         let mut table = text::table::plain(&heads, 1);
         let mut row = |name: &str, cell: &dyn Fn(&SideReport) -> String, ratio: String| {
             let cell = |side: &Option<SideReport>| side.as_ref().map_or("-".to_owned(), cell);
             table.add_row([name.to_owned(), cell(&self.system), cell(&self.hz3), ratio]);
         };
-        let of = |figure: fn(&Outcome) -> f64| ratio(&rounds.ratios(figure));
+        let of = |figure: fn(&Outcome) -> f64| ratio(&outcomes.ratios(figure));
         let none = String::new;
         row("pass", &|s| text::seconds(s.wall_s), none());
         for percent in [10u32, 25, 50, 75, 100] {
@@ -213,7 +214,7 @@ impl Report {
             let said = side.as_ref().and_then(|s| s.load.as_ref()?["last_line"].as_str());
             lines.extend(said.map(|said| format!("The load on {name} said last: {said}")));
         }
-        let pairs = rounds.pairs();
+        let pairs = outcomes.pairs();
         if pairs < crate::stats::estimate::FEWEST {
             let needed = crate::experiment::analysis::rounds_needed(pairs);
             lines.push(format!("What differs may differ by chance: {needed} (--runs)."));

@@ -1,6 +1,6 @@
 //! Decides when there are enough pairs of runs.
 
-use super::passes::Rounds;
+use super::passes::Outcomes;
 use crate::stats::estimate;
 use std::time::Duration;
 
@@ -19,15 +19,17 @@ const MAX_PAIRS: usize = 50;
 const NARROW: f64 = 1.02;
 
 impl Stop {
-    /// Returns whether `rounds`, which took `elapsed` in total, are enough.
-    pub(super) fn is_reached(&self, rounds: &Rounds, elapsed: Duration) -> bool {
-        let pairs = rounds.pairs();
+    /// Returns whether `outcomes`, which took `elapsed` in total, are enough.
+    pub(super) fn is_reached(&self, outcomes: &Outcomes, elapsed: Duration) -> bool {
+        let pairs = outcomes.pairs();
         if let Some(wanted) = self.pairs {
             return pairs >= wanted;
         }
         let next_end = elapsed + elapsed / u32::try_from(pairs.max(1)).unwrap_or(u32::MAX);
-        let figures =
-            [rounds.ratios(|o| o.wall.as_secs_f64()), rounds.ratios(|o| o.peak_rss_kb() as f64)];
+        let figures = [
+            outcomes.ratios(|o| o.wall.as_secs_f64()),
+            outcomes.ratios(|o| o.peak_rss_kb() as f64),
+        ];
         pairs >= MAX_PAIRS || pairs > 0 && next_end > self.time || are_narrow(&figures)
     }
 }

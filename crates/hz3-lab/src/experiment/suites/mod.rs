@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// One figure and its target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Line {
+pub(crate) struct Judgement {
     pub(crate) case: String,
     /// The figure of the judged allocator.
     pub(crate) found: String,
@@ -51,7 +51,7 @@ impl Suite {
     }
 
     /// Judges a record of these cases.
-    pub(crate) fn lines(self, record: &Record, analysis: &Analysis) -> Vec<Line> {
+    pub(crate) fn lines(self, record: &Record, analysis: &Analysis) -> Vec<Judgement> {
         let judged = judged(record);
         match self {
             Self::Reclaim => reclaim::lines(record, judged),
@@ -90,13 +90,13 @@ mod tests {
 
     /// Returns the judged allocator's lines for a suite whose trials all found
     /// `figures(allocator)`.
-    fn judge(suite: Suite, names: &[&str], figures: impl Fn(usize) -> Figures) -> Vec<Line> {
+    fn judge(suite: Suite, names: &[&str], figures: impl Fn(usize) -> Figures) -> Vec<Judgement> {
         let record =
             Record::simulated(names, suite.cases(Level::Quick, None), 1, |slot| figures(slot.peer));
         suite.lines(&record, &Analysis::of(&record))
     }
 
-    fn missed(lines: &[Line]) -> Vec<&str> {
+    fn missed(lines: &[Judgement]) -> Vec<&str> {
         let missed = lines.iter().filter(|line| line.met == Some(false));
         missed.map(|line| line.case.as_str()).collect()
     }

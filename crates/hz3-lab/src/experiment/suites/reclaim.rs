@@ -2,7 +2,7 @@
 //! resident set at the end of an idle time of a little more than a second. Growth is judged over
 //! many cycles, because one cycle scatters by much more than a leak would add.
 
-use super::Line;
+use super::Judgement;
 use crate::experiment::cases::{Case, Level};
 use crate::experiment::record::Record;
 use crate::experiment::trial::Figures;
@@ -19,7 +19,7 @@ const GROWTH_KB: f64 = 16.0;
 const MIB: f64 = 1024.0;
 
 /// A case and its target.
-struct Row {
+struct Goal {
     name: &'static str,
     line: &'static str,
     target: Target,
@@ -40,61 +40,61 @@ enum Target {
     Returned(f64),
 }
 
-const ROWS: [Row; 12] = [
-    Row {
+const GOALS: [Goal; 12] = [
+    Goal {
         name: "threads exit",
         line: "burst-idle --cycles 4 --idle 1.05 --shape exit",
         target: Target::Reference(2.0 * MIB),
     },
-    Row {
+    Goal {
         name: "threads blocked",
         line: "burst-idle --cycles 4 --idle 1.05 --shape stay",
         target: Target::Reference(2.0 * MIB),
     },
-    Row {
+    Goal {
         name: "freed by another",
         line: "burst-idle --cycles 4 --idle 1.05 --shape remote",
         target: Target::Reference(2.0 * MIB),
     },
-    Row {
+    Goal {
         name: "threads exit: growth",
         line: "burst-idle --cycles 24 --idle 1.05 --shape exit",
         target: Target::Steady,
     },
-    Row {
+    Goal {
         name: "threads blocked: growth",
         line: "burst-idle --cycles 24 --idle 1.05 --shape stay",
         target: Target::Steady,
     },
-    Row {
+    Goal {
         name: "freed by another: growth",
         line: "burst-idle --cycles 24 --idle 1.05 --shape remote",
         target: Target::Steady,
     },
-    Row { name: "200 blocked", line: "pool --idle 1.05", target: Target::Start(16.0 * MIB) },
-    Row {
+    Goal { name: "200 blocked", line: "pool --idle 1.05", target: Target::Start(16.0 * MIB) },
+    Goal {
         name: "3 million small",
         line: "burst-idle --total 3000000 --sizes 16-128 --cycles 1 --idle 1.05 --shape stay",
         target: Target::Start(8.0 * MIB),
     },
-    Row {
+    Goal {
         name: "8,000 buffers",
         line: "burst-idle --total 8000 --sizes 32768-524288 --cycles 1 --idle 1.05 --shape stay",
         target: Target::Start(8.0 * MIB),
     },
-    Row {
+    Goal {
         name: "5 % of 512-2048",
         line: "burst-idle --total 300000 --sizes 512-2048 --threads 1 --keep 5 --keep-hold \
                --cycles 1 --idle 1.05 --shape stay",
         target: Target::Floor(1.10),
     },
-    Row {
+    Goal {
         name: "5 % of 64-1024, 4 threads",
         line: "burst-idle --total 600000 --sizes 64-1024 --threads 4 --keep 5 --keep-hold \
                --cycles 1 --idle 1.05 --shape stay",
         target: Target::Floor(1.10),
     },
-    Row { name: "holes", line: "holes --idle 1.05", target: Target::Returned(76.0) },
+    Goal { name: "holes", line: "holes --idle 1.05", target: Target::Returned(76.0) },
 ];
 
 /// Returns the cases. None is about speed.
@@ -104,19 +104,19 @@ pub(super) fn cases(level: Level, rounds: Option<u32>) -> Vec<Case> {
         Level::Normal => 5,
         Level::Thorough => 15,
     });
-    let case = |row: &Row| {
+    let case = |goal: &Goal| {
         // The cycles of this case are its repetitions.
-        let rounds = if matches!(row.target, Target::Steady) { 1 } else { rounds };
-        Case::bench(row.name, row.line, false, rounds)
+        let rounds = if matches!(goal.target, Target::Steady) { 1 } else { rounds };
+        Case::bench(goal.name, goal.line, false, rounds)
     };
-    ROWS.iter().map(case).collect()
+    GOALS.iter().map(case).collect()
 }
 
-/// Judges each row.
-pub(super) fn lines(record: &Record, judged: usize) -> Vec<Line> {
+/// Judges each goal.
+pub(super) fn lines(record: &Record, judged: usize) -> Vec<Judgement> {
     let rows = record.cases.iter().enumerate().filter_map(|(case, planned)| {
-        let row = ROWS.iter().find(|row| row.name == planned.name)?;
-        Some(row.judge(record, case, judged))
+        let goal = GOALS.iter().find(|goal| goal.name == planned.name)?;
+        Some(goal.judge(record, case, judged))
     });
     rows.collect()
 }
@@ -129,12 +129,12 @@ fn middle(
     median(&record.results(case, peer).filter_map(|(_, f)| figure(f)).collect::<Vec<_>>())
 }
 
-impl Row {
-    fn judge(&self, record: &Record, case: usize, judged: usize) -> Line {
+impl Goal {
+    fn judge(&self, record: &Record, case: usize, judged: usize) -> Judgement {
         let of = |figure| middle(record, (case, judged), figure);
         let idle = of(|f| f.worst_idle_rss_kb);
         let start = of(|f| f.start_rss_kb);
-        let line = |found, wanted, beside, met| Line {
+        let line = |found, wanted, beside, met| Judgement {
             case: self.name.to_owned(),
             found,
             wanted,

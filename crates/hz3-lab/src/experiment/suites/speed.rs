@@ -1,7 +1,7 @@
 //! Is hz3 at least as fast as the best other allocator on every loop, and does it need no more
 //! memory than the most frugal one?
 
-use super::Line;
+use super::Judgement;
 use crate::experiment::analysis::{Analysis, mean_ratio, ratios, values};
 use crate::experiment::cases::{Case, Level};
 use crate::experiment::decision::{Decision, at_least, at_most};
@@ -81,7 +81,7 @@ pub(super) fn lines(
     analysis: &Analysis,
     judged: usize,
     targets: &Targets,
-) -> Vec<Line> {
+) -> Vec<Judgement> {
     let others: Vec<usize> = (0..record.peers.len()).filter(|&peer| peer != judged).collect();
     let mut lines = Vec::new();
     for case in 0..record.cases.len() {
@@ -98,7 +98,7 @@ fn speed(
     case: usize,
     (judged, others): (usize, &[usize]),
     targets: &Targets,
-) -> Line {
+) -> Judgement {
     let cells = &analysis.cells[case];
     let rate = |peer: usize| cells[peer].ratio.map(|ratio| ratio.value);
     let best = best_of(others, rate);
@@ -106,7 +106,7 @@ fn speed(
         estimate::ratio(&values(&ratios(record, case, (judged, best), |f| f.speed)))
     });
     let theirs = best.and_then(|best| cells[best].speed);
-    Line {
+    Judgement {
         case: record.cases[case].name.clone(),
         found: times(estimate.as_ref()),
         wanted: format!("at least x {:.2}", targets.case),
@@ -121,7 +121,7 @@ fn peak(
     case: usize,
     (judged, others): (usize, &[usize]),
     targets: &Targets,
-) -> Line {
+) -> Judgement {
     let cells = &analysis.cells[case];
     let frugal = |peer: &&usize| {
         targets.frugal.iter().any(|name| record.peers[**peer].name.starts_with(name))
@@ -133,7 +133,7 @@ fn peak(
         let peaks = ratios(record, case, (judged, least), |figures| Some(figures.peak_rss_kb));
         estimate::ratio(&values(&peaks))
     });
-    Line {
+    Judgement {
         case: format!("{}: peak", record.cases[case].name),
         found: times(estimate.as_ref()),
         wanted: format!("at most x {:.2}", targets.peak),
@@ -147,7 +147,7 @@ fn mean(
     analysis: &Analysis,
     (judged, others): (usize, &[usize]),
     targets: &Targets,
-) -> Line {
+) -> Judgement {
     let overall = |peer: usize| analysis.overall[peer].as_ref().map(|(mean, _)| mean.value);
     let best = best_of(others, overall);
     let estimate = best.and_then(|best| {
@@ -156,7 +156,7 @@ fn mean(
             .map(|case| ratios(record, case, (judged, best), |f| f.speed));
         mean_ratio(&all.collect::<Vec<_>>())
     });
-    Line {
+    Judgement {
         case: "geometric mean".to_owned(),
         found: times(estimate.as_ref()),
         wanted: format!("at least x {:.2}", targets.mean),
