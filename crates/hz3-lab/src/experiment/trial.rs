@@ -3,6 +3,7 @@
 use super::cases::{Case, What};
 use crate::counts;
 use crate::failure::{Failure, Result};
+use crate::measure::bench_report::{BenchReport, Percentiles};
 use crate::measure::job::{self, Job, Outcome, Streams, Tee};
 use crate::measure::sample::Sample;
 use crate::measure::sampler::{Ends, Plan};
@@ -116,8 +117,8 @@ impl Figures {
 /// Latencies as `hz3 bench` reports them.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub(crate) struct LatencyCurves {
-    pub(crate) malloc_ns: Value,
-    pub(crate) free_ns: Value,
+    pub(crate) malloc_ns: Option<Percentiles>,
+    pub(crate) free_ns: Option<Percentiles>,
     pub(crate) malloc_curve: Vec<(u64, f64)>,
     pub(crate) free_curve: Vec<(u64, f64)>,
 }
@@ -137,22 +138,8 @@ pub(crate) struct Phase {
     pub(crate) end_ms: f64,
 }
 
-/// The part of `hz3 bench --json` that a trial reads.
+/// The details of a benchmark that a trial reads.
 #[derive(Debug, Deserialize)]
-struct BenchReport {
-    allocator: String,
-    ops_per_s: f64,
-    operations: f64,
-    measured_until_ms: f64,
-    malloc_ns: Value,
-    free_ns: Value,
-    malloc_curve: Vec<(u64, f64)>,
-    free_curve: Vec<(u64, f64)>,
-    #[serde(default)]
-    details: Details,
-}
-
-#[derive(Debug, Default, Deserialize)]
 struct Details {
     #[serde(default)]
     phases: Vec<Phase>,
@@ -310,20 +297,23 @@ fn add_report(
     detailed: bool,
 ) -> Result<()> {
     let report = read_report(outcome, peer)?;
+    let details: Details = serde_json::from_value(Value::Object(report.details))
+        .map_err(|e| Failure::io("understand the benchmark's details", e))?;
+    let p999 = |latencies: Percentiles| latencies.p999 as f64;
     figures.speed = Some(report.ops_per_s);
-    figures.operations = Some(report.operations);
-    figures.start_rss_kb = report.details.start_rss_kb;
-    figures.floor_kb = report.details.floor_kb;
-    figures.harness_kb = report.details.harness_kb;
-    figures.malloc_p999_ns = report.malloc_ns["p999"].as_f64();
-    figures.free_p999_ns = report.free_ns["p999"].as_f64();
+    figures.operations = Some(report.operations as f64);
+    figures.start_rss_kb = details.start_rss_kb;
+    figures.floor_kb = details.floor_kb;
+    figures.harness_kb = details.harness_kb;
+    figures.malloc_p999_ns = report.malloc_ns.map(p999);
+    figures.free_p999_ns = report.free_ns.map(p999);
     // The report is on the system's monotonic clock; the samples start at 0.
     let shifted = |phase: Phase| Phase {
         start_ms: phase.start_ms - outcome.started_ms,
         end_ms: phase.end_ms - outcome.started_ms,
         name: phase.name,
     };
-    let phases: Vec<Phase> = report.details.phases.into_iter().map(shifted).collect();
+    let phases: Vec<Phase> = details.phases.into_iter().map(shifted).collect();
     // The memory of the latency pass, which comes last, is left out of the picture.
     let until = report.measured_until_ms - outcome.started_ms;
     outcome.series.samples.retain(|sample| sample.until_ms <= until);

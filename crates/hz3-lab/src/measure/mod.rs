@@ -1,5 +1,6 @@
 //! Runs a process, samples it from outside, and keeps its output.
 
+pub(crate) mod bench_report;
 pub(crate) mod capture;
 mod cgroup;
 pub(crate) mod clock;

@@ -4,11 +4,12 @@ mod report;
 
 use crate::cli::BenchArgs;
 use crate::failure::Result;
+use crate::measure::bench_report::BenchReport;
 use crate::measure::clock::monotonic_ms;
 use crate::workloads::support::heap::{Nothing, Plain, Timed};
 use crate::workloads::support::threads::Totals;
 use crate::workloads::{Visitor, Work};
-use report::{BenchReport, PassResults};
+use report::PassResults;
 
 /// Runs the passes and reports.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8> {

@@ -1,13 +1,13 @@
 //! The result of a benchmark, as a table and as JSON.
 
 use crate::failure::{Failure, Result};
+use crate::measure::bench_report::BenchReport;
 use crate::text;
 use crate::workloads::Workload;
 use crate::workloads::outside;
 use crate::workloads::support::heap::Latency;
-use crate::workloads::support::histogram::{Histogram, Percentiles};
+use crate::workloads::support::histogram::Histogram;
 use crate::workloads::support::threads::Totals;
-use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -19,29 +19,6 @@ pub(super) struct PassResults {
     pub(super) measured_until_ms: f64,
     pub(super) harness: Option<Totals>,
     pub(super) latency: Option<Totals>,
-}
-
-/// The results of one run of a workload.
-#[derive(Debug, Serialize)]
-pub(crate) struct BenchReport {
-    workload: &'static str,
-    parameters: Value,
-    /// The library file that provides malloc.
-    allocator: String,
-    operations: u64,
-    seconds: f64,
-    ops_per_s: f64,
-    ns_per_op: f64,
-    /// Nanoseconds of one operation of the loop itself, without an allocator.
-    harness_ns_per_op: Option<f64>,
-    malloc_ns: Option<Percentiles>,
-    free_ns: Option<Percentiles>,
-    /// Points of the latency curves: nanoseconds, and the share of calls that take no longer.
-    malloc_curve: Vec<(u64, f64)>,
-    free_curve: Vec<(u64, f64)>,
-    /// When the throughput passes ended. Later samples do not count for memory.
-    measured_until_ms: f64,
-    details: Map<String, Value>,
 }
 
 impl BenchReport {
@@ -57,7 +34,7 @@ impl BenchReport {
         let (malloc_ns, malloc_curve) = figures(|latency| &latency.malloc);
         let (free_ns, free_curve) = figures(|latency| &latency.free);
         Ok(Self {
-            workload: workload.name(),
+            workload: workload.name().to_owned(),
             parameters,
             allocator: outside::malloc_origin(),
             operations: throughput.operations,

@@ -3,7 +3,7 @@
 
 use super::mapped::Mapped;
 use crate::failure::Result;
-use serde::Serialize;
+use crate::measure::bench_report::Percentiles;
 
 const SUB_BITS: u32 = 5;
 const SUB: u64 = 1 << SUB_BITS;
@@ -15,21 +15,6 @@ const BUCKETS: usize = ((64 - SUB_BITS + 1) as usize) << SUB_BITS;
 pub(crate) struct Histogram {
     buckets: Mapped<u64>,
     max: u64,
-}
-
-/// The reported percentiles in nanoseconds.
-#[derive(Debug, Serialize, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Percentiles {
-    /// Number of values.
-    pub(crate) n: u64,
-    /// Median.
-    pub(crate) p50: u64,
-    /// 99th percentile.
-    pub(crate) p99: u64,
-    /// 99.9th percentile.
-    pub(crate) p999: u64,
-    /// The exact maximum.
-    pub(crate) max: u64,
 }
 
 impl Histogram {
