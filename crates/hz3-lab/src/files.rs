@@ -1,16 +1,51 @@
 //! Writes results without destroying other files.
 //!
 //! A regular file of ours is replaced by renaming, so that a reader never sees half of it. A link,
-//! a device, a pipe or another user's file stays, and the bytes are written through it.
+//! a device, a pipe or another user's file stays, and the bytes are written through it. The directory
+//! of a file is never made, because a missing one is usually a misspelt one.
 
-use crate::failure::{Failure, Result};
+use crate::failure::{BROKEN_PIPE, Failure, Result};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Fails if `path` has contents, unless `force` is set.
+/// Fails if no file can have this path, because its directory does not exist.
+pub(crate) fn needs_directory(path: &Path) -> Result<()> {
+    let directory = directory_of(path);
+    let shown = directory.display();
+    match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::usage(format!("{shown} is no directory"))),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            Err(Failure::usage(format!("the directory {shown} does not exist"))
+                .with_remedy(format!("`mkdir -p {shown}` creates it")))
+        }
+        Err(e) => Err(Failure::io(format!("use the directory {shown}"), e)),
+    }
+}
+
+/// Makes a directory that an option names, unless it is there. Its parent must exist.
+pub(crate) fn make_directory(directory: &Path) -> Result<()> {
+    needs_directory(directory)?;
+    match std::fs::create_dir(directory) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists || !directory.is_dir() => {
+            Err(Failure::io(format!("make the directory {}", directory.display()), e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Fails if `path` cannot be that of a file, or has contents and `force` is not set.
 pub(crate) fn may_write(path: &Path, force: bool) -> Result<()> {
+    needs_directory(path)?;
+    if path.is_dir() {
+        return Err(Failure::usage(format!("{} is a directory", path.display())));
+    }
     let exists = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
     if exists && !force {
         return Err(Failure::usage(format!("{} exists already", path.display()))
@@ -46,7 +81,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         Err(e) if e.kind() == ErrorKind::NotFound => replace(path, bytes, 0o644),
         Err(e) => Err(e),
     };
-    written.map_err(failed)
+    // A directory that went after the start is no wrong usage.
+    written.map_err(|e| match needs_directory(path) {
+        Ok(()) if e.kind() == ErrorKind::BrokenPipe => Failure::quiet(BROKEN_PIPE),
+        Ok(()) => failed(e),
+        Err(missing) => missing.during(&format!("cannot write {}", path.display())).with_code(125),
+    })
 }
 
 /// Returns the system's error without the name of the temporary file, which `tempfile` adds.
@@ -61,13 +101,10 @@ fn is_ours(found: &Metadata) -> bool {
 }
 
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
     let mut file = tempfile::Builder::new()
         .prefix(".hz3-")
         .permissions(PermissionsExt::from_mode(mode))
-        .tempfile_in(directory)?;
+        .tempfile_in(directory_of(path))?;
     file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())
@@ -90,9 +127,21 @@ pub(crate) fn json_and_csv(out: &Path) -> (PathBuf, PathBuf) {
     (out.to_owned(), csv.into())
 }
 
+/// Returns whether a program of this name is on the `PATH`.
+pub(crate) fn is_on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| is_executable(&directory.join(name)))
+}
+
+fn is_executable(file: &Path) -> bool {
+    std::fs::metadata(file)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn links_keep_pointing_and_hard_links_stay_joined() {
@@ -121,6 +170,36 @@ mod tests {
     fn a_failure_names_the_file_of_the_user_alone() {
         let said = write(Path::new("/proc/x.json"), b"x").unwrap_err().to_string();
         assert!(said.contains("/proc/x.json") && !said.contains(".hz3-"), "{said}");
+    }
+
+    #[test]
+    fn no_directory_is_created() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("missing/x.json");
+        let early = may_write(&file, true).unwrap_err();
+        assert_eq!(early.code(), 2, "{early}");
+        assert!(early.to_string().contains("missing does not exist; `mkdir -p "), "{early}");
+        let late = write(&file, b"x").unwrap_err();
+        assert_eq!(late.code(), 125, "{late}");
+        assert!(late.to_string().contains("x.json: the directory "), "{late}");
+        std::fs::write(place.path().join("missing"), "a file").unwrap();
+        assert!(may_write(&file, true).unwrap_err().to_string().contains("is no directory"));
+        assert!(may_write(place.path(), true).unwrap_err().to_string().contains("is a directory"));
+        assert!(may_write(Path::new("x.json"), true).is_ok());
+
+        let named = place.path().join("named");
+        assert!(make_directory(&named).is_ok() && named.is_dir() && make_directory(&named).is_ok());
+        assert!(make_directory(&place.path().join("missing")).is_err(), "it is a file");
+        assert_eq!(make_directory(&place.path().join("a/b")).unwrap_err().code(), 2);
+    }
+
+    #[test]
+    fn a_reader_who_has_gone_is_no_failure_to_talk_about() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        let failure = write(Path::new(&path), b"x").unwrap_err();
+        assert!(failure.is_quiet() && failure.code() == BROKEN_PIPE, "{failure}");
     }
 
     #[test]

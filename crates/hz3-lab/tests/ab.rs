@@ -36,6 +36,19 @@ fn the_same_on_both_sides_is_no_difference() {
 }
 
 #[test]
+fn without_valgrind_nothing_is_counted_and_nothing_starts() {
+    let output = hz3()
+        .args(["ab", "--measure", "instructions", "--lib", "x.so", "--out", "/dev/null"])
+        .env("PATH", "/nonexistent")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    let expected = "hz3: instructions are counted by valgrind, which is not found; apt-get install \
+                    valgrind\n";
+    assert_eq!(stderr(&output), expected);
+}
+
+#[test]
 fn a_candidate_that_is_5_percent_slower_gets_no_go() {
     let words = ["-w", LOOP, "--claim", "nothing", "--candidate", "SPIN=6"];
     let output = ab(&[&words[..], &COUNTED].concat());

@@ -118,6 +118,42 @@ fn resuming_runs_only_what_is_not_there_yet() {
     let trials = trials(&out);
     assert_eq!(trials.len(), 4);
     assert_eq!(trials[..3], kept[..], "what was there is untouched");
+    assert!(!stderr(&output).contains("nothing is left"), "{}", stderr(&output));
+
+    let whole = std::fs::read(&out).unwrap();
+    let resume = |command: &str| hz3().args([command, "--resume", "--out"]).arg(&out).output();
+    let output = resume("compare").unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = "hz3: all 4 trials are there; nothing is left to measure\n";
+    assert_eq!(stderr(&output), said);
+    assert!(stdout(&output).contains("geometric mean"), "{}", stdout(&output));
+    assert_eq!(std::fs::read(&out).unwrap(), whole);
+}
+
+#[test]
+fn results_that_cannot_be_resumed_are_refused_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("r.json");
+    run(&out, &["-a", "glibc", "-w", SMALL, "--rounds", "2"]);
+    let whole = std::fs::read_to_string(&out).unwrap();
+    let refused = |command: &str, text: &str, code: i32, reason: &str| {
+        std::fs::write(&out, text).unwrap();
+        let output = hz3().args([command, "--resume", "--out"]).arg(&out).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(reason) && said.lines().count() == 1, "{reason}: {said}");
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), text, "the file was written to");
+    };
+    refused("ab", &whole, 2, "has results of `hz3 compare`");
+    refused("compare", &whole.replacen("hz3 compare", "hz3 demo", 1), 2, "results of `hz3 demo`");
+    refused("compare", &whole[..whole.len() / 2], 125, "is damaged, or has no results of hz3");
+    refused("compare", "", 125, "is damaged, or has no results of hz3");
+    let mut record: Value = serde_json::from_str(&whole).unwrap();
+    record["trials"][0]["case"] = 7.into();
+    refused("compare", &record.to_string(), 125, "is damaged: it has a trial that is not of its");
+    let mut record: Value = serde_json::from_str(&whole).unwrap();
+    record["rounds"] = 4_000_000_000_u32.into();
+    refused("compare", &record.to_string(), 125, "is damaged: it has too many rounds");
 }
 
 #[test]

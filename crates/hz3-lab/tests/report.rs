@@ -91,6 +91,14 @@ fn the_csv_of_a_watch_becomes_a_page() {
     assert!(page.contains("Memory over time") && page.contains("<path d='M"), "{page}");
     let output = hz3().arg("report").arg(&csv).arg("--out").arg(&csv).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "the page must not overwrite what it shows");
+
+    let output = hz3().arg("report").arg(&csv).args(["--out", "-"]).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), page);
+    let json = directory.path().join("w.json");
+    std::fs::write(&json, "{}").unwrap();
+    let output = hz3().arg("report").arg(&json).arg("--out").arg(&csv).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "nor the other file of the results");
 }
 
 /// The browser, by one of its names.

@@ -279,6 +279,33 @@ fn a_server_is_ended_when_its_load_ends_and_the_loads_figure_is_reported() {
 }
 
 #[test]
+fn a_load_that_fails_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("socket");
+    let script = "import os,socket,sys,time; s=socket.socket(socket.AF_UNIX); \
+                  os.path.exists(sys.argv[1]) and os.unlink(sys.argv[1]); \
+                  s.bind(sys.argv[1]); s.listen(); time.sleep(600)";
+    let mut command = hz3();
+    command.args(["run", "--load", "exit 7", "--lib"]).arg(stand_in());
+    let output =
+        command.args(["--", "python3", "-c", script]).arg(&socket).output().expect("hz3 starts");
+    let text = stderr(&output);
+    for side in ["system", "hz3"] {
+        let warning = format!("WARNING: the load on {side} ended with 7.");
+        assert!(text.contains(&warning), "{text}");
+    }
+}
+
+#[test]
+fn statistics_that_the_user_asked_for_are_no_difference_in_the_output() {
+    let mut command = hz3();
+    command.args(["run", "--runs", "1", "--lib"]).arg(stand_in()).args(["--", "true"]);
+    let output = command.env("HZ3_STATS", "/dev/stderr").output().expect("hz3 starts");
+    let text = stderr(&output);
+    assert!(text.contains("Output and exit status (0) are the same on both."), "{text}");
+}
+
+#[test]
 fn help_documents_the_counted_run_and_the_exit_codes() {
     let text = stdout(&hz3().args(["run", "--help"]).output().unwrap());
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");

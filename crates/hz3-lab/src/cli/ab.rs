@@ -115,7 +115,7 @@ pub(crate) struct AbArgs {
     pub(crate) resume: bool,
 
     /// Measure a recorded experiment again, with its cases, settings and criteria
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "candidate", "workloads", "commands", "quick", "normal", "thorough", "rounds", "latency", "claim", "measure"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "candidate", "workloads", "commands", "quick", "normal", "thorough", "rounds", "latency", "claim", "measure", "seed", "why", "speed_go", "speed_no_go", "memory_go", "speed_gain", "memory_limit", "growth_limit", "latency_limit"])]
     pub(crate) replay: Option<PathBuf>,
 
     /// Print the verdict as one JSON object instead of the table

@@ -45,7 +45,7 @@ Exit status, unless a subcommand says otherwise:
   128 + N  ended by signal N; 141 when the reader of the output has gone
 
 Completions: hz3 completions bash > ~/.local/share/bash-completion/completions/hz3
-Man pages:   hz3 man --dir ~/.local/share/man/man1";
+Man pages:   hz3 man --dir DIR, where DIR may be ~/.local/share/man/man1";
 
 /// Runs programs on the hz3 memory allocator, measures them, and compares it with other allocators.
 #[derive(Debug, Parser)]

@@ -23,15 +23,16 @@ pub(crate) struct ReportArgs {
     #[arg(value_name = "FILE", default_value = "hz3-compare.json")]
     pub(crate) results: PathBuf,
 
-    /// Where the page goes [default: FILE with .html]
+    /// Where the page goes; `-` is the standard output [default: FILE with .html]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Write the pictures as SVG files into this directory as well
+    /// Write the pictures as SVG files into this directory as well, which is made if only it is
+    /// missing
     #[arg(long, value_name = "DIR")]
     pub(crate) svg: Option<PathBuf>,
 
-    /// Write the pictures as PNG files into this directory as well; this needs an installed font
+    /// The same as PNG files; this needs an installed font
     #[arg(long, value_name = "DIR")]
     pub(crate) png: Option<PathBuf>,
 }

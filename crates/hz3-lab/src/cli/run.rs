@@ -1,6 +1,6 @@
 //! `hz3 run`.
 
-use super::values::span;
+use super::values::{command_line, span};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -76,7 +76,7 @@ pub(crate) struct RunArgs {
 
     /// Start this shell command when the server listens on a socket (at the latest after 10 s), and
     /// end the pass when it ends. Its time and its last line are reported
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", value_parser = command_line)]
     pub(crate) load: Option<String>,
 
     /// Do not count requests in the first run

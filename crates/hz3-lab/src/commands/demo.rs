@@ -9,7 +9,7 @@ use crate::experiment::record::Record;
 use crate::experiment::session::{self, Ended, Limits};
 use crate::failure::{Failure, Result};
 use crate::peers::{Candidates, Missing};
-use crate::{preload, text};
+use crate::{files, preload, text};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +22,11 @@ const SECONDS_EACH: f64 = 5.5;
 pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
     let out = place(args);
     let results = out.with_extension("json");
+    if [&results, &out.with_extension("csv")].contains(&&out) {
+        return Err(Failure::usage("the page would overwrite the results")
+            .with_remedy("name it FILE.html; the results are in FILE.json and FILE.csv"));
+    }
+    files::may_write(&out, args.force)?;
     plan::may_write_results(&results, args.force)?;
     let mut record = planned(args)?;
     let names: Vec<&str> = record.peers.iter().map(|peer| peer.name.as_str()).collect();

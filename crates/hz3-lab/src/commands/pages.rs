@@ -22,6 +22,7 @@ pub(crate) fn man(args: &ManArgs) -> Result<u8> {
         text::out::bytes(&page(command)?)?;
         return Ok(0);
     };
+    files::make_directory(directory)?;
     let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let subcommands = visible.map(|sub| {
         // clap wants names that live as long as the program. Leaking these few is harmless.

@@ -16,12 +16,18 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<u8> {
     if args.flame.as_ref().is_some_and(is_input) {
         return Err(Failure::usage("the flame graph would overwrite a profile"));
     }
+    if args.save.is_some() && args.save == args.flame {
+        return Err(Failure::usage("--save and --flame name the same file"));
+    }
     let pid = args.pid();
     if args.save.is_some() && pid.is_none() {
         return Err(Failure::usage("--save needs the number of a process"));
     }
     if args.save.as_ref().is_some_and(is_input) {
         return Err(Failure::usage("--save would overwrite the base"));
+    }
+    for out in [&args.flame, &args.save].into_iter().flatten() {
+        files::needs_directory(out)?;
     }
     let live = pid.map(Live::take).transpose()?;
     let root = live.as_ref().map_or(Path::new("/"), Live::root);

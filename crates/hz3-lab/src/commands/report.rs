@@ -14,31 +14,51 @@ use std::path::Path;
 /// Writes the page and the pictures.
 pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
     let out = args.out.clone().unwrap_or_else(|| args.results.with_extension("html"));
-    if files::are_same(&out, &args.results) {
+    let (json, csv) = files::json_and_csv(&args.results);
+    if [&args.results, &json, &csv].iter().any(|file| files::are_same(&out, file)) {
         return Err(Failure::usage(
             "the page would overwrite the results; name another file with --out",
         ));
+    }
+    files::needs_directory(&out)?;
+    for directory in [&args.svg, &args.png].into_iter().flatten() {
+        files::needs_directory(directory)?;
     }
     let pictures = match watched(&args.results)? {
         Some(rss) => {
             let name = args.results.display().to_string();
             let picture = report::watched_picture(&rss, &name);
-            files::write(&out, report::watched(&picture, &name).as_bytes())?;
+            put(&out, &report::watched(&picture, &name))?;
             vec![picture]
         }
         None => write(&Record::read(&args.results)?, &out)?,
     };
     if let Some(directory) = &args.svg {
+        files::make_directory(directory)?;
         for picture in &pictures {
             let file = directory.join(format!("{}.svg", picture.name));
             files::write(&file, picture.svg.standalone().as_bytes())?;
         }
     }
     if let Some(directory) = &args.png {
+        files::make_directory(directory)?;
         report::png::write(&pictures, directory)?;
     }
-    text::out::line(&out.display().to_string())?;
+    if !is_stdout(&out) {
+        text::out::line(&out.display().to_string())?;
+    }
     Ok(0)
+}
+
+fn is_stdout(out: &Path) -> bool {
+    out == Path::new("-")
+}
+
+fn put(out: &Path, page: &str) -> Result<()> {
+    if is_stdout(out) {
+        return text::out::bytes(page.as_bytes());
+    }
+    files::write(out, page.as_bytes())
 }
 
 /// Reads the resident set over time if the file is a CSV of `hz3 watch`.
@@ -65,6 +85,6 @@ pub(crate) fn write(record: &Record, out: &Path) -> Result<Vec<Picture>> {
     let drawn = report::pictures(record, &analysis);
     let sentence = sentence(record, &analysis);
     let page = report::html(record, &analysis, &drawn, sentence.as_deref());
-    files::write(out, page.as_bytes())?;
+    put(out, &page)?;
     Ok(drawn)
 }

@@ -12,11 +12,15 @@ use crate::measure::summary::{self, Summary};
 use crate::measure::tree::Tree;
 use crate::{measure, preload, text};
 use serde::Serialize;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Watches until the end. Returns the exit code of the command.
 pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
+    if args.json && is_stdout(&args.out) {
+        return Err(Failure::usage("--json and --out - both want the standard output"));
+    }
     let library = args.lib.as_deref().map(preload::usable).transpose()?;
     measure::needs_proc()?;
     if let Some(pid) = args.pid {
@@ -90,14 +94,20 @@ fn has_memory(pid: i32) -> bool {
     stat.map_or(true, |stat| stat.vsize > 0)
 }
 
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 /// Opens the output before the command starts, so that a wrong path does not cost the measurement.
 fn sink(path: &Path, force: bool) -> Result<Sink> {
-    let is_stdout = path == Path::new("-");
+    let is_stdout = is_stdout(path);
     let out: Box<dyn std::io::Write + Send> =
         if is_stdout { Box::new(std::io::stdout()) } else { Box::new(files::create(path, force)?) };
     let name = path.display().to_string();
     let failed = move |error: csv::Error| match error.into_kind() {
-        csv::ErrorKind::Io(error) if is_stdout => text::out::failed(&error),
+        csv::ErrorKind::Io(error) if is_stdout || error.kind() == ErrorKind::BrokenPipe => {
+            text::out::failed(&error)
+        }
         csv::ErrorKind::Io(error) => Failure::io(format!("write {name}"), error),
         other => Failure::io(format!("write {name}"), format!("{other:?}")),
     };

@@ -43,6 +43,9 @@ pub(crate) struct Record {
     pub(crate) trials: Vec<Trial>,
 }
 
+/// The most rounds: the order of all trials is drawn before the first one.
+pub(crate) const MAX_ROUNDS: u32 = 10_000;
+
 /// The format that this program writes.
 const FORMAT: u32 = 1;
 
@@ -105,16 +108,39 @@ impl Record {
 
     /// Reads a record.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let record: Self = serde_json::from_slice(&files::read(path)?)
-            .map_err(|e| Failure::io(format!("understand {}", path.display()), e))?;
+        let shown = path.display();
+        let record: Self = serde_json::from_slice(&files::read(path)?).map_err(|e| {
+            Failure::new(format!("{shown} is damaged, or has no results of hz3: {e}"))
+        })?;
         if record.format != FORMAT {
             let format = record.format;
-            return Err(Failure::new(format!(
-                "{} has the unknown format {format}",
-                path.display()
-            )));
+            return Err(Failure::new(format!("{shown} has the unknown format {format}")));
+        }
+        if let Some(fault) = record.fault() {
+            return Err(Failure::new(format!("{shown} is damaged: {fault}")));
         }
         Ok(record)
+    }
+
+    /// Returns what contradicts itself in a record that was read, so that no index leads nowhere.
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        let (cases, peers) = (self.cases.len(), self.peers.len());
+        let is_planned =
+            |slot: &Slot| slot.case < cases && slot.peer < peers && slot.round < self.rounds;
+        if self.base >= peers {
+            Some("its base is none of its allocators")
+        } else if self.rounds > MAX_ROUNDS {
+            Some("it has too many rounds")
+        } else if !self.trials.iter().all(|trial| is_planned(&trial.slot)) {
+            Some("it has a trial that is not of its plan")
+        } else {
+            None
+        }
+    }
+
+    /// Returns the subcommand that started the experiment, if the record says so.
+    pub(crate) fn subcommand(&self) -> Option<&str> {
+        self.command.as_deref()?.split(' ').nth(1)
     }
 
     /// Writes the record to the files of `out`, see [`files::json_and_csv`]. A device gets the JSON
@@ -260,5 +286,24 @@ impl Record {
         let slots = super::schedule::order(&plan.cases, names.len(), plan.rounds, seed);
         let trial = |slot| Trial { slot, took_s: 1.0, result: Ok(figures(slot)) };
         Self { seed, trials: slots.into_iter().map(trial).collect(), ..plan }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_contradicts_itself_is_refused() {
+        let cases = || Level::Quick.standard()[..1].to_vec();
+        let record = || Record::simulated(&["a", "b"], cases(), 1, |_| Figures::default());
+        assert_eq!(record().fault(), None);
+        let mut wrong = [record(), record(), record(), record(), record()];
+        wrong[0].base = 2;
+        wrong[1].trials[0].slot.case = 1;
+        wrong[2].trials[0].slot.peer = 2;
+        wrong[3].trials[0].slot.round = u32::MAX;
+        wrong[4].rounds = u32::MAX;
+        assert!(wrong.iter().all(|record| record.fault().is_some()));
     }
 }

@@ -49,6 +49,11 @@ pub(crate) fn run(record: &mut Record, path: &Path, limits: Limits) -> Result<En
     let order = schedule::order(&record.cases, record.peers.len(), record.rounds, record.seed);
     let done: HashSet<_> = record.trials.iter().map(|trial| trial.slot).collect();
     let todo: Vec<_> = order.iter().filter(|slot| !done.contains(slot)).copied().collect();
+    if todo.is_empty() && !done.is_empty() {
+        let all = text::count(done.len() as u64);
+        text::err::note(&format!("hz3: all {all} trials are there; nothing is left to measure"))?;
+        return Ok(Ended::Complete);
+    }
     let mut progress = Progress::new(order.len(), done.len());
     let (measure, latency) = (record.measure, record.latency);
     let runner = Runner { signals, limit: limits.trial, measure, latency };
@@ -86,9 +91,19 @@ pub(crate) fn run(record: &mut Record, path: &Path, limits: Limits) -> Result<En
     Ok(Ended::Complete)
 }
 
-/// Reads a record for resuming and checks that its allocators have not changed.
-pub(crate) fn resume(path: &Path) -> Result<Record> {
-    let record = Record::read(&files::json_and_csv(path).0)?;
+/// Reads a record of `hz3 COMMAND` for resuming and checks that its allocators have not changed.
+pub(crate) fn resume(path: &Path, command: &str) -> Result<Record> {
+    let file = files::json_and_csv(path).0;
+    let shown = file.display();
+    if !file.exists() {
+        return Err(Failure::usage(format!("{shown} does not exist, so nothing can be resumed"))
+            .with_remedy("--out names the results, and without --resume they are begun"));
+    }
+    let record = Record::read(&file)?;
+    if let Some(other) = record.subcommand().filter(|other| *other != command) {
+        return Err(Failure::usage(format!("{shown} has results of `hz3 {other}`"))
+            .with_remedy(format!("`hz3 {command} --resume` continues its own alone")));
+    }
     for peer in &record.peers {
         let changed = match (&peer.library, &peer.digest) {
             (Some(library), Some(digest)) => crate::peers::digest(library)? != *digest,

@@ -4,6 +4,7 @@ use super::cases::{Case, What};
 use crate::counts;
 use crate::failure::{Failure, Result};
 use crate::measure::bench_report::{BenchReport, Percentiles};
+use crate::files::is_on_path;
 use crate::measure::job::{self, Job, Outcome, Streams, Tee};
 use crate::measure::sample::Sample;
 use crate::measure::sampler::{Ends, Plan};
@@ -42,6 +43,15 @@ impl Measure {
             Self::Time => "operations a second",
             Self::Instructions => "operations per million instructions",
         }
+    }
+
+    /// Fails if the program that counts is not installed.
+    pub(crate) fn check(self) -> Result<()> {
+        if self == Self::Instructions && !is_on_path(CALLGRIND[0]) {
+            let what = format!("instructions are counted by {}, which is not found", CALLGRIND[0]);
+            return Err(Failure::new(what).with_remedy("apt-get install valgrind"));
+        }
+        Ok(())
     }
 
     /// Passes of a tight loop within a trial. The fastest counts.
@@ -270,7 +280,7 @@ fn collected(text: &str) -> Option<f64> {
 
 fn failed(outcome: &mut Outcome, limit: Duration) -> Failure {
     if outcome.series.timed_out {
-        return Failure::new(format!("killed after {} s", limit.as_secs()));
+        return Failure::new(format!("killed after {} s", limit.as_secs_f64()));
     }
     let said = outcome.output.as_mut().and_then(|output| output.stderr.text(400).ok());
     let said = said.unwrap_or_default();

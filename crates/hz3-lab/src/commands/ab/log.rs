@@ -7,14 +7,36 @@ use crate::files;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// Fails if the experiment cannot be written to the log. Its directory is made later, so the
+/// parent of that must exist.
+pub(super) fn may_record(directory: &Path, name: &str, force: bool) -> Result<()> {
+    files::needs_directory(directory)?;
+    let record = directory.join(format!("{name}.json"));
+    if directory.exists() {
+        files::needs_directory(&record)?;
+    }
+    if record.exists() && !force {
+        return Err(Failure::usage(format!("{} exists already", record.display()))
+            .with_remedy("--force overwrites it, --record NAME names another one"));
+    }
+    Ok(())
+}
+
 /// Reads a recorded experiment.
 pub(super) fn read(path: &Path) -> Result<Experiment> {
-    serde_json::from_slice(&files::read(path)?)
-        .map_err(|e| Failure::io(format!("understand {} as an experiment", path.display()), e))
+    let shown = path.display();
+    let experiment: Experiment = serde_json::from_slice(&files::read(path)?).map_err(|e| {
+        Failure::new(format!("{shown} is damaged, or no experiment of `hz3 ab --record`: {e}"))
+    })?;
+    match experiment.record.fault() {
+        Some(fault) => Err(Failure::new(format!("{shown} is damaged: {fault}"))),
+        None => Ok(experiment),
+    }
 }
 
 /// Writes the page, the record and the index; returns the page's path.
 pub(super) fn write(directory: &Path, experiment: &Experiment) -> Result<PathBuf> {
+    files::make_directory(directory)?;
     let record = directory.join(format!("{}.json", experiment.name));
     let json = serde_json::to_vec(experiment).map_err(|e| Failure::io("write JSON", e))?;
     files::write(&record, &json)?;

@@ -11,7 +11,7 @@ use crate::experiment::decision::Decision;
 use crate::experiment::record::Record;
 use crate::experiment::session::{self, Ended, Limits};
 use crate::experiment::verdict::{Criteria, Verdict};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::files;
 use crate::text;
 use experiment::Experiment;
@@ -23,19 +23,25 @@ const TRIAL_FAILED: u8 = 5;
 
 /// Measures, judges, and records the experiment if `--record` asks for it.
 pub(crate) fn run(args: &AbArgs) -> Result<u8> {
+    args.criteria.criteria().check()?;
+    args.measure.check()?;
     if !args.resume {
         plan::may_write_results(&args.out, args.effort.force)?;
     }
     if let Some(name) = &args.record {
-        files::may_write(&args.log.join(format!("{name}.json")), args.effort.force)?;
+        log::may_record(&args.log, name, args.effort.force)?;
+        if args.log.join(format!("{name}.json")) == files::json_and_csv(&args.out).0 {
+            return Err(Failure::usage("--record and --out name the same file"));
+        }
     }
     let (mut record, criteria, why) = match &args.replay {
         Some(path) => replayed(path, args)?,
         None if args.resume => {
-            (session::resume(&args.out)?, args.criteria.criteria(), args.why.clone())
+            (session::resume(&args.out, "ab")?, args.criteria.criteria(), args.why.clone())
         }
         None => (planned(args)?, args.criteria.criteria(), args.why.clone()),
     };
+    record.measure.check()?;
     let ended = session::run(&mut record, &args.out, Limits::of(&args.effort))?;
     let verdict = Verdict::of(&record, &criteria);
     let name = args.record.clone().unwrap_or_else(|| "unnamed".to_owned());

@@ -25,7 +25,7 @@ const TARGET_MISSED: u8 = 3;
 /// Measures, or resumes measuring, and prints the tables.
 pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     let mut record = if args.resume {
-        session::resume(&args.out)?
+        session::resume(&args.out, "compare")?
     } else {
         plan::may_write_results(&args.out, args.effort.force)?;
         planned(args)?

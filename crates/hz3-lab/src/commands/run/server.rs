@@ -213,6 +213,11 @@ impl ServerReport {
         for (name, side) in [("system", &self.system), ("hz3", &self.hz3)] {
             let said = side.as_ref().and_then(|s| s.load.as_ref()?["last_line"].as_str());
             lines.extend(said.map(|said| format!("The load on {name} said last: {said}")));
+            let code = side.as_ref().and_then(|s| s.load.as_ref()?["exit_code"].as_i64());
+            let failed = code.filter(|code| *code != 0);
+            lines.extend(
+                failed.map(|code| format!("WARNING: the load on {name} ended with {code}.")),
+            );
         }
         let pairs = outcomes.pairs();
         if pairs < crate::stats::estimate::FEWEST {

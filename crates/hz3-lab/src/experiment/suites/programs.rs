@@ -8,8 +8,8 @@
 
 use super::speed::Targets;
 use crate::experiment::cases::{Case, Level, What};
+use crate::files::is_on_path;
 use crate::peers::Missing;
-use std::path::Path;
 
 /// One program's work.
 struct Program {
@@ -231,18 +231,6 @@ impl Program {
     fn lacks(&self, is_here: impl Fn(&str) -> bool) -> Vec<&'static str> {
         self.needs.iter().copied().filter(|need| !is_here(need)).collect()
     }
-}
-
-/// Returns whether a program of this name is on the `PATH`.
-fn is_on_path(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| is_executable(&directory.join(name)))
-}
-
-fn is_executable(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(file)
-        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// Returns the programs that are here. Each runs in an empty directory of its own.

@@ -12,6 +12,7 @@ pub(crate) use changes::{Changes, memory_of};
 
 use super::decision::{Decision, at_least, at_most};
 use super::record::Record;
+use crate::failure::{Failure, Result};
 use crate::stats::estimate::{Estimate, FEWEST, Interval};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,29 @@ impl Default for Criteria {
             growth_limit: 16.0,
             latency_limit: latency_limit(),
         }
+    }
+}
+
+impl Criteria {
+    /// Fails if two criteria contradict each other.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (no_go, go) = (("--speed-no-go", self.speed_no_go), ("--speed-go", self.speed_go));
+        let mut ordered = vec![(no_go, go)];
+        match self.claim {
+            Claim::Speed => ordered.push((go, ("--speed-gain", self.speed_gain))),
+            Claim::Memory => {
+                let memory_go = ("--memory-go", self.memory_go);
+                ordered.push((memory_go, ("--memory-limit", self.memory_limit)));
+                ordered.push((memory_go, ("the claim of less memory, which is at most", 0.0)));
+            }
+            Claim::Calls | Claim::Nothing => {}
+        }
+        if let Some((low, high)) = ordered.into_iter().find(|(low, high)| low.1 > high.1) {
+            let [low, high] = [low, high].map(|(name, value)| format!("{name} {value}"));
+            return Err(Failure::usage(format!("{low} contradicts {high}"))
+                .with_remedy("the first must not be above the second"));
+        }
+        Ok(())
     }
 }
 

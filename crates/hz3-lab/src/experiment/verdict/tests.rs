@@ -94,3 +94,26 @@ fn claims_are_granted_when_they_hold_and_only_then() {
     let faster = |figures: &mut Figures| scale(&mut figures.speed, 1.08);
     assert!(share(&decisions(Claim::Speed, faster), Decision::Go) >= 19);
 }
+
+#[test]
+fn criteria_that_contradict_each_other_are_refused() {
+    let default = Criteria::default;
+    for claim in [Claim::Memory, Claim::Speed, Claim::Calls, Claim::Nothing] {
+        assert!(Criteria { claim, ..default() }.check().is_ok());
+    }
+    for (criteria, named) in [
+        (Criteria { speed_go: -5.0, ..default() }, "--speed-no-go -3 contradicts --speed-go -5"),
+        (Criteria { memory_go: 6.0, ..default() }, "--memory-go 6 contradicts --memory-limit 5"),
+        (Criteria { memory_go: 3.0, ..default() }, "--memory-go 3 contradicts the claim"),
+        (
+            Criteria { claim: Claim::Speed, speed_gain: -4.0, ..default() },
+            "--speed-go -2 contradicts --speed-gain -4",
+        ),
+    ] {
+        let failure = criteria.check().unwrap_err();
+        assert_eq!(failure.code(), 2);
+        assert!(failure.to_string().starts_with(named), "{failure}");
+    }
+    let nothing = Criteria { claim: Claim::Nothing, memory_limit: -20.0, ..default() };
+    assert!(nothing.check().is_ok(), "memory_go does not count without a claim of memory");
+}
