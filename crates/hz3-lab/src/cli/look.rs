@@ -28,7 +28,8 @@ The process sets the option at its next tick or slow path. Only its user and roo
 pub(super) const NOTES: &str = "\
 A process answers at its next tick or slow path. It does not answer while its threads' caches
 serve all its calls and it has nothing to give back; then the figures are those of its last tick,
-and their age is shown.
+and their age is shown. `hz3 set` waits 5 seconds for the answer; the option stays ordered and is
+set at the next slow path.
 
 Keys of `hz3 top`: q or Ctrl-C ends.
 
@@ -36,7 +37,16 @@ Exit status:
   0    done; also when a process that `hz3 top` shows ends
   1    the process shows no statistics: it does not run on hz3, or has hardly allocated
   2    there is no such process
-  125  it belongs to another user, or may not be traced";
+  125  it belongs to another user, may not be traced, or did not answer `hz3 set`";
+
+/// Parses the time between two looks, each of which has the process take figures.
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = span(text)?;
+    if time < Duration::from_millis(100) {
+        return Err("expected a time from 100 ms on".to_owned());
+    }
+    Ok(time)
+}
 
 /// The options of `hz3 why` and `hz3 metrics`.
 #[derive(Debug, Args)]
@@ -73,7 +83,7 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Time between two updates; seconds without a unit
-    #[arg(long, value_name = "TIME", default_value = "1", value_parser = span)]
+    /// Time between two updates, at least 100 ms; seconds without a unit
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = interval)]
     pub(crate) interval: Duration,
 }

@@ -22,12 +22,18 @@ pub(crate) mod tree;
 mod wait;
 
 use crate::failure::{Failure, Result};
+use std::path::Path;
 
 pub(crate) use tree::adopt_orphans;
 
+/// Reads a file of the kernel, in which names of programs and files may be of any bytes.
+pub(crate) fn read_lossy(path: &Path) -> std::io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Fails where `/proc` is not mounted: every figure of a process comes from there.
 pub(crate) fn needs_proc() -> Result<()> {
-    if std::path::Path::new("/proc/self/stat").exists() {
+    if Path::new("/proc/self/stat").exists() {
         return Ok(());
     }
     Err(Failure::new("/proc is not mounted; hz3 reads there what a process holds"))

@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::mem::{offset_of, size_of};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Exit code if the process shows no page.
@@ -65,7 +66,7 @@ impl RemotePage {
     /// One line for each reason: no such process, another user's process, no page.
     pub(crate) fn find(pid: i32) -> Result<RemotePage> {
         super::needs_proc()?;
-        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))
+        let maps = super::read_lossy(Path::new(&format!("/proc/{pid}/maps")))
             .map_err(|error| refused(pid, &error))?;
         if maps.is_empty() {
             return Err(without_memory(pid));
@@ -125,7 +126,7 @@ impl RemotePage {
     pub(crate) fn set(&self, command: &str, patience: Duration) -> Result<()> {
         let pid = self.pid;
         let Some(answer) = self.order(command, patience)? else {
-            let remedy = "it sets the option, if the value is right, at its next slow path";
+            let remedy = format!("`{command}` is ordered, and set at its next tick or slow path");
             return Err(self.silent(patience).with_remedy(remedy));
         };
         match answer {
@@ -182,7 +183,9 @@ impl RemotePage {
         let request = self.head(offset_of!(Head, request_at))?;
         let room = self.head(offset_of!(Head, command_bytes))?;
         if command.len() >= usize::try_from(room).unwrap_or(0).max(1) {
-            return Err(Failure::usage(format!("`{command}` is too long")));
+            let most = room.saturating_sub(1);
+            return Err(Failure::usage(format!("`{command}` is too long"))
+                .with_remedy(format!("a process takes NAME=VALUE of at most {most} bytes")));
         }
         let field = |field: usize| request + field as u64;
         let answered = field(offset_of!(Request, answered));
@@ -243,7 +246,7 @@ impl RemotePage {
 
 /// Returns the failure of a process that ended.
 pub(crate) fn ended(pid: i32) -> Failure {
-    if std::path::Path::new(&format!("/proc/{pid}")).exists() {
+    if Path::new(&format!("/proc/{pid}")).exists() {
         return without_memory(pid);
     }
     Failure::usage(format!("process {pid} has ended"))

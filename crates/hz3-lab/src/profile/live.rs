@@ -6,6 +6,7 @@
 
 use crate::failure::{Failure, Result};
 use crate::measure::page_layout::answer;
+use crate::measure::read_lossy;
 use crate::measure::stats_page::{NO_PAGE, RemotePage};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::Errno;
@@ -174,7 +175,7 @@ fn root(pid: i32) -> PathBuf {
 /// Returns the user to whom the files belong that a process creates.
 fn file_user(pid: i32) -> Result<u32> {
     let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path);
+    let status = read_lossy(Path::new(&path));
     let status = status.map_err(|error| Failure::io(format!("read {path}"), error))?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     // Real, effective, saved, and that of file accesses.

@@ -7,7 +7,7 @@ mod view;
 mod why;
 
 use crate::cli::{LookArgs, SetArgs, TopArgs};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::measure::stats_page::{self, RemotePage};
 use crate::text::out;
 use observation::Observation;
@@ -22,7 +22,7 @@ pub(crate) fn top(args: &TopArgs) -> Result<u8> {
     if args.json {
         out::json(&view::json(&seen))?;
     } else {
-        out::line(&view::text(&seen, None).join("\n"))?;
+        out::line(&view::text(&seen, None, screen::columns()).join("\n"))?;
     }
     Ok(0)
 }
@@ -34,7 +34,15 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 pub(crate) fn set(args: &SetArgs) -> Result<u8> {
     args.options.iter().try_for_each(|option| stats_page::check(option))?;
     let remote = RemotePage::find(args.pid)?;
-    args.options.iter().try_for_each(|option| remote.set(option, PATIENCE))?;
+    for (index, option) in args.options.iter().enumerate() {
+        remote.set(option, PATIENCE).map_err(|failure| match &args.options[index + 1..] {
+            [] => failure,
+            rest => {
+                let code = failure.code();
+                Failure::new(format!("{failure}; not sent: {}", rest.join(" "))).with_code(code)
+            }
+        })?;
+    }
     Ok(0)
 }
 

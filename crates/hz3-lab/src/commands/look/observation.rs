@@ -1,7 +1,9 @@
 //! One look at a running process: its page, its entries in `/proc`, its control group.
 
 use crate::failure::Result;
+use crate::measure::read_lossy;
 use crate::measure::stats_page::{RemotePage, Snapshot, ended};
+use crate::text;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,7 +64,7 @@ impl Observation {
             + u64::try_from(now.tv_nsec).unwrap_or(0);
         Ok(Observation {
             pid,
-            name: field(&status, "Name:").unwrap_or("?").trim().to_owned(),
+            name: name(&status).unwrap_or_else(|| "?".to_owned()),
             has_answered,
             age_ns: now_ns.saturating_sub(page.value("updated_ns")),
             resident: kib("VmRSS:"),
@@ -72,6 +74,14 @@ impl Observation {
             thread_names: thread_names(pid),
             page,
         })
+    }
+
+    /// Returns the age of the figures for a reader.
+    pub(super) fn age(&self) -> String {
+        match self.age_ns as f64 / 1e9 {
+            seconds if seconds < 60.0 => text::seconds(seconds),
+            seconds => text::about(seconds),
+        }
     }
 
     /// Returns whether the page is that of the process itself, and not of the one that forked it.
@@ -153,7 +163,15 @@ fn proc(pid: i32, file: &str) -> PathBuf {
 }
 
 fn read(path: &Path) -> Option<String> {
-    std::fs::read_to_string(path).ok()
+    read_lossy(path).ok()
+}
+
+/// Returns the name in `/proc/PID/status`. A program may choose any bytes, also those that move the
+/// cursor of a terminal.
+fn name(status: &str) -> Option<String> {
+    let name = field(status, "Name:")?.trim();
+    let shown = |c: char| if c.is_control() { '?' } else { c };
+    Some(name.chars().map(shown).collect())
 }
 
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
@@ -183,14 +201,14 @@ fn thread_names(pid: i32) -> BTreeMap<u64, String> {
     let named = tasks.into_iter().flatten().flatten().filter_map(|task| {
         let status = read(&task.path().join("status"))?;
         let id = field(&status, "NSpid:")?.split_whitespace().last()?.parse().ok()?;
-        Some((id, field(&status, "Name:")?.trim().to_owned()))
+        Some((id, name(&status)?))
     });
     named.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Group, average, faults};
+    use super::{Group, average, faults, name};
 
     #[test]
     fn the_lowest_limit_of_the_ancestors_counts() {
@@ -208,6 +226,12 @@ mod tests {
             Group { limit: Some(1000), high: Some(900), current: Some(70), pressure: Some(1.5) };
         assert_eq!(group, expected);
         assert_eq!(Group::version_2(root.path(), "/other"), None);
+    }
+
+    #[test]
+    fn a_name_does_not_control_the_terminal() {
+        let shown = name("Name:\t\u{1b}[2Jx\u{fffd}\nUmask:\t0022\n");
+        assert_eq!(shown.as_deref(), Some("?[2Jx\u{fffd}"));
     }
 
     #[test]

@@ -40,11 +40,18 @@ pub(super) fn run(remote: &RemotePage, pid: i32, interval: Duration) -> Result<u
     match ended? {
         End::Asked => Ok(signals.exit_code().unwrap_or(0)),
         End::Process => {
-            out::line(&view::text(&seen, None).join("\n"))?;
+            out::line(&view::text(&seen, None, columns()).join("\n"))?;
             out::line(&format!("\nprocess {pid} has ended; these were its last figures"))?;
             Ok(0)
         }
     }
+}
+
+/// Returns the columns of the terminal at the standard output, or the usual number.
+pub(super) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { view::COLUMNS } else { columns }
 }
 
 enum End {
@@ -61,8 +68,10 @@ fn show(
 ) -> Result<End> {
     let failed = |error| Failure::io("use the terminal", error);
     let mut history: VecDeque<u64> = VecDeque::new();
-    let mut lines = view::text(seen, None);
+    let mut before = None;
     loop {
+        let columns = usize::from(terminal.size().map_err(failed)?.width);
+        let lines = view::text(seen, before.as_ref(), columns);
         history.push_back(seen.resident / 1024);
         if history.len() > HISTORY {
             history.pop_front();
@@ -75,8 +84,7 @@ fn show(
             }
         }
         let Ok(now) = Observation::take(remote, seen.pid) else { return Ok(End::Process) };
-        lines = view::text(&now, Some(seen));
-        *seen = now;
+        before = Some(std::mem::replace(seen, now));
     }
 }
 

@@ -1,17 +1,25 @@
-//! One look at a process as lines of text, at most 80 columns wide, and as JSON.
+//! One look at a process as lines of text, as wide as the terminal or 80 columns, and as JSON.
 
 use super::observation::Observation;
 use crate::text;
 use serde_json::{Value, json};
 
+/// Columns of the text where there is no terminal, and beyond which it does not grow.
+pub(super) const COLUMNS: usize = 80;
 /// Rows of the tables of classes and threads.
 const ROWS: usize = 8;
 /// Columns of a full bar.
 const BAR: usize = 20;
 
-/// Returns the lines. With an earlier look they have rates.
-pub(super) fn text(seen: &Observation, before: Option<&Observation>) -> Vec<String> {
-    let mut lines = vec![head(seen), String::new()];
+/// Returns the lines for so many columns. With an earlier look they have rates.
+pub(super) fn text(
+    seen: &Observation,
+    before: Option<&Observation>,
+    columns: usize,
+) -> Vec<String> {
+    let columns = columns.min(COLUMNS);
+    let mut lines = wrapped(&head(seen), columns);
+    lines.push(String::new());
     let parts = seen.parts();
     let whole = seen.resident.max(1);
     for part in &parts {
@@ -22,15 +30,39 @@ pub(super) fn text(seen: &Observation, before: Option<&Observation>) -> Vec<Stri
             format!("{:<16}{:>11}  {bar:<BAR$} {}", part.name, bytes(part.bytes), part.note)
                 .trim_end()
                 .chars()
-                .take(80)
+                .take(columns)
                 .collect(),
         );
     }
-    lines.push(format!("{:<16}{:>11}  {}", "resident", bytes(seen.resident), limits(seen)));
+    let resident = format!("{:<16}{:>11}  {}", "resident", bytes(seen.resident), limits(seen));
+    lines.extend(wrapped(resident.trim_end(), columns));
     lines.push(String::new());
-    lines.push(before.map_or_else(|| counts(seen), |before| rates(seen, before)));
+    let counts = before.map_or_else(|| counts(seen), |before| rates(seen, before));
+    lines.extend(wrapped(&counts, columns));
     lines.push(String::new());
-    lines.extend(tables(seen));
+    let [left, right] = [classes(seen), threads(seen)];
+    if columns < COLUMNS {
+        lines.extend(left);
+        lines.push(String::new());
+        lines.extend(right);
+    } else {
+        lines.extend(beside(&left, &right));
+    }
+    lines
+}
+
+/// Breaks a line at blanks.
+fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = line;
+    while let Some((limit, _)) = rest.char_indices().nth(columns.max(1)) {
+        // The blank may stand just behind the last column.
+        let end = rest[limit..].chars().next().map_or(limit, |next| limit + next.len_utf8());
+        let at = rest[..end].rfind(' ').filter(|&at| at > 0).unwrap_or(limit);
+        lines.push(rest[..at].trim_end().to_owned());
+        rest = rest[at..].trim_start();
+    }
+    lines.push(rest.to_owned());
     lines
 }
 
@@ -41,12 +73,12 @@ fn head(seen: &Observation) -> String {
         _ => "by its thread",
     };
     let origin = if seen.is_own() { "" } else { ", of the parent" };
-    let age = text::seconds(seen.age_ns as f64 / 1e9);
     format!(
-        "{} {}  {} threads  reclaim {reclaimer}  figures {age} old{origin}",
+        "{} {}  {} threads  reclaim {reclaimer}  figures {} old{origin}",
         seen.pid,
         seen.name,
         seen.page.value("threads"),
+        seen.age(),
     )
 }
 
@@ -101,14 +133,12 @@ fn rates(seen: &Observation, before: &Observation) -> String {
     )
 }
 
-/// Returns the classes that hold most beside the threads that cache most.
-fn tables(seen: &Observation) -> Vec<String> {
+/// Returns the table of the classes that hold most.
+fn classes(seen: &Observation) -> Vec<String> {
     let mut classes = seen.page.classes.clone();
     classes.sort_by_key(|class| std::cmp::Reverse((class.live + class.cached) * class.block_bytes));
-    let mut threads = seen.page.threads.clone();
-    threads.sort_by_key(|thread| std::cmp::Reverse(thread.cached_bytes));
-    let mut left = vec![format!("{:>6} {:>10} {:>11} {:>9}", "CLASS", "BLOCKS", "LIVE", "CACHED")];
-    left.extend(classes.iter().take(ROWS).map(|class| {
+    let mut rows = vec![format!("{:>6} {:>10} {:>11} {:>9}", "CLASS", "BLOCKS", "LIVE", "CACHED")];
+    rows.extend(classes.iter().take(ROWS).map(|class| {
         format!(
             "{:>6} {:>10} {:>11} {:>9}",
             class.block_bytes,
@@ -117,8 +147,15 @@ fn tables(seen: &Observation) -> Vec<String> {
             text::count(class.cached),
         )
     }));
-    let mut right = vec![format!("{:>7} {:<10} {:>9} {:>9}", "THREAD", "NAME", "CACHED", "MISSES")];
-    right.extend(threads.iter().take(ROWS).map(|thread| {
+    rows
+}
+
+/// Returns the table of the threads that cache most.
+fn threads(seen: &Observation) -> Vec<String> {
+    let mut threads = seen.page.threads.clone();
+    threads.sort_by_key(|thread| std::cmp::Reverse(thread.cached_bytes));
+    let mut rows = vec![format!("{:>7} {:<10} {:>9} {:>9}", "THREAD", "NAME", "CACHED", "MISSES")];
+    rows.extend(threads.iter().take(ROWS).map(|thread| {
         let name = seen.thread_names.get(&thread.id).map_or("?", String::as_str);
         let name: String = name.chars().take(10).collect();
         format!(
@@ -128,9 +165,14 @@ fn tables(seen: &Observation) -> Vec<String> {
             text::si(thread.slow_paths as f64),
         )
     }));
+    rows
+}
+
+/// Puts two tables beside each other.
+fn beside(left: &[String], right: &[String]) -> Vec<String> {
     let row = |rows: &[String], index: usize| rows.get(index).cloned().unwrap_or_default();
     let count = left.len().max(right.len());
-    let rows = (0..count).map(|index| format!("{:<39}  {}", row(&left, index), row(&right, index)));
+    let rows = (0..count).map(|index| format!("{:<39}  {}", row(left, index), row(right, index)));
     rows.map(|line| line.trim_end().to_owned()).collect()
 }
 
@@ -170,4 +212,19 @@ pub(super) fn json(seen: &Observation) -> Value {
 
 fn bytes(bytes: u64) -> String {
     text::kib(bytes as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn a_long_line_breaks_at_blanks_and_loses_nothing() {
+        assert_eq!(wrapped("one two three", 80), ["one two three"]);
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("one two three", 6), ["one", "two", "three"]);
+        assert_eq!(wrapped("\u{fffd}\u{fffd}\u{fffd}", 2), ["\u{fffd}\u{fffd}", "\u{fffd}"]);
+        assert_eq!(wrapped("", 1), [""]);
+        assert_eq!(wrapped("ab", 0), ["a", "b"]);
+    }
 }

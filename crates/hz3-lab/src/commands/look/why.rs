@@ -122,7 +122,7 @@ fn hints(seen: &Observation) -> Vec<String> {
         lines.push(format!(
             "The process did not answer: it runs no slow path now. These are the figures of {} \
              ago.",
-            text::seconds(seconds(seen.age_ns)),
+            seen.age(),
         ));
     }
     lines
