@@ -66,6 +66,28 @@ const WRONG: &[(&str, &str)] = &[
     // A negative or odd number is told with its option and what the option accepts.
     ("bench smal", "expected one of burst-idle"),
     ("bench mixed --threads -1", "'--threads <THREADS>': expected a whole number from 1"),
+    ("bench mixed --threads 99999999", "expected a whole number from 1 to 10000"),
+    ("bench remote 99999999 5 5 16 32 90", "99999999 threads are too many"),
+    ("bench mixed --threads 10000 --slots 4294967295", "of memory, and this machine has"),
+    ("bench mixed --slots 0", "expected a whole number from 1"),
+    ("bench dist --ops 0", "expected a whole number from 1"),
+    ("bench larson --generations 0", "expected a whole number from 1"),
+    ("bench xfer --blocks 9223372036854775808", "expected a whole number from 1 to 1000000000000"),
+    ("bench xfer --pairs 10000 --ring 4294967295", "from 1 to 5000"),
+    ("bench holes --rows 9223372036854775808", "expected a whole number from 1"),
+    ("bench holes --rows 1000000000000", "of memory, and this machine has"),
+    ("bench holes --idle -1", "expected seconds from 0 to 2592000"),
+    ("bench pool --idle inf", "expected seconds from 0 to 2592000"),
+    ("bench pool --max 4294967295", "of memory, and this machine has"),
+    ("bench grow --to-mib 4294967295", "of memory, and this machine has"),
+    ("bench waves --waves 1:4294967295,1:4294967295", "and 100000 bursts"),
+    ("bench waves --waves 18446744073709551615:1", "with up to 2592000000 ms"),
+    ("bench burst-idle --cycles 4294967295", "expected a whole number from 1 to 100000"),
+    ("bench burst-idle --total 4294967295", "of memory, and this machine has"),
+    ("bench burst-idle 0 1 1", "TOTAL and THREADS are at least 1"),
+    ("compare -a glibc -w mixed:--threads:99999999", "from 1 to 10000"),
+    ("compare -a glibc -w grow:--to-mib:4294967295", "of memory, and this machine has"),
+    ("compare --rounds 4294967295", "expected a whole number from 1 to 10000"),
     ("bench mixed --threads two", "expected a whole number from 1"),
     ("compare --rounds -1", "'--rounds <N>': expected"),
     ("compare --time -5s", "'--time <TIME>': expected"),
@@ -73,8 +95,31 @@ const WRONG: &[(&str, &str)] = &[
     ("ab --speed-go NaN", "expected a number"),
     ("ab --speed-go inf", "expected a number"),
     ("ab --growth-limit -1", "expected a number from 0 on"),
+    ("ab --speed-go -5", "--speed-no-go -3 contradicts --speed-go -5"),
+    ("ab --memory-go 7", "--memory-go 7 contradicts --memory-limit 5"),
+    ("ab --replay x.json --speed-go -1", "cannot be used with"),
+    ("ab --replay x.json --seed 2", "cannot be used with"),
     ("compare --command=", "expected a command line"),
+    ("run --load= -- true", "expected a command line"),
+    ("top 1 --interval 1ms", "expected a time from 100 ms on"),
+    ("watch --json --out - -- true", "both want the standard output"),
+    ("demo --out r.json", "the page would overwrite the results"),
+    ("demo --out r.csv", "the page would overwrite the results"),
     ("ab --command=", "expected a command line"),
+    // Files: no directory is made, and nothing is measured for a file that cannot be written.
+    ("compare -a glibc --out missing/r.json", "the directory missing does not exist"),
+    ("ab --out missing/r.json", "the directory missing does not exist"),
+    ("ab --log missing/log --record x", "the directory missing does not exist"),
+    ("demo --out missing/r.html", "the directory missing does not exist"),
+    ("watch --out missing/w.csv -- true", "the directory missing does not exist"),
+    ("report /dev/null --out missing/r.html", "the directory missing does not exist"),
+    ("report /dev/null --out /dev/null --png missing/png", "the directory missing does not exist"),
+    ("profile /dev/null --flame missing/f.svg", "the directory missing does not exist"),
+    ("man --dir missing/man1", "the directory missing does not exist"),
+    ("profile 1 --save x --flame x", "--save and --flame name the same file"),
+    ("ab --log . --record x --out ./x.json", "--record and --out name the same file"),
+    ("compare --resume --out nothing.json", "nothing.json does not exist"),
+    ("ab --resume --out nothing.json", "nothing.json does not exist"),
     // Of a process: told before it is asked.
     ("set 1 tick_m=5", "did you mean `tick_ms`"),
     ("set 1 tick_ms", "expected NAME=VALUE"),
@@ -87,7 +132,8 @@ fn each_wrong_use_is_one_line_and_starts_nothing() {
         let directory = tempfile::tempdir().unwrap();
         // A colon stands for a space within a word, but for variants and peers, which have colons.
         let words = line.split(' ').map(|word| {
-            let is_workload = ["mixed:", "remote:"].iter().any(|name| word.starts_with(name));
+            let is_workload =
+                ["mixed:", "remote:", "grow:"].iter().any(|name| word.starts_with(name));
             if is_workload { word.replace(':', " ") } else { word.to_owned() }
         });
         let output = hz3().args(words).current_dir(directory.path()).output().unwrap();
@@ -182,6 +228,19 @@ fn a_full_disk_and_a_reader_who_has_gone_end_hz3_with_their_codes() {
         hz3().args(["watch", "--out", "/dev/full", "--", "sleep", "600"]).output().unwrap();
     assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+
+    // Also where the output is named as a file.
+    let directory = tempfile::tempdir().unwrap();
+    let csv = directory.path().join("w.csv");
+    let mut watch = hz3();
+    watch.args(["watch", "--out"]).arg(&csv).args(["--", "sleep", "0.2"]).output().unwrap();
+    for (out, code) in [(unread(), 141), (full(), 125)] {
+        let mut report = hz3();
+        report.arg("report").arg(&csv).args(["--out", "/dev/stdout"]);
+        let output = report.stdout(out).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), usize::from(code == 125));
+    }
 
     let output = hz3().arg("peers").stdout(unread()).output().unwrap();
     assert_eq!(output.status.code(), Some(141));

@@ -1,6 +1,7 @@
 //! `hz3 demo`.
 
 use super::peers::PeerArgs;
+use super::values::rounds;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -36,6 +37,6 @@ pub(crate) struct DemoArgs {
     pub(crate) force: bool,
 
     /// Rounds; fewer than 6 give no interval
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = rounds())]
     pub(crate) rounds: u32,
 }

@@ -1,6 +1,6 @@
 //! The options of `hz3 ab` and `hz3 compare` that say how much to measure.
 
-use super::values::span;
+use super::values::{rounds, span};
 use crate::experiment::cases::Level;
 use crate::experiment::session::Limits;
 use clap::Args;
@@ -22,7 +22,7 @@ pub(crate) struct EffortArgs {
 
     /// Rounds, in place of the level's number. Cases that judge growth run once, because their
     /// cycles are the repetitions
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = rounds())]
     pub(crate) rounds: Option<u32>,
 
     /// Seed of the random order

@@ -149,9 +149,12 @@ fn range_of(error: &clap::Error, command: &clap::Command, words: &[OsString]) ->
     let arg = args.into_iter().rev().find(|arg| arg.to_string() == *shown)?;
     let value = Arg::new("value").allow_hyphen_values(true);
     let asked = clap::Command::new("ask").arg(value.value_parser(arg.get_value_parser().clone()));
-    let refused = asked.try_get_matches_from(["ask", &i64::MIN.to_string()]).err()?;
-    let line = one_line(&refused.render().to_string());
-    line.rsplit_once(" is not in ").map(|(_, range)| range.to_owned())
+    // A parser of numbers without a sign does not read the first one.
+    [i64::MIN.to_string(), u64::MAX.to_string()].iter().find_map(|number| {
+        let refused = asked.clone().try_get_matches_from(["ask", number]).err()?;
+        let line = one_line(&refused.render().to_string());
+        line.rsplit_once(" is not in ").map(|(_, range)| range.to_owned())
+    })
 }
 
 /// Returns the text of an error without its usage, in one line.
@@ -186,12 +189,21 @@ mod tests {
     #[test]
     fn a_wrong_number_is_told_with_its_option_and_its_range() {
         let to_u32 = "expected a whole number from 1 to 4294967295";
+        let threads = "expected a whole number from 1 to 10000";
         for (line, option, expected) in [
-            ("bench mixed --threads -1", "--threads", to_u32),
-            ("bench mixed --threads two", "--threads", to_u32),
-            ("bench mixed --threads 0", "--threads", to_u32),
+            ("bench mixed --threads -1", "--threads", threads),
+            ("bench mixed --threads two", "--threads", threads),
+            ("bench mixed --threads 0", "--threads", threads),
+            ("bench mixed --threads 99999999", "--threads", threads),
+            ("bench mixed --slots 0", "--slots", to_u32),
+            ("bench mixed --ops 0", "--ops", "from 1 to 1000000000000"),
+            ("bench mixed --ops -5", "--ops", "from 1 to 1000000000000"),
+            ("bench xfer --blocks 9223372036854775808", "--blocks", "from 1 to 1000000000000"),
+            ("bench holes --rows 99999999999999999999", "--rows", "from 1 to 1000000000000"),
+            ("bench pool --idle -1", "--idle", "expected seconds from 0"),
+            ("bench waves --waves 1:4294967295", "--waves", "100000 bursts"),
             ("bench remote --percent 101", "--percent", "from 0 to 100"),
-            ("compare --rounds -1", "--rounds", to_u32),
+            ("compare --rounds -1", "--rounds", "expected a whole number from 1 to 10000"),
             ("compare --seed x", "--seed", "expected a whole number"),
             ("compare --time -5s", "--time", "above 0"),
             ("ab --memory-go x", "--memory-go", "expected a number"),

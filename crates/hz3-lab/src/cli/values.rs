@@ -1,5 +1,7 @@
 //! Values with units on the command line.
 
+use crate::experiment::record::MAX_ROUNDS;
+use clap::builder::RangedI64ValueParser;
 use std::time::Duration;
 
 const UNITS: [(&str, f64); 5] =
@@ -22,6 +24,11 @@ pub(super) fn command_line(text: &str) -> Result<String, String> {
         return Err("expected a command line, such as 'python3 job.py'".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Parses a number of rounds.
+pub(super) fn rounds() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=MAX_ROUNDS.into())
 }
 
 /// Parses a finite number.

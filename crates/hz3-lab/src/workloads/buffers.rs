@@ -3,6 +3,7 @@
 use super::Work;
 use super::support::barrier::AbortableBarrier;
 use super::support::block::Fault;
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::random::Random;
 use super::support::ring::{Putter, Ring, Taker};
@@ -16,17 +17,17 @@ use serde::Serialize;
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Buffers {
     /// Pairs of one producer and one consumer
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2, value_parser = bounds::pairs())]
     pairs: u32,
     /// Buffers that each pair passes
-    #[arg(long = "buffers", default_value_t = 2000)]
+    #[arg(long = "buffers", default_value_t = 2000, value_parser = bounds::repeats())]
     #[serde(rename = "buffers")]
     count: u64,
     /// Sizes as MIN-MAX in bytes [64 KiB to 4 MiB]
     #[arg(long, default_value = "65536-4194304")]
     sizes: Sizes,
     /// Buffers that wait between the two
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 8, value_parser = bounds::from_1())]
     ring: u32,
     /// Start of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
@@ -102,6 +103,12 @@ impl Work for Buffers {
             bytes as f64 / totals.elapsed.as_secs_f64().max(1e-9) / (1u64 << 30) as f64,
         );
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let pairs = u128::from(self.pairs);
+        let bytes = pairs * (bounds::ring(self.ring) + self.sizes.mean());
+        Need { threads: 2 * pairs, bytes }
     }
 
     fn shorter(&self) -> Self {

@@ -2,6 +2,7 @@
 //! exits?
 
 use super::Work;
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::lanes::Lanes;
 use super::support::random::Random;
@@ -16,16 +17,16 @@ use serde::Serialize;
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Churn {
     /// Threads that live at the same time
-    #[arg(long, short = 't', default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 't', default_value_t = 2, value_parser = bounds::threads())]
     threads: u32,
     /// Threads that follow each other
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, value_parser = bounds::from_1())]
     generations: u32,
     /// Operations in the life of a thread
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = bounds::repeats())]
     ops: u64,
     /// Slots of a thread
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 100, value_parser = bounds::from_1())]
     slots: u32,
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "small")]
@@ -47,6 +48,11 @@ impl Work for Churn {
         })?;
         totals.note("threads_per_s", threads as f64 / totals.elapsed.as_secs_f64().max(1e-9));
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let lane = bounds::slots(self.slots, self.ops, self.sizes);
+        Need { threads: u128::from(self.threads) * 2, bytes: u128::from(self.threads) * lane }
     }
 
     fn shorter(&self) -> Self {

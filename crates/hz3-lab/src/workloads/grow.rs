@@ -2,6 +2,7 @@
 
 use super::Work;
 use super::support::block::Fault;
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::threads::{self, Share, Totals};
 use crate::failure::Result;
@@ -12,10 +13,10 @@ use serde::Serialize;
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Grow {
     /// Grow up to this size in MiB
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1024, value_parser = bounds::from_1())]
     to_mib: u32,
     /// How often from the start
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = bounds::repeats())]
     rounds: u64,
 }
 
@@ -54,6 +55,10 @@ impl Work for Grow {
             Ok(share)
         })?;
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        Need { threads: 1, bytes: u128::from(self.to_mib) << 20 }
     }
 
     fn shorter(&self) -> Self {

@@ -6,6 +6,7 @@
 use super::Work;
 use super::outside;
 use super::support::block::{Block, Extent, Fault, Unsized};
+use super::support::bounds::{self, Need};
 use super::support::floor;
 use super::support::heap::Heap;
 use super::support::mapped::Mapped;
@@ -23,13 +24,13 @@ const ROW: [usize; 6] = [512, 1024, 512, 1024, 512, 2048];
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Holes {
     /// Rows of six blocks: three of 512 bytes, two of 1 KiB, one of 2 KiB
-    #[arg(long, default_value_t = 50_000)]
+    #[arg(long, default_value_t = 50_000, value_parser = bounds::count())]
     rows: usize,
     /// One block in this many survives
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = bounds::from_1())]
     keep_every: u32,
     /// Idle time in seconds
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = bounds::idle)]
     idle: f64,
 }
 
@@ -129,6 +130,11 @@ impl Work for Holes {
         totals.note("phases", phases.to_json());
         totals.absorb(heap.into_latency());
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let row = ROW.iter().map(|size| size + size_of::<Option<Unsized>>()).sum::<usize>();
+        Need { threads: 1, bytes: self.rows as u128 * row as u128 }
     }
 
     fn shorter(&self) -> Self {

@@ -4,6 +4,7 @@
 //! thread of the lane continues with the same set, so it frees blocks that ended threads allocated.
 
 use super::Work;
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::lanes::Lanes;
 use super::support::random::Random;
@@ -18,16 +19,16 @@ use serde::Serialize;
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Larson {
     /// Lanes: threads that live at the same time
-    #[arg(long, short = 't', default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 't', default_value_t = 4, value_parser = bounds::threads())]
     threads: u32,
     /// Threads that follow each other in a lane
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = bounds::from_1())]
     generations: u32,
     /// Blocks that each thread replaces (two operations each)
-    #[arg(long, default_value_t = 50_000)]
+    #[arg(long, default_value_t = 50_000, value_parser = bounds::repeats())]
     replacements: u64,
     /// Blocks of a lane
-    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5000, value_parser = bounds::from_1())]
     slots: u32,
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "8-1024")]
@@ -47,6 +48,12 @@ impl Work for Larson {
             slots.turns(heap, random, (self.sizes, Turn::Replace), self.replacements)
         })?;
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let turns = self.replacements.saturating_mul(self.generations.into());
+        let lane = bounds::slots(self.slots, turns, self.sizes);
+        Need { threads: u128::from(self.threads) * 2, bytes: u128::from(self.threads) * lane }
     }
 
     fn shorter(&self) -> Self {

@@ -2,6 +2,7 @@
 //! C hz3)
 
 use super::Work;
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::random::Random;
 use super::support::sizes::Sizes;
@@ -33,13 +34,13 @@ pub(crate) struct Dist {
 #[derive(Debug, Clone, Args, Serialize)]
 struct Turns {
     /// Working set: slots a thread
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 400, value_parser = bounds::from_1())]
     slots: u32,
     /// Turns of each thread
-    #[arg(long, default_value_t = 20_000_000)]
+    #[arg(long, default_value_t = 20_000_000, value_parser = bounds::repeats())]
     ops: u64,
     /// Threads
-    #[arg(long, short = 't', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 't', default_value_t = 1, value_parser = bounds::threads())]
     threads: u32,
     /// The turn that is done to the drawn slot
     #[arg(long, value_enum, default_value_t = Turn::Toggle)]
@@ -60,6 +61,11 @@ impl Turns {
         Ok(totals)
     }
 
+    fn need(&self, sizes: Sizes) -> Need {
+        let lane = bounds::slots(self.slots, self.ops, sizes);
+        Need { threads: self.threads.into(), bytes: u128::from(self.threads) * lane }
+    }
+
     fn shorter(&self) -> Self {
         Self { ops: (self.ops / 10).max(1), ..self.clone() }
     }
@@ -72,6 +78,10 @@ impl Work for Mixed {
         self.turns.run::<H>(self.sizes)
     }
 
+    fn need(&self) -> Need {
+        self.turns.need(self.sizes)
+    }
+
     fn shorter(&self) -> Self {
         Self { turns: self.turns.shorter(), ..self.clone() }
     }
@@ -82,6 +92,10 @@ impl Work for Dist {
 
     fn pass<H: Heap>(&self) -> Result<Totals> {
         self.turns.run::<H>(Sizes::Application)
+    }
+
+    fn need(&self) -> Need {
+        self.turns.need(Sizes::Application)
     }
 
     fn shorter(&self) -> Self {

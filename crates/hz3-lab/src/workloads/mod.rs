@@ -18,6 +18,7 @@ mod xfer;
 
 use crate::failure::Result;
 use serde::Serialize;
+use support::bounds::Need;
 use support::heap::Heap;
 use support::threads::Totals;
 
@@ -25,6 +26,9 @@ use support::threads::Totals;
 pub(crate) trait Work: Sized {
     /// Runs once.
     fn pass<H: Heap>(&self) -> Result<Totals>;
+
+    /// Returns the threads and the memory that one run needs at least.
+    fn need(&self) -> Need;
 
     /// Returns a shorter form, without idle time, for the pass that takes latencies.
     fn shorter(&self) -> Self;
@@ -70,14 +74,29 @@ pub(crate) trait Visitor {
     fn visit<W: Work>(&self, work: &W) -> Self::Output;
 }
 
+struct AskNeed;
+
+impl Visitor for AskNeed {
+    type Output = Need;
+
+    fn visit<W: Work>(&self, work: &W) -> Need {
+        work.need()
+    }
+}
+
 impl Workload {
     /// Converts positional arguments, if the workload has any, to options.
+    ///
+    /// # Errors
+    /// The workload needs more threads or more memory than this machine can have.
     pub(crate) fn settled(&self) -> Result<Self> {
-        match self {
-            Self::BurstIdle(work) => work.settled().map(Self::BurstIdle),
-            Self::Remote(work) => work.settled().map(Self::Remote),
-            other => Ok(other.clone()),
-        }
+        let settled = match self {
+            Self::BurstIdle(work) => Self::BurstIdle(work.settled()?),
+            Self::Remote(work) => Self::Remote(work.settled()?),
+            other => other.clone(),
+        };
+        settled.accept(&AskNeed).check(support::bounds::machine_bytes())?;
+        Ok(settled)
     }
 
     /// Passes the workload to `visitor` with its own type.

@@ -3,6 +3,7 @@
 use super::Work;
 use super::outside;
 use super::support::block::{Block, Fault};
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::mapped::Mapped;
 use super::support::phases::Phases;
@@ -18,16 +19,16 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Pool {
     /// Threads
-    #[arg(long, short = 't', default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 't', default_value_t = 200, value_parser = bounds::threads())]
     threads: u32,
     /// Blocks of each size that a thread holds at a time
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = bounds::count())]
     blocks: usize,
     /// Largest size in bytes
     #[arg(long, default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(16..))]
     max: u32,
     /// Seconds for which all threads stay blocked
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = bounds::idle)]
     idle: f64,
 }
 
@@ -86,6 +87,11 @@ impl Work for Pool {
         let phases = phases.into_inner().unwrap_or_else(PoisonError::into_inner);
         totals.note("phases", phases.to_json());
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let lane = self.blocks as u128 * (bounds::PLACE + u128::from(self.max));
+        Need { threads: self.threads.into(), bytes: u128::from(self.threads) * lane }
     }
 
     fn shorter(&self) -> Self {

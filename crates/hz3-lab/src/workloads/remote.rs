@@ -7,6 +7,7 @@
 use super::Work;
 use super::support::barrier::AbortableBarrier;
 use super::support::block::{Block, Fault};
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::mapped::Mapped;
 use super::support::random::Random;
@@ -27,13 +28,13 @@ pub(crate) struct Remote {
     #[serde(skip)]
     positional: Vec<u32>,
     /// Threads
-    #[arg(long, short = 't', default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 't', default_value_t = 16, value_parser = bounds::threads())]
     threads: u32,
     /// Turns of each thread
-    #[arg(long, default_value_t = 2_000_000)]
+    #[arg(long, default_value_t = 2_000_000, value_parser = bounds::from_1())]
     ops: u32,
     /// Working set: slots a thread
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 400, value_parser = bounds::from_1())]
     slots: u32,
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "small")]
@@ -42,7 +43,7 @@ pub(crate) struct Remote {
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(0..=100))]
     percent: u32,
     /// Blocks that a ring holds
-    #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 65_536, value_parser = bounds::from_1())]
     ring: u32,
     /// The turn that is done to the drawn slot
     #[arg(long, value_enum, default_value_t = Turn::Toggle)]
@@ -87,10 +88,10 @@ impl Remote {
                 ));
             }
         }
-        if settled.threads == 0 || settled.slots == 0 || settled.ring == 0 || settled.percent > 100
-        {
+        let least = [settled.threads, settled.ops, settled.slots, settled.ring];
+        if least.contains(&0) || settled.percent > 100 {
             return Err(Failure::usage(
-                "threads, slots and ring are at least 1, percent at most 100",
+                "THREADS, OPS, SLOTS and RING are at least 1, PERCENT is at most 100",
             ));
         }
         Ok(settled)
@@ -175,6 +176,11 @@ impl Work for Remote {
         totals.note("passed_on", passed_on);
         totals.note("fallback_percent", refused as f64 / wanted * 100.0);
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let lane = bounds::slots(self.slots, self.ops.into(), self.sizes) + bounds::ring(self.ring);
+        Need { threads: self.threads.into(), bytes: u128::from(self.threads) * lane }
     }
 
     fn shorter(&self) -> Self {

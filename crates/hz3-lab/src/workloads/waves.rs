@@ -4,6 +4,7 @@
 use super::Work;
 use super::outside;
 use super::support::block::{Block, Fault};
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::mapped::Mapped;
 use super::support::phases::Phases;
@@ -23,7 +24,7 @@ pub(crate) struct Waves {
     #[serde(rename = "waves")]
     series: Vec<Wave>,
     /// Blocks in a burst
-    #[arg(long, default_value_t = 40_000)]
+    #[arg(long, default_value_t = 40_000, value_parser = bounds::count())]
     blocks: usize,
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "256-4096")]
@@ -43,8 +44,16 @@ struct Wave {
 fn wave(text: &str) -> Result<Wave, String> {
     let parts = text.split_once(':').and_then(|(ms, n)| Some((ms.parse().ok()?, n.parse().ok()?)));
     match parts {
-        Some((interval_ms, bursts)) if bursts > 0 => Ok(Wave { interval_ms, bursts }),
-        _ => Err("an interval is MS:BURSTS, for instance 50:20".to_owned()),
+        Some((interval_ms, bursts))
+            if interval_ms <= bounds::MAX_IDLE_MS && (1..=bounds::CYCLES).contains(&bursts) =>
+        {
+            Ok(Wave { interval_ms, bursts })
+        }
+        _ => Err(format!(
+            "expected MS:BURSTS, for instance 50:20, with up to {} ms and {} bursts",
+            bounds::MAX_IDLE_MS,
+            bounds::CYCLES
+        )),
     }
 }
 
@@ -84,8 +93,8 @@ impl Work for Waves {
         let mut heap = H::open(0)?;
         let mut random = Random::for_thread(self.seed, 0);
         let mut blocks = Mapped::new(self.blocks, || None)?;
-        let bursts: u32 = self.series.iter().map(|wave| wave.bursts).sum();
-        let mut phases = Phases::new(bursts as usize);
+        let bursts: u64 = self.series.iter().map(|wave| u64::from(wave.bursts)).sum();
+        let mut phases = Phases::new(usize::try_from(bursts).unwrap_or(usize::MAX));
         let mut summaries = Vec::with_capacity(self.series.len());
         let mut busy_s = 0.0;
         for wave in &self.series {
@@ -110,7 +119,7 @@ impl Work for Waves {
             });
         }
         let mut totals = Totals {
-            operations: 2 * self.blocks as u64 * u64::from(bursts),
+            operations: 2 * self.blocks as u64 * bursts,
             elapsed: Duration::from_secs_f64(busy_s),
             ..Totals::default()
         };
@@ -118,6 +127,11 @@ impl Work for Waves {
         totals.note("phases", phases.to_json());
         totals.absorb(heap.into_latency());
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let bytes = self.blocks as u128 * (bounds::PLACE + self.sizes.mean());
+        Need { threads: 1, bytes }
     }
 
     fn shorter(&self) -> Self {

@@ -3,6 +3,7 @@
 use super::Work;
 use super::support::barrier::AbortableBarrier;
 use super::support::block::Fault;
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::random::Random;
 use super::support::ring::{Putter, Ring, Taker};
@@ -16,16 +17,16 @@ use serde::Serialize;
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Xfer {
     /// Pairs of threads
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2, value_parser = bounds::pairs())]
     pairs: u32,
     /// Blocks that each pair passes
-    #[arg(long, default_value_t = 4_000_000)]
+    #[arg(long, default_value_t = 4_000_000, value_parser = bounds::repeats())]
     blocks: u64,
     /// Sizes: small, medium, mixed, app, or MIN-MAX
     #[arg(long, default_value = "small")]
     sizes: Sizes,
     /// Blocks that a ring holds
-    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 4096, value_parser = bounds::from_1())]
     ring: u32,
     /// Seed of the random numbers
     #[arg(long, default_value_t = Random::SEED)]
@@ -89,6 +90,11 @@ impl Work for Xfer {
             Ok(Share { operations, ..Share::default() })
         })?;
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let pairs = u128::from(self.pairs);
+        Need { threads: 2 * pairs, bytes: pairs * bounds::ring(self.ring) }
     }
 
     fn shorter(&self) -> Self {

@@ -12,6 +12,7 @@ use super::Work;
 use super::outside;
 use super::support::barrier::AbortableBarrier;
 use super::support::block::Fault;
+use super::support::bounds::{self, Need};
 use super::support::heap::Heap;
 use super::support::phases::Phases;
 use super::support::random::Random;
@@ -36,19 +37,19 @@ pub(crate) struct BurstIdle {
     #[serde(skip)]
     positional: Vec<u32>,
     /// Blocks of a burst, over all threads
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = bounds::from_1())]
     total: u32,
     /// Idle seconds after each burst
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = bounds::idle)]
     idle: f64,
     /// Bursts
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = bounds::cycles())]
     cycles: u32,
     /// Survivors per hundred blocks
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     keep: u32,
     /// Threads
-    #[arg(long, short = 't', default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 't', default_value_t = 4, value_parser = bounds::threads())]
     threads: u32,
     /// Smallest and largest size as MIN-MAX
     #[arg(long, default_value = "256-4096")]
@@ -123,8 +124,11 @@ impl BurstIdle {
         settled.keep_hold = given(7).map_or(self.keep_hold, |hold| hold != 0);
         settled.idle_tick = given(8).unwrap_or(self.idle_tick);
         settled.dump = given(9).map_or(Ok(self.dump), DumpLevel::from_number)?;
-        if settled.threads == 0 || settled.keep > 100 {
-            return Err(Failure::usage("THREADS is at least 1 and KEEP% at most 100"));
+        if [settled.total, settled.threads].contains(&0) || settled.keep > 100 {
+            return Err(Failure::usage("TOTAL and THREADS are at least 1, KEEP% is at most 100"));
+        }
+        if !(1..=bounds::CYCLES).contains(&settled.cycles) {
+            return Err(Failure::usage(format!("CYCLES is from 1 to {}", bounds::CYCLES)));
         }
         Ok(settled)
     }
@@ -285,6 +289,11 @@ impl Work for BurstIdle {
         totals.note("cycles", serde_json::to_value(&log.cycles).unwrap_or_default());
         totals.note("phases", log.phases.to_json());
         Ok(totals)
+    }
+
+    fn need(&self) -> Need {
+        let bytes = u128::from(self.total) * (bounds::PLACE + self.sizes.mean());
+        Need { threads: u128::from(self.threads) + 1, bytes }
     }
 
     fn shorter(&self) -> Self {

@@ -3,6 +3,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod block;
+pub(crate) mod bounds;
 pub(crate) mod floor;
 pub(crate) mod heap;
 pub(crate) mod histogram;

@@ -56,6 +56,14 @@ impl Serialize for Sizes {
 }
 
 impl Sizes {
+    /// Returns the mean size in bytes, rounded down.
+    pub(crate) fn mean(self) -> u128 {
+        match self {
+            Self::Uniform { min, max } => (u128::from(min) + u128::from(max)) / 2,
+            Self::Application => (80 * 136 + 15 * 1152 + 5 * 17_408) / 100,
+        }
+    }
+
     /// Draws the next size.
     #[inline]
     pub(crate) fn draw(self, random: &mut Random) -> usize {

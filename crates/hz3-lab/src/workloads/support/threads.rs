@@ -4,6 +4,7 @@ use super::barrier::AbortableBarrier;
 use super::block::Fault;
 use super::heap::{Heap, Latency};
 use crate::failure::{CHECK_FAILED, Failure, Result};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The result of one pass of a workload.
@@ -55,25 +56,40 @@ pub(crate) struct Share {
 
 /// Runs one thread per element of `lanes`. All threads start together. Each calls `work` with its
 /// index, its heap, its lane, and the barrier. Returns the totals and the sum of the `special`
-/// counts.
+/// counts. If the system refuses a thread, none of them works.
 pub(crate) fn run<H: Heap, L: Send>(
     lanes: Vec<L>,
     work: impl Fn(usize, &mut H, L, &AbortableBarrier) -> Result<Share, Fault> + Sync,
 ) -> Result<(Totals, u64)> {
     let barrier = AbortableBarrier::new(lanes.len());
     let heaps = (0..lanes.len()).map(H::open).collect::<Result<Vec<H>>>()?;
-    let ends: Vec<End<H>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = lanes
-            .into_iter()
-            .zip(heaps)
-            .enumerate()
-            .map(|(index, (lane, heap))| {
-                let (barrier, work) = (&barrier, &work);
-                scope.spawn(move || run_one(index, heap, lane, barrier, work))
-            })
-            .collect();
-        threads.into_iter().map(join).collect::<Result<_>>()
+    let count = lanes.len();
+    let (may_start, work) = (&Mutex::new(true), &work);
+    let ends: Vec<Option<End<H>>> = std::thread::scope(|scope| {
+        // While this lock is held, no thread gets to the barrier, where it would wait for all others.
+        let mut starts = lock(may_start);
+        let mut threads = Vec::with_capacity(count);
+        for (index, (lane, heap)) in lanes.into_iter().zip(heaps).enumerate() {
+            let barrier = &barrier;
+            let thread = std::thread::Builder::new().spawn_scoped(scope, move || {
+                let starts = *lock(may_start);
+                starts.then(|| run_one(index, heap, lane, barrier, work))
+            });
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    *starts = false;
+                    return Err(Failure::io(
+                        format!("start thread {} of {count}", index + 1),
+                        error,
+                    ));
+                }
+            }
+        }
+        drop(starts);
+        threads.into_iter().map(join).collect()
     })?;
+    let ends = ends.into_iter().flatten().collect();
     // The heaps live until here, because another thread may hold a block of one to the end.
     add_up(ends)
 }
@@ -84,6 +100,11 @@ struct End<H> {
     start: Instant,
     stop: Instant,
     heap: H,
+}
+
+fn lock(may_start: &Mutex<bool>) -> std::sync::MutexGuard<'_, bool> {
+    // No holder panics.
+    may_start.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run_one<H: Heap, L>(
@@ -130,6 +151,9 @@ fn add_up<H: Heap>(ends: Vec<End<H>>) -> Result<(Totals, u64)> {
 
 /// Converts a fault to a failure of the program.
 pub(crate) fn check_failure(fault: Fault) -> Failure {
+    if let Fault::NoThread { error } = fault {
+        return Failure::io("start a thread", std::io::Error::from_raw_os_error(error));
+    }
     Failure::new(format!("the allocator failed the workload's check: {fault}"))
         .with_code(CHECK_FAILED)
 }
