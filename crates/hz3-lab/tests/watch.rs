@@ -108,3 +108,33 @@ fn a_path_that_cannot_be_written_is_reported_before_the_command_runs() {
     assert_eq!(stdout(&output), "");
     assert!(stderr(&output).contains("/nowhere/x.csv"));
 }
+
+#[test]
+fn a_command_that_cannot_start_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("w.csv");
+    for (command, code) in [("no-such-command", 127), ("/", 126)] {
+        let output = hz3().args(["watch", "--out"]).arg(&file).args(["--", command]).output();
+        assert_eq!(output.unwrap().status.code(), Some(code), "{command}");
+        assert!(!file.exists(), "{command}");
+    }
+    std::fs::write(&file, "results").unwrap();
+    let mut again = hz3();
+    again.args(["watch", "--force", "--out"]).arg(&file).args(["--", "no-such-command"]);
+    assert_eq!(again.output().unwrap().status.code(), Some(127));
+    assert!(file.exists(), "it was there before");
+}
+
+#[test]
+fn a_process_that_waits_for_its_parent_is_not_said_to_be_no_process() {
+    let mut child = Command::new("true").spawn().unwrap();
+    let pid = child.id().to_string();
+    wait_until("the end", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains(") Z ")
+    });
+    let output = hz3().args(["watch", "--out", "-", "--pid", &pid]).output().unwrap();
+    child.wait().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("waits for its parent"), "{}", stderr(&output));
+}

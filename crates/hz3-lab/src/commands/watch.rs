@@ -1,7 +1,7 @@
 //! `hz3 watch`: the memory of a command, or of a running process, over time.
 
 use crate::cli::WatchArgs;
-use crate::failure::{Failure, Result};
+use crate::failure::{CANNOT_EXECUTE, Failure, NOT_FOUND, Result};
 use crate::files;
 use crate::measure::job::{self, Job, Outcome, Streams};
 use crate::measure::sample::Sample;
@@ -24,13 +24,14 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
     let library = args.lib.as_deref().map(preload::usable).transpose()?;
     measure::needs_proc()?;
     if let Some(pid) = args.pid {
-        if !is_running(pid) {
+        if !Path::new(&format!("/proc/{pid}")).exists() {
             return Err(Failure::usage(format!("no process has the number {pid}")));
         }
-        if !has_memory(pid) {
+        if !is_running(pid) || !has_memory(pid) {
             return Err(measure::stats_page::without_memory(pid));
         }
     }
+    let is_new = !is_stdout(&args.out) && !args.out.exists();
     let plan = Plan {
         interval: args.interval,
         detail_every: args.pss_every,
@@ -43,7 +44,12 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
     };
     match args.pid {
         Some(pid) => attached(args, pid, plan),
-        None => command(args, library.as_deref(), plan),
+        None => command(args, library.as_deref(), plan).inspect_err(|failure| {
+            if is_new && [NOT_FOUND, CANNOT_EXECUTE].contains(&failure.code()) {
+                // Without its samples the file would only be in the way of the next watch.
+                let _gone_already = std::fs::remove_file(&args.out);
+            }
+        }),
     }
 }
 
