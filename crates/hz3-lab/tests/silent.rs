@@ -15,8 +15,8 @@ fn what_is_not_answered_is_said_and_looks_show_their_age() {
     let output = hz3().args(["set", &pid, "tick_ms=5", "purge=now"]).output().unwrap();
     assert_eq!(output.status.code(), Some(125));
     let expected = format!(
-        "hz3: process {pid} did not answer within 5s; `tick_ms=5` is ordered, and set at its next \
-         tick or slow path; not sent: purge=now\n"
+        "hz3: process {pid} did not answer within 5s; it sets `tick_ms=5` at its next tick or slow \
+         path, if the value is right; not sent: purge=now\n"
     );
     assert_eq!(stderr(&output), expected);
 

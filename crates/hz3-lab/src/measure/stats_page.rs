@@ -126,7 +126,8 @@ impl RemotePage {
     pub(crate) fn set(&self, command: &str, patience: Duration) -> Result<()> {
         let pid = self.pid;
         let Some(answer) = self.order(command, patience)? else {
-            let remedy = format!("`{command}` is ordered, and set at its next tick or slow path");
+            let remedy =
+                format!("it sets `{command}` at its next tick or slow path, if the value is right");
             return Err(self.silent(patience).with_remedy(remedy));
         };
         match answer {

@@ -73,13 +73,12 @@ fn head(seen: &Observation) -> String {
         _ => "by its thread",
     };
     let origin = if seen.is_own() { "" } else { ", of the parent" };
-    format!(
-        "{} {}  {} threads  reclaim {reclaimer}  figures {} old{origin}",
-        seen.pid,
-        seen.name,
-        seen.page.value("threads"),
-        seen.age(),
-    )
+    let threads = match seen.page.value("threads") {
+        1 => "1 thread".to_owned(),
+        n => format!("{n} threads"),
+    };
+    let (pid, name, age) = (seen.pid, &seen.name, seen.age());
+    format!("{pid} {name}  {threads}  reclaim {reclaimer}  figures {age} old{origin}")
 }
 
 fn limits(seen: &Observation) -> String {
