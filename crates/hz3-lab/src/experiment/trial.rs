@@ -3,8 +3,8 @@
 use super::cases::{Case, What};
 use crate::counts;
 use crate::failure::{Failure, Result};
-use crate::measure::bench_report::{BenchReport, Percentiles};
 use crate::files::is_on_path;
+use crate::measure::bench_report::{BenchReport, Percentiles};
 use crate::measure::job::{self, Job, Outcome, Streams, Tee};
 use crate::measure::sample::Sample;
 use crate::measure::sampler::{Ends, Plan};
