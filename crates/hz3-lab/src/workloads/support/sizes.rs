@@ -59,7 +59,7 @@ impl Sizes {
     /// Returns the mean size in bytes, rounded down.
     pub(crate) fn mean(self) -> u128 {
         match self {
-            Self::Uniform { min, max } => (u128::from(min) + u128::from(max)) / 2,
+            Self::Uniform { min, max } => u128::from(min).midpoint(u128::from(max)),
             Self::Application => (80 * 136 + 15 * 1152 + 5 * 17_408) / 100,
         }
     }
