@@ -113,7 +113,7 @@ const WRONG: &[(&str, &str)] = &[
     ("demo --out missing/r.html", "the directory missing does not exist"),
     ("watch --out missing/w.csv -- true", "the directory missing does not exist"),
     ("report /dev/null --out missing/r.html", "the directory missing does not exist"),
-    ("report /dev/null --out /dev/null --png missing/png", "the directory missing does not exist"),
+    ("report /dev/null --out - --png missing/png", "the directory missing does not exist"),
     ("profile /dev/null --flame missing/f.svg", "the directory missing does not exist"),
     ("man --dir missing/man1", "the directory missing does not exist"),
     ("profile 1 --save x --flame x", "--save and --flame name the same file"),
