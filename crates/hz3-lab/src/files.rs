@@ -1,8 +1,8 @@
 //! Writes results without destroying other files.
 //!
 //! A regular file of ours is replaced by renaming, so that a reader never sees half of it. A link,
-//! a device, a pipe or another user's file stays, and the bytes are written through it. The directory
-//! of a file is never made, because a missing one is usually a misspelt one.
+//! a device, a pipe or another user's file stays, and the bytes are written through it. A file's
+//! directory is never made, because a missing one is usually a misspelt one.
 
 use crate::failure::{BROKEN_PIPE, Failure, Result};
 use std::fs::{File, Metadata, OpenOptions};

@@ -66,7 +66,7 @@ pub(crate) fn run<H: Heap, L: Send>(
     let count = lanes.len();
     let (may_start, work) = (&Mutex::new(true), &work);
     let ends: Vec<Option<End<H>>> = std::thread::scope(|scope| {
-        // While this lock is held, no thread gets to the barrier, where it would wait for all others.
+        // While this lock is held, no thread gets to the barrier and waits for all others there.
         let mut starts = lock(may_start);
         let mut threads = Vec::with_capacity(count);
         for (index, (lane, heap)) in lanes.into_iter().zip(heaps).enumerate() {
