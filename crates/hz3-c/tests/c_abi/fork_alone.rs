@@ -13,8 +13,8 @@ fn faults(command: &mut Command) -> u64 {
 fn parent_and_child_copy_few_pages_for_hz3() {
     let system = faults(&mut command(program("fork_faults.c", Link::None)));
     let hz3 = faults(&mut on_hz3("fork_faults.c"));
-    // With all locks taken there were 25 more.
-    assert!(hz3 <= system + 8, "{hz3} page faults a fork, {system} without hz3");
+    // There are 7 to 9 more; with all locks taken there were 25.
+    assert!(hz3 <= system + 15, "{hz3} page faults a fork, {system} without hz3");
 }
 
 #[test]

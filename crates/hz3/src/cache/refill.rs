@@ -178,14 +178,15 @@ impl ThreadCache {
         below: Below<'_, O>,
         classes: ClassSet,
     ) -> Option<u64> {
-        let mut claims = [const { None::<Claim> }; CLASSES];
-        for class in SizeClass::all().filter(|class| classes.has(*class)) {
-            claims[class.index()] = Some(self.stack(class).claim());
+        let classes = || SizeClass::all().filter(|class| classes.has(*class));
+        let mut claims = [const { Claim::NONE }; CLASSES];
+        for class in classes() {
+            claims[class.index()] = self.stack(class).claim();
         }
         let fenced = below.segments.os().barrier();
         let mut bytes = 0;
-        for class in SizeClass::all() {
-            let Some(claim) = claims[class.index()].take() else { continue };
+        for class in classes() {
+            let claim = core::mem::replace(&mut claims[class.index()], Claim::NONE);
             let stack = self.stack(class);
             if !fenced {
                 stack.abandon(claim);

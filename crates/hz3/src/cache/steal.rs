@@ -107,6 +107,11 @@ pub(crate) struct Claim {
     start: *mut Slot,
 }
 
+impl Claim {
+    /// The place of no claim in a list.
+    pub(crate) const NONE: Claim = Claim { start: core::ptr::null_mut() };
+}
+
 /// Slots with blocks that a thief stole, or that the owner took out under the lock.
 #[derive(Debug)]
 #[must_use = "blocks in a dropped batch are lost"]
