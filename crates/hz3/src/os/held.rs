@@ -47,6 +47,15 @@ impl Count {
     fn is_above_0(self) -> bool {
         Variable::first() & self.mask != 0
     }
+
+    /// Subtracts unless the count is 0; returns whether it did.
+    fn subtract_if_above_0(self) -> bool {
+        let is_above_0 = self.is_above_0();
+        if is_above_0 {
+            self.subtract();
+        }
+        is_above_0
+    }
 }
 
 /// The locks that an allocation or a free may wait for, and operations without a lock.
@@ -115,11 +124,7 @@ pub(crate) fn begin_blind_fork() {
 
 /// Undoes [`begin_blind_fork`] if the latest fork called it; returns whether it did.
 pub(crate) fn end_blind_fork() -> bool {
-    let was_blind = BLIND_FORKS.is_above_0();
-    if was_blind {
-        BLIND_FORKS.subtract();
-    }
-    was_blind
+    BLIND_FORKS.subtract_if_above_0()
 }
 
 /// Returns whether the calling thread holds no lock and is inside no operation, except such forks
@@ -141,11 +146,7 @@ pub(crate) fn begin_lone_fork() {
 
 /// Undoes [`begin_lone_fork`] if the latest fork called it; returns whether it did.
 pub(crate) fn end_lone_fork() -> bool {
-    let was_lone = is_in_lone_fork();
-    if was_lone {
-        LONE_FORKS.subtract();
-    }
-    was_lone
+    LONE_FORKS.subtract_if_above_0()
 }
 
 /// Notes that this thread runs the program's function that makes room at the memory limit.
