@@ -1,10 +1,14 @@
 //! The allocators of a Rust program: implementations of [`GlobalAlloc`].
+//!
+//! All calls keep `errno`, also those that fail. A program reads it after a call of the C library
+//! failed, and before that it may have dropped the arguments of that call.
 
 use core::alloc::{GlobalAlloc, Layout};
 
 use crate::base::size_class::MIN_ALIGN;
 use crate::heap::Foreign;
 use crate::options::Config;
+use crate::raw::family::keeping_errno;
 use crate::{raw, thread};
 
 /// The allocator with its default configuration.
@@ -48,10 +52,12 @@ impl Configured {
 #[cold]
 #[inline(never)]
 unsafe fn malloc_miss(size: usize) -> *mut u8 {
-    // SAFETY: the caller's promise.
-    let block = unsafe { raw::malloc_miss(size) };
-    start_wanted_reclaimer();
-    block
+    keeping_errno(|| {
+        // SAFETY: the caller's promise.
+        let block = unsafe { raw::malloc_miss(size) };
+        start_wanted_reclaimer();
+        block
+    })
 }
 
 fn start_wanted_reclaimer() {
@@ -67,7 +73,7 @@ fn allocate(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut u8 {
         // SAFETY: both callers' misses call `malloc_miss` first.
         return unsafe { raw::malloc(layout.size(), miss) };
     }
-    raw::aligned(layout.align(), layout.size())
+    keeping_errno(|| raw::aligned(layout.align(), layout.size()))
 }
 
 /// Allocates a block of `layout` that reads as zero. `miss` serves a miss of [`raw::malloc`].
@@ -78,17 +84,19 @@ fn allocate_zeroed(layout: Layout, miss: impl FnOnce(usize) -> *mut u8) -> *mut 
     {
         return block;
     }
-    raw::aligned_zeroed(layout.align(), layout.size())
+    keeping_errno(|| raw::aligned_zeroed(layout.align(), layout.size()))
 }
 
 #[cold]
 #[inline(never)]
 unsafe fn free_miss(block: *mut u8) {
-    // SAFETY: the caller gave the block up.
-    if unsafe { raw::free_miss(block) } == Err(Foreign) {
-        raw::fatal("free of a block that is not hz3's", block.addr());
-    }
-    start_wanted_reclaimer();
+    keeping_errno(|| {
+        // SAFETY: the caller gave the block up.
+        if unsafe { raw::free_miss(block) } == Err(Foreign) {
+            raw::fatal("free of a block that is not hz3's", block.addr());
+        }
+        start_wanted_reclaimer();
+    });
 }
 
 unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -105,7 +113,7 @@ unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         return moved;
     }
     // SAFETY: the block is hz3's, the caller's, and not null.
-    match unsafe { raw::realloc(block, size) } {
+    match keeping_errno(|| unsafe { raw::realloc(block, size) }) {
         Ok(moved) => moved,
         Err(Foreign) => raw::fatal("realloc of a block that is not hz3's", block.addr()),
     }
@@ -115,11 +123,11 @@ unsafe fn reallocate(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
 /// moves unless the new size fits and is at least half of its present one.
 unsafe fn move_aligned(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
     // SAFETY: the block is hz3's.
-    let present = unsafe { raw::usable_size(block) }.unwrap_or(layout.size());
+    let present = keeping_errno(|| unsafe { raw::usable_size(block) }).unwrap_or(layout.size());
     if size <= present && size >= present / 2 {
         return block;
     }
-    let target = raw::aligned(layout.align(), size);
+    let target = keeping_errno(|| raw::aligned(layout.align(), size));
     if !target.is_null() {
         // SAFETY: both blocks hold the smaller of the two sizes.
         unsafe { target.copy_from_nonoverlapping(block, layout.size().min(size)) };
@@ -170,7 +178,7 @@ unsafe impl GlobalAlloc for Configured {
         let miss = |size| {
             thread::configure(&self.config);
             // SAFETY: called after the miss, with its size; configuring allocates nothing.
-            unsafe { raw::malloc_miss(size) }
+            unsafe { malloc_miss(size) }
         };
         allocate(layout, miss)
     }
