@@ -175,6 +175,10 @@ unsafe impl GlobalAlloc for Hz3 {
 unsafe impl GlobalAlloc for Configured {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.align() > MIN_ALIGN {
+            // Such a request takes no fast path, which could miss.
+            thread::configure(&self.config);
+        }
         let miss = |size| {
             thread::configure(&self.config);
             // SAFETY: called after the miss, with its size; configuring allocates nothing.
