@@ -18,13 +18,14 @@ fn alignment(flags: c_int) -> usize {
 extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
     let align = alignment(flags);
     if align <= MIN_ALIGN {
-        return if flags & ZERO != 0 {
-            // SAFETY: calloc has no precondition.
-            unsafe { libc::calloc(1, size) }
-        } else {
+        if flags & ZERO == 0 {
             // SAFETY: malloc has no precondition.
-            unsafe { libc::malloc(size) }
-        };
+            return unsafe { libc::malloc(size) };
+        }
+        // SAFETY: calloc has no precondition.
+        let block = unsafe { libc::calloc(1, size) };
+        zero_from(block, size);
+        return block;
     }
     let mut block = ptr::null_mut();
     // SAFETY: the result is valid for writing, and the alignment is a power of two above 16.
@@ -32,10 +33,19 @@ extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
         return ptr::null_mut();
     }
     if flags & ZERO != 0 {
-        // SAFETY: the block has `size` bytes.
-        unsafe { ptr::write_bytes(block.cast::<u8>(), 0, size) };
+        zero_from(block, 0);
     }
     block
+}
+
+/// Zeroes a new block, or NULL, from byte `zeroed` to the end of its real size. A program that lets
+/// an array grow relies on that: [`rallocx`] leaves the bytes of the old real size as they are.
+fn zero_from(block: *mut c_void, zeroed: usize) {
+    // SAFETY: the block is new, or NULL, whose size is 0.
+    let bytes = unsafe { libc::malloc_usable_size(block) };
+    let rest = block.cast::<u8>().wrapping_add(zeroed);
+    // SAFETY: these bytes are a part of the block.
+    unsafe { ptr::write_bytes(rest, 0, bytes.saturating_sub(zeroed)) };
 }
 
 /// Resizes a block, which may move.

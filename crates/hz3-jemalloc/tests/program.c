@@ -134,6 +134,28 @@ static void blocks(void)
     CHECK(mallocx(SIZE_MAX, 0) == NULL && nallocx(SIZE_MAX, 0) == 0);
 }
 
+/* With ZERO all that sallocx tells is zero, so an array that grows by rallocx stays zero at its end. */
+static void zeroes(void)
+{
+    for (int flags = 0; flags <= 12; flags += 12) {
+        for (size_t size = 17; size < 200000; size = size * 5 / 4 + 16) {
+            char *old = mallocx(size, flags);
+            CHECK(old);
+            memset(old, 7, sallocx(old, 0));
+            dallocx(old, 0);
+            char *block = mallocx(size, ZERO | flags);
+            size_t room = sallocx(block, 0);
+            for (size_t i = 0; i < room; i++)
+                CHECK(block[i] == 0);
+            memset(block, 7, room);
+            block = rallocx(block, room + 1, ZERO | flags);
+            for (size_t i = 0; i < sallocx(block, 0); i++)
+                CHECK(block[i] == (i < room ? 7 : 0));
+            dallocx(block, 0);
+        }
+    }
+}
+
 int main(int count, char **arguments)
 {
     (void)arguments;
@@ -146,6 +168,7 @@ int main(int count, char **arguments)
     names();
     actions();
     blocks();
+    zeroes();
     static char text[8192];
     malloc_stats_print(collect, text, "J");
     CHECK(strncmp(text, "{\"jemalloc\":{\"version\":\"hz3-", 28) == 0);
