@@ -17,7 +17,7 @@ pub(crate) fn find(stderr: &str) -> Option<&str> {
 /// Builds the failure for a rejected setting of `who`.
 pub(crate) fn failure(who: &str, line: &str) -> Failure {
     let reason = reason(line);
-    let failure = Failure::usage(format!("{who}: the allocator does not accept {reason}"));
+    let failure = Failure::usage(format!("the allocator {who} does not accept {reason}"));
     match meant(line).filter(|_| !reason.contains("the nearest is")) {
         Some(name) => failure.with_remedy(format!("did you mean `{name}`?")),
         None => failure,
@@ -59,11 +59,11 @@ mod tests {
         let said = |line: &str| failure("hz3:X", line).to_string();
         assert_eq!(
             said("hz3: HZ3_TIC: no such option, the nearest is HZ3_TICK; ignored"),
-            "hz3:X: the allocator does not accept HZ3_TIC: no such option, the nearest is HZ3_TICK"
+            "the allocator hz3:X does not accept HZ3_TIC: no such option, the nearest is HZ3_TICK"
         );
         assert_eq!(
             said("hz3: HZ3_POLICY=of: expected off or default; using default"),
-            "hz3:X: the allocator does not accept HZ3_POLICY=of: expected off or default; \
+            "the allocator hz3:X does not accept HZ3_POLICY=of: expected off or default; \
              did you mean `off`?"
         );
     }

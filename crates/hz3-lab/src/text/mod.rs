@@ -67,6 +67,17 @@ pub(crate) fn si(rate: f64) -> String {
     }
 }
 
+/// Returns a text as one line that does not move a terminal's cursor: a line end becomes a blank,
+/// any other control character `?`.
+pub(crate) fn one_line(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' => ' ',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
 /// Returns the name nearest to `word` if they differ by at most a third of the word's letters.
 pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = names.map(|name| (edits(&word.to_lowercase(), &name.to_lowercase()), name));
@@ -134,6 +145,11 @@ mod tests {
             ["950", "12.3 k", "98.7 M", "1.23 G"]
         );
         assert_eq!([35.0, 1234.0, 3_400_000.0].map(nanoseconds), ["35 ns", "1.2 us", "3.4 ms"]);
+    }
+
+    #[test]
+    fn what_others_named_stays_in_its_line() {
+        assert_eq!(one_line("a\nb\u{1b}[2Jc\u{9b}d"), "a b?[2Jc?d");
     }
 
     #[test]

@@ -169,9 +169,7 @@ fn read(path: &Path) -> Option<String> {
 /// Returns the name in `/proc/PID/status`. A program may choose any bytes, also those that move the
 /// cursor of a terminal.
 fn name(status: &str) -> Option<String> {
-    let name = field(status, "Name:")?.trim();
-    let shown = |c: char| if c.is_control() { '?' } else { c };
-    Some(name.chars().map(shown).collect())
+    field(status, "Name:").map(|name| text::one_line(name.trim()))
 }
 
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
