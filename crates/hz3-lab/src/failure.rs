@@ -1,6 +1,6 @@
 //! The failures of this tool, and its exit codes beyond those that all tools share.
 
-pub(crate) use hz3_tools::{Failure, WRONG_USAGE};
+pub(crate) use hz3_tools::{Failure, OWN_FAILURE, WRONG_USAGE};
 
 /// Exit code when the allocator failed a workload's check.
 pub(crate) const CHECK_FAILED: u8 = 1;

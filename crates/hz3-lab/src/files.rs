@@ -4,9 +4,10 @@
 //! a device, a pipe or another user's file stays, and the bytes are written through it. A file's
 //! directory is never made, because a missing one is usually a misspelt one.
 
-use crate::failure::{BROKEN_PIPE, Failure, Result};
+use crate::failure::{BROKEN_PIPE, Failure, Result, WRONG_USAGE};
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -25,11 +26,20 @@ pub(crate) fn needs_directory(path: &Path) -> Result<()> {
     }
 }
 
+/// Fails if `path` is no directory and cannot become one, because its parent does not exist.
+pub(crate) fn may_make_directory(path: &Path) -> Result<()> {
+    needs_directory(path)?;
+    if path.exists() && !path.is_dir() {
+        return Err(Failure::usage(format!("{} is no directory", path.display())));
+    }
+    Ok(())
+}
+
 /// Makes a directory that an option names, unless it is there. Its parent must exist.
 pub(crate) fn make_directory(directory: &Path) -> Result<()> {
-    needs_directory(directory)?;
+    may_make_directory(directory)?;
     match std::fs::create_dir(directory) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists || !directory.is_dir() => {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
             Err(Failure::io(format!("make the directory {}", directory.display()), e))
         }
         _ => Ok(()),
@@ -40,16 +50,51 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Fails if `path` cannot be that of a file, or has contents and `force` is not set.
-pub(crate) fn may_write(path: &Path, force: bool) -> Result<()> {
+/// Returns whether the path stands for the standard output.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Fails if `path` cannot be that of a file.
+pub(crate) fn can_be_file(path: &Path) -> Result<()> {
+    if is_stdout(path) {
+        return Err(Failure::usage("`-`: expected the name of a file")
+            .with_remedy("./- is a file of that name"));
+    }
     needs_directory(path)?;
-    if path.is_dir() {
+    if path.is_dir() || path.as_os_str().as_bytes().ends_with(b"/") {
         return Err(Failure::usage(format!("{} is a directory", path.display())));
     }
+    Ok(())
+}
+
+/// Fails if `path` cannot be that of a page or a picture, or is a file with other contents: those
+/// of a wrong name would be lost.
+pub(crate) fn may_draw(path: &Path) -> Result<()> {
+    can_be_file(path)?;
+    if std::fs::metadata(path).is_ok_and(|found| found.is_file()) && !is_markup(path)? {
+        return Err(Failure::usage(format!("{} exists and is no page", path.display()))
+            .with_remedy("name another file, or remove it first"));
+    }
+    Ok(())
+}
+
+/// Returns whether the file is empty, or begins as HTML and SVG do.
+fn is_markup(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(64).read_to_end(&mut start))
+        .map_err(|e| Failure::io(format!("read {}", path.display()), e))?;
+    Ok(start.is_empty() || start.trim_ascii_start().starts_with(b"<"))
+}
+
+/// Fails if `path` cannot be that of a file, or has contents and `force` is not set.
+pub(crate) fn may_write(path: &Path, force: bool) -> Result<()> {
+    can_be_file(path)?;
     let exists = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
     if exists && !force {
         return Err(Failure::usage(format!("{} exists already", path.display()))
-            .with_remedy("--force overwrites it, --out FILE names another one"));
+            .with_remedy("--force overwrites it; or name another file"));
     }
     Ok(())
 }
@@ -60,9 +105,17 @@ pub(crate) fn create(path: &Path, force: bool) -> Result<File> {
     File::create(path).map_err(|e| Failure::io(format!("write {}", path.display()), e))
 }
 
-/// Reads a whole file.
+/// Reads a whole file. A name that leads to none is wrong usage.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Failure::io(format!("read {}", path.display()), e))
+    std::fs::read(path).map_err(|e| {
+        let failure = Failure::io(format!("read {}", path.display()), &e);
+        match e.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+                failure.with_code(WRONG_USAGE)
+            }
+            _ => failure,
+        }
+    })
 }
 
 /// Returns whether both paths lead to the same file.

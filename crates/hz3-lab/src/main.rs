@@ -34,14 +34,15 @@ mod workloads;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let done =
-        cli::parse::own().and_then(|cli| cli.map_or(Ok(0), |cli| commands::dispatch(cli.command)));
+    let done = measure::signals::survive_file_size_limit()
+        .and_then(|()| cli::parse::own())
+        .and_then(|cli| cli.map_or(Ok(0), |cli| commands::dispatch(cli.command)));
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.is_quiet() {
                 // Standard error may be closed or full as well; the exit code tells the rest.
-                let _ = text::err::note(&format!("hz3: {failure}"));
+                let _ = text::err::note(&text::one_line(&format!("hz3: {failure}")));
             }
             ExitCode::from(failure.code())
         }

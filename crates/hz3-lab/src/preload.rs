@@ -1,6 +1,6 @@
 //! Finds an allocator library and composes `LD_PRELOAD`.
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, WRONG_USAGE};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,27 +23,26 @@ pub(crate) const BUILD: &str = "cargo build --release -p hz3-c";
 pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
     let exe = std::env::current_exe().map_err(|e| Failure::io("find this program's path", e))?;
     match named {
-        Some(path) => usable(path).map_err(|failure| failure.during("--lib")),
+        Some(path) => named_by_user(path).map_err(|failure| failure.during("--lib")),
         None => find_beside(&exe),
     }
 }
 
 fn find_beside(exe: &Path) -> Result<PathBuf> {
     let directory = exe.parent().unwrap_or(Path::new("."));
-    let places: Vec<PathBuf> = DIRECTORIES
-        .iter()
-        .flat_map(|place| LIBRARIES.map(|library| directory.join(place).join(library)))
-        .collect();
-    if let Some(found) = places.iter().find(|place| place.is_file()) {
-        return usable(found);
+    let places = DIRECTORIES.map(|place| directory.join(place));
+    let mut files = places.iter().flat_map(|place| LIBRARIES.map(|library| place.join(library)));
+    if let Some(found) = files.find(|file| file.is_file()) {
+        return usable(&found);
     }
-    let looked: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
-    Err(Failure::new(format!(
-        "{} not found; there is no {}",
-        LIBRARIES[0],
-        looked.join(" and no ")
-    ))
-    .with_remedy(format!("build it with `{BUILD}`, or name a library with --lib PATH")))
+    let looked = places.map(|place| place.display().to_string());
+    Err(Failure::new(format!("no {} in {}", LIBRARIES.join(" or "), looked.join(", ")))
+        .with_remedy(format!("build it with `{BUILD}`, or name a library with --lib PATH")))
+}
+
+/// As [`usable`], for a path that the user named: one that the loader refuses is wrong usage.
+pub(crate) fn named_by_user(path: &Path) -> Result<PathBuf> {
+    usable(path).map_err(|failure| failure.with_code(WRONG_USAGE))
 }
 
 /// Checks that the loader accepts `path`, and makes it absolute because the command may change its
@@ -141,8 +140,8 @@ mod tests {
     #[test]
     fn a_missing_library_names_every_place_and_the_build_command() {
         let message = find_beside(Path::new("/nowhere/bin/hz3")).unwrap_err().to_string();
-        assert!(message.contains("/nowhere/bin/libhz3.so"), "{message}");
-        assert!(message.contains("/nowhere/bin/../lib/libhz3.so.0"), "{message}");
+        assert!(message.starts_with("no libhz3.so or libhz3.so.0 in /nowhere/bin/, "), "{message}");
+        assert!(message.contains(" /nowhere/bin/../lib, "), "{message}");
         assert!(message.contains(BUILD), "{message}");
     }
 

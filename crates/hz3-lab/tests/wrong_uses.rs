@@ -4,7 +4,7 @@
 mod common;
 
 use common::{hz3, library, stand_in, stderr, stdout};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// The words after `hz3`, and the text that the line must contain.
 const WRONG: &[(&str, &str)] = &[
@@ -120,6 +120,42 @@ const WRONG: &[(&str, &str)] = &[
     ("ab --log . --record x --out ./x.json", "--record and --out name the same file"),
     ("compare --resume --out nothing.json", "nothing.json does not exist"),
     ("ab --resume --out nothing.json", "nothing.json does not exist"),
+    ("compare -a glibc --out -", "`-`: expected the name of a file"),
+    ("ab --out -", "`-`: expected the name of a file"),
+    ("demo --out -", "`-`: expected the name of a file"),
+    ("profile 1 --save -", "`-`: expected the name of a file"),
+    ("profile 1 --flame -", "`-`: expected the name of a file"),
+    ("compare -a glibc --out results/", "results/ is a directory"),
+    ("watch --out samples/ -- true", "samples/ is a directory"),
+    ("man --dir /dev/null", "/dev/null is no directory"),
+    ("report /dev/null --out - --svg /dev/null", "/dev/null is no directory"),
+    ("profile missing.pb.gz", "cannot read missing.pb.gz: No such file"),
+    ("profile .", "cannot read .: Is a directory"),
+    ("report missing.json", "cannot read missing.json: No such file"),
+    ("report /dev/null/x.json --out -", "cannot read /dev/null/x.json: Not a directory"),
+    ("ab --replay missing.json", "cannot read missing.json: No such file"),
+    // Libraries and commands.
+    ("run --lib missing.so -- true", "--lib: cannot use the library missing.so: No such file"),
+    ("run --lib /etc/passwd -- true", "--lib: /etc/passwd is not a shared library"),
+    ("watch --lib missing.so -- true", "--lib: cannot use the library missing.so: No such file"),
+    ("ab --lib missing.so", "--lib: cannot use the library missing.so: No such file"),
+    ("compare --peer x=missing.so", "--peer x=missing.so: cannot use the library missing.so"),
+    ("compare -a glibc --command no-such-command", "the shell finds no command no-such-command"),
+    ("ab --command ./no-such-script", "the shell finds no command ./no-such-script"),
+    ("run --load no-such-command -- true", "'--load <CMD>': the shell finds no command"),
+    // Options of the trial itself, and options without an effect.
+    ("compare -a glibc -w mixed:--json", "the workload `mixed --json`: each trial sets --json"),
+    ("ab -w mixed:--best-of=3", "each trial sets --best-of"),
+    ("compare -a glibc -w mixed:--help", "it runs nothing; `hz3 bench mixed --help` shows"),
+    ("run true", "a command stands behind `--`: hz3 run -- CMD"),
+    ("watch sleep 5", "a command stands behind `--`: hz3 watch -- CMD"),
+    ("run --rnus 3 -- true", "'--runs'"),
+    ("demo -a glibc", "there is nothing to compare with; name two allocators"),
+    ("run --for 5s --time 5s -- true", "cannot be used with"),
+    ("run --load true --no-count -- true", "cannot be used with"),
+    ("ab --why because", "--record <NAME>"),
+    ("ab --log experiments", "--record <NAME>"),
+    ("profile 1 --force", "--save <FILE>"),
     // Of a process: told before it is asked.
     ("set 1 tick_m=5", "did you mean `tick_ms`"),
     ("set 1 tick_ms", "expected NAME=VALUE"),
@@ -191,6 +227,82 @@ fn results_are_not_overwritten_without_force() {
     }
 }
 
+#[test]
+fn what_cannot_be_made_again_is_not_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    std::fs::write(place("samples.csv"), "t_ms,rss_kb\n0,1\n").unwrap();
+    std::fs::write(place("earlier"), "a profile").unwrap();
+    for (words, code, expected) in [
+        (&["profile", "1", "--save", "earlier"][..], 2, "earlier exists already; --force"),
+        (&["profile", "1", "--flame", "earlier"], 2, "earlier exists and is no page"),
+        (&["report", "samples.csv", "--out", "earlier"], 2, "earlier exists and is no page"),
+        // The samples of an earlier watch, and a command that cannot start.
+        (&["watch", "--force", "--out", "samples.csv", "--", "no-such-command"], 127, "not found"),
+        (&["watch", "--force", "--out", "samples.csv", "--", "./none"], 127, "no such file"),
+    ] {
+        let output = hz3().args(words).current_dir(directory.path()).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
+        assert!(said.contains(expected), "{words:?}: {said}");
+    }
+    assert_eq!(std::fs::read_to_string(place("samples.csv")).unwrap(), "t_ms,rss_kb\n0,1\n");
+    assert_eq!(std::fs::read_to_string(place("earlier")).unwrap(), "a profile");
+}
+
+#[test]
+fn an_experiment_log_with_other_files_is_refused_before_the_first_trial() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("package.json"), "{}").unwrap();
+    let output = hz3()
+        .args(["ab", "--record", "x", "--log", ".", "--lib"])
+        .arg(library("altered_malloc"))
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("./package.json is damaged, or no experiment"), "{said}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "something was written");
+}
+
+#[test]
+fn a_library_without_malloc_is_not_measured_as_one() {
+    let own = library("no_malloc");
+    let output = hz3().args(["run", "--lib"]).arg(&own).args(["--", "true"]).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("malloc still comes from"), "{said}");
+}
+
+#[test]
+fn a_message_is_one_line_whatever_it_quotes() {
+    for name in ["a\nb", "a\u{1b}[2Jb"] {
+        let output = hz3().args(["compare", "-a", name]).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!said.contains('\u{1b}'), "{said}");
+    }
+}
+
+#[test]
+fn each_line_begins_with_the_name_of_the_tool_once() {
+    let lib = library("altered_malloc");
+    let mut command = hz3();
+    command.args(["run", "--lib"]).arg(&lib).args(["--", "true"]);
+    let said = stderr(&command.env("REFUSE", "HZ3_TIK").output().unwrap());
+    assert!(
+        said.starts_with("hz3: the allocator altered_malloc does not accept HZ3_TIK"),
+        "{said}"
+    );
+    let output = hz3().args(["compare", "-a", "hz3:TICK"]).output().unwrap();
+    assert!(stderr(&output).starts_with("hz3: the variant hz3:TICK: expected "), "{output:?}");
+}
+
 /// A disk without room.
 fn full() -> Stdio {
     std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device").into()
@@ -241,6 +353,18 @@ fn a_full_disk_and_a_reader_who_has_gone_end_hz3_with_their_codes() {
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
         assert_eq!(stderr(&output).lines().count(), usize::from(code == 125));
     }
+
+    // A limit on the size of files is told like a full disk, and the earlier page stays.
+    let page = directory.path().join("page.html");
+    std::fs::write(&page, "<html>").unwrap();
+    let script = "ulimit -f 1; exec \"$0\" report \"$1\" --out \"$2\"";
+    let mut limited = Command::new("sh");
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_hz3")]).args([&csv, &page]);
+    let output = limited.output().unwrap();
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    assert!(stderr(&output).contains("File too large"), "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "<html>");
 
     let output = hz3().arg("peers").stdout(unread()).output().unwrap();
     assert_eq!(output.status.code(), Some(141));

@@ -98,11 +98,17 @@ pub(crate) struct AbArgs {
     pub(crate) record: Option<String>,
 
     /// The question or the reason, for the page of the experiment
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "record")]
     pub(crate) why: String,
 
     /// The directory of the experiment log
-    #[arg(long, alias = "ledger", value_name = "DIR", default_value = "hz3-experiments")]
+    #[arg(
+        long,
+        alias = "ledger",
+        value_name = "DIR",
+        default_value = "hz3-experiments",
+        requires = "record"
+    )]
     pub(crate) log: PathBuf,
 
     /// Where the trials go; the CSV gets the same name

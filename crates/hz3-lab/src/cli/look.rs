@@ -28,8 +28,8 @@ The process sets the option at its next tick or slow path. Only its user and roo
 pub(super) const NOTES: &str = "\
 A process answers at its next tick or slow path. It does not answer while its threads' caches
 serve all its calls and it has nothing to give back; then the figures are those of its last tick,
-and their age is shown. `hz3 set` waits 5 seconds for the answer; the option stays ordered and is
-set at the next slow path.
+and their age is shown. `hz3 set` waits 5 seconds for the answer; without one, the option is set
+later, at the next tick or slow path.
 
 Keys of `hz3 top`: q or Ctrl-C ends.
 

@@ -1,6 +1,7 @@
 //! Reports wrong usage in one line.
 
 use super::{BenchArgs, Cli, Command};
+use crate::experiment::trial::OWN_OPTIONS;
 use crate::failure::{Failure, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, FromArgMatches};
@@ -62,12 +63,21 @@ pub(crate) fn bench(words: &[String]) -> Result<BenchArgs> {
     let all = ["hz3", "bench"].into_iter().chain(words.iter().map(String::as_str));
     let all: Vec<OsString> = all.map(OsString::from).collect();
     let wrong = |what: String| Failure::usage(format!("the workload `{line}`: {what}"));
+    let is_own = |word: &&String| {
+        OWN_OPTIONS.contains(&word.split_once('=').map_or(word.as_str(), |(name, _)| name))
+    };
+    if let Some(own) = words.iter().find(is_own) {
+        return Err(wrong(format!("each trial sets {own} itself")));
+    }
     match parsed(&all) {
         Ok(Cli { command: Command::Bench(bench) }) => {
             bench.workload.settled().map_err(|failure| wrong(failure.to_string()))?;
             Ok(bench)
         }
         Ok(_) => Err(wrong("it is no workload".to_owned())),
+        Err(error) if !error.use_stderr() => {
+            Err(wrong(format!("it runs nothing; `hz3 bench {line}` shows the help")))
+        }
         Err(error) => Err(wrong(explained(&error, &all))),
     }
 }
@@ -88,6 +98,14 @@ fn explained(error: &clap::Error, words: &[OsString]) -> String {
     command.build();
     if error.kind() == ErrorKind::ValueValidation {
         return with_range(&line, error, &command, words);
+    }
+    if let Some(name) = words.get(1).and_then(|word| word.to_str())
+        && error.kind() == ErrorKind::UnknownArgument
+        && ["run", "watch"].contains(&name)
+        && !words.iter().any(|word| word == "--")
+        && !line.contains("similar")
+    {
+        return format!("{line}; a command stands behind `--`: hz3 {name} -- CMD");
     }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
         return line;

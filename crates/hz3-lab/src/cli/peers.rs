@@ -12,7 +12,7 @@ NAME:VARIABLE=VALUE is a variant with a setting (several separated by colons), f
 instance mimalloc:MIMALLOC_PURGE_DELAY=0. A variant is accepted wherever an
 allocator is.
 
-Exit status: 0, or 125 when hz3 itself failed.";
+Exit status: 0, 2 for wrong usage, 125 when hz3 itself failed.";
 
 /// Which allocators there are besides the known ones; several subcommands take this.
 #[derive(Debug, Args)]

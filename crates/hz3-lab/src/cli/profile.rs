@@ -61,6 +61,10 @@ pub(crate) struct ProfileArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
 
+    /// Overwrite the file of --save
+    #[arg(long, requires = "save")]
+    pub(crate) force: bool,
+
     /// Show at most this many functions
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub(crate) top: usize,

@@ -67,7 +67,7 @@ pub(crate) struct RunArgs {
     pub(crate) runs: Option<u16>,
 
     /// Begin no further pair when it would end after this time
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span, conflicts_with = "runs")]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span, conflicts_with_all = ["runs", "duration", "load"])]
     pub(crate) time: Duration,
 
     /// End each pass after this time
@@ -80,7 +80,7 @@ pub(crate) struct RunArgs {
     pub(crate) load: Option<String>,
 
     /// Do not count requests in the first run
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["duration", "load"])]
     pub(crate) no_count: bool,
 
     /// Print one JSON object on the standard output; the command's own output then goes to the

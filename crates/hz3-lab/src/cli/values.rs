@@ -2,6 +2,7 @@
 
 use crate::experiment::record::MAX_ROUNDS;
 use clap::builder::RangedI64ValueParser;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const UNITS: [(&str, f64); 5] =
@@ -18,12 +19,26 @@ pub(super) fn span_ms(text: &str) -> Result<Duration, String> {
     span_in(text, "ms")
 }
 
-/// Parses a command line, which must have a word.
+/// Parses a command line for the shell, which must begin with something that the shell finds.
 pub(super) fn command_line(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
+    let Some(first) = text.split_whitespace().next() else {
         return Err("expected a command line, such as 'python3 job.py'".to_owned());
+    };
+    // Any other sign may have a meaning for the shell.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
+    if first.chars().all(is_plain) && !first.starts_with('-') && !is_known_to_shell(first) {
+        return Err(format!("the shell finds no command {first}"));
     }
     Ok(text.to_owned())
+}
+
+/// Returns whether the shell has a builtin or a keyword of this name, or finds a program. Without a
+/// shell nobody knows.
+fn is_known_to_shell(name: &str) -> bool {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "command -v \"$1\"", "sh", name]);
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.status().map_or(true, |status| status.success())
 }
 
 /// Parses a number of rounds.
@@ -69,6 +84,27 @@ mod tests {
             assert!(finite(text).is_err() && finite_from_0(text).is_err(), "{text}");
         }
         assert!(finite_from_0("-1").is_err());
+    }
+
+    #[test]
+    fn a_command_line_begins_with_what_the_shell_finds() {
+        for text in [
+            "true",
+            "  sh -c 'exit 3'",
+            "/bin/sh",
+            "until false; do :; done",
+            "cd / && ls",
+            "A=1 env",
+            "(exit 7)",
+            "\"$SHELL\" -c true",
+        ] {
+            assert_eq!(command_line(text), Ok(text.to_owned()));
+        }
+        for text in ["no-such-command -x", "./no-such-script", "/nowhere/at all"] {
+            let said = command_line(text).unwrap_err();
+            assert!(said.starts_with("the shell finds no command "), "{text}: {said}");
+        }
+        assert!(command_line(" ").is_err());
     }
 
     #[test]

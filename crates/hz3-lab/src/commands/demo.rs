@@ -7,7 +7,7 @@ use crate::experiment::analysis::Analysis;
 use crate::experiment::cases::{Case, Level};
 use crate::experiment::record::Record;
 use crate::experiment::session::{self, Ended, Limits};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, OWN_FAILURE, Result, WRONG_USAGE};
 use crate::peers::{Candidates, Missing};
 use crate::{files, preload, text};
 use std::path::PathBuf;
@@ -78,8 +78,10 @@ fn planned(args: &DemoArgs) -> Result<Record> {
     let candidates = Candidates::find(&args.peers.extra)?;
     let selection = candidates.select(&args.allocators)?;
     if selection.peers.len() < 2 {
+        let code = if args.allocators.is_empty() { OWN_FAILURE } else { WRONG_USAGE };
         return Err(Failure::new("there is nothing to compare with")
-            .with_remedy("`hz3 peers` says how to get allocators"));
+            .with_remedy("name two allocators that are here; `hz3 peers` says how to get others")
+            .with_code(code));
     }
     let base = selection.peers.iter().position(|peer| peer.name == "glibc").unwrap_or(0);
     let plan = Record::new(Level::Quick, cases(args.rounds), selection.peers);

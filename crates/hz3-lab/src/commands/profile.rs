@@ -26,14 +26,14 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<u8> {
     if args.save.as_ref().is_some_and(is_input) {
         return Err(Failure::usage("--save would overwrite the base"));
     }
-    for out in [&args.flame, &args.save].into_iter().flatten() {
-        files::needs_directory(out)?;
+    if let Some(flame) = &args.flame {
+        files::may_draw(flame)?;
+    }
+    if let Some(save) = &args.save {
+        files::may_write(save, args.force)?;
     }
     let live = pid.map(Live::take).transpose()?;
     let root = live.as_ref().map_or(Path::new("/"), Live::root);
-    if let (Some(save), Some(live)) = (&args.save, &live) {
-        files::write(save, live.bytes())?;
-    }
     let profile = match &live {
         Some(live) => {
             let name = format!("the profile of process {}", args.source.display());
@@ -48,6 +48,9 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<u8> {
         Some(base) => Some((base, base.kind(Some(name))?)),
         None => None,
     };
+    if let (Some(save), Some(live)) = (&args.save, &live) {
+        files::write(save, live.bytes())?;
+    }
     let mut nameless: Vec<&String> = profile.nameless.iter().collect();
     nameless.extend(base.iter().flat_map(|(base, _)| &base.nameless));
     nameless.sort_unstable();

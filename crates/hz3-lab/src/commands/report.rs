@@ -20,9 +20,11 @@ pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
             "the page would overwrite the results; name another file with --out",
         ));
     }
-    files::needs_directory(&out)?;
+    if !files::is_stdout(&out) {
+        files::may_draw(&out)?;
+    }
     for directory in [&args.svg, &args.png].into_iter().flatten() {
-        files::needs_directory(directory)?;
+        files::may_make_directory(directory)?;
     }
     let pictures = match watched(&args.results)? {
         Some(rss) => {
@@ -44,18 +46,14 @@ pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
         files::make_directory(directory)?;
         report::png::write(&pictures, directory)?;
     }
-    if !is_stdout(&out) {
+    if !files::is_stdout(&out) {
         text::out::line(&out.display().to_string())?;
     }
     Ok(0)
 }
 
-fn is_stdout(out: &Path) -> bool {
-    out == Path::new("-")
-}
-
 fn put(out: &Path, page: &str) -> Result<()> {
-    if is_stdout(out) {
+    if files::is_stdout(out) {
         return text::out::bytes(page.as_bytes());
     }
     files::write(out, page.as_bytes())

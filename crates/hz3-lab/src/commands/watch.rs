@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 /// Watches until the end. Returns the exit code of the command.
 pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
-    if args.json && is_stdout(&args.out) {
+    if args.json && files::is_stdout(&args.out) {
         return Err(Failure::usage("--json and --out - both want the standard output"));
     }
-    let library = args.lib.as_deref().map(preload::usable).transpose()?;
+    let library = args.lib.as_deref().map(|path| preload::find(Some(path))).transpose()?;
     measure::needs_proc()?;
     if let Some(pid) = args.pid {
         if !Path::new(&format!("/proc/{pid}")).exists() {
@@ -31,7 +31,11 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8> {
             return Err(measure::stats_page::without_memory(pid));
         }
     }
-    let is_new = !is_stdout(&args.out) && !args.out.exists();
+    if args.pid.is_none() {
+        // Before the samples of an earlier watch are overwritten for nothing.
+        job::needs_program(&args.command)?;
+    }
+    let is_new = !files::is_stdout(&args.out) && !args.out.exists();
     let plan = Plan {
         interval: args.interval,
         detail_every: args.pss_every,
@@ -100,13 +104,9 @@ fn has_memory(pid: i32) -> bool {
     stat.map_or(true, |stat| stat.vsize > 0)
 }
 
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-")
-}
-
 /// Opens the output before the command starts, so that a wrong path does not cost the measurement.
 fn sink(path: &Path, force: bool) -> Result<Sink> {
-    let is_stdout = is_stdout(path);
+    let is_stdout = files::is_stdout(path);
     let out: Box<dyn std::io::Write + Send> =
         if is_stdout { Box::new(std::io::stdout()) } else { Box::new(files::create(path, force)?) };
     let name = path.display().to_string();

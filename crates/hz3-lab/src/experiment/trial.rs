@@ -22,6 +22,9 @@ use std::time::Duration;
 /// Options for callgrind that count the instructions and write only their sum, to standard error.
 const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
 
+/// The options of `hz3 bench` that only a trial sets.
+pub(crate) const OWN_OPTIONS: [&str; 4] = ["--json", "--no-harness", "--no-latency", "--best-of"];
+
 /// The sampling interval of the C hz3.
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -243,9 +246,9 @@ impl Runner<'_> {
                     std::env::current_exe().map_err(|e| Failure::io("find this program", e))?;
                 words.extend([exe.into_os_string(), "bench".into()]);
                 words.extend(line.iter().map(Into::into));
-                let best_of = self.measure.best_of();
-                words.extend(["--json", "--no-harness", "--best-of", best_of].map(Into::into));
-                words.extend((!latency).then(|| "--no-latency".into()));
+                let [json, no_harness, no_latency, best_of] = OWN_OPTIONS;
+                words.extend([json, no_harness, best_of, self.measure.best_of()].map(Into::into));
+                words.extend((!latency).then(|| no_latency.into()));
             }
         }
         let mut environment = vec![("HZ3_STATS".into(), Some(statistics.into()))];

@@ -9,9 +9,11 @@ use super::stdin::Input;
 use super::tree::{Before, Tree};
 use super::wait::{self, Cost};
 use crate::failure::{CANNOT_EXECUTE, Failure, NOT_FOUND, Result};
+use crate::files;
 use hz3_tools::load::{Load, Meter};
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -181,13 +183,27 @@ fn finish_relay(relay: Relay, streams: &mut Streams<'_>) -> Result<Output> {
     Ok(output)
 }
 
+/// Fails if the command's program is nowhere to be found.
+pub(crate) fn needs_program(words: &[OsString]) -> Result<()> {
+    let Some(name) = words.first().and_then(|program| program.to_str()) else { return Ok(()) };
+    let exists =
+        if name.contains('/') { Path::new(name).exists() } else { files::is_on_path(name) };
+    if exists { Ok(()) } else { Err(not_found(name)) }
+}
+
+fn not_found(name: &str) -> Failure {
+    let what = match name {
+        "" => "the name of the command is empty".to_owned(),
+        path if path.contains('/') => format!("{path}: there is no such file"),
+        name => format!("{name}: not found in PATH"),
+    };
+    Failure::new(what).with_code(NOT_FOUND)
+}
+
 fn cannot_start(job: &Job, error: &std::io::Error) -> Failure {
     let name = job.words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-    if name.is_empty() {
-        Failure::new("the name of the command is empty").with_code(NOT_FOUND)
-    } else if error.kind() == std::io::ErrorKind::NotFound {
-        let place = if name.contains('/') { "there is no such file" } else { "not found in PATH" };
-        Failure::new(format!("{name}: {place}")).with_code(NOT_FOUND)
+    if name.is_empty() || error.kind() == std::io::ErrorKind::NotFound {
+        not_found(&name)
     } else {
         Failure::io(format!("execute {name}"), error).with_code(CANNOT_EXECUTE)
     }

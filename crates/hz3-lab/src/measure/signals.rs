@@ -2,9 +2,18 @@
 
 use crate::failure::{Failure, Result};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Makes a write beyond the limit on the size of files (`ulimit -f`) fail like one to a full disk.
+/// Otherwise the signal ends this program without a message. A handler, unlike an ignored signal,
+/// is not inherited by the commands that this program starts.
+pub(crate) fn survive_file_size_limit() -> Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default())
+        .map(drop)
+        .map_err(|e| Failure::io("catch SIGXFSZ", e))
+}
 
 /// The last SIGINT, SIGTERM or SIGHUP that this program received.
 #[derive(Debug, Clone)]

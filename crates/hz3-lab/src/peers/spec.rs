@@ -120,7 +120,7 @@ impl Candidates {
 fn named(spec: &str) -> Result<(String, PathBuf)> {
     match spec.split_once('=') {
         Some((name, path)) if !name.is_empty() && !name.contains(':') => {
-            let library = preload::usable(Path::new(path));
+            let library = preload::named_by_user(Path::new(path));
             let library = library.map_err(|failure| failure.during(&format!("--peer {spec}")))?;
             Ok((name.to_owned(), library))
         }
@@ -137,7 +137,8 @@ fn variant(full: &str) -> Result<(&str, Vec<(String, String)>)> {
         Some((name, text)) => match settings(text) {
             Ok(settings) => Ok((name, settings)),
             Err(error) => {
-                Err(Failure::usage(format!("{full}: a variant is NAME:VARIABLE=VALUE; {error}")))
+                let what = format!("the variant {full}: expected NAME:VARIABLE=VALUE; {error}");
+                Err(Failure::usage(what))
             }
         },
     }

@@ -75,8 +75,8 @@ mod tests {
         assert_eq!(trend(&[low, high]), Some(Trend { slope: 0.0, low: 0.0 }));
     }
 
-    /// Ends of 23 idle times, in KiB, that scatter as those of the benchmark burst-idle were seen
-    /// to (8.3 to 9.4 MiB), above a leak of so many KiB a cycle.
+    /// The resident set at the ends of 23 idle times, in KiB: random values that scatter as those
+    /// of the benchmark burst-idle do (8.3 to 9.4 MiB), and `leak` KiB more in each cycle.
     fn idle_ends(seed: u32, leak: f64) -> Vec<f64> {
         let mut random = Random::for_thread(seed, 0);
         let mut end = |cycle| f64::from(random.between(8_500, 9_626)) + leak * f64::from(cycle);

@@ -1,4 +1,4 @@
-//! Shared by the integration tests: the program, and a library to preload that needs no hz3.
+//! Shared by the integration tests: the program, and libraries to preload that need no hz3.
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
 
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ pub(crate) fn hz3() -> Command {
     command
 }
 
-/// A preload library that allocates nothing, but reports 41 requests of its process at exit in the
-/// way hz3 does, when hz3's options ask for it.
+/// A preload library that serves by the C library's malloc, and reports 41 requests of its process
+/// at exit in the way hz3 does, when hz3's options ask for it.
 pub(crate) fn stand_in() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| library("stand_in"))

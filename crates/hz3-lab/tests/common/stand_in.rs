@@ -1,6 +1,17 @@
 //! The stand-in for libhz3.so: see `stand_in()` in `mod.rs`.
 
+use std::ffi::c_void;
 use std::io::Write;
+
+unsafe extern "C" {
+    fn __libc_malloc(size: usize) -> *mut c_void;
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    // SAFETY: the C library's own malloc takes any size.
+    unsafe { __libc_malloc(size) }
+}
 
 extern "C" fn report() {
     let Some(path) = std::env::var_os("HZ3_STATS") else { return };

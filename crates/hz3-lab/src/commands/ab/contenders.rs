@@ -22,7 +22,7 @@ pub(super) fn find_again(contenders: &mut [Peer], libraries: &[PathBuf]) -> Resu
     for (i, contender) in contenders.iter_mut().enumerate() {
         let recorded = contender.library.clone().unwrap_or_default();
         let library = others.as_ref().map_or(recorded, |others| others[i.min(1)].clone());
-        let library = preload::usable(&library).map_err(|failure| {
+        let library = preload::named_by_user(&library).map_err(|failure| {
             failure.with_remedy("the library is gone; name others with --lib A.so B.so")
         })?;
         identify(contender, library)?;
@@ -37,10 +37,10 @@ fn libraries_of(named: &[PathBuf]) -> Result<[PathBuf; 2]> {
             Ok([own.clone(), own])
         }
         [both] => {
-            let both = preload::usable(both)?;
+            let both = preload::find(Some(both))?;
             Ok([both.clone(), both])
         }
-        [first, second, ..] => Ok([preload::usable(first)?, preload::usable(second)?]),
+        [first, second, ..] => Ok([preload::find(Some(first))?, preload::find(Some(second))?]),
     }
 }
 
@@ -73,7 +73,8 @@ fn identify(contender: &mut Peer, library: PathBuf) -> Result<()> {
     let probed = peers::probe(contender)?;
     if !contender.is_origin(&probed.origin) {
         let from = probed.origin;
-        return Err(Failure::new(format!("{}: malloc still comes from {from}", contender.name)));
+        let what = format!("malloc of the {} still comes from {from}", contender.name);
+        return Err(Failure::usage(what).with_remedy("expected a library that has malloc"));
     }
     contender.version = probed.version;
     Ok(())

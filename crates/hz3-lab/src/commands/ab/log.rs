@@ -2,7 +2,7 @@
 
 use super::experiment::Experiment;
 use super::page;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, WRONG_USAGE};
 use crate::files;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,18 @@ use std::path::{Path, PathBuf};
 /// Fails if the experiment cannot be written to the log. Its directory is made later, so the
 /// parent of that must exist.
 pub(super) fn may_record(directory: &Path, name: &str, force: bool) -> Result<()> {
-    files::needs_directory(directory)?;
+    files::may_make_directory(directory)?;
     let record = directory.join(format!("{name}.json"));
-    if directory.exists() {
-        files::needs_directory(&record)?;
-    }
     if record.exists() && !force {
         return Err(Failure::usage(format!("{} exists already", record.display()))
             .with_remedy("--force overwrites it, --record NAME names another one"));
+    }
+    if directory.exists() {
+        // Another file would make the index fail when everything has been measured.
+        all(directory).map_err(|failure| {
+            let whose = format!("the experiment log {}", directory.display());
+            failure.during(&whose).with_code(WRONG_USAGE).with_remedy("--log names another one")
+        })?;
     }
     Ok(())
 }

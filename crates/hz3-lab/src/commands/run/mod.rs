@@ -24,7 +24,7 @@ use stop::Stop;
 /// Runs the command and reports. Returns the exit code of its first run on hz3.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let library = preload::find(args.lib.as_deref())?;
-    check_settings(&library)?;
+    check_library(&library)?;
     measure::adopt_orphans()?;
     let mut passes = Passes {
         words: &args.command,
@@ -66,11 +66,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     Ok(first.exit_code())
 }
 
-/// Fails if the library rejects the settings in the environment, because the figures would be those
-/// of other settings. The runs themselves show any other fault of the library.
-fn check_settings(library: &Path) -> Result<()> {
+/// Fails if the library rejects the settings in the environment or has no malloc: the figures would
+/// be those of other settings, or of another malloc. The runs themselves show any other fault.
+fn check_library(library: &Path) -> Result<()> {
     let peer = Peer::new(&preload::name(library), Some(library.to_owned()));
     match peers::probe(&peer) {
+        Ok(probed) if !peer.is_origin(&probed.origin) => {
+            let (library, from) = (library.display(), probed.origin);
+            Err(Failure::usage(format!("with {library} preloaded, malloc still comes from {from}"))
+                .with_remedy("expected a library that has malloc"))
+        }
         Err(failure) if failure.code() == WRONG_USAGE => Err(failure),
         _ => Ok(()),
     }

@@ -1,5 +1,5 @@
-//! The bounds of a workload's numbers: what cannot be meant or cannot be had is refused before the
-//! workload starts.
+//! The bounds of a workload's numbers. A number that is surely a mistake, or that needs more than
+//! this machine has, is refused before the workload starts.
 
 use super::block::Block;
 use super::sizes::Sizes;

@@ -35,7 +35,9 @@ impl FromStr for Sizes {
             .and_then(|(min, max)| Some((min.parse().ok()?, max.parse().ok()?)));
         match range {
             Some((min, max)) if SMALLEST <= min && min <= max => Ok(Self::Uniform { min, max }),
-            _ => Err(format!("small, medium, mixed, app, or MIN-MAX in bytes from {SMALLEST} on")),
+            _ => Err(format!(
+                "expected small, medium, mixed, app, or MIN-MAX in bytes from {SMALLEST} on"
+            )),
         }
     }
 }
