@@ -184,7 +184,7 @@ impl<O: Os> Heap<O> {
         size: usize,
         align: usize,
     ) -> Option<NonNull<u8>> {
-        if self.is_sample(front, size) {
+        if self.take_sample_due(front, size) {
             return self.allocate_sample(front, class, size, align);
         }
         self.allocate_unsampled(front, class)

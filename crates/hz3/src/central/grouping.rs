@@ -59,7 +59,7 @@ fn is_scattered(part: &[Slot]) -> bool {
 /// Sorts by chunk, modulo the number of buckets, in place. Counts the blocks of each bucket,
 /// computes the range of each, then swaps each block into its bucket.
 ///
-/// Not inlined: the counters of the long form would lie on the call stack during all of `put`.
+/// Not inlined, so that the counters of many buckets are on the call stack only while it sorts.
 #[inline(never)]
 fn sort<const BUCKETS: usize>(part: &[Slot]) {
     const { assert!(BUCKETS.is_power_of_two() && MAX_SORTED <= u16::MAX as usize) }

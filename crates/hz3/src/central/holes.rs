@@ -197,7 +197,7 @@ impl Central {
     }
 }
 
-/// Returns whether the slab may have a hole page in `one_in` pages, judged by its free blocks.
+/// Returns whether the slab has enough free blocks for holes in at least one page in `one_in`.
 fn may_have_enough_holes(slab: &Slab, class: SizeClass, one_in: Option<u32>) -> bool {
     let least = Pages::new(one_in.map_or(0, |one_in| min_hole_pages(class, one_in)));
     slab.may_have_holes()

@@ -87,8 +87,8 @@ unsafe impl Sync for Central {}
 unsafe impl Send for Central {}
 
 impl Central {
-    /// Maps the bins: as many shards as the user sets or as there are CPUs,
-    /// rounded up to a power of two, at most [`MAX_SHARDS`].
+    /// Maps the bins of as many shards as the user sets or as there are CPUs, rounded up to a power
+    /// of two, at most [`MAX_SHARDS`].
     pub(crate) fn create<O: Os>(os: &O, config: &Config) -> Result<Central, Refused> {
         let wanted = config.shards.map(|shards| to_usize(shards.get()));
         let shards = wanted.unwrap_or_else(|| os.cpus()).clamp(1, MAX_SHARDS).next_power_of_two();

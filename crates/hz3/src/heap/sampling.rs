@@ -57,9 +57,9 @@ impl<O: Os> Heap<O> {
         Snapshot::take(self.os(), &self.profile, |twin| self.pinned_by(twin))
     }
 
-    /// Counts a request of `size` bytes; returns whether it is to be sampled.
+    /// Counts a request of `size` bytes. Returns whether a sample is due.
     #[inline]
-    pub(super) fn is_sample(&self, front: Front<'_>, size: usize) -> bool {
+    pub(super) fn take_sample_due(&self, front: Front<'_>, size: usize) -> bool {
         self.profile.is_on()
             && match front {
                 Front::Cache(cache) => self.profile.count_down(&cache.countdown, size),
@@ -147,10 +147,10 @@ impl<O: Os> Heap<O> {
         true
     }
 
-    /// Counts a large or huge block of `size` bytes, which no thread frees meanwhile, and samples
-    /// it if it is time.
+    /// Counts the request for a large or huge block of `size` bytes, and samples the block if a
+    /// sample is due. No thread frees the block meanwhile.
     pub(super) fn note_large(&self, front: Front<'_>, block: NonNull<u8>, size: usize) {
-        if self.is_sample(front, size) {
+        if self.take_sample_due(front, size) {
             self.sample_large(block, size);
         }
     }

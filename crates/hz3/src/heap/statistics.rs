@@ -66,8 +66,8 @@ pub(crate) trait Breakdown {
     fn cache(&mut self, cache: &ThreadCache, bytes: u64);
     /// Adds a number of blocks of a class in thread caches or transfer caches.
     fn cached(&mut self, class: SizeClass, blocks: u64);
-    /// Adds the slabs of a class in one shard, and those blocks of theirs that are in use or
-    /// cached.
+    /// Adds the number of slabs of a class in one shard, and the number of their blocks that are in
+    /// use or cached.
     fn bin(&mut self, class: SizeClass, slabs: u64, used: u64);
 }
 

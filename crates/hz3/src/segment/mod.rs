@@ -10,7 +10,7 @@
 //! | `allocate_large`, `claim_large`, `resize_large` | `large` | blocks that are runs |
 //! | `allocate_huge`, `free_huge`, `resize_huge`, `huge_at` | `huge` | blocks that are mappings |
 //! | `withdraw_dirty`, `put_back`, `mark_clean`, `age`, `age_slabs` | `purgeable` | reclaim |
-//! | `limit`, `held_bytes` | `limit` | reclaim |
+//! | `limit`, `held_bytes` | here, `limit` | reclaim |
 //! | `account`, `page_counts`, `class_at`, `class_map` | here, `account` | hints and statistics |
 //! | `tables`: records of each chunk | `tables` | the slab headers of central |
 //! | `acquire_all`, `release_all` | here | fork |

@@ -202,7 +202,7 @@ fn a_sample_outlives_a_resizing_that_fails() {
     for block in blocks {
         assert_eq!(heap.change(front, block, 2 * HUGE), None);
     }
-    // There is no memory for a copy, and a block with a twin keeps its length.
+    // There is no memory for a copy, and a sampled small block, which has a twin, is not cut.
     assert_eq!(heap.change(front, blocks[2], 9000), Some(blocks[2]));
     assert_eq!(live(), before);
     assert_eq!(heap.usable_size(blocks[2].addr().get()), Some(32 << 10));

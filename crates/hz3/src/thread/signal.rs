@@ -54,8 +54,8 @@ fn exchange(signal: c_int, action: &libc::sigaction) -> Option<libc::sigaction> 
 
 /// Nanoseconds from the first update of the statistics page until SIGTERM is handled.
 ///
-/// Language runtimes look at the signals when they start: Python takes a handler that it then finds
-/// for a foreign one, which its programs cannot restore.
+/// Language runtimes look at the signals when they start. If Python found this handler then, it
+/// would count it as foreign, and its programs could not restore it.
 const SETTLING_NS: u64 = 1_000_000_000;
 /// The instant from which on SIGTERM is to be handled, of the monotonic clock: 0 before the first
 /// update.
