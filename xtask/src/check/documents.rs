@@ -122,11 +122,11 @@ mod tests {
     use super::*;
 
     const CODE: (&str, &str) =
-        ("crates/hz3/src/cache/steal.rs", "// gone_name\npub fn claim() {}\nstruct Deck;\n");
+        ("crates/hz3/src/cache/stack.rs", "// gone_name\npub fn claim() {}\nstruct Deck;\n");
 
     #[test]
     fn what_exists_is_fine() {
-        let text = "See `cache/steal.rs`, `crates/hz3/`, `docs/life.md`, `claim()`, `cache::steal::claim`, \
+        let text = "See `cache/stack.rs`, `crates/hz3/`, `docs/life.md`, `claim()`, `cache::stack::claim`, \
                     `Deck::claim(x)`, `target/release/x.rs`, `/proc/self/maps`, `std::thread::spawn`, \
                     `cargo xtask test`, `top - 1`, `HZ3_STATS=1`, `libhz3.so`.\n";
         let tree = Tree::of([CODE, ("README.md", text), ("docs/life.md", "Also `life.md`.")]);

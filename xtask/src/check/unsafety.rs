@@ -46,7 +46,7 @@ mod tests {
                 "// unsafe\n#![forbid(unsafe_code)]\nfn f() { unsafe { g() } }\n",
             ),
             ("crates/hz3/src/reclaim/queue/ring.rs", "unsafe fn f() {}\n"),
-            ("crates/hz3/src/cache/steal.rs", "unsafe { f() }\n"),
+            ("crates/hz3/src/cache/stack.rs", "unsafe { f() }\n"),
         ]);
         let expected = [
             "crates/hz3/src/cache/capacity.rs:3: unsafe code in a policy file",

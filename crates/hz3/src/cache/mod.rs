@@ -2,7 +2,7 @@
 //!
 //! A cache holds one `Stack` of block addresses for each class. A freed block goes into the cache
 //! of the thread that frees it, and from there to central in batches. Any thread can empty another
-//! thread's cache (see [`steal`]) at no cost for the owner.
+//! thread's cache (see [`stack`]) at no cost for the owner.
 //!
 //! One mapping holds a header with the stacks, and behind it their arrays of slots. An array is
 //! small at first; a larger one replaces it as the class's capacity grows. So a thread that uses
@@ -26,7 +26,9 @@ pub(crate) mod refill;
 pub(crate) mod registry;
 #[cfg(not(loom))]
 pub(crate) mod runs;
-pub(crate) mod steal;
+pub(crate) mod stack;
+#[cfg(not(loom))]
+mod steal;
 #[cfg(all(not(loom), feature = "experiments"))]
 mod surplus;
 #[cfg(all(test, not(loom)))]

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::capacity::{Capacity, max_blocks};
 use super::runs::RunCache;
-use super::steal::{PADDING, Stack};
+use super::stack::{PADDING, Stack};
 #[cfg(feature = "experiments")]
 use super::surplus::Surplus;
 use crate::base::class_set::ClassSet;

@@ -2,8 +2,8 @@
 //!
 //! A rank is a parameter of a lock's type. A thread holds two locks of one rank in two cases only:
 //! two bins of one class, in the order of their shards, and a fork of a process with threads, which
-//! takes all locks. A hit takes no lock. Nor does a call whose thread is already inside an operation
-//! of the heap.
+//! takes all locks. A hit takes no lock. Nor does a call whose thread is already inside an
+//! operation of the heap.
 //!
 //! During a purge, a move of a large block or a change of a huge block the thread holds no lock
 //! that an allocation or a free may wait for. A refill takes a slab's run before it locks the bin,
