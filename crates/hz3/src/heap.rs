@@ -3,7 +3,7 @@
 //! | functions | file | for |
 //! |---|---|---|
 //! | `create` | here | the first call of the process |
-//! | `attach`, `detach` | here | a thread's first call, and its end |
+//! | `attach`, `detach`, `take_back_caches` | here | a thread's first call, and its end |
 //! | `allocate_miss`, `free_miss` | here | the fast path, after a miss |
 //! | `allocate`, `allocate_aligned`, `allocate_zeroed`, `free` | here | all other requests |
 //! | `allocate_from_cache`, `free_to_cache` | `large` | large blocks of the thread's cache |
@@ -155,6 +155,13 @@ impl<O: Os> Heap<O> {
     /// Returns a cache for the calling thread; `None` if there is no memory for one.
     pub(crate) fn attach(&self) -> Option<OwnCache<'_>> {
         self.registry.attach(self.below())
+    }
+
+    /// Takes back caches of threads that ended without [`Heap::detach`], if there are many caches;
+    /// see [`Registry::take_back`].
+    pub(crate) fn take_back_caches(&self, is_gone: impl Fn(u32) -> bool) {
+        self.registry.take_back(self.below(), is_gone);
+        self.central.end_if_faulty();
     }
 
     /// Takes back the cache of a thread that ends.

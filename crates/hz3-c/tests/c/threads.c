@@ -3,8 +3,10 @@
 #include "check.h"
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void churn(unsigned seed, int steps)
@@ -132,6 +134,46 @@ static void keys(void)
     }
     CHECK(destroyed == 100 * 8 * 2 * 4, "%d destructor calls", destroyed);
     CHECK(statistic("threads") <= 2, "%lld caches for one thread", statistic("threads"));
+}
+
+static pthread_key_t round_key;
+
+/* Allocates in the last round of destructors alone, after which hz3's destructor does not run. */
+static void in_last_round(void *round)
+{
+    if ((uintptr_t)round < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        pthread_setspecific(round_key, (void *)((uintptr_t)round + 1));
+    } else {
+        churn(1, 100);
+    }
+}
+
+static void *ends_late(void *unused)
+{
+    pthread_setspecific(round_key, (void *)1);
+    return unused;
+}
+
+/* Ends in a way in which no destructor runs. */
+static void *ends_bare(void *unused)
+{
+    churn(2, 100);
+    syscall(SYS_exit, 0);
+    return unused;
+}
+
+/* Threads that cannot give their caches back. hz3 takes them back once there are many. */
+static void silent(void)
+{
+    void *(*ways[])(void *) = {ends_late, ends_bare};
+    pthread_key_create(&round_key, in_last_round);
+    for (int i = 0; i < 400; i++) {
+        pthread_t thread;
+        REQUIRE(pthread_create(&thread, NULL, ways[i / 200], NULL) == 0, "thread %d", i);
+        pthread_join(thread, NULL);
+        churn((unsigned)i, 100);
+    }
+    CHECK(statistic("threads") < 80, "%lld caches for one thread", statistic("threads"));
 }
 
 /* Returns the number of threads of this process, that of hz3 included. */
@@ -321,6 +363,8 @@ int main(int argc, char **argv)
         detached();
     } else if (!strcmp(argv[1], "no-calls")) {
         no_calls();
+    } else if (!strcmp(argv[1], "silent")) {
+        silent();
     } else if (!strcmp(argv[1], "remote")) {
         remote();
     } else if (!strcmp(argv[1], "main-ends")) {

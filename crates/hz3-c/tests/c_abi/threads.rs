@@ -32,6 +32,11 @@ fn detached_threads_that_allocate_nothing_leave_no_cache_behind() {
 }
 
 #[test]
+fn threads_that_end_without_a_word_leave_few_caches_behind() {
+    run_with("silent");
+}
+
+#[test]
 fn blocks_of_ended_threads_can_be_freed() {
     run_with("remote");
 }

@@ -36,6 +36,14 @@ impl<T: Member + 'static> List<T> {
         self.head.store(core::ptr::from_ref(member).cast_mut(), Ordering::Release);
     }
 
+    /// Returns the member behind another one, which is in a list.
+    #[cfg(not(loom))]
+    pub(crate) fn after(member: &'static T) -> Option<&'static T> {
+        let next = member.next().load(Ordering::Relaxed);
+        // SAFETY: the pointer is null or leads to a member, which lives for ever.
+        unsafe { next.as_ref() }
+    }
+
     /// Iterates over the members present at the call, newest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static T> + use<T> {
         // Acquire pairs with the release store in `push`.

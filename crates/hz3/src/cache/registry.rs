@@ -23,6 +23,13 @@ const MAX_WARM_BYTES: u64 = 96 * 1024;
 const MAX_UNUSED_WITH_SLOTS: usize = 64;
 /// Lists of unused caches; a power of two.
 const LISTS: usize = 16;
+/// From this many caches in use on, those of threads that ended without a word are looked for.
+pub(super) const MANY_IN_USE: usize = if cfg!(test) { 4 } else { 64 };
+/// Caches that one such search looks at.
+const LOOKED_AT: usize = 2;
+/// Stands for the owner of a cache while [`Registry::take_back`] finds out whether it exists. No
+/// thread has this number.
+const BEING_TAKEN: u32 = u32::MAX;
 
 /// All caches. Those of ended threads wait in lists for the next thread.
 #[derive(Debug)]
@@ -31,8 +38,9 @@ pub(crate) struct Registry {
     /// Lists of unused caches, chosen by the CPU on which the thread ended. A new thread on that
     /// CPU finds their lines in the CPU's cache.
     unused: [Lock<Unused, { rank::UNUSED }>; LISTS],
-    /// Held while a new cache enters `all`, which takes one writer at a time.
-    publication: Lock<(), { rank::PUBLICATION }>,
+    /// Held while a new cache enters `all`, which takes one writer at a time. It guards the cache
+    /// at which the next [`Registry::take_back`] begins.
+    publication: Lock<Option<&'static ThreadCache>, { rank::PUBLICATION }>,
     in_use: AtomicUsize,
     created: AtomicUsize,
     /// Backs [`Below::granted`].
@@ -72,7 +80,7 @@ impl Registry {
         Registry {
             all: List::new(),
             unused: [const { Lock::new(Unused(core::ptr::null_mut())) }; LISTS],
-            publication: Lock::new(()),
+            publication: Lock::new(None),
             in_use: AtomicUsize::new(0),
             created: AtomicUsize::new(0),
             granted: AtomicU64::new(0),
@@ -172,7 +180,10 @@ impl Registry {
     pub(crate) unsafe fn detach<O: Os>(&self, own: OwnCache<'_>, below: Below<'_, O>) {
         let cache = own.shared();
         self.in_use.fetch_sub(1, Ordering::Relaxed);
-        cache.counts.owner.store(0, Ordering::Relaxed);
+        // Release pairs with the acquire swap in `take_back_if_gone`, which goes on here.
+        if cache.counts.owner.swap(0, Ordering::Release) == BEING_TAKEN {
+            return;
+        }
         let list = &self.unused[below.segments.os().cpu() % LISTS];
         {
             let mut unused = list.lock();
@@ -188,6 +199,57 @@ impl Registry {
             unsafe { cache.purge_slots(below.segments.os()) };
         }
         list.lock().push(cache);
+    }
+
+    /// Takes back the caches of threads that ended without [`Registry::detach`]: by a bare exit, or
+    /// because their first allocation came in the last round of the destructors of thread keys.
+    ///
+    /// Looks at a few caches, and only in a process with many. `is_gone` returns whether the thread
+    /// with this number does not exist any more.
+    pub(crate) fn take_back<O: Os>(&self, below: Below<'_, O>, is_gone: impl Fn(u32) -> bool) {
+        if self.in_use() < MANY_IN_USE {
+            return;
+        }
+        let Some(mut next) = self.publication.try_lock() else { return };
+        for _ in 0..LOOKED_AT {
+            let Some(cache) = next.or_else(|| self.all.iter().next()) else { return };
+            *next = List::after(cache);
+            self.take_back_if_gone(cache, below, &is_gone);
+        }
+    }
+
+    fn take_back_if_gone<O: Os>(
+        &self,
+        cache: &'static ThreadCache,
+        below: Below<'_, O>,
+        is_gone: &impl Fn(u32) -> bool,
+    ) {
+        let owner = &cache.counts.owner;
+        let id = owner.load(Ordering::Relaxed);
+        // A thread that ended inside an operation may have left the lock held.
+        if id == 0 || !is_gone(id) || cache.cold.try_lock().is_none() {
+            return;
+        }
+        if owner.compare_exchange(id, BEING_TAKEN, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            // It has given its cache back since.
+            return;
+        }
+        // It may also have done that before the exchange, and a new thread with its number has got
+        // the cache. From now on such a thread leaves the cache to this one when it ends.
+        if !is_gone(id)
+            && owner.compare_exchange(BEING_TAKEN, id, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            return;
+        }
+        // Acquire pairs with the release swap in `detach`.
+        if owner.swap(0, Ordering::Acquire) == BEING_TAKEN {
+            self.in_use.fetch_sub(1, Ordering::Relaxed);
+        }
+        // SAFETY: the thread that owned the cache does not exist, or gave it up in `detach`.
+        unsafe { cache.end_interrupted() };
+        // SAFETY: as above.
+        unsafe { cache.drain_and_reset(below) };
+        self.unused[0].lock().push(cache);
     }
 
     /// Returns how often a thread found the lock of a cache held.

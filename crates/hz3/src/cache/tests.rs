@@ -1,10 +1,14 @@
 //! Caches without a heap: misses, overflows, the registry, and steals by other threads.
 
+use core::cell::Cell;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
+use super::OwnCache;
 use super::fixture::{Fixture, SIZE, finish_sealed_pop, pop, pop_sealed, push};
 use super::refill::AlreadyCached;
+use super::registry::MANY_IN_USE;
 use crate::base::size_class::SizeClass;
 use crate::options::{Config, Within};
 
@@ -18,11 +22,11 @@ fn a_miss_fetches_a_batch_and_returns_one_block_of_it() {
     let cache = fixture.cache();
     let first = fixture.take(cache, class());
     assert_eq!(cache.stack(class()).len(), 3);
-    assert_eq!(cache.counts.refills.load(core::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(cache.counts.refills.load(Ordering::Relaxed), 1);
     for _ in 0..3 {
         fixture.take(cache, class());
     }
-    assert_eq!(cache.counts.refills.load(core::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(cache.counts.refills.load(Ordering::Relaxed), 1);
     // The first free of a class takes the slow path, which looks the block up and disarms the
     // stack.
     fixture.free(cache, class(), first);
@@ -68,7 +72,7 @@ fn an_overflow_reports_a_double_free_of_the_newest_block() {
 fn stand_in(fixture: &Fixture) -> *mut u8 {
     let slot = [crate::base::sync::Slot::default()];
     assert_eq!(fixture.below().fetch(class(), &slot), 1);
-    slot[0].load(core::sync::atomic::Ordering::Relaxed)
+    slot[0].load(Ordering::Relaxed)
 }
 
 #[test]
@@ -129,6 +133,69 @@ fn one_cache_of_an_ended_thread_per_cpu_keeps_its_few_blocks() {
     fixture.validate();
 }
 
+/// The number of the thread whose cache a test takes back.
+const GONE: u32 = 3;
+
+/// Makes many caches, of the threads 1, 2, 3 and so on. That of [`GONE`] has blocks.
+fn many_caches(fixture: &Fixture) -> Vec<OwnCache<'_>> {
+    let caches: Vec<_> = (0..MANY_IN_USE).map(|_| fixture.cache()).collect();
+    for (cache, id) in caches.iter().zip(1..) {
+        cache.counts.owner.store(id, Ordering::Relaxed);
+        if id == GONE {
+            fixture.use_cache(*cache, 100);
+        }
+    }
+    caches
+}
+
+#[test]
+fn caches_of_threads_that_are_gone_are_taken_back_if_there_are_many() {
+    let fixture = Fixture::new(&Config::new());
+    let caches = many_caches(&fixture);
+    let take_back = |is_gone: &dyn Fn(u32) -> bool| {
+        (0..MANY_IN_USE).for_each(|_| fixture.registry.take_back(fixture.below(), is_gone));
+        fixture.registry.in_use()
+    };
+    assert_eq!(take_back(&|_| false), MANY_IN_USE);
+    // It may have ended in a signal handler, inside an operation.
+    let held = caches[2].cold.lock();
+    assert_eq!(take_back(&|id| id == GONE), MANY_IN_USE);
+    drop(held);
+    assert_eq!(take_back(&|id| id == GONE), MANY_IN_USE - 1);
+    assert_eq!(caches[2].cached_bytes(), 0);
+    assert_eq!(take_back(&|_| true), MANY_IN_USE - 1, "there are not many");
+    assert!(fixture.cache().is(&caches[2]), "it is reused");
+    fixture.validate();
+}
+
+/// Of a thread and the one that takes its cache back, one makes it an unused cache.
+#[test]
+fn a_thread_with_the_number_of_one_that_is_gone_keeps_its_cache_or_gives_it_up_once() {
+    for ends in [false, true] {
+        let fixture = Fixture::new(&Config::new());
+        let caches = many_caches(&fixture);
+        let own = caches[2];
+        let asked = Cell::new(0);
+        let is_gone = |id| {
+            asked.set(asked.get() + u32::from(id == GONE));
+            if id == GONE && asked.get() == 2 && ends {
+                fixture.end(own);
+            }
+            id == GONE && asked.get() == 1
+        };
+        for _ in 0..MANY_IN_USE {
+            fixture.registry.take_back(fixture.below(), is_gone);
+        }
+        assert_eq!(fixture.registry.in_use(), MANY_IN_USE - usize::from(ends));
+        assert_eq!(own.cached_bytes() == 0, ends);
+        let owner = own.counts.owner.load(Ordering::Relaxed);
+        assert_eq!(owner, if ends { 0 } else { GONE });
+        let next = [fixture.cache(), fixture.cache()];
+        assert_eq!(next.iter().filter(|cache| cache.is(&own)).count(), usize::from(ends));
+        fixture.validate();
+    }
+}
+
 #[test]
 fn a_cache_with_many_blocks_is_drained_when_its_thread_ends() {
     let fixture = Fixture::new(&Config::new());
@@ -136,7 +203,7 @@ fn a_cache_with_many_blocks_is_drained_when_its_thread_ends() {
     assert!(fixture.use_cache(cache, 1000) > 96 * 1024);
     fixture.end(cache);
     assert_eq!(cache.cached_bytes(), 0);
-    assert_eq!(fixture.registry.granted().load(core::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(fixture.registry.granted().load(Ordering::Relaxed), 0);
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub(crate) const PURGING: u8 = 2;
 /// Guards the samples and sites of the heap profile, and its start and end. The tables are mapped
 /// under it; a start waits for the lock of each cache.
 pub(crate) const PROFILE: u8 = 3;
-/// Guards the entry of a new cache into the registry.
+/// Guards the entry of a new cache into the registry. The search for caches of threads that are
+/// gone only tries it.
 pub(crate) const PUBLICATION: u8 = 4;
 /// Guards a list of unused caches, one list per CPU on which their threads ended. A fork takes the
 /// lists in order.

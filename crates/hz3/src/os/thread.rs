@@ -12,7 +12,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::errno;
-use super::syscall::syscall;
+use super::syscall::{syscall, syscall_error};
 use super::weak::weak_address;
 
 /// The size of the stack in bytes. The thread itself needs a few KiB. The rest is for the program's
@@ -106,6 +106,21 @@ pub(crate) fn id() -> u32 {
     // SAFETY: gettid has no argument.
     let id = unsafe { syscall(libc::SYS_gettid, [0; 6]) };
     id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
+}
+
+/// Returns the kernel's id of the process, in its own namespace; 0 if the kernel does not say.
+pub(crate) fn process_id() -> u32 {
+    // SAFETY: getpid has no argument.
+    let id = unsafe { syscall(libc::SYS_getpid, [0; 6]) };
+    id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
+}
+
+/// Returns whether a process has no thread with this number; false if the kernel does not say.
+pub(crate) fn is_gone(process: u32, thread: u32) -> bool {
+    // SAFETY: signal 0 is none; the kernel only looks for the thread.
+    let sent =
+        unsafe { syscall_error(libc::SYS_tgkill, [process as usize, thread as usize, 0, 0, 0, 0]) };
+    sent == Err(libc::ESRCH)
 }
 
 /// Sleeps while `word` holds `value`, until a wake-up, a signal, or at most `ms` milliseconds.

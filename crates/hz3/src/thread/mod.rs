@@ -168,7 +168,7 @@ fn front(heap: &'static Heap<Linux>) -> Front<'static> {
 /// Frees of a new thread that do not attach it.
 ///
 /// A detached thread that ends may free what the C library keeps for other threads, after the
-/// destructors of its keys. A cache that it got then would never be taken back.
+/// destructors of its keys. A cache that it got then would come back late: `Registry::take_back`.
 const MAX_EARLY_FREES: usize = 64;
 
 /// Returns the calling thread's front for a free.
@@ -187,8 +187,14 @@ fn present_front() -> Front<'static> {
 
 #[cold]
 fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
+    heap.take_back_caches(|id| {
+        process::kernels_id().is_some_and(|process| os::thread::is_gone(process, id))
+    });
     let Some(own) = heap.attach() else { return Front::Direct };
-    own.counts.owner.store(os::thread::id(), Ordering::Relaxed);
+    // A child of `vfork` has the TLS slots of its parent's thread, which will go on with the cache.
+    if process::kernels_id().is_some() {
+        own.counts.owner.store(os::thread::id(), Ordering::Relaxed);
+    }
     let counting = GLOBAL.counting.load(Ordering::Relaxed);
     tls::set(if counting { &tls::COUNTING } else { own.shared() }, Some(own));
     let key = GLOBAL.exit_key.load(Ordering::Relaxed);

@@ -3,8 +3,12 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::options::{ProcessPath, ReportPath};
+use crate::os::thread;
 
 static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// The id that the kernel gave. Checkpointing tools restart a process as one with another id, and
+/// make the C library return the first one.
+static KERNELS: AtomicU32 = AtomicU32::new(0);
 /// The id of the process that read the options.
 static FIRST_PROCESS: AtomicU32 = AtomicU32::new(0);
 
@@ -17,6 +21,13 @@ pub(super) fn note_first() {
 /// Records the process. Called again in a forked child, which is another process.
 pub(super) fn note() {
     PROCESS.store(id(), Ordering::Relaxed);
+    KERNELS.store(thread::process_id(), Ordering::Relaxed);
+}
+
+/// Returns the id of the process if the kernel still gives the one that [`note`] recorded last, so
+/// that the recorded numbers of its threads are theirs.
+pub(super) fn kernels_id() -> Option<u32> {
+    Some(thread::process_id()).filter(|&id| id == KERNELS.load(Ordering::Relaxed))
 }
 
 /// Returns whether the process is the one that [`note`] recorded last.
