@@ -1,9 +1,7 @@
 //! `hz3 report`: the page stands alone, shows everything, and a browser has nothing to complain
 //! about.
 
-mod common;
-
-use common::{hz3, library, stderr};
+use crate::common::{hz3, library, stderr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,8 +1,6 @@
 //! `hz3 watch` on real commands.
 
-mod common;
-
-use common::{hz3, stderr, stdout, wait_until};
+use crate::common::{hz3, stderr, stdout, wait_until};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,8 +1,6 @@
 //! `hz3 compare` in small: bookkeeping, failures, interruption, going on.
 
-mod common;
-
-use common::{hz3, library, stderr, stdout, wait_until};
+use crate::common::{hz3, library, stderr, stdout, wait_until};
 use hz3_tools::{Signal, send};
 use serde_json::Value;
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! `hz3 profile` reads profiles that these tests encode by hand, and refuses other files.
 
-mod common;
-
-use common::{hz3, stderr, stdout};
+use crate::common::{hz3, stderr, stdout};
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -286,7 +284,8 @@ fn addresses_get_names_from_the_program_itself() {
     let output = profile(&write(&directory, "h.pb", &of(file, "")), &["--json"]);
     let names: Vec<String> = sums(&json(&output)).into_iter().map(|(name, ..)| name).collect();
     // With what is inlined into it.
-    let is_site = |name: &String| name == "profile::a_site_that_the_tool_names";
+    let site = concat!(module_path!(), "::a_site_that_the_tool_names");
+    let is_site = |name: &String| name == site;
     assert!(names.iter().any(is_site), "{names:?}");
     assert_eq!(stderr(&output), "");
     let (name, _) = named(&of(file, ""));

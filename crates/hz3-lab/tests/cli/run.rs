@@ -1,8 +1,6 @@
 //! `hz3 run` on real commands.
 
-mod common;
-
-use common::{hz3, stand_in, stderr, stdout, wait_until};
+use crate::common::{hz3, stand_in, stderr, stdout, wait_until};
 use hz3_tools::{Signal, send};
 use serde_json::Value;
 use std::io::Write;

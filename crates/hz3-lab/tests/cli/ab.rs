@@ -1,8 +1,6 @@
 //! `hz3 ab`: a bad candidate is refused, and what is recorded can be read and measured again.
 
-mod common;
-
-use common::{hz3, library, stderr, stdout, wait_until};
+use crate::common::{hz3, library, stderr, stdout, wait_until};
 use hz3_tools::{Signal, send};
 use serde_json::Value;
 use std::process::{Output, Stdio};

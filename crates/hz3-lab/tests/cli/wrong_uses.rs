@@ -1,9 +1,7 @@
 //! Wrong uses: exit code 2, one line on the standard error that names the fault, and nothing was
 //! started or written.
 
-mod common;
-
-use common::{hz3, library, stand_in, stderr, stdout};
+use crate::common::{hz3, library, stand_in, stderr, stdout};
 use std::process::{Command, Stdio};
 
 /// The words after `hz3`, and the text that the line must contain.

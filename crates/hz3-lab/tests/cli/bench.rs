@@ -1,9 +1,7 @@
 //! `hz3 bench`: every workload in small, and its checks against an allocator that is broken on
 //! purpose.
 
-mod common;
-
-use common::{hz3, library, stderr, stdout};
+use crate::common::{hz3, library, stderr, stdout};
 use serde_json::Value;
 use std::process::Output;
 

@@ -1,8 +1,6 @@
 //! Help, completions, man pages, and the demo.
 
-mod common;
-
-use common::{hz3, library, stderr, stdout};
+use crate::common::{hz3, library, stderr, stdout};
 
 const SUBCOMMANDS: [&str; 11] = [
     "run",

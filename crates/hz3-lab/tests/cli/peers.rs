@@ -1,8 +1,6 @@
 //! `hz3 peers` with an allocator that is there, one that is not, and one that does not serve.
 
-mod common;
-
-use common::{hz3, library, stderr, stdout};
+use crate::common::{hz3, library, stderr, stdout};
 use serde_json::Value;
 
 #[test]
