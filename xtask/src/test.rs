@@ -23,6 +23,8 @@ struct Suite {
 enum Build {
     /// As `cargo test` does it.
     Debug,
+    /// The package itself without optimising, which takes most of the time of building it.
+    Unoptimised,
     /// Optimised, on loom's atomics and threads.
     Loom,
 }
@@ -34,7 +36,18 @@ const SUITES: &[Suite] = &[
     Suite { name: "C ABI", package: "hz3-c", arguments: &[], build: Build::Debug },
     Suite { name: "statistics crate", package: "hz3-ctl", arguments: &[], build: Build::Debug },
     Suite { name: "jemalloc's ABI", package: "hz3-jemalloc", arguments: &[], build: Build::Debug },
-    Suite { name: "benchmark tool", package: "hz3-lab", arguments: &[], build: Build::Debug },
+    Suite {
+        name: "benchmark tool, units",
+        package: "hz3-lab",
+        arguments: &["--bins"],
+        build: Build::Unoptimised,
+    },
+    Suite {
+        name: "benchmark tool",
+        package: "hz3-lab",
+        arguments: &["--test", "*"],
+        build: Build::Debug,
+    },
     Suite { name: "shared by tools", package: "hz3-tools", arguments: &[], build: Build::Debug },
     Suite { name: "chores", package: "xtask", arguments: &[], build: Build::Debug },
     Suite { name: "real programs", package: "hz3-programs", arguments: &[], build: Build::Debug },
@@ -44,7 +57,7 @@ impl Suite {
     fn command(&self) -> Command {
         let mut command = shell::cargo(&["test", "--no-fail-fast", "--package", self.package]);
         match self.build {
-            Build::Debug => {
+            Build::Debug | Build::Unoptimised => {
                 let is_library = ["hz3-c", "hz3-jemalloc"].contains(&self.package);
                 shell::debug_panic(&mut command, !is_library);
             }
@@ -54,6 +67,12 @@ impl Suite {
                 command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
                 // Such models run for seconds, and optimising them takes longer.
                 command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
+            }
+        }
+        if matches!(self.build, Build::Unoptimised) {
+            for setting in ["opt-level=0", "debug=\"line-tables-only\""] {
+                let package = self.package;
+                command.args(["--config", &format!("profile.test.package.{package}.{setting}")]);
             }
         }
         command.args(self.arguments);
@@ -130,7 +149,7 @@ pub(crate) fn run(install: bool, only: Option<&str>) -> Result {
 /// processors busy.
 fn build(suites: &[&Suite]) -> Result {
     let (debug, release): (Vec<&Suite>, Vec<&Suite>) =
-        suites.iter().partition(|suite| matches!(suite.build, Build::Debug));
+        suites.iter().partition(|suite| !matches!(suite.build, Build::Loom));
     let tests = |suites: &[&Suite]| {
         for suite in suites {
             // A suite that does not build fails when it is run, and says why there.
@@ -233,7 +252,7 @@ mod tests {
         for suite in SUITES {
             let command = suite.command();
             let own = command.get_envs().any(|(name, _)| name == "CARGO_TARGET_DIR");
-            assert_eq!(own, !matches!(suite.build, Build::Debug), "{}", suite.name);
+            assert_eq!(own, matches!(suite.build, Build::Loom), "{}", suite.name);
         }
     }
 }
