@@ -265,6 +265,9 @@ pub(super) fn missing() -> Vec<Missing> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::experiment::cases::Suite;
 
@@ -278,16 +281,31 @@ mod tests {
         assert!(!Suite::Programs.missing().is_empty() || missing().is_empty());
     }
 
-    /// On the system's allocator, so that what fails is the line.
+    /// On the system's allocator, so that what fails is the line. Two run at a time, each in its
+    /// own directory.
     #[test]
     fn every_program_that_is_here_does_its_work() {
-        for case in cases(Level::Quick, Some(1)) {
-            let What::Command(line) = &case.what else { panic!("{case:?}") };
-            if MIMALLOC_BENCH == PROGRAMS.iter().find(|p| p.name == case.name).unwrap().source {
-                continue;
+        let is_built = |case: &Case| {
+            MIMALLOC_BENCH == PROGRAMS.iter().find(|p| p.name == case.name).unwrap().source
+        };
+        let mut waiting = cases(Level::Quick, Some(1));
+        waiting.retain(|case| !is_built(case));
+        let count = waiting.len();
+        let (waiting, run) = (Mutex::new(waiting), AtomicUsize::new(0));
+        let work = || {
+            // The lock is free while the program runs.
+            let next = || waiting.lock().unwrap().pop();
+            while let Some(case) = next() {
+                let What::Command(line) = &case.what else { panic!("{case:?}") };
+                let done = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
+                assert!(done.status.success(), "{}: {done:?}", case.name);
+                run.fetch_add(1, Ordering::Relaxed);
             }
-            let done = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
-            assert!(done.status.success(), "{}: {done:?}", case.name);
-        }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(work);
+            work();
+        });
+        assert_eq!(run.into_inner(), count);
     }
 }
