@@ -219,7 +219,8 @@ impl World {
         // SAFETY: the block is live, has this size and alignment, and is forgotten here.
         unsafe {
             match how & 3 {
-                0 => free_sized(start, block.asked),
+                // A block with an alignment of its own must not come here.
+                0 if block.align == ALIGN => free_sized(start, block.asked),
                 1 => free_aligned_sized(start, block.align, block.asked),
                 _ => free(start),
             }
