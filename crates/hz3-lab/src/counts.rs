@@ -2,7 +2,8 @@
 
 use crate::failure::{Failure, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// The fields of a statistics line that are added up.
 #[derive(Debug, Deserialize)]
@@ -22,8 +23,30 @@ pub(crate) struct Counts {
     pub(crate) madvise_calls: Option<u64>,
 }
 
+/// A file for the statistics of one run, in a directory of its own that goes with this value.
+#[derive(Debug)]
+pub(crate) struct StatisticsFile(TempDir);
+
+impl StatisticsFile {
+    /// Makes the directory.
+    pub(crate) fn new() -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("hz3-statistics-").tempdir();
+        directory.map(Self).map_err(|e| Failure::io("make a directory for hz3's statistics", e))
+    }
+
+    /// Returns the path for `HZ3_STATS`.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().join("statistics.jsonl")
+    }
+
+    /// Adds up what the processes of the run wrote.
+    pub(crate) fn read(&self) -> Result<Counts> {
+        read(&self.path())
+    }
+}
+
 /// Reads the statistics file. A missing or empty file means that hz3 served nothing.
-pub(crate) fn read(path: &Path) -> Result<Counts> {
+fn read(path: &Path) -> Result<Counts> {
     match std::fs::read_to_string(path) {
         Ok(text) => sum(&text),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Counts::default()),

@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::record::{Record, Trial};
 use super::schedule::{self, Slot};
 use super::trial::Runner;
+use crate::counts::StatisticsFile;
 use crate::failure::{Failure, Result};
 use crate::files;
 use crate::measure;
@@ -54,6 +55,8 @@ pub(crate) fn run(record: &mut Record, path: &Path, limits: Limits) -> Result<En
         text::err::note(&format!("hz3: all {all} trials are there; nothing is left to measure"))?;
         return Ok(Ended::Complete);
     }
+    // Without a place for its files every trial would fail.
+    StatisticsFile::new()?;
     let mut progress = Progress::new(order.len(), done.len());
     let (measure, latency) = (record.measure, record.latency);
     let runner = Runner { signals, limit: limits.trial, measure, latency };

@@ -1,7 +1,7 @@
 //! One trial: a case on an allocator, in a process of its own, watched from outside.
 
 use super::cases::{Case, What};
-use crate::counts;
+use crate::counts::StatisticsFile;
 use crate::failure::{Failure, Result};
 use crate::files::is_on_path;
 use crate::measure::bench_report::{BenchReport, Percentiles};
@@ -177,17 +177,13 @@ impl Runner<'_> {
     /// Runs `case` on `peer`. With `detailed`, always takes latencies, and keeps the curves and
     /// series for pictures. An error concerns this trial only.
     pub(crate) fn run(&self, case: &Case, peer: &Peer, detailed: bool) -> Result<Figures> {
-        let directory = tempfile::Builder::new()
-            .prefix("hz3-trial-")
-            .tempdir()
-            .map_err(|e| Failure::io("make a directory for hz3's statistics", e))?;
-        let statistics = directory.path().join("statistics.jsonl");
+        let statistics = StatisticsFile::new()?;
         let detailed = detailed && self.measure == Measure::Time;
         let latency = (detailed || self.latency) && self.measure == Measure::Time;
-        let job = self.job(case, peer, latency, &statistics)?;
+        let job = self.job(case, peer, latency, &statistics.path())?;
         let mut outcome = self.outcome(&job, peer)?;
         let mut figures = watched(&outcome);
-        figures.madvise_calls = counts::read(&statistics)?.madvise_calls.map(|n| n as f64);
+        figures.madvise_calls = statistics.read()?.madvise_calls.map(|n| n as f64);
         match &case.what {
             What::Command(_) => {
                 figures.speed = Some(1.0 / outcome.wall.as_secs_f64().max(1e-9));

@@ -8,6 +8,7 @@ mod spec;
 pub(crate) use probe::{probe, report_own};
 pub(crate) use spec::{Candidates, Selection, digest, settings};
 
+use crate::failure::{Failure, Result, WRONG_USAGE};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,32 @@ impl Peer {
         let settings =
             self.environment.iter().map(|(name, value)| (name.into(), Some(value.into())));
         std::iter::once((crate::preload::VARIABLE.into(), preload)).chain(settings).collect()
+    }
+
+    /// Fails if a setting would have no effect because the name lacks its prefix: if the library
+    /// knows an option of hz3's of that name.
+    pub(crate) fn check_prefixes(&self) -> Result<()> {
+        for (name, value) in &self.environment {
+            let upper = name.to_uppercase();
+            let meant = format!("HZ3_{}", upper.strip_prefix("HZ3_").unwrap_or(&upper));
+            if *name != meant && self.has_option(&meant) {
+                let what = format!("{name}={value} is no setting of hz3");
+                return Err(Failure::usage(what).with_remedy(format!("did you mean `{meant}`?")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the library says which values an option accepts.
+    fn has_option(&self, name: &str) -> bool {
+        let environment = vec![(name.to_owned(), "?".to_owned())];
+        match probe(&Self { environment, ..self.clone() }) {
+            Err(failure) => {
+                let said = failure.to_string();
+                failure.code() == WRONG_USAGE && said.contains(&format!("{name}=?: expected "))
+            }
+            Ok(_) => false,
+        }
     }
 
     /// Returns whether a process whose malloc comes from the file `origin` used this allocator.

@@ -94,6 +94,7 @@ impl Candidates {
         let mut peer = Peer { environment, digest, ..Peer::new(full, library.clone()) };
         match probe(&peer) {
             Ok(probed) if peer.is_origin(&probed.origin) => {
+                peer.check_prefixes()?;
                 peer.version = probed.version;
                 selection.peers.push(peer);
             }

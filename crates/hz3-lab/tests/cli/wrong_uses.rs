@@ -277,6 +277,39 @@ fn a_library_without_malloc_is_not_measured_as_one() {
 }
 
 #[test]
+fn a_setting_without_its_prefix_is_not_measured_as_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let lib = library("altered_malloc").display().to_string();
+    let peer = format!("own={lib}");
+    for words in [
+        ["ab", "--lib", &lib, "--candidate", "TICK=5"],
+        ["ab", "--lib", &lib, "--candidate", "hz3_tick=5"],
+        ["compare", "--peer", &peer, "-a", "own:Tick=5"],
+    ] {
+        let output = hz3().args(words).current_dir(directory.path()).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.ends_with("did you mean `HZ3_TICK`?\n"), "{said}");
+    }
+}
+
+#[test]
+fn without_a_place_for_its_files_nothing_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = hz3()
+        .args(["compare", "-a", "glibc", "-w", "mixed --ops 1000"])
+        .env("TMPDIR", directory.path().join("missing"))
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "something was written");
+}
+
+#[test]
 fn a_message_is_one_line_whatever_it_quotes() {
     for name in ["a\nb", "a\u{1b}[2Jb"] {
         let output = hz3().args(["compare", "-a", name]).output().unwrap();

@@ -1,6 +1,6 @@
 //! An allocator that can be made worse on purpose: SPIN=n lets every malloc count to n first,
 //! LEAK_KB=n loses n KiB of written memory at every `hz3_epoch_force`, REFUSE=x says that the
-//! setting x is not known. Otherwise it is the C library's.
+//! setting x is not known, and HZ3_TICK=? that ? is no time. Otherwise it is the C library's.
 
 use std::ffi::c_void;
 use std::hint::black_box;
@@ -23,6 +23,14 @@ fn setting(name: &std::ffi::CStr) -> i32 {
 
 /// Says what hz3 says of a setting that it does not accept.
 fn refuse() {
+    // SAFETY: a C string; getenv does not allocate.
+    let tick = unsafe { getenv(c"HZ3_TICK".as_ptr()) };
+    // SAFETY: getenv gave a C string.
+    if !tick.is_null() && unsafe { *tick } == b'?' as i8 {
+        let said = c"hz3: HZ3_TICK=?: expected milliseconds from 1 to 60000; using 125\n";
+        // SAFETY: that many bytes are there; a failure loses a message of a test.
+        let _ = unsafe { write(2, said.as_ptr().cast(), said.count_bytes()) };
+    }
     // SAFETY: a C string; getenv does not allocate.
     let text = unsafe { getenv(c"REFUSE".as_ptr()) };
     if text.is_null() {

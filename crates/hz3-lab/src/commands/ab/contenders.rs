@@ -76,6 +76,7 @@ fn identify(contender: &mut Peer, library: PathBuf) -> Result<()> {
         let what = format!("malloc of the {} still comes from {from}", contender.name);
         return Err(Failure::usage(what).with_remedy("expected a library that has malloc"));
     }
+    contender.check_prefixes()?;
     contender.version = probed.version;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The single runs of one command, on either allocator.
 
-use crate::counts::{self, Counts};
-use crate::failure::{Failure, Result};
+use crate::counts::{Counts, StatisticsFile};
+use crate::failure::Result;
 use crate::measure::job::{self, Job, Outcome, Running, Streams, Tee};
 use crate::measure::sampler::{Ends, Plan};
 use crate::measure::signals::Interruption;
@@ -85,14 +85,11 @@ pub(super) struct Passes<'a> {
 impl Passes<'_> {
     /// Runs the command on hz3 with its output shown. Returns the outcome and hz3's counts.
     pub(super) fn first(&mut self, count: bool) -> Result<(Outcome, Option<Counts>)> {
-        let directory = tempfile::Builder::new()
-            .prefix("hz3-run-")
-            .tempdir()
-            .map_err(|e| Failure::io("make a directory for hz3's statistics", e))?;
-        let file = directory.path().join("statistics.jsonl");
+        let statistics = StatisticsFile::new()?;
+        let file = statistics.path();
         let job = self.job(Side::Hz3, count.then_some(file.as_path()));
         let outcome = self.start(&job, self.tee, Ends::default())?.finish()?;
-        let counts = count.then(|| counts::read(&file)).transpose()?;
+        let counts = count.then(|| statistics.read()).transpose()?;
         Ok((outcome, counts))
     }
 
