@@ -35,11 +35,11 @@
 //! the owner pushes later. So every push stores `top` with release. Every pop does too, because a
 //! thief may read a `top` that a pop lowered to a slot pushed before it.
 //!
-//! If a pop and a steal race for one block, the owner reads the new `gate` in its step 3 and loses,
-//! or the thief reads the lowered `top` in its step 4 and leaves the block. The two fences exclude
-//! a third order. An owner that loses has lowered `top` by one; under the lock it
-//! raises it again ([`Stack::undo_pop`]). A thief that saw the lowered value has left that block to
-//! the owner. The model is in `stack/models.rs`.
+//! A pop and a steal that race for one block end in one of two ways. The owner reads the new `gate`
+//! in its step 3 and loses, or the thief reads the lowered `top` in its step 4 and leaves the
+//! block. The two fences exclude a third order. An owner that loses has lowered `top` by one; under
+//! the lock it raises it again ([`Stack::undo_pop`]). A thief that saw the lowered value has left
+//! that block to the owner. The model is in `stack/models.rs`.
 //!
 //! **A sealed stack.** `gate` equals `base`, or is the highest address: then the stack is sealed,
 //! and every `pop` fails. The owner then finishes the pop by reading `base` instead

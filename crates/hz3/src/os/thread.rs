@@ -103,15 +103,18 @@ pub(crate) fn set_up(name: &core::ffi::CStr) {
 
 /// Returns the kernel's id of the calling thread, in its own namespace.
 pub(crate) fn id() -> u32 {
-    // SAFETY: gettid has no argument.
-    let id = unsafe { syscall(libc::SYS_gettid, [0; 6]) };
-    id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
+    number(libc::SYS_gettid)
 }
 
 /// Returns the kernel's id of the process, in its own namespace; 0 if the kernel does not say.
 pub(crate) fn process_id() -> u32 {
-    // SAFETY: getpid has no argument.
-    let id = unsafe { syscall(libc::SYS_getpid, [0; 6]) };
+    number(libc::SYS_getpid)
+}
+
+/// Makes a call that has no argument and changes nothing. Returns its number; 0 if there is none.
+fn number(which: c_long) -> u32 {
+    // SAFETY: the call has no argument.
+    let id = unsafe { syscall(which, [0; 6]) };
     id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
 }
 

@@ -187,12 +187,13 @@ fn present_front() -> Front<'static> {
 
 #[cold]
 fn attach(heap: &'static Heap<Linux>) -> Front<'static> {
-    heap.take_back_caches(|id| {
-        process::kernels_id().is_some_and(|process| os::thread::is_gone(process, id))
-    });
+    let process = process::kernels_id();
+    if let Some(process) = process {
+        heap.take_back_caches(|id| os::thread::is_gone(process, id));
+    }
     let Some(own) = heap.attach() else { return Front::Direct };
     // A child of `vfork` has the TLS slots of its parent's thread, which will go on with the cache.
-    if process::kernels_id().is_some() {
+    if process.is_some() {
         own.counts.owner.store(os::thread::id(), Ordering::Relaxed);
     }
     let counting = GLOBAL.counting.load(Ordering::Relaxed);
