@@ -48,6 +48,15 @@ static PURGE_EFFECT: AtomicU8 = AtomicU8::new(0);
 const EMPTIES: u8 = 1;
 const DOES_NOTHING: u8 = 2;
 
+/// Whether a range whose memory moved away can be used and purged as before: [`STAYS`] or
+/// [`IS_LOST`]; 0 before the first move.
+///
+/// qemu-user 7.2 takes the old range for unmapped: a later purge then returns success and does
+/// nothing.
+static PLACE_AFTER_MOVE: AtomicU8 = AtomicU8::new(0);
+const STAYS: u8 = 1;
+const IS_LOST: u8 = 2;
+
 impl Linux {
     /// Maps `bytes` of private anonymous memory at an address that the kernel chooses.
     fn map_anywhere(bytes: usize, protection: c_int) -> Option<NonNull<u8>> {
@@ -253,6 +262,57 @@ impl Linux {
         Err(Refused)
     }
 
+    /// Moves the memory of a range to an address that the kernel chooses; the range stays mapped.
+    ///
+    /// # Safety
+    /// As for [`Os::move_out`].
+    unsafe fn move_away(span: Span) -> Option<NonNull<u8>> {
+        // DONTUNMAP keeps the old range mapped (and empty), so that no other mmap of the process
+        // takes a part of the arena. It needs Linux 5.7; older kernels refuse and the caller
+        // copies. The kernel chooses the new address: with MREMAP_FIXED a late failure would leave
+        // a hole.
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+        let address: *mut c_void = span.start.as_ptr().cast();
+        // With DONTUNMAP the kernel takes the fifth argument as a hint and refuses one that is not
+        // page-aligned. If it is left out, the C library passes on the contents of its register.
+        let anywhere: *mut c_void = core::ptr::null_mut();
+        // SAFETY: the caller owns the range; on failure it is unchanged.
+        let moved = unsafe { libc::mremap(address, span.bytes, span.bytes, flags, anywhere) };
+        if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
+    }
+
+    /// Moves a page of its own away and records in [`PLACE_AFTER_MOVE`] what that leaves. Returns
+    /// whether the page's place stayed.
+    #[cold]
+    fn first_move() -> bool {
+        let bytes = Linux.page_size();
+        let Some(start) = Self::map_anywhere(bytes, READ_WRITE) else {
+            return false;
+        };
+        let place = Span { start, bytes };
+        // SAFETY: the page was just made and is not used.
+        let moved = unsafe { Self::move_away(place) };
+        // SAFETY: as above. A range that is not mapped any more is refused, unlike by `madvise`.
+        let stays = moved.is_some() && unsafe { Self::protect(place, READ_WRITE) }.is_ok() && {
+            // SAFETY: the page is mapped, as was just seen.
+            unsafe { start.as_ptr().write_volatile(1) };
+            // SAFETY: as above.
+            let advised = unsafe { Self::advise(place, libc::MADV_DONTNEED) };
+            // SAFETY: as above.
+            advised.is_ok() && unsafe { start.as_ptr().read_volatile() } == 0
+        };
+        if let Some(start) = moved {
+            PLACE_AFTER_MOVE.store(if stays { STAYS } else { IS_LOST }, Ordering::Relaxed);
+            // SAFETY: nobody but this function knows the page.
+            let _ = unsafe { Self::unmap_range(start, bytes) };
+        }
+        if moved.is_none() || stays {
+            // SAFETY: as above; a place that was lost may be somebody else's by now.
+            let _ = unsafe { Self::unmap_range(start, bytes) };
+        }
+        stays
+    }
+
     fn membarrier(command: c_int) -> bool {
         let arguments = [command.cast_unsigned() as usize, 0, 0, 0, 0, 0];
         // SAFETY: membarrier takes no pointers.
@@ -355,19 +415,14 @@ impl Os for Linux {
     }
 
     unsafe fn move_out(&self, span: Span) -> Option<NonNull<u8>> {
-        // DONTUNMAP keeps the old range mapped (and empty), so that no other mmap of the process
-        // takes a part of the arena. It needs Linux 5.7; older kernels refuse and the caller
-        // copies. The kernel chooses the new address: with MREMAP_FIXED a late failure would leave
-        // a hole.
         order::check_may_call("mremap");
-        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
-        let address: *mut c_void = span.start.as_ptr().cast();
-        // With DONTUNMAP the kernel takes the fifth argument as a hint and refuses one that is not
-        // page-aligned. If it is left out, the C library passes on the contents of its register.
-        let anywhere: *mut c_void = core::ptr::null_mut();
-        // SAFETY: the caller owns the range; on failure it is unchanged.
-        let moved = unsafe { libc::mremap(address, span.bytes, span.bytes, flags, anywhere) };
-        if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
+        match PLACE_AFTER_MOVE.load(Ordering::Relaxed) {
+            STAYS => {}
+            0 if Self::first_move() => {}
+            _ => return None,
+        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::move_away(span) }
     }
 
     fn map(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
@@ -449,11 +504,12 @@ impl Os for Linux {
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64", not(miri), not(loom)))]
+#[cfg(all(test, not(miri), not(loom)))]
 mod tests {
     use super::{Linux, Os, Span};
 
     /// For an argument that is not given the C library passes on the contents of its register.
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn a_range_moves_out_with_any_garbage_in_a_register() {
         let bytes = 64 * Linux.page_size();
@@ -473,5 +529,32 @@ mod tests {
         }
         // SAFETY: as above.
         unsafe { Linux.unmap(span) };
+    }
+
+    /// Some emulators take the old range for unmapped, and a purge there then does nothing.
+    #[test]
+    fn a_range_that_memory_left_can_be_purged() {
+        let bytes = 4 * Linux.page_size();
+        let start = Linux.map(bytes, Linux.page_size()).expect("a mapping");
+        let span = Span { start, bytes };
+        // The first purge of a process finds out by itself whether it has an effect.
+        // SAFETY: the range is this test's.
+        let _ = unsafe { Linux.purge(span) };
+        // SAFETY: as above.
+        let Some(moved) = (unsafe { Linux.move_out(span) }) else {
+            // SAFETY: as above.
+            unsafe { Linux.unmap(span) };
+            return;
+        };
+        // SAFETY: as above.
+        unsafe { start.write_bytes(7, bytes) };
+        // SAFETY: as above.
+        let purged = unsafe { Linux.purge(span) };
+        // SAFETY: as above.
+        assert!(purged.is_err() || unsafe { start.read() } == 0, "the purge did nothing");
+        // SAFETY: as above.
+        unsafe { Linux.unmap(span) };
+        // SAFETY: the mapping was just made and is not used any more.
+        unsafe { Linux.unmap(Span { start: moved, bytes }) };
     }
 }
