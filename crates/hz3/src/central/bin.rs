@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::blocks::{BadBlock, Blocks};
 use super::slab::{ByFullness, Slab};
+use super::visits::{Visit, Visits};
 use crate::base::size_class::SizeClass;
 use crate::base::sync::Slot;
 use crate::base::treap::Treap;
@@ -232,12 +233,49 @@ impl BinView<'_> {
     ) -> Result<Put, (BadBlock, usize)> {
         let slab = Slab::of(self.tables, first);
         let count = self.blocks(first).put(start.addr().get(), batch)?;
+        let before = slab.free();
+        slab.set_free(before + count);
+        Ok(Put { count: to_usize(count), retired: self.settle(first, before) })
+    }
+
+    /// Puts one block back into the slab at `first`, whose first byte is at `start`. The slab is
+    /// added to `visits` unless it is there already; [`BinView::settle`] does the rest.
+    ///
+    /// # Errors
+    /// As [`Blocks::put_one`].
+    pub(super) fn put_one(
+        &self,
+        visits: &mut Visits,
+        first: ChunkIndex,
+        start: NonNull<u8>,
+        block: usize,
+    ) -> Result<(), BadBlock> {
+        let slab = Slab::of(self.tables, first);
+        self.blocks(first).put_one(start.addr().get(), block)?;
+        let before = slab.free();
+        if !slab.is_unsettled() {
+            slab.set_unsettled(true);
+            visits.add(first, before);
+        }
+        slab.set_free(before + 1);
+        Ok(())
+    }
+
+    /// Does what is left to do for a slab of [`Visits`]. Returns a slab that leaves the bin.
+    pub(super) fn settle_visit(&mut self, visit: Visit) -> Option<Retired> {
+        Slab::of(self.tables, visit.slab).set_unsettled(false);
+        self.settle(visit.slab, visit.before)
+    }
+
+    /// Updates the bin after blocks have come back to the slab at `first`, which had `before` free
+    /// blocks. If the slab is now empty and the bin has another empty one, one of the two leaves
+    /// the bin.
+    fn settle(&mut self, first: ChunkIndex, before: u32) -> Option<Retired> {
+        let slab = Slab::of(self.tables, first);
         self.tables.note_traffic(first);
         self.tables.note_holes(first);
-        let was_full = slab.free() == 0;
-        slab.set_free(slab.free() + count);
         if first.get() != self.state.current {
-            if was_full {
+            if before == 0 {
                 self.link(first);
             } else if self.is_empty(slab) && self.state.empty == 0 {
                 // Moves it to the end of the order, where `other_empty` looks for it.
@@ -245,15 +283,12 @@ impl BinView<'_> {
                 self.link(first);
             }
         }
-        self.bin.add_free_blocks(i64::from(count));
-        let mut retired = None;
-        if self.is_empty(slab) {
-            self.state.empty += 1;
-            if self.state.empty > 1 {
-                retired = Some(self.evict_empty(first));
-            }
+        self.bin.add_free_blocks(i64::from(slab.free() - before));
+        if !self.is_empty(slab) {
+            return None;
         }
-        Ok(Put { count: to_usize(count), retired })
+        self.state.empty += 1;
+        (self.state.empty > 1).then(|| self.evict_empty(first))
     }
 
     /// Claims the blocks of a slab's holes; see [`Blocks::claim_holes`].

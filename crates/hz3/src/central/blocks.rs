@@ -240,6 +240,25 @@ impl<'a> Blocks<'a> {
         Ok(to_u32(done))
     }
 
+    /// Sets the bit of one block of this slab, whose first byte is at `start`. The caller then sets
+    /// the count ([`Slab::set_free`]).
+    ///
+    /// # Errors
+    /// The reason if the block is invalid; then no bit has changed.
+    pub(super) fn put_one(&self, start: usize, address: usize) -> Result<(), BadBlock> {
+        let divisor = self.class.divisor();
+        let offset = to_u64(address.wrapping_sub(start));
+        let block = if divisor.covers(offset) { divisor.block_at(offset) } else { None };
+        let block = block.ok_or(BadBlock::NoBlockStart)?;
+        let word = &self.words()[to_usize(block / u64::BITS)];
+        let (free, bit) = (word.load(Ordering::Relaxed), 1 << (block % u64::BITS));
+        if free & bit != 0 {
+            return Err(BadBlock::AlreadyFree);
+        }
+        word.store(free | bit, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Returns the holes of the slab, one bit for each page: dirty groups of `system_page` pages in
     /// which every block is free. A hint without the lock of the slab's bin.
     pub(super) fn holes(&self, system_page: u32) -> u128 {

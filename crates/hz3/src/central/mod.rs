@@ -7,7 +7,7 @@
 //! | functions | file | for |
 //! |---|---|---|
 //! | `shard_of_this_cpu`, `fetch`, `take` | `fetch` | transfer caches: batches out |
-//! | `put` | `put` | blocks that go back to their slabs |
+//! | `put` | `put`, `scattered` | blocks that go back to their slabs |
 //! | `check_in_use`, `refuse`, `end_if_faulty` | `fault` | a free that fits no block in use |
 //! | `utilization` | `utilization` | a program that asks how full a slab is |
 //! | `retire` | `put` | reclaim: empty slabs |
@@ -32,13 +32,14 @@ pub(crate) mod blocks;
 mod counts;
 mod fault;
 mod fetch;
-mod grouping;
 pub(crate) mod holes;
 mod pinned;
 mod prefault_policy;
 mod put;
+mod scattered;
 pub(crate) mod slab;
 mod utilization;
+mod visits;
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64};
@@ -182,6 +183,7 @@ impl Central {
                 let slab = Slab::of(tables, chunk);
                 if slab.starts_here() && slab.shard() == shard && slab.free() < class.capacity() {
                     Blocks::of(tables, chunk, class).validate();
+                    assert!(!slab.is_unsettled(), "I-6: a slab is left out of its bin's counts");
                     used_slabs += 1;
                     used_free += u64::from(slab.free());
                 }

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use super::bin::{BinView, Put, Retired};
 use super::blocks::BadBlock;
 use super::slab::Slab;
-use super::{Central, grouping};
+use super::{Central, scattered};
 use crate::base::size_class::SizeClass;
 use crate::base::sync::Slot;
 use crate::base::units::{ChunkIndex, Pages, to_u64};
@@ -18,17 +18,20 @@ impl Central {
     ///
     /// A bin keeps one slab that becomes empty; the runs of the others go back to the segments.
     pub(crate) fn put<O: Os>(&self, segments: &Segments<O>, class: SizeClass, batch: &[Slot]) {
-        grouping::group(class, batch);
+        let is_scattered = scattered::is_scattered(batch);
         let mut rest = batch;
         while let Some(slot) = rest.first() {
-            let block = slot.load(Ordering::Relaxed);
-            let Some(first) = Self::locate(segments, class, block) else {
-                self.note_fault(BadBlock::NoSlab, class, block.addr());
+            let Some(first) = self.locate(segments, class, slot.load(Ordering::Relaxed)) else {
                 rest = &rest[1..];
                 continue;
             };
             let shard = Slab::of(segments.tables(), first).shard();
-            rest = &rest[..self.put_shard(segments, class, shard, rest)];
+            let others = if is_scattered {
+                self.put_shard_scattered(segments, class, shard, rest)
+            } else {
+                self.put_shard(segments, class, shard, rest)
+            };
+            rest = &rest[..others];
         }
     }
 
@@ -48,8 +51,7 @@ impl Central {
         let (mut at, mut others) = (0, 0);
         while let Some(slot) = batch.get(at) {
             let block = slot.load(Ordering::Relaxed);
-            let Some(first) = Self::locate(segments, class, block) else {
-                self.note_fault(BadBlock::NoSlab, class, block.addr());
+            let Some(first) = self.locate(segments, class, block) else {
                 at += 1;
                 continue;
             };
@@ -81,8 +83,10 @@ impl Central {
         others
     }
 
-    /// Returns the first chunk of a block's slab; `None` if there is no slab of the class.
-    fn locate<O: Os>(
+    /// Returns the first chunk of a block's slab; `None`, and a fault is noted, if there is no slab
+    /// of the class.
+    pub(super) fn locate<O: Os>(
+        &self,
         segments: &Segments<O>,
         class: SizeClass,
         block: *mut u8,
@@ -90,7 +94,11 @@ impl Central {
         let offset = block.addr() - segments.arena().base().addr().get();
         let chunk = ChunkIndex::of_offset(offset);
         let tables = segments.tables();
-        (tables.class(chunk) == class).then(|| Slab::first_chunk(tables, chunk))
+        if tables.class(chunk) != class {
+            self.note_fault(BadBlock::NoSlab, class, block.addr());
+            return None;
+        }
+        Some(Slab::first_chunk(tables, chunk))
     }
 
     /// Makes a retired slab a run again, and gives that to the page heap.

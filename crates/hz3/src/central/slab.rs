@@ -9,7 +9,7 @@
 //! are the sums over its slabs. A slab is empty exactly when its count is its capacity.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::base::bits;
 use crate::base::size_class::SizeClass;
@@ -35,6 +35,8 @@ pub(crate) struct Slab {
     shard: AtomicU8,
     /// How empty the slab was when it entered the order of its bin. It may be emptier now.
     level: AtomicU8,
+    /// Set while blocks have come back that the slab's bin does not count yet; see `scattered`.
+    is_unsettled: AtomicBool,
     free: AtomicU32,
     left: AtomicU32,
     right: AtomicU32,
@@ -140,6 +142,14 @@ impl Slab {
     /// Sets the number of free blocks; it must be that of the set bits (I-6).
     pub(crate) fn set_free(&self, free: u32) {
         self.free.store(free, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.is_unsettled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unsettled(&self, is_unsettled: bool) {
+        self.is_unsettled.store(is_unsettled, Ordering::Relaxed);
     }
 
     /// Returns the number of clean pages. They hold no memory and therefore no block in use.
