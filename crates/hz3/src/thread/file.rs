@@ -160,8 +160,12 @@ pub(super) fn read_own_memory(address: usize, room: &mut [u8]) -> bool {
     // SAFETY: getpid has no precondition.
     let own = unsafe { libc::getpid() };
     let (local, remote) = (&raw const local, &raw const remote);
+    // `unsigned long` each: of a shorter seventh argument half would be any bits of the stack.
+    let (count, flags) = (1_usize, 0_usize);
     // SAFETY: the kernel writes at most `room.len()` bytes into the buffer, and checks the rest.
-    let read = unsafe { libc::syscall(libc::SYS_process_vm_readv, own, local, 1, remote, 1, 0) };
+    let read = unsafe {
+        libc::syscall(libc::SYS_process_vm_readv, own, local, count, remote, count, flags)
+    };
     usize::try_from(read) == Ok(room.len())
 }
 
