@@ -50,8 +50,9 @@ pub(crate) struct StatsPage {
     request: Request,
     values: [AtomicU64; VALUES],
     classes: [ClassRow<AtomicU64>; CLASSES],
-    threads: [ThreadRow<AtomicU64>; THREADS],
     names: [AtomicU8; NAME_BYTES],
+    /// Last, because most processes use few rows: the rest is never touched.
+    threads: [ThreadRow<AtomicU64>; THREADS],
 }
 
 /// The page of this process; null until the first update, which comes with the first tick.
@@ -162,7 +163,9 @@ impl StatsPage {
             obey(request);
         }
         let writes_metrics = metrics::take_due(now_ns, rests);
-        if is_asked || writes_metrics || SLOW_NS.load(Ordering::Relaxed) == 0 {
+        // The first update comes with the first slow path, when there is nothing yet to find out.
+        let is_second = UPDATES.load(Ordering::Relaxed) == 1;
+        if is_asked || writes_metrics || is_second {
             take_slow_figures(heap, now_ns);
         }
         let committed = self.refresh(heap, now_ns, is_asked);
