@@ -215,6 +215,12 @@ impl Profile {
         self.is_for_tracer.store(false, Ordering::Relaxed);
     }
 
+    /// Returns the addresses of the object that contains an address: start and end; `None` if the
+    /// loader cannot tell.
+    pub(crate) fn loaded_object(address: usize) -> Option<(usize, usize)> {
+        unwind::loaded_object(address)
+    }
+
     /// Sets the addresses of the library's own code, whose frames are left out of stacks.
     pub(crate) fn set_own_code(&self, start: usize, end: usize) {
         self.own_code[0].store(start, Ordering::Relaxed);

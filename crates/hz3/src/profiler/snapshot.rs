@@ -20,6 +20,10 @@ pub(crate) type Range = [usize; 2];
 /// The bytes in which the mappings are read.
 pub(crate) const ROOM_BYTES: usize = 2048;
 
+/// Adds the mappings of addresses to a profile; see [`Snapshot::write`].
+pub(crate) type AddMappings =
+    fn(&mut Encoder<'_>, &[usize], &mut [Range; MAX_MAPPINGS], &mut [u8; ROOM_BYTES]) -> usize;
+
 /// The copy; [`Snapshot::release`] unmaps it. The mapping also holds what writing the profile
 /// needs, because the thread that writes may have a small stack.
 #[derive(Debug)]
@@ -104,21 +108,23 @@ impl Snapshot {
         self.sites[site].frames_in(self.frames).iter().map(|&at| at as usize)
     }
 
-    /// Writes the profile to `sink`. `mappings` adds those of the process, also to the ranges that
-    /// it gets, and returns how many it added; it may work in the bytes. Returns whether the sink
-    /// took all.
+    /// Writes the profile to `sink`. `mappings` adds those of the addresses, also to the ranges
+    /// that it gets, and returns how many it added; it may work in the bytes. Returns whether the
+    /// sink took all.
     pub(crate) fn write(
         &mut self,
         sink: &mut dyn FnMut(&[u8]) -> bool,
         time: u64,
-        mappings: fn(&mut Encoder<'_>, &mut [Range; MAX_MAPPINGS], &mut [u8; ROOM_BYTES]) -> usize,
+        mappings: AddMappings,
     ) -> bool {
         let buffer = core::mem::take(&mut self.buffer);
         let Ok(array) = <&mut [u8; BUFFER_BYTES]>::try_from(&mut *buffer) else { return false };
         let Ok(ranges) = self.ranges.try_into() else { return false };
         let Ok(room) = self.room.try_into() else { return false };
         let mut encoder = Encoder::new(array, sink, self.rate, time);
-        let count = mappings(&mut encoder, ranges, room);
+        // Number 0 is none.
+        let addresses = self.addresses.get(1..).unwrap_or_default();
+        let count = mappings(&mut encoder, addresses, ranges, room);
         let mapping_of = |address| {
             let is_in = |&[start, end]: &Range| (start..end).contains(&address);
             self.ranges[..count].iter().position(is_in).map_or(0, |at| at as u64 + 1)

@@ -1,9 +1,9 @@
 //! The tables of the profile: live samples, sites, and the addresses in their stacks.
 //!
 //! They lie in one mapping, made when the profile first starts and never unmapped. Its length is
-//! fixed and most of it is never touched. If the records are full, no further block is sampled
-//! until one is freed. If the sites are full, further stacks count for the site
-//! [`OTHER_SITE`].
+//! fixed and most of it is never touched: tables fill from their starts, hash tables too. If the
+//! records are full, no further block is sampled until one is freed. If the sites are full, further
+//! stacks count for the site [`OTHER_SITE`].
 
 use core::ptr::NonNull;
 
@@ -20,9 +20,11 @@ const SITES: usize = 1 << 14;
 const ADDRESSES: usize = 1 << 16;
 /// The most frames of all sites together.
 const ALL_FRAMES: usize = 1 << 18;
-/// Slots of the two hash tables; each is at most half full.
+/// Slots of the two hash tables at their longest; each is at most half full.
 const SITE_SLOTS: usize = 2 * SITES;
 const ADDRESS_SLOTS: usize = 2 * ADDRESSES;
+/// Slots of a hash table at first: a page.
+const FIRST_SLOTS: usize = 1024;
 /// Lists of huge blocks, by the hash of their addresses. A full table has four in each.
 const HUGE_LISTS: usize = RECORDS / 4;
 
@@ -94,8 +96,8 @@ pub(crate) struct Table {
     addresses: &'static mut [usize],
     /// The stacks of all sites, one after the other, as numbers of addresses.
     frames: &'static mut [u32],
-    site_slots: &'static mut [u32],
-    address_slots: &'static mut [u32],
+    sites_by_stack: Slots,
+    numbers_by_address: Slots,
     /// The first huge block of each list; 0 for none.
     huge_lists: &'static mut [u32],
     used_records: usize,
@@ -119,6 +121,10 @@ fn hash(words: impl Iterator<Item = usize>) -> u64 {
     })
 }
 
+fn hash_of_address(address: usize) -> u64 {
+    hash(core::iter::once(address))
+}
+
 /// Returns the slot at which the search for a hash begins.
 #[expect(clippy::cast_possible_truncation, reason = "the low bits")]
 fn slot_of(hash: u64, mask: usize) -> usize {
@@ -127,7 +133,7 @@ fn slot_of(hash: u64, mask: usize) -> usize {
 
 /// Returns the list of the huge block at an address.
 fn huge_list_of(address: usize) -> usize {
-    slot_of(hash(core::iter::once(address)), HUGE_LISTS - 1)
+    slot_of(hash_of_address(address), HUGE_LISTS - 1)
 }
 
 fn as_float(value: u64) -> f64 {
@@ -151,8 +157,8 @@ impl Table {
             sites: &mut [],
             addresses: &mut [],
             frames: &mut [],
-            site_slots: &mut [],
-            address_slots: &mut [],
+            sites_by_stack: Slots::new(&mut []),
+            numbers_by_address: Slots::new(&mut []),
             huge_lists: &mut [],
             // Number 0 of each table is none, or the site of all others.
             used_records: 1,
@@ -184,8 +190,8 @@ impl Table {
         self.sites = rest.cut(SITES);
         self.addresses = rest.cut(ADDRESSES);
         self.frames = rest.cut(ALL_FRAMES);
-        self.site_slots = rest.cut(SITE_SLOTS);
-        self.address_slots = rest.cut(ADDRESS_SLOTS);
+        self.sites_by_stack = Slots::new(rest.cut(SITE_SLOTS));
+        self.numbers_by_address = Slots::new(rest.cut(ADDRESS_SLOTS));
         self.huge_lists = rest.cut(HUGE_LISTS);
         Ok(())
     }
@@ -354,19 +360,14 @@ impl Table {
             return OTHER_SITE;
         }
         let hash = hash(frames.iter().copied());
-        let mask = SITE_SLOTS - 1;
-        let mut slot = slot_of(hash, mask);
-        loop {
-            let found = self.site_slots[slot];
-            if found == 0 {
-                break;
-            }
-            let site = self.sites[index(found)];
-            if site.hash == hash && self.is_stack(&site, frames) {
-                return found;
-            }
-            slot = (slot + 1) & mask;
-        }
+        let is_site = |number| {
+            let site = &self.sites[index(number)];
+            site.hash == hash && self.is_stack(site, frames)
+        };
+        let slot = match self.sites_by_stack.find(hash, is_site) {
+            Ok(site) => return site,
+            Err(slot) => slot,
+        };
         if self.used_sites == SITES || self.used_frames + frames.len() > ALL_FRAMES {
             return OTHER_SITE;
         }
@@ -381,7 +382,8 @@ impl Table {
         let (first_frame, frame_count) = (number(first_frame), number(frames.len()));
         self.sites[index(site)] =
             Site { hash, objects: 0.0, bytes: 0.0, lifetime: 0.0, first_frame, frame_count };
-        self.site_slots[slot] = site;
+        let sites = &*self.sites;
+        self.sites_by_stack.put(slot, site, |number| sites[index(number)].hash);
         site
     }
 
@@ -393,26 +395,65 @@ impl Table {
 
     /// Returns the number of an address, which it enters if it is new; `None` if there is no room.
     fn address(&mut self, address: usize) -> Option<u32> {
-        let mask = ADDRESS_SLOTS - 1;
-        let mut slot = slot_of(hash(core::iter::once(address)), mask);
-        loop {
-            let found = self.address_slots[slot];
-            if found == 0 {
-                break;
-            }
-            if self.addresses[index(found)] == address {
-                return Some(found);
-            }
-            slot = (slot + 1) & mask;
-        }
+        let is_address = |number| self.addresses[index(number)] == address;
+        let slot = match self.numbers_by_address.find(hash_of_address(address), is_address) {
+            Ok(number) => return Some(number),
+            Err(slot) => slot,
+        };
         if self.used_addresses == ADDRESSES {
             return None;
         }
         let entered = number(self.used_addresses);
         self.used_addresses += 1;
         self.addresses[index(entered)] = address;
-        self.address_slots[slot] = entered;
+        let addresses = &*self.addresses;
+        let hash_of = |number| hash_of_address(addresses[index(number)]);
+        self.numbers_by_address.put(slot, entered, hash_of);
         Some(entered)
+    }
+}
+
+/// A hash table of the numbers from 1 on. It doubles within its memory when it is half full, so a
+/// short program touches few pages.
+#[derive(Debug)]
+struct Slots {
+    memory: &'static mut [u32],
+    /// The number of slots in use, a power of two, minus 1.
+    mask: usize,
+}
+
+impl Slots {
+    /// Starts empty. The memory is zero, and as long as a power of two.
+    fn new(memory: &'static mut [u32]) -> Slots {
+        Slots { memory, mask: FIRST_SLOTS - 1 }
+    }
+
+    /// Returns the number with a hash that `is_wanted`; without one, the free slot for it.
+    fn find(&self, hash: u64, is_wanted: impl Fn(u32) -> bool) -> Result<u32, usize> {
+        let mut slot = slot_of(hash, self.mask);
+        loop {
+            match self.memory[slot] {
+                0 => return Err(slot),
+                found if is_wanted(found) => return Ok(found),
+                _ => slot = (slot + 1) & self.mask,
+            }
+        }
+    }
+
+    /// Puts the next number into the slot that [`Slots::find`] returned for it.
+    fn put(&mut self, slot: usize, number: u32, hash_of: impl Fn(u32) -> u64) {
+        self.memory[slot] = number;
+        let slots = self.mask + 1;
+        if 2 * index(number) < slots || slots == self.memory.len() {
+            return;
+        }
+        self.memory[..slots].fill(0);
+        self.mask = 2 * slots - 1;
+        for number in 1..=number {
+            if let Err(slot) = self.find(hash_of(number), |_| false) {
+                self.memory[slot] = number;
+            }
+        }
     }
 }
 
@@ -472,7 +513,7 @@ const _: () = assert!(size_of::<Record>().is_multiple_of(8) && size_of::<Site>()
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "the values are exact")]
 mod tests {
-    use super::{HUGE_LISTS, OTHER_SITE, SITES, Sample, Table, huge_list_of};
+    use super::{FIRST_SLOTS, HUGE_LISTS, OTHER_SITE, SITES, Sample, Table, huge_list_of};
     use crate::os::fake::Fake;
 
     fn sample(size: usize, is_huge: bool) -> Sample {
@@ -560,6 +601,35 @@ mod tests {
         }
         assert_eq!(table.sites().len(), SITES);
         assert_eq!(table.sites()[OTHER_SITE as usize].objects, 1.0);
+    }
+
+    #[test]
+    fn hash_tables_grow_and_lose_nothing() {
+        let os = Fake::new(4096, 1, 1 << 30);
+        let mut table = Table::new(0);
+        table.map(&os).expect("memory");
+        let mut enter = |stack: usize| {
+            let frames = [8 * stack, 8 * stack + 1];
+            let number = table.enter(64, sample(1, false), 1.0, 0, &frames).expect("room");
+            let site = table.live().next().expect("the sample").site;
+            table.leave(number, 0);
+            (site as usize, table.numbers_by_address.mask, table.sites_by_stack.mask)
+        };
+        for stack in 1..=3000 {
+            let (site, addresses, sites) = enter(stack);
+            assert_eq!(site, stack, "a new stack");
+            assert_eq!(
+                (addresses, sites),
+                (
+                    (4 * stack + 1).next_power_of_two().max(FIRST_SLOTS) - 1,
+                    (2 * stack + 1).next_power_of_two().max(FIRST_SLOTS) - 1,
+                )
+            );
+        }
+        for stack in 1..=3000 {
+            assert_eq!(enter(stack).0, stack, "a known stack");
+        }
+        assert_eq!((table.sites().len(), table.addresses().len()), (3001, 6001));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use core::fmt::Write;
 use super::file::{self, LINES_ROOM};
 use crate::base::fixed_buffer::FixedBuffer;
 use crate::options::write_bytes;
+use crate::profiler::Profile;
 use crate::profiler::pprof::{Encoder, Mapping};
 use crate::profiler::snapshot::{MAX_MAPPINGS, ROOM_BYTES, Range};
 
@@ -75,16 +76,21 @@ pub(super) fn describe_code(
     if is_known { written } else { writeln!(out, "hz3:   {address:#x}") }
 }
 
-/// Adds the mappings with code to a profile, also to `ranges`, and returns how many it added. It
-/// works in `room`, because its caller may be a thread with a small stack.
+/// Adds the mappings that contain one of the addresses to a profile, also to `ranges`, and returns
+/// how many it added. The first mapping with code, the program's, is among them. It works in
+/// `room`, because its caller may be a thread with a small stack.
 #[inline(never)]
 pub(super) fn add_mappings(
     encoder: &mut Encoder<'_>,
+    addresses: &[usize],
     ranges: &mut [Range; MAX_MAPPINGS],
     room: &mut [u8; ROOM_BYTES],
 ) -> usize {
     const { assert!(LINES_ROOM == ROOM_BYTES) }
     let mut count = 0;
+    if addresses.is_empty() {
+        return count;
+    }
     // Where the file that the latest lines map starts: its ELF header is there.
     let (mut file_start, mut file_name, mut file_name_len) = (0, [0; MAX_NAME], 0);
     each_mapping_in(room, |line| {
@@ -95,6 +101,9 @@ pub(super) fn add_mappings(
             file_name[..file_name_len].copy_from_slice(name);
         }
         if !line.is_code || count == MAX_MAPPINGS {
+            return;
+        }
+        if count > 0 && !addresses.iter().any(|&address| line.contains(address)) {
             return;
         }
         let mut build_id = FixedBuffer::<128>::new();
@@ -118,6 +127,22 @@ pub(super) fn add_mappings(
 /// out. The range is empty if the program itself contains hz3: no frame is left out then.
 pub(super) fn own_library() -> (usize, usize) {
     let own = own_library as *const () as usize;
+    if let Some((start, end)) = Profile::loaded_object(own) {
+        return if (start..end).contains(&entry_point()) { (0, 0) } else { (start, end) };
+    }
+    own_library_by_maps(own)
+}
+
+/// Returns the address at which the program starts.
+fn entry_point() -> usize {
+    // SAFETY: the call reads a table that the kernel passed to the process.
+    let address = unsafe { libc::getauxval(libc::AT_ENTRY) };
+    usize::try_from(address).unwrap_or(0)
+}
+
+/// Finds out what [`own_library`] returns where the loader has no function for it. `own` is an
+/// address in the library.
+fn own_library_by_maps(own: usize) -> (usize, usize) {
     let mut name = [0; MAX_NAME];
     let mut len = 0;
     each_mapping(|line| {
@@ -142,6 +167,8 @@ pub(super) fn own_library() -> (usize, usize) {
 /// The sizes and offsets of ELF that [`write_build_id`] needs, by the names of `elf.h`.
 mod elf {
     pub(super) const EHDR_BYTES: usize = 64;
+    /// The header of a file and those of its first segments. They share a page.
+    pub(super) const START_BYTES: usize = EHDR_BYTES + 10 * PHDR_BYTES;
     pub(super) const E_PHOFF: usize = 32;
     pub(super) const E_PHENTSIZE: usize = 54;
     pub(super) const E_PHNUM: usize = 56;
@@ -164,18 +191,22 @@ const MAX_HEADERS: u8 = 32;
 /// it has none. The mapping may vanish meanwhile. Not inlined, to save stack in the caller.
 #[inline(never)]
 fn write_build_id(start: usize, out: &mut FixedBuffer<128>) {
-    let mut header = [0; elf::EHDR_BYTES];
+    let mut header = [0; elf::START_BYTES];
     if !file::read_own_memory(start, &mut header) || !header.starts_with(b"\x7fELF") {
         return;
     }
     // The offset and the count fit the low bytes of their fields in every file that is read.
-    let headers = start + word(&header, elf::E_PHOFF) as usize;
+    let headers = word(&header, elf::E_PHOFF) as usize;
     let entry_bytes = usize::from(header[elf::E_PHENTSIZE]);
     for index in 0..usize::from(header[elf::E_PHNUM].min(MAX_HEADERS)) {
+        let at = headers + index * entry_bytes;
         let mut segment = [0; elf::PHDR_BYTES];
-        if !file::read_own_memory(headers + index * entry_bytes, &mut segment)
-            || word(&segment, elf::P_TYPE) != elf::PT_NOTE
-        {
+        if let Some(known) = header.get(at..at + elf::PHDR_BYTES) {
+            segment.copy_from_slice(known);
+        } else if !file::read_own_memory(start + at, &mut segment) {
+            continue;
+        }
+        if word(&segment, elf::P_TYPE) != elf::PT_NOTE {
             continue;
         }
         // The first mapping of a file starts with the file's first byte.

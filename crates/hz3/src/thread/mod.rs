@@ -260,7 +260,9 @@ fn report_once() {
     let Some(config) = *GLOBAL.config.lock() else { return };
     if let Some(heap) = existing_heap() {
         profile::write_at_exit(heap, &config);
-        report::write(heap, &stats(), &config.report);
+        if config.report != Report::None {
+            report::write(heap, &stats(), &config.report);
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn write(heap: &Heap<Linux>, stats: &Stats, report: &Report) {
 
 /// Appends the text to a regular file, in one write, so that lines of two processes do not mix.
 fn append(path: &CStr, text: &[u8]) -> Result<(), &'static str> {
-    let file = open_regular(path, libc::O_APPEND, FOR_ALL)?;
+    let (file, _) = open_regular(path, libc::O_APPEND, FOR_ALL)?;
     let written = match usize::try_from(file::write(file, text)) {
         Ok(written) if written == text.len() => Ok(()),
         Ok(_) => Err("it takes only a part of the text"),
@@ -73,8 +73,9 @@ pub(super) fn replace(
 /// it.
 #[inline(never)]
 pub(super) fn open_to_replace(path: &CStr, mode: libc::mode_t) -> Result<c_int, &'static str> {
-    let file = open_regular(path, 0, mode)?;
-    if file::truncate(file) {
+    let (file, bytes) = open_regular(path, 0, mode)?;
+    // ext4 writes a file that was truncated to the disk when it is closed: a new one is not.
+    if bytes == 0 || file::truncate(file) {
         return Ok(file);
     }
     let reason = last_error();
@@ -103,8 +104,13 @@ pub(super) fn check_replaceable(path: &CStr) -> Result<(), &'static str> {
     }
 }
 
-/// Opens a regular file for writing, without following links. The caller closes it.
-fn open_regular(path: &CStr, flags: c_int, mode: libc::mode_t) -> Result<c_int, &'static str> {
+/// Opens a regular file for writing, without following links. Also returns its length in bytes. The
+/// caller closes it.
+fn open_regular(
+    path: &CStr,
+    flags: c_int,
+    mode: libc::mode_t,
+) -> Result<(c_int, libc::off_t), &'static str> {
     // Without blocking: a FIFO without a reader must not keep the process from ending.
     let flags = flags
         | libc::O_WRONLY
@@ -114,10 +120,12 @@ fn open_regular(path: &CStr, flags: c_int, mode: libc::mode_t) -> Result<c_int, 
         | libc::O_NONBLOCK
         | libc::O_NOCTTY;
     let Some(file) = file::open_with(path, flags, mode) else { return Err(last_error()) };
-    check_regular(file).map(|()| file).inspect_err(|_| file::close(file))
+    let bytes = regular_bytes(file).inspect_err(|_| file::close(file))?;
+    Ok((file, bytes))
 }
 
-fn check_regular(file: c_int) -> Result<(), &'static str> {
+/// Returns the length of a regular file; an error for any other one.
+fn regular_bytes(file: c_int) -> Result<libc::off_t, &'static str> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the structure is valid for writing.
     if unsafe { libc::fstat(file, status.as_mut_ptr()) } != 0 {
@@ -128,7 +136,7 @@ fn check_regular(file: c_int) -> Result<(), &'static str> {
     if status.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err("it is not a regular file");
     }
-    Ok(())
+    Ok(status.st_size)
 }
 
 /// Describes the error of the last failed call of the C library, for a file.

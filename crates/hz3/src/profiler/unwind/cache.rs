@@ -1,5 +1,8 @@
 //! The table of rules: what the unwind tables say about addresses that walks have met.
 //!
+//! It doubles as entries are set, so that a short program touches few pages. Some entries are then
+//! not found and are read from the unwind tables again.
+//!
 //! Readers and writers take no lock. An entry is two words, and the first is a checksum of the
 //! address and of the second. If two writers mix their words, the entry matches no address.
 //!
@@ -8,13 +11,15 @@
 //! too, and its tables at the same address: a new version of a plugin. So an entry is valid during
 //! one period of 17 s only. Until then a walk may miss frames; it still reads only readable memory.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::rule::Rule;
 use super::tables::Object;
 
-/// Entries of the process's table: 128 KiB, of which only pages in use are resident.
+/// Entries of the process's table at its longest: 128 KiB, of which only pages in use are resident.
 const ENTRIES: usize = 8192;
+/// Entries of a table at first.
+const FIRST_ENTRIES: usize = 128;
 
 const PERIOD_SECONDS: u64 = 17;
 
@@ -24,9 +29,14 @@ struct Slot {
     rule: AtomicU64,
 }
 
-/// A table of `N` entries, a power of two.
+/// A table of at most `N` entries, a power of two.
 #[derive(Debug)]
-pub(super) struct Rules<const N: usize = ENTRIES>([Slot; N]);
+#[repr(C)]
+pub(super) struct Rules<const N: usize = ENTRIES> {
+    /// How often an entry was set. In front, so that it shares a page with the first slots.
+    sets: AtomicUsize,
+    slots: [Slot; N],
+}
 
 /// The table of the process.
 pub(super) static RULES: Rules = Rules::new();
@@ -34,7 +44,10 @@ pub(super) static RULES: Rules = Rules::new();
 impl<const N: usize> Rules<N> {
     pub(super) const fn new() -> Self {
         assert!(N.is_power_of_two(), "a mask selects the slot");
-        Self([const { Slot { check: AtomicU64::new(0), rule: AtomicU64::new(0) } }; N])
+        Self {
+            sets: AtomicUsize::new(0),
+            slots: [const { Slot { check: AtomicU64::new(0), rule: AtomicU64::new(0) } }; N],
+        }
     }
 
     /// Returns the rule of an address in an object, if it was set in this period.
@@ -48,6 +61,7 @@ impl<const N: usize> Rules<N> {
 
     pub(super) fn set(&self, pc: usize, object: Option<&Object>, period: u64, rule: Rule) {
         let (key, word) = (key(pc, object, period), rule.to_word());
+        self.sets.fetch_add(1, Ordering::Relaxed);
         let slot = self.slot(key);
         slot.rule.store(word, Ordering::Relaxed);
         slot.check.store(checksum(key, word), Ordering::Relaxed);
@@ -55,7 +69,13 @@ impl<const N: usize> Rules<N> {
 
     #[expect(clippy::cast_possible_truncation, reason = "the mask needs low bits only")]
     fn slot(&self, key: u64) -> &Slot {
-        &self.0[key as usize & (N - 1)]
+        &self.slots[key as usize & (self.entries() - 1)]
+    }
+
+    /// Returns the number of slots in use: twice as many as entries were set, or more.
+    fn entries(&self) -> usize {
+        let sets = self.sets.load(Ordering::Relaxed).min(N);
+        (2 * sets).next_power_of_two().clamp(FIRST_ENTRIES.min(N), N)
     }
 }
 
@@ -118,10 +138,25 @@ mod tests {
     fn mixed_words_are_no_entry() {
         let rules = Rules::<1>::new();
         rules.set(0x2000, Some(&OBJECT), 1, Rule::Signal);
-        let old = rules.0[0].rule.load(Ordering::Relaxed);
+        let old = rules.slots[0].rule.load(Ordering::Relaxed);
         rules.set(0x2000, Some(&OBJECT), 1, Rule::Outermost);
-        rules.0[0].rule.store(old, Ordering::Relaxed);
+        rules.slots[0].rule.store(old, Ordering::Relaxed);
         assert_eq!(rules.get(0x2000, Some(&OBJECT), 1), None);
+    }
+
+    #[test]
+    fn a_table_doubles_as_entries_are_set() {
+        let rules = Rules::<1024>::new();
+        let is_set = |slot: &&Slot| slot.check.load(Ordering::Relaxed) != 0;
+        for set in 1..=2000 {
+            rules.set(set, None, 1, Rule::Signal);
+            assert_eq!(rules.get(set, None, 1), Some(Rule::Signal));
+            let entries = [128, 256, 512, 1024];
+            let expected = entries.into_iter().find(|&entries| 2 * set <= entries).unwrap_or(1024);
+            assert_eq!(rules.entries(), expected);
+            assert_eq!(rules.slots[expected..].iter().filter(is_set).count(), 0);
+        }
+        assert!(rules.slots.iter().filter(is_set).count() > 512);
     }
 
     #[test]

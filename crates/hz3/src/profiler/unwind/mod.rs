@@ -41,6 +41,13 @@ pub(crate) fn walk(frames: &mut [usize]) -> usize {
     capture::walk(frames)
 }
 
+/// Returns the first address of the object that contains an address, and one past the last; `None`
+/// if the loader cannot tell.
+pub(crate) fn loaded_object(address: usize) -> Option<(usize, usize)> {
+    let object = objects::by_loader(address).ok().flatten()?;
+    Some((object.start, object.end))
+}
+
 /// Follows the stack from `registers` on. [`capture`] calls it.
 fn walk_from(registers: &Registers, frames: &mut [usize]) -> usize {
     let memory = memory::OwnMemory::new(registers.stack_pointer());
