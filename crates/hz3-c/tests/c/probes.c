@@ -40,11 +40,23 @@ static volatile uint16_t *semaphores[2];
 // What the probes reported. The handler must not allocate.
 static struct event {
     uintptr_t pointer, size, weight;
+    // The innermost return address, and how many there are, by the frame pointer.
+    uintptr_t caller, depth;
 } events[2][EVENTS];
 static size_t counts[2];
 static size_t strangers;
 
+// Where the program's code is.
+extern const char __executable_start[], etext[];
+
 #define EXPECT(condition) REQUIRE(condition, "%zu allocated, %zu freed", counts[0], counts[1])
+
+// Follows frame pointers, as a tracer in the kernel does.
+static void walk(struct event *event, const uintptr_t *frame) {
+    for (; frame; frame = (const uintptr_t *)frame[0])
+        if (++event->depth == 1)
+            event->caller = frame[1];
+}
 
 static void handle(int number, siginfo_t *info, void *context) {
     (void)number, (void)info;
@@ -52,13 +64,17 @@ static void handle(int number, siginfo_t *info, void *context) {
 #if defined(__x86_64__)
     code *at = (code *)machine->gregs[REG_RIP] - 1;
     struct event event = {machine->gregs[REG_RDI], machine->gregs[REG_RSI],
-                          machine->gregs[REG_RDX]};
+                          machine->gregs[REG_RDX], 0, 0};
+    const uintptr_t *frame = (const uintptr_t *)machine->gregs[REG_RBP];
 #else
     code *at = (code *)machine->pc;
     machine->pc += sizeof(code);
-    struct event event = {machine->regs[0], machine->regs[1], machine->regs[2]};
+    struct event event = {machine->regs[0], machine->regs[1], machine->regs[2], 0, 0};
+    const uintptr_t *frame = (const uintptr_t *)machine->regs[29];
 #endif
     int which = at == probes[0] ? 0 : 1;
+    if (which == 0)
+        walk(&event, frame);
     if (at != probes[which] || counts[which] == EVENTS)
         strangers++;
     else
@@ -139,6 +155,9 @@ static void work(void **blocks) {
             EXPECT(counts[0] == before + 1);
             EXPECT(events[0][before].pointer == (uintptr_t)blocks[index]);
             EXPECT(events[0][before].size == BLOCK_BYTES);
+            EXPECT(events[0][before].caller > (uintptr_t)__executable_start);
+            EXPECT(events[0][before].caller < (uintptr_t)etext);
+            EXPECT(events[0][before].depth > 1 && events[0][before].depth <= 64);
         }
     }
     for (int index = 0; index < BLOCKS; index++) {

@@ -295,7 +295,7 @@ impl Profile {
         }
         drop(table);
         if entered.is_some() {
-            probes::alloc(address, sample.size, estimate::weighted(weight, sample.size));
+            probes::alloc(address, sample.size, estimate::weighted(weight, sample.size), stack);
         }
         entered
     }
@@ -336,7 +336,7 @@ impl Profile {
     pub(crate) fn put_back(&self, number: u32) {
         let returned = self.table.lock().put_back(number);
         if let Some((address, size, weight)) = returned {
-            probes::alloc(address, size, estimate::weighted(weight, size));
+            probes::alloc(address, size, estimate::weighted(weight, size), &[]);
         }
     }
 
