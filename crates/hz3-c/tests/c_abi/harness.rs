@@ -79,6 +79,11 @@ pub(crate) fn shared_library() -> PathBuf {
 
 /// Compiles `tests/c/<source>` with `flags`, once; `output` is the name of the result.
 fn compile(source: &str, output: &str, flags: &[&str]) -> PathBuf {
+    once(output, || compile_now(source, output, flags))
+}
+
+/// Returns what `make` made for this name, now or earlier.
+fn once(output: &str, make: impl FnOnce() -> PathBuf) -> PathBuf {
     type Outputs = BTreeMap<String, Arc<OnceLock<PathBuf>>>;
     static OUTPUTS: Mutex<Outputs> = Mutex::new(BTreeMap::new());
     // Tests run in threads: the second one that wants a program must not overwrite it while it
@@ -86,18 +91,18 @@ fn compile(source: &str, output: &str, flags: &[&str]) -> PathBuf {
     let mut outputs = OUTPUTS.lock().unwrap_or_else(PoisonError::into_inner);
     let cell = Arc::clone(outputs.entry(output.to_owned()).or_default());
     drop(outputs);
-    cell.get_or_init(|| compile_now(source, output, flags)).clone()
+    cell.get_or_init(make).clone()
 }
 
 fn compile_now(source: &str, output: &str, flags: &[&str]) -> PathBuf {
     let directory = package().join("tests/c");
     let path = scratch().join(output);
-    let cxx = Path::new(source).extension().is_some_and(|extension| extension == "cc");
-    let (compiler, standard) = if cxx { ("g++", "-std=c++17") } else { ("gcc", "-std=gnu11") };
-    let mut command = Command::new(compiler);
+    let cxx = is_cxx(source);
+    let mut command = compiler(source);
+    command.arg(if cxx { "-std=c++17" } else { "-std=gnu11" });
     // No builtins: the compiler must not optimise the tested calls away.
     command
-        .args([standard, "-O1", "-g", "-pthread", "-fno-builtin", "-fno-allocation-dce"])
+        .args(["-O1", "-g", "-fno-builtin", "-fno-allocation-dce"])
         .args(["-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"])
         .args(["-Wno-use-after-free", "-Wno-free-nonheap-object", "-Wno-alloc-size-larger-than"])
         .arg("-I")
@@ -110,17 +115,34 @@ fn compile_now(source: &str, output: &str, flags: &[&str]) -> PathBuf {
             "-Wno-unused-result",
         ]);
     }
+    produce(command.args(flags), path)
+}
+
+fn is_cxx(source: &str) -> bool {
+    Path::new(source).extension().is_some_and(|extension| extension == "cc")
+}
+
+/// Returns the compiler for a source, with what both compiling and linking need to know.
+fn compiler(source: &str) -> Command {
+    let mut command = Command::new(if is_cxx(source) { "g++" } else { "gcc" });
+    command.arg("-pthread");
     if let Ok(sanitizer) = std::env::var("HZ3_TEST_SANITIZER") {
         command.arg(format!("-fsanitize={sanitizer}")).arg("-fno-sanitize-recover=all");
     }
-    command.args(flags).arg("-o").arg(&path);
-    let done = command.output().unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    command
+}
+
+/// Lets a compiler write `path`, and returns that.
+fn produce(command: &mut Command, path: PathBuf) -> PathBuf {
+    let done = command.arg("-o").arg(&path).output();
+    let done = done.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{command:?} failed:\n{text}");
     path
 }
 
-/// Builds a program that gets hz3 by `link`.
+/// Builds a program that gets hz3 by `link`. Most of the work is compiling it: programs that differ
+/// in nothing but the linking share an object.
 pub(crate) fn program(source: &str, link: Link) -> PathBuf {
     let stem = Path::new(source).file_stem().expect("a source has a name").to_string_lossy();
     let output = format!("{stem}-{link:?}");
@@ -129,14 +151,19 @@ pub(crate) fn program(source: &str, link: Link) -> PathBuf {
     let search = format!("-L{directory}");
     let run_path = format!("-Wl,-rpath,{directory}");
     let flags: Vec<&str> = match link {
-        Link::None => vec!["-DDYNAMIC"],
+        Link::None => vec![],
         // The program may name no symbol that makes the linker keep the library.
-        Link::Shared => vec!["-DDYNAMIC", "-Wl,--no-as-needed", &search, "-lhz3", &run_path],
-        Link::Archive => vec!["-DDYNAMIC", "-no-pie", &archive],
-        Link::ArchivePie => vec!["-DDYNAMIC", "-pie", "-fPIE", &archive],
+        Link::Shared => vec!["-Wl,--no-as-needed", &search, "-lhz3", &run_path],
+        Link::Archive => vec!["-no-pie", &archive],
+        Link::ArchivePie => vec!["-pie", &archive],
         Link::Static => vec!["-static", &archive],
     };
-    compile(source, &output, &flags)
+    let object = if link == Link::Static {
+        compile(source, &format!("{stem}-static.o"), &["-c", "-fPIE"])
+    } else {
+        compile(source, &format!("{stem}-dynamic.o"), &["-c", "-fPIE", "-DDYNAMIC"])
+    };
+    once(&output, || produce(compiler(source).arg(object).args(&flags), scratch().join(&output)))
 }
 
 /// Builds a test library, for dlopen or `LD_PRELOAD`.
