@@ -86,7 +86,7 @@ int main(int argc, char **argv)
     require_hz3();
     REQUIRE(argc == 2, "no limit named");
     if (!strcmp(argv[1], "data")) {
-        struct rlimit limit = {1 << 30, 1 << 30};
+        struct rlimit limit = {1 << 29, 1 << 29};
         REQUIRE(setrlimit(RLIMIT_DATA, &limit) == 0, "setrlimit: errno %d", errno);
     } else if (!strcmp(argv[1], "locked")) {
         REQUIRE(mlockall(MCL_CURRENT | MCL_FUTURE) == 0, "mlockall: errno %d", errno);

@@ -27,5 +27,5 @@ fn malloc_fails_at_an_address_space_limit_of_four_gb() {
 
 #[test]
 fn malloc_fails_at_the_limit_of_a_process_locked_in_memory() {
-    under_ulimit(1 << 20, "locked");
+    under_ulimit(1 << 19, "locked");
 }
