@@ -48,7 +48,13 @@ const SUITES: &[Suite] = &[
         arguments: &["--test", "*"],
         build: Build::Debug,
     },
-    Suite { name: "shared by tools", package: "hz3-tools", arguments: &[], build: Build::Debug },
+    // Beside a package that needs the same features of its dependencies, which then exist.
+    Suite {
+        name: "shared by tools",
+        package: "hz3-tools",
+        arguments: &["--package", "xtask", "--lib"],
+        build: Build::Debug,
+    },
     Suite { name: "chores", package: "xtask", arguments: &[], build: Build::Debug },
     Suite { name: "real programs", package: "hz3-programs", arguments: &[], build: Build::Debug },
 ];

@@ -4,7 +4,9 @@
 mod command;
 mod failure;
 mod group;
+#[cfg(feature = "record")]
 pub mod load;
+#[cfg(feature = "record")]
 pub mod machine;
 mod signal;
 mod wait;
