@@ -23,7 +23,7 @@ struct Suite {
 enum Build {
     /// As `cargo test` does it.
     Debug,
-    /// The package itself without optimising, which takes most of the time of building it.
+    /// Without optimising, which takes most of the time of building it.
     Unoptimised,
     /// Optimised, on loom's atomics and threads.
     Loom,
@@ -33,9 +33,19 @@ enum Build {
 const SUITES: &[Suite] = &[
     Suite { name: "core, debug", package: "hz3", arguments: &[], build: Build::Debug },
     Suite { name: "core, loom models", package: "hz3", arguments: &["--lib"], build: Build::Loom },
-    Suite { name: "C ABI", package: "hz3-c", arguments: &[], build: Build::Debug },
-    Suite { name: "statistics crate", package: "hz3-ctl", arguments: &[], build: Build::Debug },
-    Suite { name: "jemalloc's ABI", package: "hz3-jemalloc", arguments: &[], build: Build::Debug },
+    Suite { name: "C ABI", package: "hz3-c", arguments: &[], build: Build::Unoptimised },
+    Suite {
+        name: "statistics crate",
+        package: "hz3-ctl",
+        arguments: &[],
+        build: Build::Unoptimised,
+    },
+    Suite {
+        name: "jemalloc's ABI",
+        package: "hz3-jemalloc",
+        arguments: &[],
+        build: Build::Unoptimised,
+    },
     Suite {
         name: "benchmark tool, units",
         package: "hz3-lab",
@@ -76,6 +86,8 @@ impl Suite {
             }
         }
         if matches!(self.build, Build::Unoptimised) {
+            command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
+            command.env("CARGO_PROFILE_TEST_OPT_LEVEL", "0");
             for setting in ["opt-level=0", "debug=\"line-tables-only\""] {
                 let package = self.package;
                 command.args(["--config", &format!("profile.test.package.{package}.{setting}")]);
