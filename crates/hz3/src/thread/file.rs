@@ -64,13 +64,14 @@ fn try_each_line_in(
             Some(read) => read,
             None => break nothing(),
         };
-        for &byte in &chunk[..read] {
-            if byte == b'\n' {
+        for part in chunk[..read].split_inclusive(|&byte| byte == b'\n') {
+            let text = part.strip_suffix(b"\n").unwrap_or(part);
+            let copied = text.len().min(LINE_BYTES - len);
+            line[len..len + copied].copy_from_slice(&text[..copied]);
+            len += copied;
+            if text.len() < part.len() {
                 take(&line[..len]);
                 len = 0;
-            } else if len < LINE_BYTES {
-                line[len] = byte;
-                len += 1;
             }
         }
     };

@@ -39,7 +39,13 @@ impl<'a> MapsLine<'a> {
 }
 
 fn hexadecimal(text: &[u8]) -> Option<usize> {
-    usize::from_str_radix(core::str::from_utf8(text).ok()?, 16).ok()
+    let (&first, rest) = text.split_first()?;
+    rest.iter()
+        .try_fold(digit(first)?, |number, &byte| number.checked_mul(16)?.checked_add(digit(byte)?))
+}
+
+fn digit(byte: u8) -> Option<usize> {
+    char::from(byte).to_digit(16).map(|digit| digit as usize)
 }
 
 fn each_mapping(take: impl FnMut(MapsLine<'_>)) {
@@ -260,6 +266,8 @@ mod tests {
         let line = b"7f00a000-7f00b000 rw-p 00000000 00:00 0 ";
         assert!(MapsLine::parse(line).is_some_and(|line| !line.is_code && line.name.is_empty()));
         assert!(MapsLine::parse(b"").is_none());
+        assert_eq!(hexadecimal(b"ffffffffffffffff"), Some(usize::MAX));
+        assert_eq!((hexadecimal(b"10000000000000000"), hexadecimal(b"1g")), (None, None));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) trait Memory {
 
 /// The smallest page of any supported system, in bytes.
 const PAGE: usize = 4096;
+/// The bytes of a word.
+const WORD: usize = size_of::<usize>();
 /// How many pages a walk remembers as readable.
 const REMEMBERED: usize = 32;
 
@@ -57,11 +59,23 @@ impl Memory for OwnMemory {
         if !(address / PAGE..=last / PAGE).all(|page| self.is_readable(page)) {
             return false;
         }
-        for (offset, byte) in into.iter_mut().enumerate() {
-            let from = core::ptr::with_exposed_provenance::<u8>(address + offset);
-            // SAFETY: the kernel could just read the page. A volatile read, because another thread
-            // may write there.
-            *byte = unsafe { from.read_volatile() };
+        let mut done = 0;
+        while done < into.len() {
+            let from = address + done;
+            if from.is_multiple_of(WORD)
+                && let Some(bytes) = into[done..].first_chunk_mut::<WORD>()
+            {
+                let place = core::ptr::with_exposed_provenance::<usize>(from);
+                // SAFETY: the kernel could just read the page. A volatile read, because another
+                // thread may write there.
+                *bytes = unsafe { place.read_volatile() }.to_ne_bytes();
+                done += WORD;
+            } else {
+                let place = core::ptr::with_exposed_provenance::<u8>(from);
+                // SAFETY: as above.
+                into[done] = unsafe { place.read_volatile() };
+                done += 1;
+            }
         }
         true
     }
