@@ -163,9 +163,7 @@ impl StatsPage {
             obey(request);
         }
         let writes_metrics = metrics::take_due(now_ns, rests);
-        // The first update comes with the first slow path, when there is nothing yet to find out.
-        let is_second = UPDATES.load(Ordering::Relaxed) == 1;
-        if is_asked || writes_metrics || is_second {
+        if is_asked || writes_metrics || SLOW_NS.load(Ordering::Relaxed) == 0 {
             take_slow_figures(heap, now_ns);
         }
         let committed = self.refresh(heap, now_ns, is_asked);
