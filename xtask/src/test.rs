@@ -1,6 +1,7 @@
 //! All tests, suite by suite, and how many there were.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::process::Command;
 use std::thread;
 use std::time::Instant;
@@ -11,6 +12,9 @@ use hz3_tools::{Failure, Result};
 use crate::counts::{self, Counts};
 use crate::needs::{self, Lacking};
 use crate::{setup, shell};
+
+/// How many tests of one binary run at a time, for the standard library's harness.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
 /// One `cargo test`.
 struct Suite {
@@ -94,7 +98,16 @@ impl Suite {
             }
         }
         command.args(self.arguments);
+        if self.waits() && env::var_os(TEST_THREADS).is_none() {
+            let processors = thread::available_parallelism().map_or(1, usize::from);
+            command.env(TEST_THREADS, (2 * processors).to_string());
+        }
         command
+    }
+
+    /// Whether its tests start programs, and often sleep until these end.
+    fn waits(&self) -> bool {
+        ["hz3-c", "hz3-lab", "hz3-programs"].contains(&self.package)
     }
 
     /// Returns which of its tests cannot run here.
