@@ -135,6 +135,16 @@ impl<'a> Blocks<'a> {
         &self.words()[..words_for(to_usize(self.class.capacity()))]
     }
 
+    /// Returns the index of the block that starts `offset` bytes into the slab.
+    ///
+    /// # Errors
+    /// [`BadBlock::NoBlockStart`].
+    pub(super) fn block_at(&self, offset: usize) -> Result<u32, BadBlock> {
+        let (divisor, offset) = (self.class.divisor(), to_u64(offset));
+        let block = if divisor.covers(offset) { divisor.block_at(offset) } else { None };
+        block.ok_or(BadBlock::NoBlockStart)
+    }
+
     /// Returns whether a block is free in the slab; a hint without the lock of the slab's bin.
     pub(super) fn is_free(&self, block: u32) -> bool {
         let word = self.words()[to_usize(block / u64::BITS)].load(Ordering::Relaxed);
@@ -246,10 +256,7 @@ impl<'a> Blocks<'a> {
     /// # Errors
     /// The reason if the block is invalid; then no bit has changed.
     pub(super) fn put_one(&self, start: usize, address: usize) -> Result<(), BadBlock> {
-        let divisor = self.class.divisor();
-        let offset = to_u64(address.wrapping_sub(start));
-        let block = if divisor.covers(offset) { divisor.block_at(offset) } else { None };
-        let block = block.ok_or(BadBlock::NoBlockStart)?;
+        let block = self.block_at(address.wrapping_sub(start))?;
         let word = &self.words()[to_usize(block / u64::BITS)];
         let (free, bit) = (word.load(Ordering::Relaxed), 1 << (block % u64::BITS));
         if free & bit != 0 {

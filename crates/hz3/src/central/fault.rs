@@ -9,7 +9,7 @@ use super::Central;
 use super::blocks::{BadBlock, Blocks};
 use super::slab::Slab;
 use crate::base::size_class::SizeClass;
-use crate::base::units::{ChunkIndex, to_u64};
+use crate::base::units::ChunkIndex;
 use crate::os::Os;
 use crate::os::fatal::fatal_small;
 use crate::segment::Segments;
@@ -47,11 +47,9 @@ impl Central {
     ) -> Result<(), BadBlock> {
         let tables = segments.tables();
         let first = Slab::first_chunk(tables, ChunkIndex::of_offset(offset));
-        let inside = to_u64(offset.wrapping_sub(first.offset()));
-        let divisor = class.divisor();
-        let block = if divisor.covers(inside) { divisor.block_at(inside) } else { None };
-        let block = block.ok_or(BadBlock::NoBlockStart)?;
-        if Blocks::of(tables, first, class).is_free(block) {
+        let blocks = Blocks::of(tables, first, class);
+        let block = blocks.block_at(offset.wrapping_sub(first.offset()))?;
+        if blocks.is_free(block) {
             return Err(BadBlock::NotInUse);
         }
         Ok(())

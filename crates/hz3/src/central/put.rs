@@ -25,29 +25,30 @@ impl Central {
                 rest = &rest[1..];
                 continue;
             };
-            let shard = Slab::of(segments.tables(), first).shard();
+            let tables = segments.tables();
+            let shard = Slab::of(tables, first).shard();
+            let bin = self.bin(shard, class);
+            let mut state = bin.state.lock();
+            let view = BinView { bin, state: &mut state, tables, class };
             let others = if is_scattered {
-                self.put_shard_scattered(segments, class, shard, rest)
+                self.put_scattered(segments, view, shard, rest)
             } else {
-                self.put_shard(segments, class, shard, rest)
+                self.put_grouped(segments, view, shard, rest)
             };
             rest = &rest[..others];
         }
     }
 
-    /// Puts the blocks back whose slabs belong to `shard`, and moves the others to the front of the
-    /// batch. Returns how many others there are.
-    fn put_shard<O: Os>(
+    /// Puts the blocks back whose slabs belong to `shard`, the bin's, and moves the others to the
+    /// front of the batch. Returns how many others there are.
+    fn put_grouped<O: Os>(
         &self,
         segments: &Segments<O>,
-        class: SizeClass,
+        mut view: BinView<'_>,
         shard: usize,
         batch: &[Slot],
     ) -> usize {
-        let tables = segments.tables();
-        let bin = self.bin(shard, class);
-        let mut state = bin.state.lock();
-        let mut view = BinView { bin, state: &mut state, tables, class };
+        let (tables, class) = (view.tables, view.class);
         let (mut at, mut others) = (0, 0);
         while let Some(slot) = batch.get(at) {
             let block = slot.load(Ordering::Relaxed);

@@ -11,7 +11,6 @@ use super::Central;
 use super::bin::BinView;
 use super::slab::Slab;
 use super::visits::Visits;
-use crate::base::size_class::SizeClass;
 use crate::base::sync::Slot;
 use crate::base::units::CHUNK_SHIFT;
 use crate::os::Os;
@@ -33,21 +32,18 @@ pub(super) fn is_scattered(batch: &[Slot]) -> bool {
 }
 
 impl Central {
-    /// As [`Central::put_shard`], for a scattered batch.
+    /// As [`Central::put_grouped`], for a scattered batch.
     ///
     /// Not inlined, so that the visits are on the call stack only while they are needed.
     #[inline(never)]
-    pub(super) fn put_shard_scattered<O: Os>(
+    pub(super) fn put_scattered<O: Os>(
         &self,
         segments: &Segments<O>,
-        class: SizeClass,
+        mut view: BinView<'_>,
         shard: usize,
         batch: &[Slot],
     ) -> usize {
-        let tables = segments.tables();
-        let bin = self.bin(shard, class);
-        let mut state = bin.state.lock();
-        let mut view = BinView { bin, state: &mut state, tables, class };
+        let (tables, class) = (view.tables, view.class);
         let mut visits = Visits::new();
         let mut others = 0;
         for slot in batch {
@@ -82,7 +78,8 @@ impl Central {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Central, Ordering, SizeClass, Slot};
+    use super::{Central, Ordering, Slot};
+    use crate::base::size_class::SizeClass;
     use crate::base::sync::slots;
     use crate::base::units::to_usize;
     use crate::central::blocks::BadBlock;

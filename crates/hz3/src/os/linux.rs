@@ -281,7 +281,7 @@ impl Linux {
         if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
     }
 
-    /// Moves a page of its own away and records in [`PLACE_AFTER_MOVE`] what that leaves. Returns
+    /// Tries a move with a new page, and records the result in [`PLACE_AFTER_MOVE`]. Returns
     /// whether the page's place stayed.
     #[cold]
     fn first_move() -> bool {
@@ -541,7 +541,11 @@ mod tests {
         // SAFETY: the range is this test's.
         let _ = unsafe { Linux.purge(span) };
         // SAFETY: as above.
+        unsafe { start.write_bytes(5, bytes) };
+        // SAFETY: as above.
         let Some(moved) = (unsafe { Linux.move_out(span) }) else {
+            // SAFETY: as above.
+            assert_eq!(unsafe { start.read() }, 5, "a refused move left the memory alone");
             // SAFETY: as above.
             unsafe { Linux.unmap(span) };
             return;
